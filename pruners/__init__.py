@@ -1,0 +1,38 @@
+"""Pruning criteria for any `torch.nn.Module`: score, choose masks, apply them, look at what they leave.
+
+    masks = pruners.prune("snip", model, [(inputs, targets)], sparsity=0.95)
+    pruners.apply_masks(model, masks)
+
+Three tables combine freely: criteria (`saliency`), scopes (`scopes`) and schedules (`schedules`).
+"""
+
+from pruners.masks import (
+    apply_masks,
+    collapsed_layers,
+    densities,
+    keep_top,
+    kept_count,
+    prunable,
+)
+from pruners.paths import effective_masks
+from pruners.pruning import find, names, prune, saliency
+from pruners.saliency import Criterion
+from pruners.schedules import SCHEDULES
+from pruners.scopes import SCOPES
+
+__all__ = [
+    "SCHEDULES",
+    "SCOPES",
+    "Criterion",
+    "apply_masks",
+    "collapsed_layers",
+    "densities",
+    "effective_masks",
+    "find",
+    "keep_top",
+    "kept_count",
+    "names",
+    "prunable",
+    "prune",
+    "saliency",
+]

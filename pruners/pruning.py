@@ -1,0 +1,137 @@
+"""Saliency and pruning: criterion × scope × schedule, any with any."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pruners.masks import Sparsity, keep_top, kept_count, prunable
+from pruners.saliency import CRITERIA, Batch, Criterion, Loss, Scores, score
+from pruners.schedules import SCHEDULES, kept_counts
+from pruners.scopes import SCOPES, Group
+
+
+def names() -> list[str]:
+    """Names of all criteria."""
+    return list(CRITERIA)
+
+
+def find(name: str) -> Criterion:
+    """The criterion of that name, with its source and what it needs.
+
+    Raises:
+        ValueError: there is none; the message gives the nearest name.
+    """
+    return CRITERIA[_known("criterion", name, CRITERIA)]
+
+
+def saliency(
+    name: str,
+    model: nn.Module,
+    batches: Iterable[Batch] = (),
+    *,
+    loss: Loss = F.cross_entropy,
+    seed: int = 0,
+    exclude: Iterable[str] = (),
+    **options: object,
+) -> Scores:
+    """Score every prunable weight of `model` as it is; the model is left as it was.
+
+    Args:
+        name: one of `names()`.
+        batches: (inputs, targets) on the model's device; criteria without data ignore them.
+        loss: mean loss of (outputs, targets).
+        seed: of whatever the criterion or the model's layers draw.
+        exclude: patterns of parameter names to leave out.
+        options: of the criterion.
+
+    Returns:
+        Parameter name → score of the parameter's shape; higher means keep.
+
+    Raises:
+        ValueError: unknown name, no batches, or scores that are not finite (names criterion and layer).
+    """
+    return score(
+        find(name), model, prunable(model, exclude), None, batches, loss, seed, **options
+    )
+
+
+def prune(
+    name: str,
+    model: nn.Module,
+    batches: Iterable[Batch] = (),
+    *,
+    sparsity: Sparsity,
+    scope: str = "global",
+    iterations: int | None = None,
+    schedule: str = "exponential",
+    loss: Loss = F.cross_entropy,
+    seed: int = 0,
+    exclude: Iterable[str] = (),
+    **options: object,
+) -> dict[str, Tensor]:
+    """Masks that keep exactly max(1, round(N·(1 − sparsity))) of the N prunable weights.
+
+    The model is left as it was: put the masks on with `apply_masks`. With several iterations the network is
+    scored anew at each mask; weights pruned stay pruned, but for criteria that rank all weights again (FORCE).
+
+    Args:
+        name: one of `names()`.
+        batches: (inputs, targets), gone through once an iteration: a list gives every iteration the same
+            data, an object whose `__iter__` draws gives fresh data.
+        sparsity: share of weights to remove, in [0, 1); a decimal is taken exactly.
+        scope: `global`, `uniform` or `erk`.
+        iterations: steps from dense to the sparsity; None is the criterion's own default.
+        schedule: `exponential`, `linear` or `cubic`.
+
+    Returns:
+        Parameter name → boolean mask of the parameter's shape, on its device; True is kept.
+
+    Raises:
+        ValueError: an unknown name, an impossible sparsity, no batches, or scores that are not finite.
+    """
+    chosen = find(name)
+    _known("scope", scope, SCOPES)
+    _known("schedule", schedule, SCHEDULES)
+    steps = chosen.iterations if iterations is None else iterations
+    if steps < 1:
+        raise ValueError(f"iterations {steps}: at least 1")
+    weights = prunable(model, exclude)
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    groups = SCOPES[scope](shapes, kept_count(sum(w.numel() for w in weights.values()), sparsity))
+    # Each group follows the schedule to its own final count.
+    totals = [sum(weights[layer].numel() for layer in group.layers) for group in groups]
+    counts = [
+        kept_counts(schedule, total, group.kept, steps)
+        for group, total in zip(groups, totals, strict=True)
+    ]
+    masks: dict[str, Tensor] | None = None
+    for kept in zip(*counts, strict=True):
+        scores = score(chosen, model, weights, masks, batches, loss, seed, **options)
+        if masks is not None and not chosen.revives:
+            scores = {layer: s.masked_fill(~masks[layer], -torch.inf) for layer, s in scores.items()}
+        masks = _select(scores, groups, kept)
+    assert masks is not None
+    return {layer: masks[layer] for layer in weights}
+
+
+def _select(scores: Scores, groups: Sequence[Group], kept: Sequence[int]) -> dict[str, Tensor]:
+    masks: dict[str, Tensor] = {}
+    for group, count in zip(groups, kept, strict=True):
+        together = torch.cat([scores[layer].flatten() for layer in group.layers])
+        sizes = [scores[layer].numel() for layer in group.layers]
+        parts = keep_top(together, count).split(sizes)
+        masks |= {
+            layer: part.view(scores[layer].shape) for layer, part in zip(group.layers, parts, strict=True)
+        }
+    return masks
+
+
+def _known(kind: str, name: str, table: Iterable[str]) -> str:
+    if name not in table:
+        near = get_close_matches(name, table, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(table)}"
+        raise ValueError(f"unknown {kind} {name!r}: {hint}")
+    return name

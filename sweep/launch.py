@@ -1,0 +1,192 @@
+"""`python -m sweep.launch [STUDY]`: run what a study asks for and has no result yet."""
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import torch
+import typer
+from rich.console import Console
+
+from sweep import data, plan, provenance, results
+from sweep.errors import BadInput, command
+from sweep.progress import Progress, duration
+from sweep.study import Study, Trial
+from sweep.study import load as load_study
+from sweep.trial import Result
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def launch(
+    study: Annotated[Path, typer.Argument(help="the study file")] = Path("studies/quickstart.yaml"),
+    results_root: Annotated[Path, typer.Option("--results", help="folder for results")] = Path("results"),
+    data_root: Annotated[Path, typer.Option(help="folder of the data sets")] = Path("data"),
+    address: Annotated[str | None, typer.Option(help="Ray cluster to run on; default: start one here")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="trials at once; default: one a CPU")] = None,
+    gpus_per_trial: Annotated[float, typer.Option(min=0, help="share of a GPU each trial gets")] = 0,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed trials again")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run, and stop")] = False,
+) -> int:
+    """Run the trials of STUDY that have no result yet. Ctrl-C keeps what is done; the same command goes on.
+
+    Exit code 0: every trial has a result; 1: some failed; 2: bad input; 130: interrupted.
+    """
+    console = Console()
+    asked = load_study(study)
+    trials = asked.trials()
+    folder = results_root / asked.name
+    if "://" in str(results_root):
+        raise BadInput(f"--results {results_root}: only folders so far, no object stores")
+    if not address:
+        for name in {trial.config.dataset for trial in trials}:
+            data.check(name, data_root)
+    if dry_run:
+        done = results.finished(folder)
+        _say_plan(console, asked, trials, _missing(trials, done, retry_failed))
+        _say_estimate(
+            console, _missing(trials, done, retry_failed), data_root, workers, gpus_per_trial, bool(address)
+        )
+        return 0
+    with results.lock(folder):
+        results.compact(folder)
+        done = results.finished(folder)
+        missing = _missing(trials, done, retry_failed)
+        _say_plan(console, asked, trials, missing)
+        interrupted = False
+        if missing:
+            results.note_launch(folder, asked.name, asked.text, provenance.here())
+            left = {trial.id for trial in missing}
+            earlier = [done[trial.id] for trial in trials if trial.id not in left]
+            with Progress(asked.name, len(trials), earlier, console) as progress:
+                interrupted = not _run(missing, folder, asked.name, progress, address, workers, gpus_per_trial, data_root)
+            results.compact(folder)
+        done = results.finished(folder)
+    return _summary(console, trials, done, folder, interrupted)
+
+
+def _missing(trials: Sequence[Trial], done: dict[str, results.Row], retry_failed: bool) -> list[Trial]:
+    again = {"failed"} if retry_failed else set()
+    return [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
+
+
+def _run(
+    missing: Sequence[Trial],
+    folder: Path,
+    study: str,
+    progress: Progress,
+    address: str | None,
+    workers: int | None,
+    gpus_per_trial: float,
+    data_root: Path,
+) -> bool:
+    """Run the trials on Ray; False if interrupted. What is finished is on disk either way."""
+    # Ray takes a second to import, which --dry-run and bad input need not wait for.
+    import ray
+
+    from sweep import schedule
+
+    writer = results.Writer(folder, study)
+    failures: list[BaseException] = []
+
+    def found(result: Result) -> None:
+        writer.add(result.trial, result.curves, result.layers)
+        progress.add(result.trial)
+
+    def work() -> None:
+        try:
+            at_once = schedule.start(address, workers)
+            schedule.execute(
+                plan.packs(missing, at_once),
+                workers=at_once,
+                data_root=str(data_root.resolve()),
+                gpus_per_trial=gpus_per_trial,
+                on_result=found,
+            )
+        except BaseException as error:
+            failures.append(error)
+
+    # Tune runs in a thread: there it leaves the signals alone, which would wait for running trials to end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    thread = threading.Thread(target=work, name="tune", daemon=True)
+    try:
+        thread.start()
+        while thread.is_alive() and not writer.error:
+            thread.join(0.1)
+        finished = True
+    except KeyboardInterrupt:
+        finished = False
+    # A second Ctrl-C must not lose what the first one is saving.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    writer.close()
+    ray.shutdown()
+    if finished and failures:
+        raise failures[0]
+    return finished
+
+
+def _say_plan(console: Console, study: Study, trials: Sequence[Trial], missing: Sequence[Trial]) -> None:
+    have = len(trials) - len(missing)
+    console.print(
+        f"{study.name}: {len(trials)} trials, {have} with a result, {len(missing)} to run", highlight=False
+    )
+
+
+def _say_estimate(
+    console: Console,
+    missing: Sequence[Trial],
+    data_root: Path,
+    workers: int | None,
+    gpus_per_trial: float,
+    cluster: bool,
+) -> None:
+    device = torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu")
+    seconds = 0.0
+    groups: dict[data.Data, list[Trial]] = {}
+    for trial in missing:
+        config = trial.config
+        whole = data.load(config.dataset, data_root, config.validation_fraction, config.split_seed)
+        groups.setdefault(whole, []).append(trial)
+    for whole, members in groups.items():
+        seconds += plan.estimate(members, data.to(whole, device), device)
+    at_once = workers or len(os.sched_getaffinity(0))
+    place = "on a machine like this one" if cluster else "here"
+    console.print(
+        f"about {duration(seconds / at_once)} with {at_once} workers, {duration(seconds)} of one worker "
+        f"({device.type} steps timed {place})",
+        highlight=False,
+    )
+
+
+def _summary(
+    console: Console, trials: Sequence[Trial], done: dict[str, results.Row], folder: Path, interrupted: bool
+) -> int:
+    found = [done[trial.id]["status"] for trial in trials if trial.id in done]
+    failed = found.count("failed")
+    console.print(f"results: {folder}", highlight=False)
+    if interrupted:
+        console.print(
+            f"interrupted with {len(found)} of {len(trials)} trials done; the same command goes on from there",
+            highlight=False,
+        )
+        return 130
+    if failed:
+        console.print(
+            f"{failed} trials failed: python -m analysis sql \"SELECT trial_id, error FROM trials WHERE "
+            f"status = 'failed'\" --results {folder}; --retry-failed runs them again",
+            highlight=False,
+        )
+    return 1 if failed else 0
+
+
+def main() -> NoReturn:
+    """The command line."""
+    command(app, "sweep.launch")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The plan: which trials a worker does in one go, in what order, and how long all of it may take."""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+
+import pruners
+from sweep import models
+from sweep.data import Data
+from sweep.study import DENSE, Trial
+
+_TIMED_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Trials that one worker does in one go."""
+
+    number: int
+    trials: tuple[Trial, ...]
+
+
+def packs(trials: Iterable[Trial], workers: int) -> list[Pack]:
+    """Cut the trials into packs for `workers`.
+
+    One seed of everything comes first, so that a study broken off is already a picture. A pack is a quarter of
+    a worker's share of what is left: few packs in all, as each costs its worker some 0.2 s to receive, yet
+    small ones at the end, so that all workers finish together.
+    """
+    ordered = sorted(trials, key=lambda trial: trial.config.seed)  # stable: else the order of the file
+    cut: list[Pack] = []
+    while ordered:
+        size = math.ceil(len(ordered) / (4 * workers))
+        cut.append(Pack(len(cut), tuple(ordered[:size])))
+        ordered = ordered[size:]
+    return cut
+
+
+def estimate(trials: Iterable[Trial], whole: Data, device: torch.device) -> float:
+    """Seconds one worker needs for all trials of one data set: steps times measured seconds a step."""
+    groups: dict[tuple[str, int], list[Trial]] = defaultdict(list)
+    for trial in trials:
+        groups[trial.config.model, trial.config.batch_size].append(trial)
+    total = 0.0
+    for (model, batch_size), members in groups.items():
+        step = _seconds_per_step(model, batch_size, whole, device)
+        # Evaluation costs about a third of a training step per image, on validation and test every epoch.
+        evaluated = (len(whole.validation.labels) + len(whole.test.labels)) / batch_size / 3
+        once = len(whole.train.labels) / batch_size / 3
+        for trial in members:
+            config = trial.config
+            steps = config.epochs * (max(1, len(whole.train.labels) // batch_size) + evaluated) + once
+            if config.criterion != DENSE and pruners.find(config.criterion).needs_data:
+                steps += config.iterations * config.score_batches * config.score_batch_size / batch_size
+            total += steps * step
+    return total
+
+
+@cache
+def _seconds_per_step(model: str, batch_size: int, whole: Data, device: torch.device) -> float:
+    network = models.build(model, whole.shape, whole.classes, seed=0).to(device)
+    inputs = whole.inputs(whole.train.images[:batch_size].to(device))
+    labels = whole.train.labels[:batch_size].to(device)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = []
+    for _ in range(2 + _TIMED_STEPS):
+        started = time.perf_counter()
+        F.cross_entropy(network(inputs), labels).backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    torch.set_num_threads(threads)
+    return sorted(seconds[2:])[_TIMED_STEPS // 2]

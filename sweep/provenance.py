@@ -1,0 +1,39 @@
+"""Who ran what with which code, packages and hardware."""
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = ("secateur", "ray", "torch", "torchvision", "pyarrow", "numpy")
+
+
+def here() -> dict[str, Any]:
+    """This process, as one entry among the launches of study.json."""
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "git_revision": _git("rev-parse", "HEAD"),
+        "git_dirty": None if status is None else bool(status),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "hardware": {
+            "node": platform.node(),
+            "machine": platform.machine(),
+            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        },
+    }
+
+
+def _git(*words: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None

@@ -1,0 +1,152 @@
+"""Ray Tune runs the packs: one Tune trial is one pack, on a worker that is kept for the next."""
+
+import os
+import tempfile
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from sweep.plan import Pack
+from sweep.study import Trial
+from sweep.trial import Result, failure, from_canonical, run
+
+# A pack whose worker died is tried again, with the trials it had not finished.
+_RETRIES = 3
+
+_SETTINGS = {
+    # Rows go through our own writer: Tune's loggers and snapshots would cost more than short trials do.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def start(address: str | None, workers: int | None) -> int:
+    """Connect to a Ray cluster, or start one here; returns how many workers can run at once."""
+    os.environ.update(_SETTINGS)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address:
+        ray.init(address=address, **options)
+    else:
+        # "local", not None: None would join whatever cluster happens to run on this machine.
+        ray.init(address="local", num_cpus=workers or cores(), include_dashboard=False, **options)
+    available = int(ray.cluster_resources().get("CPU", 1))
+    return min(workers or available, available)
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def execute(
+    packs: Sequence[Pack],
+    *,
+    workers: int,
+    data_root: str,
+    gpus_per_trial: float,
+    on_result: Callable[[Result], None],
+) -> None:
+    """Run all packs; `on_result` gets each trial's result, in this thread, as soon as it is finished."""
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    source = _Packs(packs, data_root, "cuda" if gpus_per_trial else "cpu")
+
+    with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
+        tune.Tuner(
+            tune.with_resources(_Worker, {"cpu": 1, "gpu": gpus_per_trial}),
+            tune_config=tune.TuneConfig(
+                search_alg=source, num_samples=-1, max_concurrent_trials=workers, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                name="packs",
+                storage_path=scratch,
+                callbacks=[_Deliver(source, on_result)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
+        ).fit()
+    for trial in source.given_up:
+        on_result(failure(trial, f"its worker died {_RETRIES + 1} times"))
+
+
+class _Worker(tune.Trainable):
+    """One process that does packs; a step is one trial."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.pack = new_config["pack"]
+        self.todo = deque(new_config["trials"])
+        self.data_root, self.device = new_config["data_root"], new_config["device"]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        trial = from_canonical(self.todo.popleft())
+        try:
+            result = run(trial, self.data_root, self.device)
+        except Exception:
+            result = failure(trial, traceback.format_exc())
+        result.trial |= {"pack": self.pack, "node": os.uname().nodename}
+        return {"found": result, "done": not self.todo}
+
+
+class _Deliver(tune.Callback):
+    """Passes results on as they arrive."""
+
+    def __init__(self, source: "_Packs", on_result: Callable[[Result], None]) -> None:
+        self.source, self.on_result = source, on_result
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles callbacks so as to restore an experiment; we go on from our own results instead.
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.source.done.add(result["found"].trial["trial_id"])
+        self.on_result(result["found"])
+
+
+class _Packs(Searcher):
+    """Hands out packs in order; takes back what a dead worker left undone."""
+
+    def __init__(self, packs: Sequence[Pack], data_root: str, device: str) -> None:
+        super().__init__(metric="training_iteration", mode="max")
+        self.common = {"data_root": data_root, "device": device}
+        self.waiting = deque((pack, _RETRIES) for pack in packs)
+        self.running: dict[str, tuple[Pack, int]] = {}
+        self.done: set[str] = set()
+        self.given_up: list[Trial] = []
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self.waiting:
+            pack, retries = self.running[trial_id] = self.waiting.popleft()
+            trials = [trial.canonical for trial in pack.trials if trial.id not in self.done]
+            return {"pack": pack.number, "trials": trials, **self.common}
+        # While a pack is out its worker may still die, and the pack come back.
+        return None if self.running else Searcher.FINISHED
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        pack, retries = self.running.pop(trial_id)
+        missing = tuple(trial for trial in pack.trials if trial.id not in self.done)
+        if missing and retries:
+            self.waiting.append((Pack(pack.number, missing), retries - 1))
+        else:
+            self.given_up += missing
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: what is done stands in the results."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
