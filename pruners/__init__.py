@@ -15,7 +15,7 @@ from pruners.masks import (
     prunable,
 )
 from pruners.paths import effective_masks
-from pruners.pruning import find, names, prune, saliency
+from pruners.pruning import Step, find, names, prune, saliency, trajectory
 from pruners.saliency import Criterion
 from pruners.schedules import SCHEDULES
 from pruners.scopes import SCOPES
@@ -24,6 +24,7 @@ __all__ = [
     "SCHEDULES",
     "SCOPES",
     "Criterion",
+    "Step",
     "apply_masks",
     "collapsed_layers",
     "densities",
@@ -35,4 +36,5 @@ __all__ = [
     "prunable",
     "prune",
     "saliency",
+    "trajectory",
 ]

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-
 _WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 _NORMALIZATION = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 # Modules through which a live unit stays live, element by element.
@@ -64,7 +63,7 @@ def effective_masks(
     }
 
 
-def _hook(name: str, module: nn.Module) -> Any:  # noqa: ANN401 - torch's own type of a hook
+def _hook(name: str, module: nn.Module) -> Any:
     """What to do with a module's output, or None for containers, whose code runs as it is."""
     if isinstance(module, _WEIGHTED):
         return lambda module, args, output: _Live.apply(output)
@@ -87,9 +86,9 @@ class _Live(torch.autograd.Function):
     """1 where a signal arrives, forwards and backwards: paths are found, not counted, so none overflows."""
 
     @staticmethod
-    def forward(ctx: Any, signal: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, signal: Tensor) -> Tensor:
         return (signal > 0).to(signal.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return (gradient > 0).to(gradient.dtype)

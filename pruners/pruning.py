@@ -1,7 +1,8 @@
 """Saliency and pruning: criterion × scope × schedule, any with any."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,8 @@ from pruners.masks import Sparsity, keep_top, kept_count, prunable
 from pruners.saliency import CRITERIA, Batch, Criterion, Loss, Scores, score
 from pruners.schedules import SCHEDULES, kept_counts
 from pruners.scopes import SCOPES, Group
+
+Masks = dict[str, Tensor]
 
 
 def names() -> list[str]:
@@ -53,9 +56,14 @@ def saliency(
     Raises:
         ValueError: unknown name, no batches, or scores that are not finite (names criterion and layer).
     """
-    return score(
-        find(name), model, prunable(model, exclude), None, batches, loss, seed, **options
-    )
+    return score(find(name), model, prunable(model, exclude), None, batches, loss, seed, **options)
+
+
+class Step(NamedTuple):
+    """One pruning iteration: the scores it ranked, and the masks that came of them."""
+
+    scores: Scores
+    masks: Masks
 
 
 def prune(
@@ -71,11 +79,11 @@ def prune(
     seed: int = 0,
     exclude: Iterable[str] = (),
     **options: object,
-) -> dict[str, Tensor]:
+) -> Masks:
     """Masks that keep exactly max(1, round(N·(1 − sparsity))) of the N prunable weights.
 
     The model is left as it was: put the masks on with `apply_masks`. With several iterations the network is
-    scored anew at each mask; weights pruned stay pruned, but for criteria that rank all weights again (FORCE).
+    scored anew at each mask; pruned weights stay pruned, but for criteria that rank all again (FORCE).
 
     Args:
         name: one of `names()`.
@@ -85,6 +93,10 @@ def prune(
         scope: `global`, `uniform` or `erk`.
         iterations: steps from dense to the sparsity; None is the criterion's own default.
         schedule: `exponential`, `linear` or `cubic`.
+        loss: mean loss of (outputs, targets).
+        seed: of whatever the criterion or the model's layers draw.
+        exclude: patterns of parameter names to leave dense; they do not count in N.
+        options: of the criterion.
 
     Returns:
         Parameter name → boolean mask of the parameter's shape, on its device; True is kept.
@@ -92,33 +104,64 @@ def prune(
     Raises:
         ValueError: an unknown name, an impossible sparsity, no batches, or scores that are not finite.
     """
+    steps = trajectory(
+        name,
+        model,
+        batches,
+        sparsity=sparsity,
+        scope=scope,
+        iterations=iterations,
+        schedule=schedule,
+        loss=loss,
+        seed=seed,
+        exclude=exclude,
+        **options,
+    )
+    *_, last = steps
+    return last.masks
+
+
+def trajectory(
+    name: str,
+    model: nn.Module,
+    batches: Iterable[Batch] = (),
+    *,
+    sparsity: Sparsity,
+    scope: str = "global",
+    iterations: int | None = None,
+    schedule: str = "exponential",
+    loss: Loss = F.cross_entropy,
+    seed: int = 0,
+    exclude: Iterable[str] = (),
+    **options: object,
+) -> Iterator[Step]:
+    """What `prune` does, step by step: the scores and masks of each of its iterations."""
     chosen = find(name)
     _known("scope", scope, SCOPES)
     _known("schedule", schedule, SCHEDULES)
-    steps = chosen.iterations if iterations is None else iterations
-    if steps < 1:
-        raise ValueError(f"iterations {steps}: at least 1")
+    total_steps = chosen.iterations if iterations is None else iterations
+    if total_steps < 1:
+        raise ValueError(f"iterations {total_steps}: at least 1")
     weights = prunable(model, exclude)
-    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
     groups = SCOPES[scope](shapes, kept_count(sum(w.numel() for w in weights.values()), sparsity))
     # Each group follows the schedule to its own final count.
-    totals = [sum(weights[layer].numel() for layer in group.layers) for group in groups]
     counts = [
-        kept_counts(schedule, total, group.kept, steps)
-        for group, total in zip(groups, totals, strict=True)
+        kept_counts(schedule, sum(weights[layer].numel() for layer in group.layers), group.kept, total_steps)
+        for group in groups
     ]
-    masks: dict[str, Tensor] | None = None
+    masks: Masks | None = None
     for kept in zip(*counts, strict=True):
         scores = score(chosen, model, weights, masks, batches, loss, seed, **options)
+        ranked = scores
         if masks is not None and not chosen.revives:
-            scores = {layer: s.masked_fill(~masks[layer], -torch.inf) for layer, s in scores.items()}
-        masks = _select(scores, groups, kept)
-    assert masks is not None
-    return {layer: masks[layer] for layer in weights}
+            ranked = {layer: s.masked_fill(~masks[layer], -torch.inf) for layer, s in scores.items()}
+        masks = _select(ranked, groups, kept)
+        yield Step(scores, masks)
 
 
-def _select(scores: Scores, groups: Sequence[Group], kept: Sequence[int]) -> dict[str, Tensor]:
-    masks: dict[str, Tensor] = {}
+def _select(scores: Scores, groups: Sequence[Group], kept: Sequence[int]) -> Masks:
+    masks: Masks = {}
     for group, count in zip(groups, kept, strict=True):
         together = torch.cat([scores[layer].flatten() for layer in group.layers])
         sizes = [scores[layer].numel() for layer in group.layers]
@@ -126,7 +169,7 @@ def _select(scores: Scores, groups: Sequence[Group], kept: Sequence[int]) -> dic
         masks |= {
             layer: part.view(scores[layer].shape) for layer, part in zip(group.layers, parts, strict=True)
         }
-    return masks
+    return {layer: masks[layer] for layer in scores}
 
 
 def _known(kind: str, name: str, table: Iterable[str]) -> str:

@@ -55,9 +55,7 @@ def criterion(
     """Enter a scoring function in the table of criteria; one function can serve several names."""
 
     def enter(score: Callable[..., Scores]) -> Callable[..., Scores]:
-        CRITERIA[name] = Criterion(
-            name, score, source, equation, needs_data, train_mode, iterations, revives
-        )
+        CRITERIA[name] = Criterion(name, score, source, equation, needs_data, train_mode, iterations, revives)
         return score
 
     return enter
@@ -174,7 +172,7 @@ def score(
     for name, values in scores.items():
         if not values.isfinite().all():
             raise ValueError(
-                f"{chosen.name} gives NaN or infinite scores in layer {name}: look at the loss and the weights"
+                f"{chosen.name} gives NaN or infinite scores in layer {name}: check the loss and the weights"
             )
     return scores
 

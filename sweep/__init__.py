@@ -1,0 +1,1 @@
+"""Sweep studies of pruning: study → plan → schedule → trial → results."""

@@ -1,7 +1,7 @@
 """Data sets as whole tensors, split into train, validation and test by a seed."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def check(name: str, root: Path) -> None:
                 )
     elif name == "mnist" and not (root / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
         raise BadInput(
-            f"mnist: it is not under {root}; get it with: python -c \"from torchvision.datasets import "
+            f'mnist: it is not under {root}; get it with: python -c "from torchvision.datasets import '
             f"MNIST; MNIST('{root}', download=True)\", or name another place with --data-root"
         )
 
@@ -119,8 +119,14 @@ def to(data: Data, device: torch.device) -> Data:
     """The data set on a device, whole."""
     if data.mean.device == device:
         return data
-    splits = (split.to(device) for split in (data.train, data.validation, data.test))
-    return Data(*splits, data.classes, data.mean.to(device), data.deviation.to(device))
+    return replace(
+        data,
+        train=data.train.to(device),
+        validation=data.validation.to(device),
+        test=data.test.to(device),
+        mean=data.mean.to(device),
+        deviation=data.deviation.to(device),
+    )
 
 
 def _digits(root: Path) -> tuple[Split, Split, int]:
@@ -128,9 +134,7 @@ def _digits(root: Path) -> tuple[Split, Split, int]:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    whole = Split(
-        torch.from_numpy(images).to(torch.uint8).view(-1, 1, 8, 8), torch.from_numpy(labels).long()
-    )
+    whole = Split(torch.from_numpy(images).to(torch.uint8).view(-1, 1, 8, 8), torch.from_numpy(labels).long())
     order = torch.randperm(len(labels), generator=generator(0, "digits", "test"))
     return whole.take(order[_DIGITS_TEST:]), whole.take(order[:_DIGITS_TEST]), 10
 

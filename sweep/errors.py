@@ -27,5 +27,3 @@ def command(app: typer.Typer, program: str) -> NoReturn:
 def _refuse(message: str) -> int:
     print(" ".join(message.split()), file=sys.stderr)
     return 2
-
-

@@ -26,7 +26,9 @@ def launch(
     study: Annotated[Path, typer.Argument(help="the study file")] = Path("studies/quickstart.yaml"),
     results_root: Annotated[Path, typer.Option("--results", help="folder for results")] = Path("results"),
     data_root: Annotated[Path, typer.Option(help="folder of the data sets")] = Path("data"),
-    address: Annotated[str | None, typer.Option(help="Ray cluster to run on; default: start one here")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to run on; default: start one here")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="trials at once; default: one a CPU")] = None,
     gpus_per_trial: Annotated[float, typer.Option(min=0, help="share of a GPU each trial gets")] = 0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed trials again")] = False,
@@ -63,7 +65,9 @@ def launch(
             left = {trial.id for trial in missing}
             earlier = [done[trial.id] for trial in trials if trial.id not in left]
             with Progress(asked.name, len(trials), earlier, console) as progress:
-                interrupted = not _run(missing, folder, asked.name, progress, address, workers, gpus_per_trial, data_root)
+                interrupted = not _run(
+                    missing, folder, asked.name, progress, address, workers, gpus_per_trial, data_root
+                )
             results.compact(folder)
         done = results.finished(folder)
     return _summary(console, trials, done, folder, interrupted)
@@ -99,7 +103,6 @@ def _run(
 
     def work() -> None:
         try:
-            at_once = schedule.start(address, workers)
             schedule.execute(
                 plan.packs(missing, at_once),
                 workers=at_once,
@@ -111,9 +114,11 @@ def _run(
             failures.append(error)
 
     # Tune runs in a thread: there it leaves the signals alone, which would wait for running trials to end.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     thread = threading.Thread(target=work, name="tune", daemon=True)
     try:
+        # Not in the thread: Ray's processes end with the thread that started them.
+        at_once = schedule.start(address, workers)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
         thread.start()
         while thread.is_alive() and not writer.error:
             thread.join(0.1)
@@ -170,13 +175,13 @@ def _summary(
     console.print(f"results: {folder}", highlight=False)
     if interrupted:
         console.print(
-            f"interrupted with {len(found)} of {len(trials)} trials done; the same command goes on from there",
+            f"interrupted with {len(found)} of {len(trials)} trials done; the same command goes on",
             highlight=False,
         )
         return 130
     if failed:
         console.print(
-            f"{failed} trials failed: python -m analysis sql \"SELECT trial_id, error FROM trials WHERE "
+            f'{failed} trials failed: python -m analysis sql "SELECT trial_id, error FROM trials WHERE '
             f"status = 'failed'\" --results {folder}; --retry-failed runs them again",
             highlight=False,
         )

@@ -15,7 +15,7 @@ from sweep import models
 def multiply_adds(model: str, shape: models.Shape, classes: int) -> dict[str, int]:
     """Weight name → multiply-adds of one forward pass of one image through its layer, unmasked."""
     network = models.build(model, shape, classes, seed=0).eval()
-    with torch.no_grad(), FlopCounterMode(network, display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, *shape))
     # The counter reports two operations a multiply-add, by module under the name of the root's class.
     flops = {module: sum(by_operator.values()) for module, by_operator in counter.get_flop_counts().items()}
@@ -53,5 +53,5 @@ def pq_index(weights: Tensor, p: float = 0.5, q: float = 1) -> float | None:
     size = weights.detach().abs().double()
     if size.numel() == 0 or not size.any():
         return None
-    norm_p, norm_q = (float(size.pow(r).sum() ** (1 / r)) for r in (p, q))
-    return 1 - float(size.numel()) ** (1 / q - 1 / p) * norm_p / norm_q
+    norm_p, norm_q = (float(size.pow(r).sum()) ** (1 / r) for r in (p, q))
+    return float(1 - size.numel() ** (1 / q - 1 / p) * norm_p / norm_q)

@@ -29,9 +29,9 @@ class Pack:
 def packs(trials: Iterable[Trial], workers: int) -> list[Pack]:
     """Cut the trials into packs for `workers`.
 
-    One seed of everything comes first, so that a study broken off is already a picture. A pack is a quarter of
-    a worker's share of what is left: few packs in all, as each costs its worker some 0.2 s to receive, yet
-    small ones at the end, so that all workers finish together.
+    One seed of everything comes first, so that a study broken off is already a picture. A pack is a quarter
+    of a worker's share of what is left: few packs in all, as each costs its worker time to receive, yet small
+    ones at the end, so that all workers finish together.
     """
     ordered = sorted(trials, key=lambda trial: trial.config.seed)  # stable: else the order of the file
     cut: list[Pack] = []

@@ -19,16 +19,16 @@ class Progress:
     `best` is the best validation accuracy so far; test accuracy is not for watching.
     """
 
-    def __init__(self, study: str, total: int, earlier: Iterable[Mapping[str, Any]], console: Console) -> None:
+    def __init__(
+        self, study: str, total: int, earlier: Iterable[Mapping[str, Any]], console: Console
+    ) -> None:
         self.study, self.total, self.console = study, total, console
         self.done = self.finished = self.failed = 0
         self.best: dict[tuple[str, str], tuple[float, float]] = {}
         self.started = time.monotonic()
         self._first: float | None = None
         self._printed = 0.0
-        self._live = Live(
-            get_renderable=self._view, console=console, refresh_per_second=4, transient=True
-        )
+        self._live = Live(get_renderable=self._view, console=console, refresh_per_second=4, transient=True)
         for row in earlier:
             self._note(row)
 
@@ -77,7 +77,9 @@ class Progress:
         return (self.finished - 1) / max(time.monotonic() - self._first, 1e-9)
 
     def _view(self) -> Group:
-        table = Table("criterion", "scope", "best validation accuracy", "at sparsity", box=None, padding=(0, 2))
+        table = Table(
+            "criterion", "scope", "best validation accuracy", "at sparsity", box=None, padding=(0, 2)
+        )
         for (criterion, scope), (accuracy, sparsity) in sorted(self.best.items()):
             table.add_row(criterion, scope, f"{accuracy:.3f}", f"{sparsity:g}")
         return Group(Text(self.line()), ProgressBar(total=self.total, completed=self.done), table)

@@ -1,7 +1,7 @@
 """Results on disk: Parquet parts that are whole or absent, one writer at a time, a provenance file.
 
-    RESULTS/STUDY/{trials,curves,layers}/part-*.parquet
-    RESULTS/STUDY/study.json
+RESULTS/STUDY/{trials,curves,layers}/part-*.parquet
+RESULTS/STUDY/study.json
 """
 
 import json
@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def finished(folder: Path) -> dict[str, Row]:
 
 
 def compact(folder: Path) -> None:
-    """Merge the parts of each table into one. A reader sees every row at any moment, some twice for a while."""
+    """Merge many parts of a table into one. A reader sees every row at any moment, some twice for a while."""
     for table, schema in SCHEMAS.items():
         parts = _parts(folder, table)
         if len(parts) > _MANY_PARTS:
@@ -172,11 +172,11 @@ class Writer:
     def __init__(self, folder: Path, study: str) -> None:
         self.folder, self.study = folder, study
         self.error: OSError | None = None
-        self._queue: queue.SimpleQueue[tuple[Row, list[Row], list[Row]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Row, Sequence[Row], Sequence[Row]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="results", daemon=True)
         self._thread.start()
 
-    def add(self, trial: Row, curves: list[Row], layers: list[Row]) -> None:
+    def add(self, trial: Row, curves: Sequence[Row], layers: Sequence[Row]) -> None:
         """Hand over one trial's rows."""
         self._queue.put(({**trial, "study": self.study}, curves, layers))
 
@@ -216,10 +216,10 @@ class Writer:
 
 
 def write(
-    folder: Path, trials: Iterable[Row], curves: Iterable[list[Row]], layers: Iterable[list[Row]]
+    folder: Path, trials: Iterable[Row], curves: Iterable[Sequence[Row]], layers: Iterable[Sequence[Row]]
 ) -> None:
     """Write one part of each table, `trials` last."""
-    rows: dict[str, list[Row]] = {
+    rows: dict[str, Sequence[Row]] = {
         "curves": [row for rows in curves for row in rows],
         "layers": [row for rows in layers for row in rows],
         "trials": list(trials),
@@ -248,7 +248,7 @@ def _read(part: Path, schema: pa.Schema) -> pa.Table:
         return pq.read_table(part, schema=schema)
     except (pa.ArrowException, OSError) as error:
         raise BadInput(
-            f"{part}: not a part of these results ({str(error).splitlines()[0]}): move it away and launch again"
+            f"{part}: not a part of these results ({str(error).splitlines()[0]}): move it away, launch again"
         ) from None
 
 

@@ -127,7 +127,8 @@ class _Packs(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.waiting:
-            pack, retries = self.running[trial_id] = self.waiting.popleft()
+            self.running[trial_id] = self.waiting.popleft()
+            pack, _ = self.running[trial_id]
             trials = [trial.canonical for trial in pack.trials if trial.id not in self.done]
             return {"pack": pack.number, "trials": trials, **self.common}
         # While a pack is out its worker may still die, and the pack come back.
@@ -148,5 +149,3 @@ class _Packs(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
-
-

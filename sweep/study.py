@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -36,6 +35,10 @@ def _one_of(kind: str, known: list[str], prefix: str = "") -> AfterValidator:
     return AfterValidator(check)
 
 
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # results hold it as a 64-bit integer
+
+
 class Config(BaseModel):
     """Everything that decides the outcome of one trial. A study file may give each field a value or a list.
 
@@ -50,29 +53,30 @@ class Config(BaseModel):
     criterion: Annotated[str, _one_of("criterion", [*pruners.names(), DENSE])]
     sparsity: float = Field(ge=0, lt=1)
     scope: Annotated[str, _one_of("scope", list(pruners.SCOPES))] = "global"
-    iterations: int = Field(1, ge=1)
+    iterations: Count = 1
     schedule: Annotated[str, _one_of("schedule", list(pruners.SCHEDULES))] = "exponential"
-    prune_epoch: int = Field(0, ge=0)
-    score_batches: int = Field(1, ge=1)
-    score_batch_size: int = Field(128, ge=1)
+    prune_epoch: Annotated[int, Field(ge=0)] = 0
+    score_batches: Count = 1
+    score_batch_size: Count = 128
     # training
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(128, ge=1)
+    epochs: Count
+    batch_size: Count = 128
     lr: float = Field(0.1, gt=0, allow_inf_nan=False)
     lr_schedule: Literal["constant", "cosine"] = "cosine"
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(5e-4, ge=0, allow_inf_nan=False)
     # randomness
-    seed: int = Field(0, ge=0)
-    split_seed: int = Field(0, ge=0)
+    seed: Seed = 0
+    split_seed: Seed = 0
     validation_fraction: float = Field(0.1, gt=0, lt=1)
 
 
 @cache
 def _validator(field: str) -> TypeAdapter[Any]:
     """Checks a value of one field on its own, so that an error can be told with its line."""
-    return TypeAdapter(Annotated[Config.model_fields[field].annotation, Config.model_fields[field]])
+    info = Config.model_fields[field]
+    return TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
 
 
 # Fields that only say how to choose a mask, and those that only say what data scores it.
@@ -93,7 +97,7 @@ class Trial:
 
     @cached_property
     def canonical(self) -> str:
-        """The config as JSON: sorted keys, defaults filled in, whole numbers as integers, with the protocol."""
+        """The config as JSON: sorted keys, defaults filled in, whole numbers as integers, the protocol."""
         fields = {**self.config.model_dump(), "protocol": PROTOCOL}
         whole = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in fields.items()}
         return json.dumps(whole, sort_keys=True, separators=(",", ":"))
@@ -217,7 +221,8 @@ class _Reader:
         value = str(node.value) if isinstance(node, yaml.ScalarNode) else ""
         if not value or not all(c.isalnum() or c in "-_." for c in value) or value.startswith("."):
             raise self.wrong(
-                node.start_mark.line + 1, f"name {value!r}: a folder name of letters, digits, '-', '_' and '.'"
+                node.start_mark.line + 1,
+                f"name {value!r}: a folder name of letters, digits, '-', '_' and '.'",
             )
         return value
 
@@ -276,7 +281,9 @@ class _Reader:
             )
         if config.criterion == DENSE:
             if config.sparsity:
-                raise self.wrong(items["criterion"].line, "criterion dense prunes nothing: give it sparsity 0")
+                raise self.wrong(
+                    items["criterion"].line, "criterion dense prunes nothing: give it sparsity 0"
+                )
             return config
         default = pruners.find(config.criterion).iterations
         if "iterations" not in items:

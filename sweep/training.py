@@ -39,7 +39,9 @@ class Training:
         """Learning rate of the step-th step of the run, counted from 0."""
         if self.config.lr_schedule == "constant":
             return self.config.lr
-        return self.config.lr * (1 + math.cos(math.pi * step / (self.config.epochs * self.steps_per_epoch))) / 2
+        return (
+            self.config.lr * (1 + math.cos(math.pi * step / (self.config.epochs * self.steps_per_epoch))) / 2
+        )
 
     @torch.no_grad()
     def mask(self, masks: Mapping[str, Tensor]) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from sweep.study import DENSE, PROTOCOL, Config, Trial
 from sweep.training import Training
 
 Row = dict[str, Any]
+_MEASURED = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
 
 
 @dataclass
@@ -43,9 +44,7 @@ def run(trial: Trial, data_root: str | Path = "data", device: str | torch.device
     clock = time.perf_counter()
     config, device = trial.config, torch.device(device)
     with _one_thread(device):
-        whole = data.load(
-            config.dataset, Path(data_root), config.validation_fraction, config.split_seed
-        )
+        whole = data.load(config.dataset, Path(data_root), config.validation_fraction, config.split_seed)
         stages = _Stages(config, data.to(whole, device), device)
         outcome = stages.run()
     row = {
@@ -85,7 +84,9 @@ def identity(trial: Trial) -> Row:
 def failure(trial: Trial, error: str) -> Result:
     """The result of a trial that could not be finished."""
     now = datetime.now(UTC)
-    return Result(identity(trial) | {"status": "failed", "error": error, "started_at": now, "finished_at": now})
+    return Result(
+        identity(trial) | {"status": "failed", "error": error, "started_at": now, "finished_at": now}
+    )
 
 
 class _Stages:
@@ -103,10 +104,11 @@ class _Stages:
     def run(self) -> Row:
         config = self.config
         finite = self._train("dense", config.prune_epoch)
-        masks = self._prune() if finite else {}
-        row = self._facts(masks) if finite else {}
+        row: Row = {}
         if finite:
-            self.training.mask(masks)
+            pruned = self._prune()
+            row = self._facts(pruned)
+            self.training.mask(pruned.masks)
             pre_test_loss, pre_test_accuracy = self.training.evaluate(self.data.test)
             row |= {
                 "pre_train_loss": self.training.evaluate(self.data.train)[0],
@@ -121,35 +123,31 @@ class _Stages:
         while self.training.epoch < until:
             started = time.perf_counter()
             lr = self.training.learning_rate(self.training.epoch * self.training.steps_per_epoch)
-            train_loss = self.training.train_epoch()
-            val_loss, val_accuracy = self.training.evaluate(self.data.validation)
-            test_loss, test_accuracy = self.training.evaluate(self.data.test)
+            measured = self._measure(self.training.train_epoch())
             seconds = time.perf_counter() - started
             self.train_seconds += seconds
             self.curves.append(
                 {
                     "phase": phase,
                     "epoch": self.training.epoch,
-                    "train_loss": train_loss,
-                    "val_loss": val_loss,
-                    "val_accuracy": val_accuracy,
-                    "test_loss": test_loss,
-                    "test_accuracy": test_accuracy,
+                    **measured,
                     "lr": lr,
                     "seconds": seconds,
                 }
             )
-            if not math.isfinite(train_loss):
+            if not math.isfinite(measured["train_loss"]):
                 return False
         return True
 
-    def _prune(self) -> dict[str, Tensor]:
+    def _prune(self) -> pruners.Step:
         config = self.config
         if config.criterion == DENSE:
             weights = pruners.prunable(self.model)
-            return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+            return pruners.Step(
+                {}, {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+            )
         started = time.perf_counter()
-        masks = pruners.prune(
+        *_, last = pruners.trajectory(
             config.criterion,
             self.model,
             _ScoringData(config, self.data),
@@ -160,9 +158,10 @@ class _Stages:
             seed=derive(config.seed, "mask"),
         )
         self.score_seconds = time.perf_counter() - started
-        return masks
+        return last
 
-    def _facts(self, masks: Mapping[str, Tensor]) -> Row:
+    def _facts(self, pruned: pruners.Step) -> Row:
+        masks = pruned.masks
         macs = network.multiply_adds(self.config.model, self.data.shape, self.data.classes)
         example = self.data.inputs(self.data.train.images[:1])
         row, effective = network.facts(self.model, masks, macs, example)
@@ -177,6 +176,7 @@ class _Stages:
                 "kept": int(mask.sum()),
                 "density": density[name],
                 "effective_density": effective_density[name],
+                "score_mean": float(pruned.scores[name].mean()) if name in pruned.scores else None,
                 "pq_index": network.pq_index(weights[name].detach()[mask]),
             }
             for index, (name, mask) in enumerate(masks.items())
@@ -186,31 +186,25 @@ class _Stages:
         dense_share = self.config.prune_epoch / self.config.epochs
         return row | {"mean_active_params": dense_share * params + (1 - dense_share) * kept}
 
+    def _measure(self, train_loss: float) -> dict[str, float]:
+        validation = self.training.evaluate(self.data.validation)
+        return dict(
+            zip(_MEASURED, (train_loss, *validation, *self.training.evaluate(self.data.test)), strict=True)
+        )
+
     def _outcome(self, finite: bool) -> Row:
         """The columns after retraining: the last epoch, and the epoch that is best on validation data."""
         status = {"status": "ok" if finite else "diverged", "diverged": not finite}
-        after = [epoch for epoch in self.curves if epoch["phase"] == "retrain"]
         if not finite:
             return status
-        if not after:
-            # Pruned at the very end: what was measured after pruning is all there is.
-            val_loss, val_accuracy = self.training.evaluate(self.data.validation)
-            test_loss, test_accuracy = self.training.evaluate(self.data.test)
-            train_loss, _ = self.training.evaluate(self.data.train)
-            after = [
-                {
-                    "train_loss": train_loss,
-                    "val_loss": val_loss,
-                    "val_accuracy": val_accuracy,
-                    "test_loss": test_loss,
-                    "test_accuracy": test_accuracy,
-                }
-            ]
+        # Pruned at the very end, what can be measured right then is all there is.
+        after = [epoch for epoch in self.curves if epoch["phase"] == "retrain"] or [
+            self._measure(self.training.evaluate(self.data.train)[0])
+        ]
         last, best = after[-1], max(after, key=lambda epoch: epoch["val_accuracy"])
-        columns = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
         return {
             **status,
-            **{column: last[column] for column in columns},
+            **{column: last[column] for column in _MEASURED},
             "best_val_accuracy": best["val_accuracy"],
             "test_accuracy_at_best_val": best["test_accuracy"],
         }
@@ -234,7 +228,7 @@ class _ScoringData:
 
 @contextmanager
 def _one_thread(device: torch.device) -> Iterator[None]:
-    """On a CPU the order of a sum depends on the number of threads; a sweep fills cores with trials anyway."""
+    """On a CPU a sum's order depends on the number of threads; a sweep fills the cores with trials anyway."""
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)

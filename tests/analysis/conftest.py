@@ -1,0 +1,51 @@
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sweep import results
+
+SPARSITIES = (0.8, 0.9, 0.95, 0.98, 0.99)
+# Test accuracy: SNIP passes random erk between .95 and .98, where the differences are +.02 and -.02.
+ACCURACY = {
+    ("random", "global"): (0.9, 0.8, 0.7, 0.3, 0.1),
+    ("random", "erk"): (0.95, 0.94, 0.93, 0.92, 0.9),
+    ("snip", "global"): (0.97, 0.96, 0.95, 0.9, 0.5),
+}
+
+
+def trial(name, **fields):
+    return {
+        "trial_id": name, "study": "made", "dataset": "digits", "model": "conv-5", "epochs": 2, "prune_epoch": 0.0,
+        "iterations": 1, "status": "ok", "finished_at": datetime(2026, 1, 1, tzinfo=UTC), **fields,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Results of a study made up so that the answers are known: three seeds, ±0.01 around the accuracy."""
+    trials = [
+        trial(
+            f"{criterion}-{scope}-{sparsity}-{seed}",
+            criterion=criterion, scope=scope, sparsity=sparsity, seed=seed, test_accuracy=accuracy + (seed - 1) / 100,
+        )
+        for (criterion, scope), accuracies in ACCURACY.items()
+        for (sparsity, accuracy), seed in itertools.product(zip(SPARSITIES, accuracies, strict=True), range(3))
+    ]  # fmt: skip
+    folder = tmp_path / "results" / "made"
+    results.write(folder, trials, [[]], [[]])
+    results.note_launch(folder, "made", "", {})
+    return folder
+
+
+@pytest.fixture
+def add(made):
+    """Adds trials to the made results."""
+
+    def write(*trials):
+        results.write(made, trials, [[]], [[]])
+
+    return write
+
+
+LATER = timedelta(hours=1)

@@ -1,0 +1,93 @@
+import subprocess
+import sys
+
+import duckdb
+import pytest
+
+import analysis
+from analysis.warehouse import ask
+from sweep import results
+from sweep.errors import BadInput
+from tests.analysis.conftest import LATER, trial
+
+
+def count(connection, what="trials"):
+    return connection.execute(f"SELECT count(*) FROM {what}").fetchone()[0]
+
+
+def test_a_study_and_the_folder_of_all_studies_both_open(made):
+    assert count(analysis.open(made)) == count(analysis.open(made.parent)) == 45
+    results.write(made.parent / "other", [trial("x", study="other")], [[]], [[]])
+    assert count(analysis.open(made.parent)) == 46
+
+
+def test_a_trial_is_there_once_and_success_wins_then_the_latest(made, add):
+    now = trial("x")["finished_at"]
+    add(trial("x", test_accuracy=0.1), trial("x", status="failed", finished_at=now + LATER))
+    add(
+        trial("y", status="failed", error="first"),
+        trial("y", status="failed", error="again", finished_at=now + LATER),
+    )
+    found = analysis.open(made).execute(
+        "SELECT trial_id, status, error FROM trials WHERE trial_id IN ('x', 'y')"
+    )
+    assert sorted(found.fetchall()) == [("x", "ok", None), ("y", "failed", "again")]
+
+
+def test_curves_and_layers_are_there_once(made):
+    curve = {"trial_id": "x", "phase": "retrain", "epoch": 1.0}
+    layer = {"trial_id": "x", "layer": 0}
+    for _ in range(2):
+        results.write(made, [trial("x")], [[curve]], [[layer]])
+    connection = analysis.open(made)
+    assert count(connection, "curves") == count(connection, "layers") == 1
+
+
+def test_results_without_a_trial_have_all_columns_and_no_row(tmp_path):
+    connection = analysis.open(tmp_path)
+    for table, schema in results.SCHEMAS.items():
+        assert [column[0] for column in connection.execute(f"DESCRIBE {table}").fetchall()] == schema.names
+        assert count(connection, table) == 0
+
+
+def test_a_running_study_is_seen_growing(made, add):
+    connection = analysis.open(made)
+    add(trial("new"))
+    assert count(connection) == 46
+
+
+def test_a_missing_folder_is_one_line(tmp_path):
+    with pytest.raises(BadInput, match="no such folder; run a study first"):
+        analysis.open(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "COPY trials TO 'stolen.csv'",
+        "ATTACH 'other.db'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET threads = 1",
+        "CREATE TABLE x AS FROM trials",
+        "DROP VIEW trials",
+        "SELECT 1; DROP VIEW trials",
+        "SELECT nonsense FROM trials",
+        "SELEC 1",
+    ],
+)
+def test_queries_only_read_results(sql, made):
+    with pytest.raises(BadInput):
+        ask(analysis.open(made), sql)
+
+
+def test_files_outside_the_results_are_out_of_reach_even_without_our_check(made):
+    with pytest.raises(duckdb.PermissionException):
+        analysis.open(made).execute("COPY trials TO '/tmp/stolen.csv'")
+
+
+def test_importing_analysis_imports_neither_torch_nor_ray():
+    code = "import analysis, analysis.crossover, sys; print({'torch', 'ray'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

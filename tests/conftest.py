@@ -1,0 +1,78 @@
+"""Shared by all tests: the closed-form network of the golden values, and small studies."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+
+@pytest.fixture
+def net_g():
+    """A two-layer tanh network and one batch, free of randomness, in float64.
+
+    Scored weights are numbered 0-11 (first layer, row by row) and 12-23 (second).
+    """
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    with torch.no_grad():
+        for i in range(4):
+            model[0].bias[i] = 0.1 * math.cos(i)
+            for j in range(3):
+                model[0].weight[i, j] = 0.8 * math.sin(1 + 3 * i + j)
+        for i in range(3):
+            for j in range(4):
+                model[2].weight[i, j] = 0.8 * math.sin(2 + 4 * i + j)
+        model[2].bias.zero_()
+    inputs = torch.tensor(
+        [[math.cos(0.7 * n + 1.3 * k) for k in range(3)] for n in range(6)], dtype=torch.float64
+    )
+    return model, [(inputs, torch.arange(6) % 3)]
+
+
+@pytest.fixture
+def conv_net():
+    """Convolution, BatchNorm, dropout and linear, in train mode, with two batches of 16."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Conv2d(6, 6, 3, groups=2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 5),
+    )
+    batches = [(torch.randn(16, 2, 6, 6), torch.randint(0, 5, (16,))) for _ in range(2)]
+    return model, batches
+
+
+STUDY = """\
+name: small
+dataset: digits
+model: conv-5
+epochs: 2
+lr: 0.2
+sparsity: [0.9, 0.99]
+prune_epoch: 1
+seed: [0, 1]
+blocks:
+  - criterion: random
+    scope: [global, erk]
+  - criterion: [magnitude, snip]
+  - criterion: force
+    iterations: 3
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    """Writes a study and returns its path; without an argument, 20 short trials on digits."""
+
+    def write(text=STUDY, name="small.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write

@@ -1,0 +1,220 @@
+"""The launch as people run it: a process of its own, real Ray, real Parquet."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import analysis
+from sweep.results import finished
+from sweep.study import load
+from sweep.trial import run
+
+pytestmark = pytest.mark.slow
+NUMBERS = (
+    "trial_id, status, kept, effective_density, pre_train_loss, pre_test_loss, train_loss, val_loss, test_loss, "
+    "test_accuracy, best_val_accuracy"
+)
+# Long enough for a launch to be caught in the middle.
+LONGER = """\
+name: longer
+dataset: digits
+model: conv-5
+epochs: 4
+lr: 0.2
+criterion: [random, snip]
+scope: [global, erk]
+sparsity: [0.9, 0.99]
+seed: [0, 1, 2, 3]
+"""
+
+
+def launch(*words):
+    command = [sys.executable, "-m", "sweep.launch", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end(process, timeout=120):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+@contextmanager
+def running(*words):
+    process = launch(*words)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(folder, count, process, seconds=90):
+    deadline = time.monotonic() + seconds
+    while len(finished(folder)) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"no {count} trials within {seconds} s"
+        time.sleep(0.05)
+
+
+def rows(folder):
+    return sorted(analysis.open(folder).execute(f"SELECT {NUMBERS} FROM trials").fetchall())
+
+
+def undisturbed(path):
+    """What the trials of a study give in this process, without Ray."""
+    found = [run(trial).trial for trial in load(path).trials()]
+    return sorted(tuple(row[column] for column in NUMBERS.split(", ")) for row in found)
+
+
+def test_a_study_runs_to_the_end_and_then_has_nothing_left_to_do(study_file, tmp_path):
+    path, results = study_file(), tmp_path / "results"
+    code, out, err = end(launch(path, "--results", results))
+    assert (code, err) == (0, "")
+    assert "20 trials, 0 with a result, 20 to run" in out and "small: 20 of 20 trials" in out
+    assert rows(results) == undisturbed(path)
+    connection = analysis.open(results)
+    assert connection.execute("SELECT count(*), sum(epoch) FROM curves").fetchone() == (40, 60)
+    assert connection.execute("SELECT count(*) FROM layers").fetchone() == (120,)
+    noted = json.loads((results / "small" / "study.json").read_text())
+    assert noted["spec"] == path.read_text() and noted["launches"][0]["versions"]["ray"]
+
+    started = time.monotonic()
+    code, out, err = end(launch(path, "--results", results))
+    assert (code, err) == (0, "") and "20 with a result, 0 to run" in out
+    assert time.monotonic() - started < 15, "it must not start Ray for nothing"
+
+
+def test_killed_in_the_middle_and_launched_again_every_trial_is_there_once_and_equal(study_file, tmp_path):
+    path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
+    folder = results / "longer"
+    with running(path, "--results", results) as first:
+        wait_for(folder, 4, first)
+        code, out, err = end(launch(path, "--results", results))
+        assert code == 2 and err.count("\n") == 1
+        assert f"{folder} is being written by process {first.pid}" in err
+        assert first.poll() is None, "the first launch goes on"
+        first.send_signal(signal.SIGKILL)
+    kept = set(finished(folder))
+    code, out, err = end(launch(path, "--results", results))
+    assert (code, err) == (0, "")
+    assert f"32 trials, {len(kept)} with a result, {32 - len(kept)} to run" in out
+    parts = analysis.open(results).execute(
+        f"SELECT trial_id FROM read_parquet('{folder}/trials/part-*.parquet')"
+    )
+    assert len(parts.fetchall()) == 32, "no trial ran twice"
+    assert rows(results) == undisturbed(path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_within_seconds_and_keeps_what_is_done(number, study_file, tmp_path):
+    path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
+    with running(path, "--results", results) as process:
+        wait_for(results / "longer", 2, process)
+        started = time.monotonic()
+        process.send_signal(number)
+        code, out, err = end(process, timeout=30)
+    assert time.monotonic() - started < 10
+    assert code == 130 and "Traceback" not in err
+    done = len(finished(results / "longer"))
+    assert 2 <= done < 32
+    assert f"interrupted with {done} of 32 trials done; the same command goes on" in out
+
+
+def test_a_killed_worker_costs_nothing_but_time(study_file, tmp_path):
+    path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
+    with running(path, "--results", results) as process:
+        wait_for(results / "longer", 3, process)
+        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+        code, out, err = end(process)
+    assert code == 0 and "32 of 32 trials" in out and "failed" not in out
+    assert rows(results) == undisturbed(path)
+
+
+def workers_of(driver):
+    """Processes of ours that run trials, by the name that Ray gives them."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, name, _, parent = re.match(r"(\d+) \((.*)\) (\S) (\d+)", status.read_text()).groups()
+        except OSError:
+            continue
+        parents[int(pid)] = (int(parent), name)
+
+    def ours(pid):
+        while pid in parents and pid != driver:
+            pid = parents[pid][0]
+        return pid == driver
+
+    found = [pid for pid, (_, name) in parents.items() if name.startswith("ray::ResourceTr") and ours(pid)]
+    assert found, "no worker is running"
+    return found
+
+
+def test_a_trial_that_fails_is_a_row_with_its_traceback_and_is_tried_again_when_asked(study_file, tmp_path):
+    for part in ("train", "test"):
+        for name in ("a", "b"):
+            folder = tmp_path / "data" / "tiny" / part / name
+            folder.mkdir(parents=True)
+            for i in range(8):
+                Image.new("L", (8, 8), i * 20).save(folder / f"{i}.png")
+    text = (
+        "dataset: image-folder:tiny\nmodel: [lenet-300-100, lenet-5-caffe]\nepochs: 1\nbatch_size: 4\n"
+        "criterion: magnitude\nsparsity: 0.5\n"
+    )
+    words = (study_file(text, "tiny.yaml"), "--results", tmp_path / "r", "--data-root", tmp_path / "data")
+    code, out, _ = end(launch(*words))
+    assert code == 1 and "1 trials failed" in out and "--retry-failed" in out
+    found = (
+        analysis.open(tmp_path / "r").execute("SELECT model, status, error FROM trials ORDER BY 1").fetchall()
+    )
+    assert found[0] == ("lenet-300-100", "ok", None)
+    assert found[1][:2] == ("lenet-5-caffe", "failed") and "needs images of at least 16×16" in found[1][2]
+    code, out, _ = end(launch(*words))
+    assert code == 1 and "2 with a result, 0 to run" in out
+    code, out, _ = end(launch(*words, "--retry-failed"))
+    assert code == 1 and "1 with a result, 1 to run" in out
+
+
+def test_a_dry_run_says_what_and_how_long_without_ray_and_writes_nothing(study_file, tmp_path):
+    path = study_file()
+    code = f"""
+import sys
+sys.argv = ["launch", {str(path)!r}, "--dry-run", "--results", {str(tmp_path / "results")!r}]
+from sweep.launch import main
+try:
+    main()
+finally:
+    assert "ray" not in sys.modules
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "20 trials, 0 with a result, 20 to run" in answer.stdout
+    assert re.search(r"about \d+ s with \d+ workers", answer.stdout)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("broken.yaml",), "broken.yaml:1: unknown key 'datase' in a study; did you mean dataset?"),
+        (("nowhere.yaml",), "nowhere.yaml: No such file or directory"),
+        (("mnist.yaml",), "mnist: it is not under"),
+        (("--workers", "0"), "Invalid value for '--workers'"),
+        (("--wrong",), "No such option"),
+    ],
+)
+def test_bad_input_is_one_line_exit_code_2_and_nothing_written(words, message, study_file, tmp_path):
+    study_file("datase: digits\n", "broken.yaml")
+    study_file("dataset: mnist\nmodel: conv-5\nepochs: 1\nsparsity: 0\n", "mnist.yaml")
+    words = [tmp_path / word if word.endswith("yaml") else word for word in words]
+    code, out, err = end(launch(*words, "--results", tmp_path / "r", "--data-root", tmp_path / "no-data"))
+    assert code == 2 and message in err and err.count("\n") == 1 and out == ""
+    assert not (tmp_path / "r").exists()

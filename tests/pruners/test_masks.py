@@ -1,0 +1,77 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import pruners
+
+
+@pytest.mark.parametrize(
+    ("total", "sparsity", "kept"),
+    [
+        (1000, 0.9, 100),  # floating point: int((1 - 0.9) * 1000) is 99
+        (1000, 0.8, 200),
+        (266_200, 0.9, 26_620),
+        (430_500, 0.99, 4_305),
+        (10, 0.999, 1),  # never nothing
+        (10, 0, 10),
+        (10, "0.25", 8),  # 7.5: half to even
+        (10, 0.35, 6),  # 6.5: half to even
+    ],
+)
+def test_kept_count_takes_sparsity_as_the_decimal_that_was_written(total, sparsity, kept):
+    assert pruners.kept_count(total, sparsity) == kept
+
+
+@pytest.mark.parametrize("sparsity", [1, 1.2, -0.1])
+def test_impossible_sparsity_is_refused(sparsity):
+    with pytest.raises(ValueError, match="outside"):
+        pruners.kept_count(10, sparsity)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.data())
+def test_keep_top_keeps_exactly_the_best_with_ties_to_the_lower_index(values, data):
+    count = data.draw(st.integers(0, len(values)))
+    mask = pruners.keep_top(torch.tensor(values, dtype=torch.float32), count)
+    by_hand = sorted(range(len(values)), key=lambda i: (-values[i], i))[:count]
+    assert mask.nonzero().flatten().tolist() == sorted(by_hand)
+
+
+def test_apply_masks_leaves_plain_zeros_even_where_weights_are_negative_or_not_finite():
+    model = nn.Linear(3, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[-1.0, float("nan"), 2.0]]))
+    pruners.apply_masks(model, {"weight": torch.tensor([[False, False, True]])})
+    assert str(model.weight.tolist()) == "[[0.0, 0.0, 2.0]]"
+
+
+def test_a_mask_that_fits_no_parameter_is_refused():
+    with pytest.raises(ValueError, match=r"mask weight \(2, 2\)"):
+        pruners.apply_masks(nn.Linear(3, 1), {"weight": torch.ones(2, 2, dtype=torch.bool)})
+
+
+def test_prunable_are_weights_of_layers_in_order_without_biases_and_normalization():
+    model = nn.ModuleDict(
+        {
+            "c": nn.Conv1d(2, 3, 3),
+            "n": nn.BatchNorm1d(3),
+            "r": nn.LSTM(3, 4),
+            "f": nn.Linear(4, 2),
+        }
+    )
+    assert list(pruners.prunable(model)) == ["c.weight", "r.weight_ih_l0", "r.weight_hh_l0", "f.weight"]
+    assert list(pruners.prunable(model, exclude=["r.*"])) == ["c.weight", "f.weight"]
+    with pytest.raises(ValueError, match="matches no prunable weight"):
+        pruners.prunable(model, exclude=["fc.*"])
+
+
+def test_a_shared_weight_counts_once():
+    layer = nn.Linear(3, 3)
+    assert list(pruners.prunable(nn.Sequential(layer, layer))) == ["0.weight"]
+
+
+def test_collapsed_layers_are_those_without_a_kept_weight():
+    masks = {"a": torch.zeros(2, 2, dtype=torch.bool), "b": torch.tensor([True, False])}
+    assert pruners.collapsed_layers(masks) == ["a"]
+    assert pruners.densities(masks) == {"a": 0.0, "b": 0.5}

@@ -1,0 +1,124 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import pruners
+
+
+def kept(masks):
+    return torch.cat([mask.flatten() for mask in masks.values()]).nonzero().flatten().tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "iterations", "expected"),
+    [
+        ("snip", 1, [0, 3, 5, 7, 9, 11]),
+        ("force", 1, [0, 3, 5, 7, 9, 11]),
+        ("force", 2, [3, 12, 14, 20, 21, 22]),
+        ("force", 3, [3, 7, 12, 15, 18, 21]),
+        ("iter-snip", 1, [0, 3, 5, 7, 9, 11]),
+        ("iter-snip", 2, [0, 3, 5, 9, 20, 21]),
+        ("iter-snip", 3, [0, 3, 7, 12, 18, 21]),
+        ("magnitude", 1, [4, 7, 10, 15, 18, 21]),  # five pairs of equal weights: ties to the lower index
+    ],
+)
+def test_golden_masks(name, iterations, expected, net_g):
+    assert kept(pruners.prune(name, *net_g, sparsity=0.75, iterations=iterations)) == expected
+
+
+def test_force_revives_pruned_weights_and_iterative_snip_never_does(net_g):
+    steps = [
+        set(kept(step.masks)) for step in pruners.trajectory("force", *net_g, sparsity=0.75, iterations=3)
+    ]
+    assert steps[1] == {0, 1, 3, 7, 9, 10, 14, 18, 21}
+    assert {1, 10, 14} <= steps[1] - steps[0] and {12, 15} <= steps[2] - steps[1]
+    nested = [
+        set(kept(s.masks)) for s in pruners.trajectory("iter-snip", *net_g, sparsity=0.75, iterations=3)
+    ]
+    assert nested[1] == {0, 3, 7, 8, 9, 11, 12, 18, 21}
+    assert nested[2] < nested[1] < nested[0]
+
+
+def test_fresh_batches_serve_each_iteration(net_g):
+    model, [(inputs, targets)] = net_g
+
+    class Fresh:
+        passes = 0
+
+        def __iter__(self):
+            self.passes += 1
+            yield inputs, targets
+
+    fresh = Fresh()
+    pruners.prune("force", model, fresh, sparsity=0.5, iterations=4)
+    assert fresh.passes == 4
+
+
+def test_equal_scores_still_keep_exactly_what_is_asked(conv_net):
+    model, batches = conv_net
+    with torch.no_grad():
+        model[8].weight.zero_()  # no gradient reaches the convolutions: their scores are all zero
+    masks = pruners.prune("snip", model, batches, sparsity=0.5)
+    total = sum(mask.numel() for mask in masks.values())
+    assert len(kept(masks)) == pruners.kept_count(total, 0.5)
+    assert kept(masks) == list(range(len(kept(masks))))
+
+
+networks = st.sampled_from(
+    [
+        lambda: (nn.Sequential(nn.Linear(4, 7), nn.ReLU(), nn.Linear(7, 3)), (5, 4)),
+        lambda: (
+            nn.Sequential(
+                nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 2, groups=2), nn.Flatten(),
+                nn.Linear(6 * 4, 3),
+            ),
+            (5, 2, 5, 5),
+        ),
+        lambda: (nn.Sequential(nn.Conv1d(3, 5, 2), nn.Tanh(), nn.Flatten(), nn.Linear(15, 3)), (4, 3, 4)),
+        lambda: (nn.Sequential(nn.Conv3d(1, 2, 2), nn.Flatten(), nn.Linear(16, 3)), (4, 1, 3, 3, 3)),
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    networks,
+    st.sampled_from(pruners.names()),
+    st.sampled_from(sorted(pruners.SCOPES)),
+    st.sampled_from(sorted(pruners.SCHEDULES)),
+    st.integers(1, 4),
+    st.decimals(0, "0.999", places=3),
+    st.integers(0, 2**32),
+)
+def test_any_criterion_scope_and_schedule_keep_the_exact_count(
+    network, name, scope, schedule, iterations, sparsity, seed
+):
+    torch.manual_seed(seed)
+    model, shape = network()
+    batches = [(torch.randn(shape), torch.randint(0, 3, shape[:1]))]
+
+    def prune():
+        return pruners.prune(
+            name, model, batches,
+            sparsity=sparsity, scope=scope, schedule=schedule, iterations=iterations, seed=seed,
+        )  # fmt: skip
+
+    masks = prune()
+    assert list(masks) == list(pruners.prunable(model))
+    for layer, mask in masks.items():
+        assert mask.dtype == torch.bool and mask.shape == model.get_parameter(layer).shape
+    total = sum(mask.numel() for mask in masks.values())
+    assert len(kept(masks)) == pruners.kept_count(total, sparsity)
+    assert kept(prune()) == kept(masks)
+
+
+def test_unknown_names_come_with_the_nearest_known_one(net_g):
+    for argument, message in [
+        ({"name": "snap"}, "unknown criterion 'snap': did you mean 'snip'"),
+        ({"scope": "ekr"}, "unknown scope 'ekr': did you mean 'erk'"),
+        ({"schedule": "linaer"}, "unknown schedule 'linaer': did you mean 'linear'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            pruners.prune(argument.pop("name", "snip"), net_g[0], net_g[1], sparsity=0.5, **argument)

@@ -1,0 +1,47 @@
+from math import prod
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pruners.scopes import SCOPES, erk
+
+LENET_300 = {"a": (300, 784), "b": (100, 300), "c": (10, 100)}
+LENET_5 = {"a": (20, 1, 5, 5), "b": (50, 20, 5, 5), "c": (500, 800), "d": (10, 500)}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "density", "expected"),
+    [
+        (LENET_300, 0.10, [0.079568, 0.230189, 1]),
+        (LENET_300, 0.05, [0.038484, 0.111334, 0.918507]),
+        (LENET_300, 0.01, [0.007697, 0.022267, 0.183701]),
+        (LENET_5, 0.10, [1, 0.087072, 0.088433, 1]),
+        (LENET_5, 0.05, [0.726116, 0.037477, 0.038063, 1]),
+        (LENET_5, 0.01, [0.138943, 0.007171, 0.007283, 0.228584]),
+    ],
+)
+def test_erk_gives_the_published_layer_densities(shapes, density, expected):
+    groups = erk(shapes, round(sum(map(prod, shapes.values())) * density))
+    for (layers, kept), share in zip(groups, expected, strict=True):
+        # To the nearest whole weight.
+        assert abs(kept - share * prod(shapes[layers[0]])) < 1
+
+
+shapes = st.dictionaries(
+    st.text("abc", min_size=1, max_size=3),
+    st.lists(st.integers(1, 9), min_size=2, max_size=4).map(tuple),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(st.sampled_from(sorted(SCOPES)), shapes, st.data())
+def test_every_scope_keeps_exactly_what_is_asked_and_no_more_than_a_layer_has(scope, shapes, data):
+    total = sum(map(prod, shapes.values()))
+    kept = data.draw(st.integers(1, total))
+    groups = SCOPES[scope](shapes, kept)
+    assert sum(group.kept for group in groups) == kept
+    assert sorted(layer for group in groups for layer in group.layers) == sorted(shapes)
+    for group in groups:
+        assert 0 <= group.kept <= sum(prod(shapes[layer]) for layer in group.layers)

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from sweep import models, network
+
+
+def test_multiply_adds_are_those_of_the_layers():
+    # conv: output pixels × kernel × channels in × channels out; linear: its weights.
+    assert network.multiply_adds("conv-5", (1, 8, 8), 10) == {
+        "0.weight": 64 * 9 * 16,
+        "3.weight": 16 * 9 * 16 * 32,
+        "6.weight": 16 * 9 * 32 * 64,
+        "9.weight": 4 * 9 * 64 * 64,
+        "12.weight": 4 * 9 * 64 * 64,
+        "17.weight": 640,
+    }
+    assert sum(network.multiply_adds("lenet-5-caffe", (1, 28, 28), 10).values()) == 2_293_000
+
+
+def test_facts_of_a_mask():
+    model = models.build("lenet-300-100", (1, 8, 8), 10, 0)
+    masks = {
+        "1.weight": torch.zeros(300, 64, dtype=torch.bool),
+        "3.weight": torch.ones(100, 300, dtype=torch.bool),
+        "5.weight": torch.ones(10, 100, dtype=torch.bool),
+    }
+    masks["1.weight"][7] = True
+    macs = network.multiply_adds("lenet-300-100", (1, 8, 8), 10)
+    facts, effective = network.facts(model, masks, macs, torch.zeros(1, 1, 8, 8))
+    assert facts["params"] == facts["macs_dense"] == 50_200
+    assert facts["kept"] == facts["macs_masked"] == 64 + 30_000 + 1000
+    assert facts["collapsed_layers"] == 0 and facts["min_layer_density"] == 1 / 300
+    # Only what comes after unit 7 is on a path.
+    assert facts["effective_density"] == (64 + 100 + 1000) / 50_200
+    masks["1.weight"][7] = False
+    facts, effective = network.facts(model, masks, macs, torch.zeros(1, 1, 8, 8))
+    assert facts["collapsed_layers"] == 1 and facts["effective_density"] == 0
+    assert not any(mask.any() for mask in effective.values())
+
+
+def test_pq_index_is_golden_on_the_closed_form_weights_and_zero_for_equal_ones(net_g):
+    model, _ = net_g
+    weights = torch.cat([model[0].weight.flatten(), model[2].weight.flatten()])
+    assert network.pq_index(weights) == pytest.approx(0.0564345303, abs=1e-9)
+    assert network.pq_index(weights, 1, 2) == pytest.approx(0.0807458320, abs=1e-9)
+    assert network.pq_index(torch.full((5,), -0.3)) == pytest.approx(0)
+    assert network.pq_index(torch.zeros(4)) is None and network.pq_index(torch.zeros(0)) is None

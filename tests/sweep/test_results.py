@@ -1,0 +1,116 @@
+import json
+import multiprocessing
+import os
+import signal
+import time
+from datetime import UTC, datetime
+
+import pyarrow.parquet as pq
+import pytest
+
+from sweep import results
+from sweep.errors import BadInput
+
+
+def rows(name, status="ok"):
+    trial = {
+        "trial_id": name, "criterion": "snip", "scope": "global", "sparsity": 0.9, "status": status,
+        "val_accuracy": 0.5, "finished_at": datetime.now(UTC),
+    }  # fmt: skip
+    curve = {"trial_id": name, "phase": "retrain", "epoch": 1.0, "train_loss": 0.1}
+    return trial, [curve], [{"trial_id": name, "layer": 0, "name": "a", "shape": [2, 3]}]
+
+
+def test_a_trial_is_on_disk_at_once_and_all_of_them_after_closing(tmp_path):
+    writer = results.Writer(tmp_path, "small")
+    writer.add(*rows("a"))
+    deadline = time.monotonic() + 2
+    while not results.finished(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert set(results.finished(tmp_path)) == {"a"}
+    for i in range(50):
+        writer.add(*rows(f"b{i}"))
+    writer.close()
+    assert len(results.finished(tmp_path)) == 51
+    table = pq.read_table(next((tmp_path / "trials").glob("part-*")))
+    assert table.schema.equals(results.SCHEMAS["trials"]) and table["study"][0].as_py() == "small"
+
+
+def test_many_results_share_parts(tmp_path):
+    writer = results.Writer(tmp_path, "small")
+    for i in range(2000):
+        writer.add(*rows(f"{i}"))
+    writer.close()
+    assert len(list((tmp_path / "trials").glob("part-*"))) < 50
+
+
+def test_a_later_success_wins_over_a_failure_in_any_order(tmp_path):
+    for status in ("failed", "ok", "failed"):
+        results.write(tmp_path, *zip(rows("a", status), strict=True))
+    assert results.finished(tmp_path)["a"]["status"] == "ok"
+
+
+def test_compaction_keeps_every_row_in_one_part(tmp_path):
+    for i in range(20):
+        results.write(tmp_path, *zip(rows(f"{i}"), strict=True))
+    results.compact(tmp_path)
+    for table in results.SCHEMAS:
+        [part] = (tmp_path / table).glob("part-*")
+        assert pq.read_table(part).num_rows == 20
+    assert len(results.finished(tmp_path)) == 20
+
+
+def test_what_is_not_a_part_is_named_and_left_alone(tmp_path):
+    (tmp_path / "trials").mkdir()
+    foreign = tmp_path / "trials" / "part-0.parquet"
+    foreign.write_text("hello")
+    with pytest.raises(BadInput, match=r"part-0\.parquet: not a part of these results .*: move it away"):
+        results.finished(tmp_path)
+    assert foreign.read_text() == "hello"
+    # What a writer that was killed left behind has another name, and is not looked at.
+    foreign.rename(tmp_path / "trials" / ".part-0.parquet")
+    assert results.finished(tmp_path) == {}
+
+
+def test_a_disk_that_refuses_is_one_line_and_keeps_what_was_written(tmp_path):
+    writer = results.Writer(tmp_path, "small")
+    writer.add(*rows("a"))
+    while not results.finished(tmp_path):
+        time.sleep(0.01)
+    for table in results.SCHEMAS:
+        os.rename(tmp_path / table, tmp_path / f"kept-{table}")
+        (tmp_path / table).write_text("in the way")
+    writer.add(*rows("b"))
+    with pytest.raises(BadInput, match="results can no longer be written; make room and launch again"):
+        writer.close()
+    assert list((tmp_path / "kept-trials").glob("part-*"))
+
+
+def hold(folder, ready):
+    with results.lock(folder):
+        ready.set()
+        time.sleep(60)
+
+
+def test_a_second_writer_is_told_who_holds_the_results_until_that_one_dies(tmp_path):
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    holder = context.Process(target=hold, args=(tmp_path, ready))
+    holder.start()
+    assert ready.wait(10)
+    with (
+        pytest.raises(BadInput, match=f"is being written by process {holder.pid} on "),
+        results.lock(tmp_path),
+    ):
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    with results.lock(tmp_path):
+        pass
+
+
+def test_each_launch_adds_an_entry_to_study_json(tmp_path):
+    results.note_launch(tmp_path, "small", "text", {"n": 1})
+    results.note_launch(tmp_path, "small", "new text", {"n": 2})
+    written = json.loads((tmp_path / "study.json").read_text())
+    assert written == {"study": "small", "spec": "new text", "launches": [{"n": 1}, {"n": 2}]}

@@ -1,0 +1,124 @@
+import json
+import re
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweep.errors import BadInput
+from sweep.study import Config, Trial, load
+from tests.conftest import STUDY
+
+
+def trials(text, study_file):
+    return load(study_file(text)).trials()
+
+
+def test_axes_multiply_and_blocks_have_axes_of_their_own(study_file):
+    found = trials(STUDY, study_file)
+    assert len(found) == 2 * 2 * (2 + 2 + 1)
+    assert {(t.config.criterion, t.config.scope) for t in found} == {
+        ("random", "global"), ("random", "erk"), ("magnitude", "global"), ("snip", "global"), ("force", "global"),
+    }  # fmt: skip
+    assert {t.config.iterations for t in found if t.config.criterion == "force"} == {3}
+    assert {t.config.iterations for t in found if t.config.criterion != "force"} == {1}
+
+
+def test_a_trial_has_the_same_id_everywhere():
+    """These ids are on people's disks: if this changes, PROTOCOL must."""
+    config = Config(dataset="digits", model="conv-5", criterion="snip", sparsity=0.9, epochs=4)
+    assert Trial.of(config).id == "c32ae114d51f92f0"
+    assert json.loads(Trial.of(config).canonical)["protocol"] == 1
+
+
+def test_writing_the_same_question_otherwise_gives_the_same_id(study_file):
+    one = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0.9\ncriterion: snip\n"
+    other = "criterion: snip\nsparsity: .90\nepochs: 2.0\nmodel: conv-5\ndataset: digits\nscope: global\nlr: 1e-1\n"
+    assert [t.id for t in trials(one, study_file)] == [t.id for t in trials(other, study_file)]
+
+
+def test_what_cannot_matter_makes_no_other_trial(study_file):
+    base = "dataset: digits\nmodel: conv-5\nepochs: 2\n"
+    dense = base + "sparsity: 0\ncriterion: [random, snip, force]\nprune_epoch: [0, 1]\n"
+    assert [t.config.criterion for t in trials(dense, study_file)] == ["dense"]
+    assert len(trials(base + "sparsity: 0\n", study_file)) == 1
+    no_data = base + "sparsity: 0.9\ncriterion: magnitude\nscore_batches: [1, 5]\n"
+    assert len(trials(no_data, study_file)) == 1
+    data = base + "sparsity: 0.9\ncriterion: snip\nscore_batches: [1, 5]\n"
+    assert len(trials(data, study_file)) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("epochs: 2", "epoch: 2", 4, "unknown key 'epoch' in a study; did you mean epochs?"),
+        ("epochs: 2", "epochs: two", 4, "epochs two: input should be a valid integer"),
+        ("epochs: 2", "epochs: 0", 4, "epochs 0: input should be greater than or equal to 1"),
+        ("epochs: 2", "epochs: yes", 4, "true or false does not belong here"),
+        ("epochs: 2", "epochs: 2\nepochs: 3", 5, "epochs is given twice"),
+        ("0.99]", "1.2]", 6, "sparsity 1.2: input should be less than 1"),
+        ("0.99]", "[0.99]]", 6, "nothing nested"),
+        ("[0.9, 0.99]", "[]", 6, "an empty list asks for no trials"),
+        ("prune_epoch: 1", "prune_epoch: 3", 7, "prune_epoch 3 is beyond the 2 epochs of training"),
+        ("snip]", "snap]", 12, "criterion snap: no such criterion; did you mean snip?"),
+        ("snip]", "force]\n    iterations: 3", 13, "iterations 3: magnitude is one-shot"),
+        ("erk]", "ekr]", 11, "scope ekr: no such scope; did you mean erk?"),
+        ("conv-5", "lenet-5-caffe", 3, "lenet-5-caffe needs images of at least 16×16 pixels and these are 8×8"),
+        ("digits", "digit", 2, "did you mean digits?"),
+        ("digits", "'image-folder:'", 2, "no such dataset"),
+        ("dataset: digits\n", "", 9, "dataset is missing"),
+        ("name: small", "name: ../small", 1, "a folder name"),
+        ("blocks:", "blocks: 3\nseed_: 1\nx:", 10, "unknown key"),
+        ("seed: [0, 1]", "seed: 9223372036854775808", 8, "input should be less than"),
+        ("lr: 0.2", "lr: .inf", 5, "lr .inf: input should be a finite number"),
+        ("lr: 0.2", "lr: 2001-13-45", 5, "cannot be read as a value"),
+        ("lr: 0.2", "lr: [", 7, "not YAML"),
+        (STUDY, "", 1, "the file is empty"),
+        (STUDY, "- 1", 1, "a study is a mapping"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_with_file_and_line_number(old, new, line, message, study_file):
+    path = study_file(STUDY.replace(old, new, 1))
+    with pytest.raises(BadInput) as error:
+        load(path)
+    text = str(error.value)
+    assert message in text and "\n" not in text
+    assert text.startswith(f"{path}:{line}: ")
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(BadInput, match=re.escape("no.yaml: No such file")):
+        load(tmp_path / "no.yaml")
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.dates(), st.binary(max_size=4),
+    st.sampled_from(["snip", "erk", 0.9, 1, "digits"]),
+)  # fmt: skip
+values = st.recursive(
+    scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=5), v, max_size=3)
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([*Config.model_fields, "name", "blocks", "sparsities"]), values)
+def test_whatever_a_field_holds_a_study_loads_or_is_refused_in_one_line(tmp_path_factory, field, value):
+    mutated = yaml.safe_load(STUDY) | {field: value}
+    path = tmp_path_factory.mktemp("studies") / "mutated.yaml"
+    path.write_text(yaml.safe_dump(mutated))
+    try:
+        load(path).trials()
+    except BadInput as error:
+        assert re.match(rf"{re.escape(str(path))}:\d+: .", str(error))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=40), st.integers(0, len(STUDY)), st.integers(0, 20))
+def test_whatever_is_typed_into_a_study_it_loads_or_is_refused(tmp_path_factory, typed, at, removed):
+    path = tmp_path_factory.mktemp("studies") / "typed.yaml"
+    path.write_text(STUDY[:at] + typed + STUDY[at + removed :], encoding="utf-8", errors="replace")
+    try:
+        load(path)
+    except BadInput as error:
+        assert str(path) in str(error)

@@ -1,0 +1,80 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import pruners
+from sweep import data, models
+from sweep.study import Config
+from sweep.training import Training
+
+
+def training(**fields):
+    config = Config(
+        **{
+            "dataset": "digits",
+            "model": "conv-5",
+            "criterion": "snip",
+            "sparsity": 0.9,
+            "epochs": 3,
+            **fields,
+        }
+    )
+    whole = data.load("digits", Path("data"), 0.1, 0)
+    return Training(config, models.build(config.model, whole.shape, 10, seed=1), whole)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_pruned_weights_stay_exactly_zero_though_momentum_was_gathered_before(nesterov):
+    run = training(nesterov=nesterov, lr_schedule="constant")
+    run.train_epoch()
+    masks = pruners.prune("random", run.model, sparsity=0.9)
+    run.mask(masks)
+    for _ in range(2):
+        run.train_epoch()
+        for name, mask in masks.items():
+            weight = run.model.get_parameter(name)
+            assert torch.count_nonzero(weight[~mask]) == 0
+            assert torch.count_nonzero(weight[mask]) == int(mask.sum())
+
+
+def test_masked_training_is_training_with_the_masked_weights_taken_out():
+    """Against a plain loop that multiplies the weights by the mask after each step."""
+    run = training(batch_size=400, lr_schedule="constant", lr=0.05, epochs=1)
+    masks = pruners.prune("random", run.model, sparsity=0.5)
+    whole, plain = run.data, models.build("conv-5", run.data.shape, 10, seed=1)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    pruners.apply_masks(plain, masks)
+    from sweep.seeds import generator
+
+    for rows in data.batches(len(whole.train.labels), 400, generator(0, "order", 0)):
+        optimizer.zero_grad()
+        F.cross_entropy(plain(whole.inputs(whole.train.images[rows])), whole.train.labels[rows]).backward()
+        optimizer.step()
+        pruners.apply_masks(plain, masks)
+    run.mask(masks)
+    run.train_epoch()
+    for name, weight in plain.state_dict().items():
+        torch.testing.assert_close(run.model.state_dict()[name], weight, rtol=1e-4, atol=1e-6)
+
+
+def test_the_learning_rate_falls_by_a_cosine_over_the_whole_run():
+    run = training(lr=0.4, epochs=3)
+    steps = 3 * run.steps_per_epoch
+    assert run.learning_rate(0) == 0.4
+    assert run.learning_rate(steps // 2) == pytest.approx(0.2)
+    assert run.learning_rate(steps - 1) == pytest.approx(0.4 * (1 + math.cos(math.pi * (1 - 1 / steps))) / 2)
+    assert training(lr=0.4, lr_schedule="constant").learning_rate(steps - 1) == 0.4
+
+
+def test_evaluation_is_loss_and_accuracy_over_the_split_and_changes_nothing():
+    run = training()
+    run.train_epoch()
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    loss, accuracy = run.evaluate(run.data.train)
+    output = run.model.eval()(run.data.inputs(run.data.train.images))
+    assert loss == pytest.approx(F.cross_entropy(output, run.data.train.labels).item(), rel=1e-5)
+    assert accuracy == pytest.approx((output.argmax(1) == run.data.train.labels).double().mean().item())
+    assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
