@@ -134,7 +134,7 @@ def test_a_killed_worker_costs_nothing_but_time(study_file, tmp_path):
     with running(path, "--results", results) as process:
         wait_for(results / "longer", 3, process)
         os.kill(workers_of(process.pid)[0], signal.SIGKILL)
-        code, out, err = end(process)
+        code, out, _ = end(process)
     assert code == 0 and "32 of 32 trials" in out and "failed" not in out
     assert rows(results) == undisturbed(path)
 

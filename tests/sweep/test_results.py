@@ -78,7 +78,7 @@ def test_a_disk_that_refuses_is_one_line_and_keeps_what_was_written(tmp_path):
     while not results.finished(tmp_path):
         time.sleep(0.01)
     for table in results.SCHEMAS:
-        os.rename(tmp_path / table, tmp_path / f"kept-{table}")
+        (tmp_path / table).rename(tmp_path / f"kept-{table}")
         (tmp_path / table).write_text("in the way")
     writer.add(*rows("b"))
     with pytest.raises(BadInput, match="results can no longer be written; make room and launch again"):

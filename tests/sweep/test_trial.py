@@ -78,12 +78,7 @@ def test_stages_are_recorded_from_dense_to_retrained():
     assert row["test_accuracy"] > row["pre_test_accuracy"]
     assert row["mean_active_params"] == pytest.approx((97_552 + 2 * 4878) / 3)
     assert sum(layer["kept"] for layer in result.layers) == 4878
-    assert [layer["name"] for layer in result.layers][0] == "0.weight" and result.layers[0]["shape"] == [
-        16,
-        1,
-        3,
-        3,
-    ]
+    assert (result.layers[0]["name"], result.layers[0]["shape"]) == ("0.weight", [16, 1, 3, 3])
 
 
 def test_every_recorded_column_is_in_the_schema_and_every_column_is_recorded():
@@ -131,7 +126,7 @@ def test_a_trial_survives_the_way_through_its_canonical_text():
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not Path("data/MNIST/raw/train-images-idx3-ubyte").exists(), reason="MNIST is not under data/"
+    not Path("data/MNIST/raw/train-images-idx3-ubyte").exists(), reason="MNIST is not under data/MNIST/raw"
 )
 def test_two_dense_epochs_on_mnist_pass_96_percent():
     config = Config(dataset="mnist", model="lenet-300-100", sparsity=0, criterion="dense", epochs=2)

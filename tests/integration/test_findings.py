@@ -1,0 +1,30 @@
+"""What docs/results.md says about the quickstart and explains."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import pruners
+from sweep import data, models
+from sweep.seeds import derive
+from sweep.study import load
+from sweep.training import Training
+
+
+@pytest.mark.parametrize("shifts", ["trained", "reset"])
+def test_force_collapses_after_an_epoch_because_batchnorm_has_trained_shifts(shifts):
+    config = load("studies/quickstart.yaml").trials()[-1].config
+    whole = data.load("digits", Path("data"), 0.1, 0)
+    model = models.build(config.model, whole.shape, whole.classes, derive(0, "init"))
+    Training(config, model, whole).train_epoch()
+    if shifts == "reset":
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.zeros_(module.bias)
+    rows = torch.arange(64)
+    batch = whole.inputs(whole.train.images[rows]), whole.train.labels[rows]
+    for iterations in (20, 60):
+        masks = pruners.prune("force", model, [batch], sparsity=0.98, iterations=iterations)
+        assert bool(pruners.collapsed_layers(masks)) == (shifts == "trained")
