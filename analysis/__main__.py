@@ -61,7 +61,7 @@ def _comparisons(results: Path) -> list[Comparison]:
 
 
 def _table(comparison: Comparison) -> Table:
-    table = Table(title=str(comparison.setting), title_justify="left", box=None, padding=(0, 1))
+    table = Table(title=comparison.setting, title_justify="left", box=None, padding=(0, 1))
     table.add_column("sparsity")
     for sparsity in comparison.sparsities:
         table.add_column(f"{sparsity:g}", justify="right", no_wrap=True)

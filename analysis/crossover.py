@@ -1,8 +1,10 @@
 """Where does random pruning overtake SNIP? Means with intervals, and the sparsity where it happens."""
 
+import json
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 import duckdb
 
@@ -13,22 +15,18 @@ from analysis.warehouse import query
 MARGIN = 0.005
 
 
-class Setting(NamedTuple):
-    """What is the same for all criteria compared with one another."""
-
-    dataset: str
-    model: str
-    epochs: int
-    prune_epoch: float
-
-    def __str__(self) -> str:
-        return f"{self.dataset}, {self.model}, {self.epochs} epochs, pruned at epoch {self.prune_epoch:g}"
+Fields = dict[str, Any]
+# Fields of a config that say how the mask is chosen; the others are the setting in which it is tested.
+_CHOICE = ("criterion", "scope", "iterations", "schedule", "score_batches", "score_batch_size")
+# Named in every label; the others only where they differ.
+_SETTING = ("dataset", "model", "epochs", "prune_epoch")
 
 
 @dataclass(frozen=True)
 class Crossover:
     """Where SNIP falls below one random baseline."""
 
+    snip: str
     baseline: str
     sparsities: list[float]
     differences: list[Mean]
@@ -45,30 +43,31 @@ class Crossover:
 
     def __str__(self) -> str:
         low, high = self.sparsities[0], self.sparsities[-1]
+        name = self.snip.replace("snip", "SNIP")
         if not self.below:
-            return f"SNIP against {self.baseline}: no crossover in the range {low:g} to {high:g}"
-        *_, final = self.below
-        if len(self.below) == 1 and final.start is None and final.end is None:
-            return f"SNIP is below {self.baseline} over the whole range {low:g} to {high:g}"
-        if len(self.below) == 1 and final.start and final.end is None:
-            ends = ", ".join(
-                f"{mean.signed} at {sparsity:g}"
-                for mean, sparsity in list(zip(self.differences, self.sparsities, strict=True))[
-                    final.first - 1 : final.first + 1
-                ]
+            return f"{name} against {self.baseline}: no crossover in the range {low:g} to {high:g}"
+        if len(self.below) == 1 and (final := self.below[0]).end is None:
+            if final.start is None:
+                return f"{name} is below {self.baseline} over the whole range {low:g} to {high:g}"
+            before, after = (
+                f"{self.differences[i].signed} at {self.sparsities[i]:g}"
+                for i in (final.first - 1, final.first)
             )
-            return f"SNIP falls below {self.baseline} at sparsity {final.start:.3f} (difference {ends})"
+            return (
+                f"{name} falls below {self.baseline} at sparsity {final.start:.3f} "
+                f"(difference {before}, {after})"
+            )
         stretches = " and ".join(
             f"from {run.start or low:.3g} to {run.end or high:.3g}" for run in self.below
         )
-        return f"SNIP is below {self.baseline} {stretches}, and level or above elsewhere"
+        return f"{name} is below {self.baseline} {stretches}, and level or above elsewhere"
 
 
 @dataclass
 class Comparison:
-    """One setting: the accuracy of every criterion at every sparsity, and the crossovers."""
+    """One setting: the accuracy of every arm at every sparsity, and the crossovers."""
 
-    setting: Setting
+    setting: str
     means: dict[str, dict[float, Mean]] = field(default_factory=dict)
     crossovers: list[Crossover] = field(default_factory=list)
 
@@ -80,27 +79,54 @@ class Comparison:
 
 def compare(connection: duckdb.DuckDBPyConnection) -> list[Comparison]:
     """Comparisons of all settings with finished trials; test accuracy of the last epoch."""
-    found: dict[Setting, Comparison] = {}
-    for row in connection.execute(query("crossover")).fetchall():
-        *setting, criterion, scope, iterations, sparsity, trials, mean, deviation = row
-        comparison = found.setdefault(Setting(*setting), Comparison(Setting(*setting)))
-        name = label(criterion, scope, iterations)
-        comparison.means.setdefault(name, {})[sparsity] = mean_interval(mean, deviation, trials)
-    paired: dict[tuple[Setting, str], list[tuple[float, Mean]]] = defaultdict(list)
-    for row in connection.execute(query("difference")).fetchall():
-        *setting, scope, sparsity, trials, mean, deviation = row
-        paired[Setting(*setting), scope].append((sparsity, mean_interval(mean, deviation, trials)))
-    for (place, scope), differences in paired.items():
-        sparsities, means = zip(*sorted(differences, key=lambda pair: pair[0]), strict=True)
-        found[place].crossovers.append(Crossover(label("random", scope, 1), list(sparsities), list(means)))
+    rows = connection.execute(query("crossover")).fetchall()
+    settings, arms = _labels({row[0]: json.loads(row[0]) for row in rows})
+    found = {name: Comparison(name) for name in sorted(set(settings.values()))}
+    for arm, sparsity, trials, mean, deviation in rows:
+        means = found[settings[arm]].means.setdefault(arms[arm], {})
+        means[sparsity] = mean_interval(mean, deviation, trials)
+    paired: dict[tuple[str, str], list[tuple[float, Mean]]] = defaultdict(list)
+    for snip, random, sparsity, trials, mean, deviation in connection.execute(query("difference")).fetchall():
+        paired[snip, random].append((sparsity, mean_interval(mean, deviation, trials)))
+    for (snip, random), differences in paired.items():
+        sparsities, means_of_difference = zip(*differences, strict=True)
+        found[settings[snip]].crossovers.append(
+            Crossover(arms[snip], arms[random], list(sparsities), list(means_of_difference))
+        )
     return list(found.values())
 
 
-def label(criterion: str, scope: str, iterations: int) -> str:
+def _labels(configs: Mapping[str, Fields]) -> tuple[dict[str, str], dict[str, str]]:
+    """Two labels of each arm, by its text: the setting it was tested in, and how it chose its mask.
+
+    Both name a field that is not always named where it takes more than one value.
+    """
+
+    def varying(fields: Iterable[str], among: Iterable[Fields]) -> list[str]:
+        return [name for name in fields if len({config.get(name) for config in among}) > 1]
+
+    every = list(configs.values())
+    others = sorted({name for config in every for name in config} - {*_CHOICE, *_SETTING})
+    also = varying(others, every)
+    settings, arms = {}, {}
+    for text, config in configs.items():
+        settings[text] = "{dataset}, {model}, {epochs} epochs, pruned at epoch {prune_epoch}".format(**config)
+        settings[text] += "".join(f", {name} {config[name]}" for name in also)
+    for text, config in configs.items():
+        alike = [
+            other
+            for key, other in configs.items()
+            if settings[key] == settings[text] and _name(other) == _name(config)
+        ]
+        arms[text] = " ".join([_name(config), *(f"{n}={config[n]}" for n in varying(_CHOICE, alike))])
+    return settings, arms
+
+
+def _name(config: Fields) -> str:
     """A short name: `snip`, `random erk`, `force T=20`."""
-    words = [criterion]
-    if scope != "global" or criterion == "random":
-        words.append(scope)
-    if iterations > 1:
-        words.append(f"T={iterations}")
+    words = [config["criterion"]]
+    if config["scope"] != "global" or config["criterion"] == "random":
+        words.append(config["scope"])
+    if config["iterations"] > 1:
+        words.append(f"T={config['iterations']}")
     return " ".join(words)

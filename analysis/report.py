@@ -91,7 +91,7 @@ def _section(comparison: Comparison, names: Sequence[str]) -> str:
         config={"responsive": True, "displaylogo": False},
     )
     return (
-        f"<section><h2>{html.escape(str(comparison.setting))}</h2><ul>{answers}</ul>{figure}"
+        f"<section><h2>{html.escape(comparison.setting)}</h2><ul>{answers}</ul>{figure}"
         f"<div class=scroll><table><thead><tr><th scope=col>sparsity</th>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div></section>"
     )

@@ -181,7 +181,8 @@ def score(
 def _undisturbed(model: nn.Module, train_mode: bool, seed: int, device: torch.device) -> Iterator[None]:
     """Modes, random state and autocast as scoring needs them; afterwards all as before."""
     modes = {module: module.training for module in model.modules()}
-    devices = [device] if device.type == "cuda" else []
+    # Seeding reaches every GPU, so all are put back.
+    devices = range(torch.cuda.device_count()) if device.type == "cuda" else ()
     with (
         torch.random.fork_rng(devices),
         torch.inference_mode(False),

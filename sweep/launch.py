@@ -45,6 +45,11 @@ def launch(
     if "://" in str(results_root):
         raise BadInput(f"--results {results_root}: only folders so far, no object stores")
     if not address:
+        if gpus_per_trial > torch.cuda.device_count():
+            raise BadInput(
+                f"--gpus-per-trial {gpus_per_trial:g}: this machine has {torch.cuda.device_count()} GPUs; "
+                "leave it out to use CPUs"
+            )
         for name in {trial.config.dataset for trial in trials}:
             data.check(name, data_root)
     if dry_run:
@@ -117,7 +122,7 @@ def _run(
     thread = threading.Thread(target=work, name="tune", daemon=True)
     try:
         # Not in the thread: Ray's processes end with the thread that started them.
-        at_once = schedule.start(address, workers)
+        at_once = schedule.start(address, workers, gpus_per_trial)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
         thread.start()
         while thread.is_alive() and not writer.error:
@@ -127,8 +132,10 @@ def _run(
         finished = False
     # A second Ctrl-C must not lose what the first one is saving.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    writer.close()
-    ray.shutdown()
+    try:
+        writer.close()
+    finally:
+        ray.shutdown()
     if finished and failures:
         raise failures[0]
     return finished

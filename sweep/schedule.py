@@ -1,6 +1,8 @@
 """Ray Tune runs the packs: one Tune trial is one pack, on a worker that is kept for the next."""
 
 import os
+import re
+import socket
 import tempfile
 import traceback
 from collections import deque
@@ -11,6 +13,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from sweep.errors import BadInput
 from sweep.plan import Pack
 from sweep.study import Trial
 from sweep.trial import Result, failure, from_canonical, run
@@ -27,16 +30,33 @@ _SETTINGS = {
 }
 
 
-def start(address: str | None, workers: int | None) -> int:
-    """Connect to a Ray cluster, or start one here; returns how many workers can run at once."""
+def start(address: str | None, workers: int | None, gpus_per_trial: float = 0) -> int:
+    """Connect to a Ray cluster, or start one here; returns how many trials can run at once.
+
+    Raises:
+        BadInput: there is no cluster at the address, or no GPU for the trials.
+    """
     os.environ.update(_SETTINGS)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
-        ray.init(address=address, **options)
+        try:
+            # Ray itself would try an address where nothing listens for many minutes.
+            if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address):
+                socket.create_connection((match[1], int(match[2])), timeout=5).close()
+            ray.init(address=address, **options)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"--address {address}: no Ray cluster there ({error}); leave it out to run here"
+            ) from None
     else:
         # "local", not None: None would join whatever cluster happens to run on this machine.
         ray.init(address="local", num_cpus=workers or cores(), include_dashboard=False, **options)
-    available = int(ray.cluster_resources().get("CPU", 1))
+    resources = ray.cluster_resources()
+    available = int(resources.get("CPU", 1))
+    if gpus_per_trial:
+        available = min(available, int(resources.get("GPU", 0) / gpus_per_trial))
+    if not available:
+        raise BadInput(f"--gpus-per-trial {gpus_per_trial:g}: there is no such GPU; leave it out to use CPUs")
     return min(workers or available, available)
 
 

@@ -1,11 +1,11 @@
 -- How accurate is each criterion at each sparsity?
--- One row a setting (data, model, length of training, prune epoch), criterion and sparsity:
+-- One row an arm and sparsity:
+--   arm        the trials' config less seed and sparsity: everything else is the same within a row
 --   trials     finished trials, one a seed
 --   mean       mean test accuracy after retraining (last epoch)
 --   deviation  its standard deviation over the seeds (NULL for one seed)
 SELECT
-    dataset, model, epochs, prune_epoch,
-    criterion, scope, iterations,
+    json_merge_patch(config, '{"seed": null, "sparsity": null}') AS arm,
     sparsity,
     count(*) AS trials,
     avg(test_accuracy) AS mean,

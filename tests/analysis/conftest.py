@@ -1,4 +1,5 @@
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,9 +16,17 @@ ACCURACY = {
 
 
 def trial(name, **fields):
+    """A row of `trials` whose config says what its columns say."""
+    config = {
+        "dataset": "digits", "model": "conv-5", "epochs": 2, "prune_epoch": 0, "criterion": "snip", "scope": "global",
+        "iterations": 1, "sparsity": 0.9, "seed": 0, "lr": 0.1, "score_batches": 1,
+    }  # fmt: skip
+    config |= {key: value for key, value in fields.items() if key in config}
+    columns = {key: value for key, value in config.items() if key not in ("lr", "score_batches")}
+    outcome = {key: value for key, value in fields.items() if key not in config}
     return {
-        "trial_id": name, "study": "made", "dataset": "digits", "model": "conv-5", "epochs": 2, "prune_epoch": 0.0,
-        "iterations": 1, "status": "ok", "finished_at": datetime(2026, 1, 1, tzinfo=UTC), **fields,
+        "trial_id": name, "study": "made", "status": "ok", "finished_at": datetime(2026, 1, 1, tzinfo=UTC),
+        **columns, "config": json.dumps(config, sort_keys=True, separators=(",", ":")), **outcome,
     }  # fmt: skip
 
 

@@ -3,13 +3,13 @@ import math
 import pytest
 
 import analysis
-from analysis.crossover import compare, label
+from analysis.crossover import compare
 from tests.analysis.conftest import trial
 
 
 def test_means_and_crossovers_of_results_with_a_known_answer(made):
     [comparison] = compare(analysis.open(made))
-    assert str(comparison.setting) == "digits, conv-5, 2 epochs, pruned at epoch 0"
+    assert comparison.setting == "digits, conv-5, 2 epochs, pruned at epoch 0"
     assert str(comparison.means["snip"][0.98]) == "0.900 ± 0.025"  # t(2) · 0.01 / √3
     against = {crossover.baseline: crossover for crossover in comparison.crossovers}
     # From +.02 at .95 to -.02 at .98; -.005 is 5/8 of the way on log density.
@@ -27,13 +27,15 @@ def test_only_finished_trials_count_and_settings_are_kept_apart(made, add):
     add(
         trial("f", criterion="snip", scope="global", sparsity=0.8, seed=9, status="failed"),
         trial("d", criterion="snip", scope="global", sparsity=0.8, seed=9, status="diverged"),
-        trial(
-            "e", criterion="snip", scope="global", sparsity=0.8, seed=0, test_accuracy=0.2, prune_epoch=1.0
-        ),
+        trial("e", criterion="snip", scope="global", sparsity=0.8, seed=0, test_accuracy=0.2, prune_epoch=1),
     )
     early, late = compare(analysis.open(made))
     assert str(early.means["snip"][0.8]) == "0.970 ± 0.025"
-    assert late.setting.prune_epoch == 1 and str(late.means["snip"][0.8]) == "0.200" and late.crossovers == []
+    assert (
+        late.setting.endswith("pruned at epoch 1")
+        and str(late.means["snip"][0.8]) == "0.200"
+        and late.crossovers == []
+    )
 
 
 def test_differences_are_paired_by_seed(made, add):
@@ -43,9 +45,22 @@ def test_differences_are_paired_by_seed(made, add):
     assert first.value == pytest.approx(0.02), "seed 7 has no random trial to be compared with"
 
 
-def test_labels_say_what_differs():
-    assert [label("snip", "global", 1), label("random", "erk", 1), label("force", "erk", 20)] == [
-        "snip",
-        "random erk",
-        "force erk T=20",
-    ]
+def test_trials_that_differ_in_anything_but_the_seed_are_never_averaged(made, add):
+    snip = {"criterion": "snip", "scope": "global", "sparsity": 0.8, "seed": 0}
+    add(trial("l", **snip, lr=0.3, test_accuracy=0.5), trial("b", **snip, score_batches=9, test_accuracy=0.6))
+    add(trial("r", criterion="random", scope="erk", sparsity=0.8, seed=0, lr=0.3, test_accuracy=0.7))
+    one, other = compare(analysis.open(made))
+    assert [one.setting[-8:], other.setting[-8:]] == [", lr 0.1", ", lr 0.3"]
+    assert str(one.means["snip score_batches=1"][0.8]) == "0.970 ± 0.025"
+    assert str(one.means["snip score_batches=9"][0.8]) == "0.600"
+    assert {name: str(means[0.8]) for name, means in other.means.items()} == {
+        "snip": "0.500",
+        "random erk": "0.700",
+    }
+    assert len(one.crossovers) == 4 and other.crossovers[0].differences[0].value == pytest.approx(-0.2)
+
+
+def test_names_say_scope_and_iterations_where_they_matter(made, add):
+    add(trial("a", criterion="force", iterations=20, scope="erk"), trial("b", criterion="magnitude"))
+    [comparison] = compare(analysis.open(made))
+    assert list(comparison.means) == ["force erk T=20", "magnitude", "random erk", "random global", "snip"]

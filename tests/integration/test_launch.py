@@ -159,6 +159,12 @@ def workers_of(driver):
     return found
 
 
+def test_an_address_without_a_cluster_is_one_line(study_file, tmp_path):
+    code, _, err = end(launch(study_file(), "--results", tmp_path, "--address", "127.0.0.1:1"), timeout=30)
+    assert code == 2 and err.count("\n") == 1
+    assert "--address 127.0.0.1:1: no Ray cluster there" in err and "leave it out to run here" in err
+
+
 def test_a_trial_that_fails_is_a_row_with_its_traceback_and_is_tried_again_when_asked(study_file, tmp_path):
     for part in ("train", "test"):
         for name in ("a", "b"):
@@ -209,12 +215,14 @@ finally:
         (("mnist.yaml",), "mnist: it is not under"),
         (("--workers", "0"), "Invalid value for '--workers'"),
         (("--wrong",), "No such option"),
+        (("--gpus-per-trial", "99"), "--gpus-per-trial 99: this machine has"),
+        (("--results", "s3://bucket"), "only folders so far"),
     ],
 )
 def test_bad_input_is_one_line_exit_code_2_and_nothing_written(words, message, study_file, tmp_path):
     study_file("datase: digits\n", "broken.yaml")
     study_file("dataset: mnist\nmodel: conv-5\nepochs: 1\nsparsity: 0\n", "mnist.yaml")
     words = [tmp_path / word if word.endswith("yaml") else word for word in words]
-    code, out, err = end(launch(*words, "--results", tmp_path / "r", "--data-root", tmp_path / "no-data"))
+    code, out, err = end(launch("--results", tmp_path / "r", "--data-root", tmp_path / "no-data", *words))
     assert code == 2 and message in err and err.count("\n") == 1 and out == ""
     assert not (tmp_path / "r").exists()
