@@ -18,25 +18,26 @@ Results = Annotated[Path, typer.Option("--results", help="folder of all results,
 @app.command()
 def sql(query: str, results: Results = Path("results")) -> None:
     """Answer a query over the views trials, curves and layers."""
-    answer = warehouse.ask(warehouse.open(results), query)
-    if answer is not None:
-        console = Console()
-        answer.show(max_rows=1000, max_width=console.width if console.is_terminal else 100_000)
+    console = Console()
+    warehouse.show(warehouse.open(results), query, console.width if console.is_terminal else 100_000)
 
 
 @app.command()
 def crossover(results: Results = Path("results")) -> None:
     """Where does random pruning overtake SNIP?"""
-    console = Console(width=None if Console().is_terminal else 140)
     for comparison in _comparisons(results):
-        console.print(_table(comparison))
+        table = _table(comparison)
+        # Wide enough for every number: a terminal that is narrower wraps, it does not cut.
+        console = Console(width=1000)
+        console.width = max(Console().width, console.measure(table).maximum)
+        console.out(comparison.setting)
+        console.print(table)
         for found in comparison.crossovers:
-            console.print(f"  {found}", highlight=False)
-        console.print()
-    console.print(
-        "Mean test accuracy ± 95 % Student-t interval over seeds. SNIP is below a baseline where its mean\n"
-        f"is more than {MARGIN:g} lower, interpolated on log density; the differences are paired by seed.",
-        highlight=False,
+            console.out(f"  {found}", highlight=False)
+        console.out()
+    print(
+        "Mean test accuracy in percent ± 95 % Student-t interval over seeds. SNIP is below a baseline where\n"
+        f"its mean is more than {MARGIN:g} lower, interpolated on log density; differences paired by seed."
     )
 
 
@@ -49,7 +50,10 @@ def report(
     from analysis.report import write
 
     target = output or results / "report.html"
-    write(_comparisons(results), target)
+    try:
+        write(_comparisons(results), target)
+    except OSError as error:
+        raise BadInput(f"{target}: {error.strerror}: choose another --output") from None
     print(f"report: {target}")
 
 
@@ -61,12 +65,15 @@ def _comparisons(results: Path) -> list[Comparison]:
 
 
 def _table(comparison: Comparison) -> Table:
-    table = Table(title=comparison.setting, title_justify="left", box=None, padding=(0, 1))
-    table.add_column("sparsity")
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("sparsity", no_wrap=True)
     for sparsity in comparison.sparsities:
         table.add_column(f"{sparsity:g}", justify="right", no_wrap=True)
     for name, means in comparison.means.items():
-        table.add_row(name, *(str(means.get(sparsity, "")) for sparsity in comparison.sparsities))
+        table.add_row(
+            name,
+            *(means[sparsity].percent if sparsity in means else "" for sparsity in comparison.sparsities),
+        )
     return table
 
 

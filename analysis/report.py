@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import plotly.io
 import plotly.offline
 
-from analysis.crossover import MARGIN, Comparison
+from analysis.crossover import MARGIN, Comparison, digits
 
 # Okabe & Ito's colours, told apart by the colour-blind; dashes and symbols carry the same distinction.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -48,7 +48,7 @@ def chart(comparison: Comparison, names: Sequence[str]) -> go.Figure:
         if crossover.at is not None:
             figure.add_vline(x=1 - crossover.at, line={"color": "#777777", "dash": "dot", "width": 1})
             figure.add_annotation(
-                text=f"SNIP falls below {crossover.baseline} at {crossover.at:.3f} ",
+                text=f"SNIP falls below {crossover.baseline} at {digits(crossover.at)} ",
                 x=math.log10(1 - crossover.at),  # annotations take a log axis in its own units
                 y=0.02 + 0.06 * index,
                 xanchor="right",

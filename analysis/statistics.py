@@ -7,28 +7,50 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over seeds, with the half-width of its 95 % interval (None for a single seed)."""
+    """A mean over seeds.
+
+    Attributes:
+        half_width: of its 95 % interval; None for a single seed.
+        lost: trials that failed or diverged, and so have no value to count.
+    """
 
     value: float
     half_width: float | None
+    lost: int = 0
 
     def __str__(self) -> str:
-        return f"{self.value:.3f}" + (f" ± {self.half_width:.3f}" if self.half_width is not None else "")
+        text = f"{self.value:.3f}" + (f" ± {self.half_width:.3f}" if self.half_width is not None else "")
+        return text + self._lost
 
     @property
     def signed(self) -> str:
         """As text, with its sign: for differences."""
-        return f"+{self}" if self.value > 0 else str(self)
+        return f"+{self}" if self.value > 0 else str(self).replace("-", "−", 1)
+
+    @property
+    def percent(self) -> str:
+        """As text in percent, narrow enough for a table of many."""
+        half_width = f"±{100 * self.half_width:.1f}" if self.half_width is not None else ""
+        return f"{100 * self.value:.1f}{half_width}{self._lost}"
+
+    @property
+    def negative(self) -> bool:
+        """Whether the whole interval lies below 0."""
+        return self.half_width is not None and self.value + self.half_width < 0
+
+    @property
+    def _lost(self) -> str:
+        return f" ({self.lost} lost)" if self.lost else ""
 
 
-def mean_interval(mean: float, deviation: float | None, count: int) -> Mean:
-    """The mean of `count` values with its 95 % Student-t interval."""
-    if deviation is None or count < 2:
-        return Mean(mean, None)
+def mean_interval(mean: float | None, deviation: float | None, count: int, lost: int = 0) -> Mean:
+    """The mean of `count` values with its 95 % Student-t interval; NaN if there are none."""
+    if mean is None or deviation is None or count < 2:
+        return Mean(math.nan if mean is None else mean, None, lost)
     # scipy.special, not scipy.stats, which takes a second to import.
     from scipy.special import stdtrit
 
-    return Mean(mean, float(stdtrit(count - 1, 0.975)) * deviation / math.sqrt(count))
+    return Mean(mean, float(stdtrit(count - 1, 0.975)) * deviation / math.sqrt(count), lost)
 
 
 @dataclass(frozen=True)

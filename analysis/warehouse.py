@@ -1,6 +1,10 @@
 """Results as DuckDB views `trials`, `curves` and `layers`: each trial once, nothing else within reach."""
 
+import glob
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -18,8 +22,8 @@ _DEDUPLICATED = {
 def open(results: str | Path = "results") -> duckdb.DuckDBPyConnection:
     """A connection with the views `trials`, `curves` and `layers` over one study's folder, or over all.
 
-    The views read what is on disk at the time of a query, so a running study can be watched. Queries cannot
-    reach files outside the results, nor change settings.
+    The views read what is on disk at the time of a query, so a running study can be watched (one without any
+    result yet must be opened again). Queries cannot reach files outside the results, nor change settings.
 
     Raises:
         BadInput: the folder does not exist, or a part in it cannot be read.
@@ -27,47 +31,63 @@ def open(results: str | Path = "results") -> duckdb.DuckDBPyConnection:
     folder = Path(results).resolve()
     if not folder.is_dir():
         raise BadInput(f"{results}: no such folder; run a study first, or name its results with --results")
-    studies = folder if (folder / "study.json").exists() else folder / "*"
+    one_study = (folder / "study.json").exists() or (folder / "trials").exists()
     connection = duckdb.connect()
     for table, duplicates in _DEDUPLICATED.items():
-        parts = str(studies / table / "part-*.parquet").replace("'", "''")
+        pattern = f"{table}/part-*.parquet" if one_study else f"*/{table}/part-*.parquet"
         # Without a part the view would not know its columns.
         connection.register("nothing_yet", SCHEMAS[table].empty_table())
         connection.execute(f"CREATE TABLE no_{table} AS FROM nothing_yet")
         connection.unregister("nothing_yet")
-        source = f"read_parquet('{parts}', union_by_name = true)"
+        rows = f"FROM no_{table}"
+        if next(folder.glob(pattern), None):
+            parts = _quoted(f"{glob.escape(str(folder))}/{pattern}")
+            rows += f" UNION ALL BY NAME FROM read_parquet('{parts}', union_by_name = true)"
         try:
-            there = next(folder.glob(f"{'' if studies == folder else '*/'}{table}/part-*.parquet"), None)
-            union = f"FROM no_{table} UNION ALL BY NAME FROM {source}" if there else f"FROM no_{table}"
             connection.execute(
-                f"CREATE VIEW {table} AS FROM ({union}) QUALIFY row_number() OVER ({duplicates}) = 1"
+                f"CREATE VIEW {table} AS FROM ({rows}) QUALIFY row_number() OVER ({duplicates}) = 1"
             )
         except duckdb.Error as error:
             raise BadInput(f"{folder}: {str(error).splitlines()[0]}: move that file away") from None
-    allowed = str(folder).replace("'", "''")
-    connection.execute(f"SET allowed_directories = ['{allowed}']")
+    # A pattern is held against these as it is written, a file as it is named.
+    allowed = ", ".join(f"'{quoted}'" for quoted in (_quoted(str(folder)), _quoted(glob.escape(str(folder)))))
+    connection.execute(f"SET allowed_directories = [{allowed}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
 
 
-def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation | None:
-    """The answer to a query that only reads; None if it has none.
+def show(connection: duckdb.DuckDBPyConnection, sql: str, width: int) -> None:
+    """Print the answer to a query that only reads, at most `width` columns wide.
 
     Raises:
-        BadInput: it is not SQL, or does something other than read.
+        BadInput: it is not SQL, does something other than read, or cannot be answered.
     """
-    try:
+    with _told():
         statements = connection.extract_statements(sql)
         reads = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-        if any(statement.type not in reads for statement in statements):
-            raise BadInput("only queries: a SELECT, FROM, DESCRIBE, SUMMARIZE or EXPLAIN over the results")
-        answer = None
-        for statement in statements:
-            answer = connection.sql(statement.query)
-        return answer
+        if len(statements) != 1 or statements[0].type not in reads:
+            raise BadInput("one query only: a SELECT, FROM, DESCRIBE, SUMMARIZE or EXPLAIN over the results")
+        connection.sql(statements[0].query).show(max_rows=1000, max_width=width)
+
+
+def rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:
+    """All rows of one of our own queries."""
+    with _told():
+        return connection.execute(sql).fetchall()
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    """Whatever DuckDB has against a query or a file, as one line."""
+    try:
+        yield
     except duckdb.Error as error:
-        raise BadInput(f"{error}") from None
+        raise BadInput(str(error)) from None
 
 
 def query(name: str) -> str:

@@ -25,15 +25,14 @@ def prunable(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, nn.Para
     Raises:
         ValueError: nothing is left to prune, or a pattern matches no prunable weight.
     """
-    owners = {}
-    for prefix, module in model.named_modules():
-        for name, parameter in module.named_parameters(prefix, recurse=False):
-            leaf = name.rpartition(".")[2]
+    found = set()
+    for module in model.modules():
+        for leaf, parameter in module.named_parameters(recurse=False):
             if (isinstance(module, _WEIGHT_LAYERS) and leaf == "weight") or (
                 isinstance(module, _RECURRENT_LAYERS) and leaf.startswith(("weight_ih", "weight_hh"))
             ):
-                owners[id(parameter)] = name
-    weights = {name: p for name, p in model.named_parameters() if id(p) in owners}
+                found.add(id(parameter))
+    weights = {name: p for name, p in model.named_parameters() if id(p) in found}
     for pattern in exclude:
         matched = [name for name in weights if fnmatch(name, pattern)]
         if not matched:

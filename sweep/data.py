@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from sweep.errors import BadInput
 from sweep.seeds import generator
 
+Shape = tuple[int, int, int]
 FOLDER = "image-folder:"
 _DIGITS_TEST = 360
 
@@ -46,7 +48,7 @@ class Data:
     deviation: Tensor
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> Shape:
         """Channels, height and width of an image."""
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
@@ -64,21 +66,31 @@ def batches(rows: int, size: int, order: torch.Generator) -> Iterator[Tensor]:
         yield shuffled[start : start + size]
 
 
-def check(name: str, root: Path) -> None:
-    """Raise `BadInput`, saying what to do, if the data set is not under `root`."""
+def check(name: str, root: Path) -> Shape:
+    """Channels, height and width of the images of a data set, without reading all of it.
+
+    Raises:
+        BadInput: it is not under `root`; the message says what to do.
+    """
     if name.startswith(FOLDER):
-        for part in ("train", "test"):
-            if not (root / name.removeprefix(FOLDER) / part).is_dir():
+        folder = root / name.removeprefix(FOLDER)
+        for part in (folder / "train", folder / "test"):
+            if not part.is_dir():
                 raise BadInput(
-                    f"{name}: there is no folder {root / name.removeprefix(FOLDER) / part}; expected are "
-                    f"train/CLASS/IMAGE and test/CLASS/IMAGE under {root / name.removeprefix(FOLDER)} "
-                    "(--data-root names another place)"
+                    f"{name}: there is no folder {part}; expected are train/CLASS/IMAGE and test/CLASS/IMAGE "
+                    f"under {folder} (--data-root names another place)"
                 )
-    elif name == "mnist" and not (root / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
+        channels, height, width = _image(_listing(folder / "train"), 0).shape
+        return channels, height, width
+    if name == "mnist" and not all(
+        (root / "MNIST" / "raw" / f"{part}-ubyte").is_file()
+        for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    ):
         raise BadInput(
             f'mnist: it is not under {root}; get it with: python -c "from torchvision.datasets import '
             f"MNIST; MNIST('{root}', download=True)\", or name another place with --data-root"
         )
+    return SHAPES[name]
 
 
 @lru_cache(maxsize=2)
@@ -164,23 +176,36 @@ def _read(name: str, root: Path) -> tuple[Split, Split, int]:
 
 
 def _images(folder: Path) -> tuple[Split, list[str]]:
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms.functional import pil_to_tensor
-
-    try:
-        listing = ImageFolder(str(folder))
-    except FileNotFoundError as error:
-        raise BadInput(f"{folder}: {error}") from None
-    images: Tensor | None = None
-    for row, (path, _) in enumerate(listing.samples):
-        image = pil_to_tensor(listing.loader(path))
-        if images is None:
-            images = torch.empty(len(listing), *image.shape, dtype=torch.uint8)
+    listing = _listing(folder)
+    images = torch.empty(len(listing), *_image(listing, 0).shape, dtype=torch.uint8)
+    for row in range(len(listing)):
+        image = _image(listing, row)
         if image.shape != images.shape[1:]:
+            path, _ = listing.samples[row]
             raise BadInput(
                 f"{path} has {image.shape[2]}×{image.shape[1]} pixels and the images before it "
                 f"{images.shape[3]}×{images.shape[2]}: resize all images to one size first"
             )
         images[row] = image
-    assert images is not None
     return Split(images, torch.tensor(listing.targets)), listing.classes
+
+
+def _listing(folder: Path) -> Any:
+    from torchvision.datasets import ImageFolder
+
+    try:
+        return ImageFolder(str(folder))
+    except FileNotFoundError as error:
+        raise BadInput(f"{folder}: {error}") from None
+
+
+def _image(listing: Any, row: int) -> Tensor:
+    """One image of a listing as uint8, (3, H, W)."""
+    from torchvision.transforms.functional import pil_to_tensor
+
+    path, _ = listing.samples[row]
+    try:
+        image: Tensor = pil_to_tensor(listing.loader(path))
+        return image
+    except OSError as error:  # of Pillow too, for what is no image
+        raise BadInput(f"{path}: cannot be read as an image ({error}): remove or replace it") from None

@@ -1,6 +1,5 @@
 """`python -m sweep.launch [STUDY]`: run what a study asks for and has no result yet."""
 
-import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ import torch
 import typer
 from rich.console import Console
 
-from sweep import data, plan, provenance, results
+from sweep import data, models, plan, provenance, results
 from sweep.errors import BadInput, command
 from sweep.progress import Progress, duration
 from sweep.study import Study, Trial
@@ -24,7 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.command()
 def launch(
     study: Annotated[Path, typer.Argument(help="the study file")] = Path("studies/quickstart.yaml"),
-    results_root: Annotated[Path, typer.Option("--results", help="folder for results")] = Path("results"),
+    results_root: Annotated[str, typer.Option("--results", help="folder for results")] = "results",
     data_root: Annotated[Path, typer.Option(help="folder of the data sets")] = Path("data"),
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to run on; default: start one here")
@@ -41,17 +40,11 @@ def launch(
     console = Console()
     asked = load_study(study)
     trials = asked.trials()
-    folder = results_root / asked.name
-    if "://" in str(results_root):
+    if "://" in results_root:
         raise BadInput(f"--results {results_root}: only folders so far, no object stores")
+    folder = Path(results_root) / asked.name
     if not address:
-        if gpus_per_trial > torch.cuda.device_count():
-            raise BadInput(
-                f"--gpus-per-trial {gpus_per_trial:g}: this machine has {torch.cuda.device_count()} GPUs; "
-                "leave it out to use CPUs"
-            )
-        for name in {trial.config.dataset for trial in trials}:
-            data.check(name, data_root)
+        _check_here(trials, data_root, gpus_per_trial)
     if dry_run:
         done = results.finished(folder)
         _say_plan(console, asked, trials, _missing(trials, done, retry_failed))
@@ -66,16 +59,28 @@ def launch(
         _say_plan(console, asked, trials, missing)
         interrupted = False
         if missing:
-            results.note_launch(folder, asked.name, asked.text, provenance.here())
             left = {trial.id for trial in missing}
             earlier = [done[trial.id] for trial in trials if trial.id not in left]
             with Progress(asked.name, len(trials), earlier, console) as progress:
                 interrupted = not _run(
-                    missing, folder, asked.name, progress, address, workers, gpus_per_trial, data_root
+                    missing, folder, asked, progress, address, workers, gpus_per_trial, data_root
                 )
             results.compact(folder)
         done = results.finished(folder)
     return _summary(console, trials, done, folder, interrupted)
+
+
+def _check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float) -> None:
+    """Raise `BadInput` for what this machine lacks; on a cluster its nodes find out."""
+    gpus = torch.cuda.device_count()
+    if gpus_per_trial > gpus:
+        raise BadInput(
+            f"--gpus-per-trial {gpus_per_trial:g}: this machine has {gpus} GPUs; leave it out to use CPUs"
+        )
+    for dataset in {trial.config.dataset for trial in trials}:
+        shape = data.check(dataset, data_root)
+        for model in {trial.config.model for trial in trials if trial.config.dataset == dataset}:
+            models.check(model, shape)
 
 
 def _missing(trials: Sequence[Trial], done: dict[str, results.Row], retry_failed: bool) -> list[Trial]:
@@ -86,7 +91,7 @@ def _missing(trials: Sequence[Trial], done: dict[str, results.Row], retry_failed
 def _run(
     missing: Sequence[Trial],
     folder: Path,
-    study: str,
+    study: Study,
     progress: Progress,
     address: str | None,
     workers: int | None,
@@ -99,7 +104,7 @@ def _run(
 
     from sweep import schedule
 
-    writer = results.Writer(folder, study)
+    writer = results.Writer(folder, study.name)
     failures: list[BaseException] = []
 
     def found(result: Result) -> None:
@@ -124,6 +129,7 @@ def _run(
         # Not in the thread: Ray's processes end with the thread that started them.
         at_once = schedule.start(address, workers, gpus_per_trial)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
+        results.note_launch(folder, study.name, study.text, provenance.here())
         thread.start()
         while thread.is_alive() and not writer.error:
             thread.join(0.1)
@@ -143,7 +149,7 @@ def _run(
 
 def _say_plan(console: Console, study: Study, trials: Sequence[Trial], missing: Sequence[Trial]) -> None:
     have = len(trials) - len(missing)
-    console.print(
+    console.out(
         f"{study.name}: {len(trials)} trials, {have} with a result, {len(missing)} to run", highlight=False
     )
 
@@ -165,9 +171,10 @@ def _say_estimate(
         groups.setdefault(whole, []).append(trial)
     for whole, members in groups.items():
         seconds += plan.estimate(members, data.to(whole, device), device)
-    at_once = workers or len(os.sched_getaffinity(0))
+    here = int(torch.cuda.device_count() / gpus_per_trial) if gpus_per_trial else plan.cores()
+    at_once = max(1, (workers or here) if cluster else min(workers or here, here))
     place = "on a machine like this one" if cluster else "here"
-    console.print(
+    console.out(
         f"about {duration(seconds / at_once)} with {at_once} workers, {duration(seconds)} of one worker "
         f"({device.type} steps timed {place})",
         highlight=False,
@@ -178,21 +185,23 @@ def _summary(
     console: Console, trials: Sequence[Trial], done: dict[str, results.Row], folder: Path, interrupted: bool
 ) -> int:
     found = [done[trial.id]["status"] for trial in trials if trial.id in done]
-    failed = found.count("failed")
-    console.print(f"results: {folder}", highlight=False)
+    failed, lost = found.count("failed"), len(trials) - len(found)
+    console.out(f"results: {folder}", highlight=False)
     if interrupted:
-        console.print(
+        console.out(
             f"interrupted with {len(found)} of {len(trials)} trials done; the same command goes on",
             highlight=False,
         )
         return 130
+    if lost:
+        console.out(f"{lost} trials have no result: launch again to run them", highlight=False)
     if failed:
-        console.print(
+        console.out(
             f'{failed} trials failed: python -m analysis sql "SELECT trial_id, error FROM trials WHERE '
             f"status = 'failed'\" --results {folder}; --retry-failed runs them again",
             highlight=False,
         )
-    return 1 if failed else 0
+    return 1 if failed or lost else 0
 
 
 def main() -> NoReturn:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from sweep.data import Shape
 from sweep.errors import BadInput
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,6 @@ class Model:
 
     build: Callable[[Shape, int], nn.Module]
     smallest: int
-    source: str
 
 
 def lenet_300_100(shape: Shape, classes: int) -> nn.Module:
@@ -64,9 +62,9 @@ def conv_5(shape: Shape, classes: int) -> nn.Module:
 
 
 MODELS = {
-    "lenet-300-100": Model(lenet_300_100, 1, "LeCun et al. 1998"),
-    "lenet-5-caffe": Model(lenet_5_caffe, 16, "Caffe; SNIP, table 1"),
-    "conv-5": Model(conv_5, 4, "this project"),
+    "lenet-300-100": Model(lenet_300_100, 1),
+    "lenet-5-caffe": Model(lenet_5_caffe, 16),
+    "conv-5": Model(conv_5, 4),
 }
 
 
@@ -86,7 +84,8 @@ def build(name: str, shape: Shape, classes: int, seed: int) -> nn.Module:
     The global random state is left alone.
     """
     check(name, shape)
-    with torch.random.fork_rng(devices=[]):
+    # Seeding reaches every GPU, so all are put back.
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         model = MODELS[name].build(shape, classes)
         for module in model.modules():

@@ -9,10 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import pruners
 from sweep import models
+from sweep.data import Shape
 
 
 @lru_cache(maxsize=32)
-def multiply_adds(model: str, shape: models.Shape, classes: int) -> dict[str, int]:
+def multiply_adds(model: str, shape: Shape, classes: int) -> dict[str, int]:
     """Weight name → multiply-adds of one forward pass of one image through its layer, unmasked."""
     network = models.build(model, shape, classes, seed=0).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

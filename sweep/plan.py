@@ -1,6 +1,7 @@
 """The plan: which trials a worker does in one go, in what order, and how long all of it may take."""
 
 import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -24,6 +25,11 @@ class Pack:
 
     number: int
     trials: tuple[Trial, ...]
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def packs(trials: Iterable[Trial], workers: int) -> list[Pack]:

@@ -39,7 +39,7 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         self._live.stop()
-        self.console.print(self.line(), highlight=False)
+        self.console.out(self.line(), self._best(), sep="", highlight=False)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count one trial that just finished."""
@@ -49,7 +49,7 @@ class Progress:
         self.finished += 1
         if not self.console.is_terminal and now - self._printed >= _SECONDS_BETWEEN_LINES:
             self._printed = now
-            self.console.print(self.line(), highlight=False)
+            self.console.out(self.line(), self._best(), sep="", highlight=False)
 
     def line(self) -> str:
         """Where things stand, in one line."""
@@ -61,6 +61,12 @@ class Progress:
         if self.failed:
             parts.append(f"{self.failed} failed")
         return ", ".join([*parts, f"{duration(time.monotonic() - self.started)} so far"])
+
+    def _best(self) -> str:
+        best = (
+            f"{criterion} {scope} {best:.3f}" for (criterion, scope), (best, _) in sorted(self.best.items())
+        )
+        return "; best validation accuracy: " + ", ".join(best) if self.best else ""
 
     def _note(self, row: Mapping[str, Any]) -> None:
         self.done += 1

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from sweep.plan import cores
+
 _PACKAGES = ("secateur", "ray", "torch", "torchvision", "pyarrow", "numpy")
 
 
@@ -25,9 +27,21 @@ def here() -> dict[str, Any]:
         "hardware": {
             "node": platform.node(),
             "machine": platform.machine(),
+            "cpu": _cpu(),
+            # Another instruction set gives other last digits, and after training other accuracies.
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "cores": cores(),
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
     }
+
+
+def _cpu() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
 def _git(*words: str) -> str | None:

@@ -112,6 +112,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         }
     ),
 }
+# What makes two rows the same.
+KEYS = {
+    "trials": ("trial_id",),
+    "curves": ("trial_id", "phase", "epoch"),
+    "layers": ("trial_id", "layer"),
+}
 # More parts than this are merged into one when a launch begins or ends.
 _MANY_PARTS = 8
 
@@ -123,43 +129,53 @@ def lock(folder: Path) -> Iterator[None]:
     Raises:
         BadInput: another launch holds them, or the folder cannot be written.
     """
-    holder = folder / ".lock"
+    # The holder's name is kept apart from the locked file, which must not be replaced while it is locked.
+    held, holder = FileLock(folder / ".lock", blocking=False), folder / ".lock.pid"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Kept apart from the locked file, which must not be replaced while it is locked.
-        with FileLock(holder, blocking=False):
-            holder.with_suffix(".pid").write_text(f"process {os.getpid()} on {os.uname().nodename}")
-            yield
+        held.acquire()
+        holder.write_text(f"process {os.getpid()} on {os.uname().nodename}")
     except Timeout:
-        try:
-            who = holder.with_suffix(".pid").read_text()
-        except OSError:
-            who = "another process"
+        who = holder.read_text() if holder.exists() else "another process"
         raise BadInput(f"{folder} is being written by {who}: wait for it, or stop it first") from None
-    except PermissionError as error:
-        raise BadInput(f"{error.filename}: cannot be written: choose another --results") from None
+    except OSError as error:
+        raise BadInput(f"{folder}: {error.strerror}: choose another --results") from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def finished(folder: Path) -> dict[str, Row]:
-    """trial_id → what is known of every trial with a result; `ok` wins over an earlier failure."""
-    columns = ("trial_id", "status", "criterion", "scope", "sparsity", "val_accuracy")
-    schema = pa.schema([SCHEMAS["trials"].field(column) for column in columns])
-    found: dict[str, Row] = {}
-    for part in _parts(folder, "trials"):
-        for row in _read(part, schema).to_pylist():
-            if row["trial_id"] not in found or row["status"] == "ok":
-                found[row["trial_id"]] = row
-    return found
+    """trial_id → what is known of every trial with a result: a success before a failure, then the latest."""
+    columns = ("trial_id", "status", "criterion", "scope", "sparsity", "val_accuracy", "finished_at")
+    rows = _read_all(folder, "trials", pa.schema([SCHEMAS["trials"].field(column) for column in columns]))
+    return {row["trial_id"]: row for row in sorted(rows.to_pylist(), key=_precedence)}
 
 
 def compact(folder: Path) -> None:
-    """Merge many parts of a table into one. A reader sees every row at any moment, some twice for a while."""
+    """Merge many parts of a table into one, each row once.
+
+    Nobody else may be writing. A reader that listed the parts before may miss one of them and look again.
+    """
     for table, schema in SCHEMAS.items():
+        for unfinished in (folder / table).glob(".part-*"):
+            unfinished.unlink()
         parts = _parts(folder, table)
-        if len(parts) > _MANY_PARTS:
-            _write(folder, table, pa.concat_tables([_read(part, schema) for part in parts]))
-            for part in parts:
-                part.unlink()
+        if len(parts) <= _MANY_PARTS:
+            continue
+        rows = _read_all(folder, table, schema).to_pylist()
+        if table == "trials":
+            rows.sort(key=_precedence)
+        merged = {tuple(row[column] for column in KEYS[table]): row for row in rows}
+        _write(folder, table, pa.Table.from_pylist(list(merged.values()), schema=schema))
+        for part in parts:
+            part.unlink()
+
+
+def _precedence(row: Row) -> tuple[bool, bool, Any]:
+    """Of two results of a trial, the one that sorts later counts."""
+    return row["status"] == "ok", row["finished_at"] is not None, row["finished_at"]
 
 
 class Writer:
@@ -171,7 +187,7 @@ class Writer:
 
     def __init__(self, folder: Path, study: str) -> None:
         self.folder, self.study = folder, study
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
         self._queue: queue.SimpleQueue[tuple[Row, Sequence[Row], Sequence[Row]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="results", daemon=True)
         self._thread.start()
@@ -188,11 +204,13 @@ class Writer:
         """
         self._queue.put(None)
         self._thread.join()
-        if self.error:
+        if isinstance(self.error, OSError):
             raise BadInput(
                 f"{self.folder}: {self.error.strerror or self.error}: results can no longer be written; "
                 "make room and launch again, what is there is kept"
-            )
+            ) from None
+        if self.error:
+            raise self.error
 
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:
@@ -206,7 +224,7 @@ class Writer:
             started = time.perf_counter()
             try:
                 write(self.folder, *zip(*arrived, strict=True))
-            except OSError as error:
+            except BaseException as error:  # told by close()
                 self.error = error
                 return
             if last:
@@ -232,7 +250,10 @@ def write(
 def note_launch(folder: Path, study: str, spec: str, launch: Row) -> None:
     """Put the study's text and an entry about this launch into study.json."""
     path = folder / "study.json"
-    earlier = json.loads(path.read_text())["launches"] if path.exists() else []
+    try:
+        earlier = json.loads(path.read_text())["launches"] if path.exists() else []
+    except (ValueError, KeyError, TypeError, OSError):
+        raise BadInput(f"{path}: damaged: move it away and launch again") from None
     text = json.dumps({"study": study, "spec": spec, "launches": [*earlier, launch]}, indent=2)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     temporary.write_text(text + "\n")
@@ -243,9 +264,24 @@ def _parts(folder: Path, table: str) -> list[Path]:
     return sorted((folder / table).glob("part-*.parquet"))
 
 
+def _read_all(folder: Path, table: str, schema: pa.Schema) -> pa.Table:
+    """All rows of a table; looks again if a launch that just began or ended has merged parts meanwhile."""
+    for attempts_left in (2, 1, 0):
+        try:
+            return pa.concat_tables(
+                [schema.empty_table(), *(_read(p, schema) for p in _parts(folder, table))]
+            )
+        except FileNotFoundError:
+            if not attempts_left:
+                raise
+    raise AssertionError
+
+
 def _read(part: Path, schema: pa.Schema) -> pa.Table:
     try:
         return pq.read_table(part, schema=schema)
+    except FileNotFoundError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise BadInput(
             f"{part}: not a part of these results ({str(error).splitlines()[0]}): move it away, launch again"

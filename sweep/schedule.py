@@ -5,20 +5,21 @@ import re
 import socket
 import tempfile
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
+import torch
 from ray import tune
 from ray.tune.search import Searcher
 
+from sweep import plan
 from sweep.errors import BadInput
 from sweep.plan import Pack
-from sweep.study import Trial
 from sweep.trial import Result, failure, from_canonical, run
 
-# A pack whose worker died is tried again, with the trials it had not finished.
+# A trial that was running when its worker died is tried again; it may be the trial that kills it.
 _RETRIES = 3
 
 _SETTINGS = {
@@ -50,7 +51,7 @@ def start(address: str | None, workers: int | None, gpus_per_trial: float = 0) -
             ) from None
     else:
         # "local", not None: None would join whatever cluster happens to run on this machine.
-        ray.init(address="local", num_cpus=workers or cores(), include_dashboard=False, **options)
+        ray.init(address="local", num_cpus=workers or plan.cores(), include_dashboard=False, **options)
     resources = ray.cluster_resources()
     available = int(resources.get("CPU", 1))
     if gpus_per_trial:
@@ -58,11 +59,6 @@ def start(address: str | None, workers: int | None, gpus_per_trial: float = 0) -
     if not available:
         raise BadInput(f"--gpus-per-trial {gpus_per_trial:g}: there is no such GPU; leave it out to use CPUs")
     return min(workers or available, available)
-
-
-def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def execute(
@@ -91,8 +87,6 @@ def execute(
                 verbose=0,
             ),
         ).fit()
-    for trial in source.given_up:
-        on_result(failure(trial, f"its worker died {_RETRIES + 1} times"))
 
 
 class _Worker(tune.Trainable):
@@ -111,7 +105,10 @@ class _Worker(tune.Trainable):
         trial = from_canonical(self.todo.popleft())
         try:
             result = run(trial, self.data_root, self.device)
-        except Exception:
+        except Exception as error:
+            # After such an error a process cannot use its GPU again: it ends, and another takes the pack.
+            if isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError):
+                raise
             result = failure(trial, traceback.format_exc())
         result.trial |= {"pack": self.pack, "node": os.uname().nodename}
         return {"found": result, "done": not self.todo}
@@ -133,6 +130,10 @@ class _Deliver(tune.Callback):
         self.source.done.add(result["found"].trial["trial_id"])
         self.on_result(result["found"])
 
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        while self.source.given_up:
+            self.on_result(self.source.given_up.popleft())
+
 
 class _Packs(Searcher):
     """Hands out packs in order; takes back what a dead worker left undone."""
@@ -140,16 +141,16 @@ class _Packs(Searcher):
     def __init__(self, packs: Sequence[Pack], data_root: str, device: str) -> None:
         super().__init__(metric="training_iteration", mode="max")
         self.common = {"data_root": data_root, "device": device}
-        self.waiting = deque((pack, _RETRIES) for pack in packs)
-        self.running: dict[str, tuple[Pack, int]] = {}
+        self.waiting = deque(packs)
+        self.running: dict[str, Pack] = {}
         self.done: set[str] = set()
-        self.given_up: list[Trial] = []
+        self.deaths: Counter[str] = Counter()
+        self.given_up: deque[Result] = deque()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.waiting:
-            self.running[trial_id] = self.waiting.popleft()
-            pack, _ = self.running[trial_id]
-            trials = [trial.canonical for trial in pack.trials if trial.id not in self.done]
+            pack = self.running[trial_id] = self.waiting.popleft()
+            trials = [trial.canonical for trial in pack.trials]
             return {"pack": pack.number, "trials": trials, **self.common}
         # While a pack is out its worker may still die, and the pack come back.
         return None if self.running else Searcher.FINISHED
@@ -157,12 +158,18 @@ class _Packs(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        pack, retries = self.running.pop(trial_id)
-        missing = tuple(trial for trial in pack.trials if trial.id not in self.done)
-        if missing and retries:
-            self.waiting.append((Pack(pack.number, missing), retries - 1))
-        else:
-            self.given_up += missing
+        pack = self.running.pop(trial_id)
+        missing = [trial for trial in pack.trials if trial.id not in self.done]
+        if missing and error:
+            running = missing[0]  # a pack's trials run in order
+            self.deaths[running.id] += 1
+            if self.deaths[running.id] > _RETRIES:
+                died = failure(running, f"its worker died {self.deaths[running.id]} times while it ran")
+                died.trial["pack"] = pack.number
+                self.given_up.append(died)
+                missing = missing[1:]
+        if missing:
+            self.waiting.append(Pack(pack.number, tuple(missing)))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: what is done stands in the results."""

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -81,7 +82,7 @@ def _validator(field: str) -> TypeAdapter[Any]:
 
 # Fields that only say how to choose a mask, and those that only say what data scores it.
 _PRUNING = ("scope", "iterations", "schedule", "prune_epoch", "score_batches", "score_batch_size")
-_SCORING = ("schedule", "score_batches", "score_batch_size")
+_SCORING = ("score_batches", "score_batch_size")
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,11 @@ class Trial:
         moot: dict[str, Any] = {}
         if config.sparsity == 0 or config.criterion == DENSE:
             moot = {"criterion": DENSE, "sparsity": 0.0} | {name: defaults[name] for name in _PRUNING}
-        elif not pruners.find(config.criterion).needs_data:
-            moot = {name: defaults[name] for name in _SCORING}
-        elif config.iterations == 1:
-            moot = {"schedule": defaults["schedule"]}
+        else:
+            if not pruners.find(config.criterion).needs_data:
+                moot |= {name: defaults[name] for name in _SCORING}
+            if config.iterations == 1:
+                moot |= {"schedule": defaults["schedule"]}
         return Trial(config.model_copy(update=moot))
 
 
@@ -172,6 +174,8 @@ class _Reader:
             raise self.wrong(
                 mark.line + 1 if mark else 1, f"not YAML: {getattr(error, 'problem', None) or error}"
             ) from None
+        except RecursionError:
+            raise self.wrong(1, "not a study: nested too deeply") from None
         if root is None:
             raise self.wrong(1, "the file is empty; see docs/studies.md for what a study looks like")
         fields = self.mapping(root, "a study")
@@ -216,13 +220,12 @@ class _Reader:
         return list(node.value)
 
     def name(self, node: yaml.Node | None) -> str:
-        if node is None:
-            return self.path.stem
-        value = str(node.value) if isinstance(node, yaml.ScalarNode) else ""
-        if not value or not all(c.isalnum() or c in "-_." for c in value) or value.startswith("."):
+        """The study's name, by default that of its file; it becomes a folder."""
+        value = self.path.stem if node is None else str(node.value)
+        if not re.fullmatch(r"\w[\w.-]{0,99}", value):
+            line = 1 if node is None else node.start_mark.line + 1
             raise self.wrong(
-                node.start_mark.line + 1,
-                f"name {value!r}: a folder name of letters, digits, '-', '_' and '.'",
+                line, f"name {value[:40]!r}: give it a name of up to 100 letters, digits, '-', '_' and '.'"
             )
         return value
 
@@ -244,8 +247,13 @@ class _Reader:
 
     def checked(self, name: str, value: object, written: str, line: int) -> object:
         field = Config.model_fields[name]
-        if isinstance(value, bool) and field.annotation is not bool:
-            raise self.wrong(line, f"{name} {written}: true or false does not belong here")
+        if isinstance(value, bool) != (field.annotation is bool):
+            belongs = (
+                "true or false belongs here" if field.annotation is bool else "no place for true or false"
+            )
+            raise self.wrong(line, f"{name} {written}: {belongs}")
+        if field.annotation is int and isinstance(value, str):
+            raise self.wrong(line, f"{name} {written}: text, where a whole number belongs")
         try:
             return _validator(name).validate_python(value)
         except ValidationError as error:
@@ -279,6 +287,8 @@ class _Reader:
                 items["prune_epoch"].line,
                 f"prune_epoch {config.prune_epoch} is beyond the {config.epochs} epochs of training",
             )
+        if config.nesterov and not config.momentum:
+            raise self.wrong(items["nesterov"].line, "nesterov needs a momentum above 0")
         if config.criterion == DENSE:
             if config.sparsity:
                 raise self.wrong(

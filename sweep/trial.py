@@ -3,10 +3,11 @@
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ class Result:
 def run(trial: Trial, data_root: str | Path = "data", device: str | torch.device = "cpu") -> Result:
     """Run one trial from its config to its result.
 
-    On a CPU the result is the same bit by bit whoever runs it: one thread, own seeds, no global state.
+    On CPUs of one kind the result is the same bit by bit whoever runs it: one thread, own seeds, no global
+    state.
 
     Raises:
         BadInput: the data set is missing, or the model does not fit its images.
@@ -119,7 +121,7 @@ class _Stages:
         return row | self._outcome(finite)
 
     def _train(self, phase: str, until: int) -> bool:
-        """Train to the end of epoch `until`; False, and no further, once the loss is no longer finite."""
+        """Train to the end of epoch `until`; False, and no further, once a loss is no longer finite."""
         while self.training.epoch < until:
             started = time.perf_counter()
             lr = self.training.learning_rate(self.training.epoch * self.training.steps_per_epoch)
@@ -135,7 +137,7 @@ class _Stages:
                     "seconds": seconds,
                 }
             )
-            if not math.isfinite(measured["train_loss"]):
+            if not _finite(measured):
                 return False
         return True
 
@@ -194,20 +196,25 @@ class _Stages:
 
     def _outcome(self, finite: bool) -> Row:
         """The columns after retraining: the last epoch, and the epoch that is best on validation data."""
-        status = {"status": "ok" if finite else "diverged", "diverged": not finite}
-        if not finite:
-            return status
         # Pruned at the very end, what can be measured right then is all there is.
-        after = [epoch for epoch in self.curves if epoch["phase"] == "retrain"] or [
-            self._measure(self.training.evaluate(self.data.train)[0])
-        ]
+        after = [epoch for epoch in self.curves if epoch["phase"] == "retrain"]
+        if finite and not after:
+            after = [self._measure(self.training.evaluate(self.data.train)[0])]
+            finite = _finite(after[-1])
+        if not finite:
+            return {"status": "diverged", "diverged": True}
         last, best = after[-1], max(after, key=lambda epoch: epoch["val_accuracy"])
         return {
-            **status,
+            "status": "ok",
+            "diverged": False,
             **{column: last[column] for column in _MEASURED},
             "best_val_accuracy": best["val_accuracy"],
             "test_accuracy_at_best_val": best["test_accuracy"],
         }
+
+
+def _finite(measured: Mapping[str, float]) -> bool:
+    return all(math.isfinite(measured[column]) for column in _MEASURED)
 
 
 class _ScoringData:
@@ -220,8 +227,10 @@ class _ScoringData:
         order = generator(self.config.seed, "scoring", self.passes)
         self.passes += 1
         train = self.data.train
-        chunks = data.batches(len(train.labels), self.config.score_batch_size, order)
-        for _, rows in zip(range(self.config.score_batches), chunks, strict=False):
+        size = self.config.score_batch_size
+        # Shuffled again where more batches are asked for than one pass over the images holds.
+        chunks = chain.from_iterable(data.batches(len(train.labels), size, order) for _ in count())
+        for rows in islice(chunks, self.config.score_batches):
             batch = train.take(rows.to(train.labels.device))
             yield self.data.inputs(batch.images), batch.labels
 

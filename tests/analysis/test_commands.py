@@ -19,8 +19,16 @@ def test_sql_prints_the_answer(made):
 def test_crossover_prints_table_and_answers(made):
     answer = run("crossover", "--results", made.parent)
     assert answer.returncode == 0
-    assert "random erk" in answer.stdout and "0.900 ± 0.025" in answer.stdout
+    assert "random erk" in answer.stdout and "90.0±2.5" in answer.stdout
     assert "SNIP falls below random erk at sparsity 0.972" in answer.stdout
+
+
+def test_a_narrow_terminal_cuts_no_name_and_no_number(made, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    answer = run("crossover", "--results", made)
+    assert re.search(
+        r"^random global +90.0±2.5 +80.0±2.5 +70.0±2.5 +30.0±2.5 +10.0±2.5", answer.stdout, re.MULTILINE
+    )
 
 
 def test_report_is_one_file_with_chart_and_numbers_that_loads_nothing(made):
@@ -39,6 +47,7 @@ def test_report_is_one_file_with_chart_and_numbers_that_loads_nothing(made):
         (("sql", "SELECT * FROM read_csv('/etc/passwd')"), "Cannot access file"),
         (("sql", "SELEC"), "syntax error"),
         (("crossover", "--wrong"), "No such option"),
+        (("report", "--output", "/proc/report.html"), "choose another --output"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words, message, made):

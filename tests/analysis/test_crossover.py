@@ -3,7 +3,7 @@ import math
 import pytest
 
 import analysis
-from analysis.crossover import compare
+from analysis.crossover import compare, digits
 from tests.analysis.conftest import trial
 
 
@@ -16,7 +16,8 @@ def test_means_and_crossovers_of_results_with_a_known_answer(made):
     expected = 1 - math.exp(math.log(0.05) + 25 / 40 * (math.log(0.02) - math.log(0.05)))
     assert against["random erk"].at == pytest.approx(expected)
     assert str(against["random erk"]) == (
-        "SNIP falls below random erk at sparsity 0.972 (difference +0.020 ± 0.000 at 0.95, -0.020 ± 0.000 at 0.98)"
+        "SNIP falls below random erk at sparsity 0.972 by interpolation (+0.020 ± 0.000 at 0.95, −0.020 ± 0.000 at 0.98), "
+        "with 95 % confidence at 0.98, 0.99"
     )
     assert (
         str(against["random global"]) == "SNIP against random global: no crossover in the range 0.8 to 0.99"
@@ -30,7 +31,7 @@ def test_only_finished_trials_count_and_settings_are_kept_apart(made, add):
         trial("e", criterion="snip", scope="global", sparsity=0.8, seed=0, test_accuracy=0.2, prune_epoch=1),
     )
     early, late = compare(analysis.open(made))
-    assert str(early.means["snip"][0.8]) == "0.970 ± 0.025"
+    assert str(early.means["snip"][0.8]) == "0.970 ± 0.025 (2 lost)"
     assert (
         late.setting.endswith("pruned at epoch 1")
         and str(late.means["snip"][0.8]) == "0.200"
@@ -64,3 +65,30 @@ def test_names_say_scope_and_iterations_where_they_matter(made, add):
     add(trial("a", criterion="force", iterations=20, scope="erk"), trial("b", criterion="magnitude"))
     [comparison] = compare(analysis.open(made))
     assert list(comparison.means) == ["force erk T=20", "magnitude", "random erk", "random global", "snip"]
+
+
+def test_a_difference_within_its_interval_is_not_called_certain(made, add):
+    """Two seeds on either side: the mean is below, but nobody can be sure."""
+    for seed, accuracy in ((3, 0.5), (4, 0.99)):
+        add(trial(f"r{seed}", criterion="random", scope="erk", sparsity=0.995, seed=seed, test_accuracy=0.8))
+        add(trial(f"s{seed}", criterion="snip", sparsity=0.995, seed=seed, test_accuracy=accuracy))
+    [comparison] = compare(analysis.open(made))
+    [against] = [c for c in comparison.crossovers if c.baseline == "random erk"]
+    assert str(against).endswith("with 95 % confidence at 0.98, 0.99")
+
+
+def test_the_dense_network_stands_beside_every_prune_epoch(made, add):
+    add(trial("d", criterion="dense", sparsity=0, seed=0, test_accuracy=0.98))
+    add(trial("e", criterion="magnitude", prune_epoch=1, test_accuracy=0.9))
+    early, late = compare(analysis.open(made))
+    assert str(early.means["dense"][0]) == str(late.means["dense"][0]) == "0.980"
+
+
+def test_results_from_before_a_field_existed_are_still_compared(made, add):
+    old = trial("o", criterion="magnitude")
+    add(old | {"config": old["config"].replace('"lr":0.1,', "")}, trial("n", criterion="magnitude", lr=0.3))
+    assert len(compare(analysis.open(made))) == 3
+
+
+def test_sparsities_are_written_with_the_digits_their_density_has():
+    assert [digits(s) for s in (0.5, 0.98123, 0.9951, 0.99951)] == ["0.500", "0.981", "0.9951", "0.99951"]

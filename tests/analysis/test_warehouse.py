@@ -5,7 +5,7 @@ import duckdb
 import pytest
 
 import analysis
-from analysis.warehouse import ask
+from analysis.warehouse import show
 from sweep import results
 from sweep.errors import BadInput
 from tests.analysis.conftest import LATER, trial
@@ -56,6 +56,19 @@ def test_a_running_study_is_seen_growing(made, add):
     assert count(connection) == 46
 
 
+def test_folders_with_odd_names_are_read(made, tmp_path):
+    odd = tmp_path / "it's [1] *"
+    made.rename(odd)
+    assert count(analysis.open(odd)) == 45
+
+
+def test_a_damaged_part_is_one_line(made):
+    part = next((made / "trials").glob("part-*"))
+    part.write_bytes(part.read_bytes()[:-100])
+    with pytest.raises(BadInput, match="move that file away"):
+        analysis.open(made)
+
+
 def test_a_missing_folder_is_one_line(tmp_path):
     with pytest.raises(BadInput, match="no such folder; run a study first"):
         analysis.open(tmp_path / "nowhere")
@@ -76,11 +89,13 @@ def test_a_missing_folder_is_one_line(tmp_path):
         "SELECT 1; DROP VIEW trials",
         "SELECT nonsense FROM trials",
         "SELEC 1",
+        "",
+        "SELECT cast(criterion AS INT) FROM trials",
     ],
 )
 def test_queries_only_read_results(sql, made):
     with pytest.raises(BadInput):
-        ask(analysis.open(made), sql)
+        show(analysis.open(made), sql, 80)
 
 
 def test_files_outside_the_results_are_out_of_reach_even_without_our_check(made):

@@ -1,5 +1,6 @@
 """The launch as people run it: a process of its own, real Ray, real Parquet."""
 
+import itertools
 import json
 import os
 import re
@@ -165,29 +166,55 @@ def test_an_address_without_a_cluster_is_one_line(study_file, tmp_path):
     assert "--address 127.0.0.1:1: no Ray cluster there" in err and "leave it out to run here" in err
 
 
-def test_a_trial_that_fails_is_a_row_with_its_traceback_and_is_tried_again_when_asked(study_file, tmp_path):
-    for part in ("train", "test"):
-        for name in ("a", "b"):
-            folder = tmp_path / "data" / "tiny" / part / name
+@pytest.fixture
+def pets(tmp_path):
+    """Two image folders; in the second, an image of the test set is none."""
+    for name in ("pets", "broken"):
+        for part, label in itertools.product(("train", "test"), ("a", "b")):
+            folder = tmp_path / "data" / name / part / label
             folder.mkdir(parents=True)
             for i in range(8):
                 Image.new("L", (8, 8), i * 20).save(folder / f"{i}.png")
-    text = (
-        "dataset: image-folder:tiny\nmodel: [lenet-300-100, lenet-5-caffe]\nepochs: 1\nbatch_size: 4\n"
-        "criterion: magnitude\nsparsity: 0.5\n"
-    )
-    words = (study_file(text, "tiny.yaml"), "--results", tmp_path / "r", "--data-root", tmp_path / "data")
+    (tmp_path / "data" / "broken" / "test" / "b" / "7.png").write_text("not an image")
+    return tmp_path / "data"
+
+
+PETS = """\
+dataset: [image-folder:pets, image-folder:broken]
+model: conv-5
+epochs: 1
+batch_size: 4
+criterion: magnitude
+sparsity: 0.5
+"""
+
+
+def test_a_trial_that_fails_is_a_row_with_its_traceback_and_is_tried_again_when_asked(
+    study_file, pets, tmp_path
+):
+    words = (study_file(PETS, "pets.yaml"), "--results", tmp_path / "r", "--data-root", pets)
     code, out, _ = end(launch(*words))
     assert code == 1 and "1 trials failed" in out and "--retry-failed" in out
     found = (
-        analysis.open(tmp_path / "r").execute("SELECT model, status, error FROM trials ORDER BY 1").fetchall()
+        analysis.open(tmp_path / "r")
+        .execute("SELECT status, error FROM trials ORDER BY dataset DESC")
+        .fetchall()
     )
-    assert found[0] == ("lenet-300-100", "ok", None)
-    assert found[1][:2] == ("lenet-5-caffe", "failed") and "needs images of at least 16×16" in found[1][2]
+    assert found[0] == ("ok", None)
+    assert found[1][0] == "failed" and "Traceback" in found[1][1]
+    assert "7.png: cannot be read as an image" in found[1][1]
     code, out, _ = end(launch(*words))
     assert code == 1 and "2 with a result, 0 to run" in out
+    (pets / "broken" / "test" / "b" / "7.png").unlink()
     code, out, _ = end(launch(*words, "--retry-failed"))
-    assert code == 1 and "1 with a result, 1 to run" in out
+    assert code == 0 and "1 with a result, 1 to run" in out
+
+
+def test_images_too_small_for_a_model_are_refused_before_anything_starts(study_file, pets, tmp_path):
+    path = study_file(PETS.replace("conv-5", "lenet-5-caffe"), "pets.yaml")
+    code, out, err = end(launch(path, "--results", tmp_path / "r", "--data-root", pets))
+    assert code == 2 and "lenet-5-caffe needs images of at least 16×16 pixels" in err and out == ""
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_dry_run_says_what_and_how_long_without_ray_and_writes_nothing(study_file, tmp_path):

@@ -72,6 +72,37 @@ def test_what_is_not_a_part_is_named_and_left_alone(tmp_path):
     assert results.finished(tmp_path) == {}
 
 
+def test_compaction_leaves_each_row_once_and_the_one_that_counts(tmp_path):
+    for status in ["ok", *["failed"] * 10]:
+        results.write(tmp_path, *zip(rows("a", status), strict=True))
+    (tmp_path / "trials" / ".part-of-a-killed-writer").write_text("half")
+    results.compact(tmp_path)
+    [part] = (tmp_path / "trials").iterdir()
+    assert pq.read_table(part)["status"].to_pylist() == ["ok"]
+
+
+def test_the_latest_failure_is_the_one_that_counts(tmp_path):
+    results.write(tmp_path, *zip(rows("a", "failed"), rows("a", "diverged"), strict=True))
+    assert results.finished(tmp_path)["a"]["status"] == "diverged"
+
+
+def test_rows_that_cannot_be_written_are_an_error_not_a_loss(tmp_path):
+    writer = results.Writer(tmp_path, "small")
+    trial, curves, layers = rows("a")
+    writer.add({**trial, "seed": "seven"}, curves, layers)
+    with pytest.raises(Exception, match="seven"):
+        writer.close()
+
+
+def test_a_results_folder_that_cannot_be_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="choose another --results"), results.lock(tmp_path / "file" / "study"):
+        pass
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(BadInput, match=r"study\.json: damaged"):
+        results.note_launch(tmp_path, "small", "", {})
+
+
 def test_a_disk_that_refuses_is_one_line_and_keeps_what_was_written(tmp_path):
     writer = results.Writer(tmp_path, "small")
     writer.add(*rows("a"))

@@ -53,9 +53,13 @@ def test_what_cannot_matter_makes_no_other_trial(study_file):
     ("old", "new", "line", "message"),
     [
         ("epochs: 2", "epoch: 2", 4, "unknown key 'epoch' in a study; did you mean epochs?"),
-        ("epochs: 2", "epochs: two", 4, "epochs two: input should be a valid integer"),
+        ("epochs: 2", "epochs: two", 4, "epochs two: text, where a whole number belongs"),
         ("epochs: 2", "epochs: 0", 4, "epochs 0: input should be greater than or equal to 1"),
-        ("epochs: 2", "epochs: yes", 4, "true or false does not belong here"),
+        ("epochs: 2", "epochs: yes", 4, "epochs yes: no place for true or false"),
+        ("epochs: 2", "epochs: '2'", 4, "epochs 2: text, where a whole number belongs"),
+        ("epochs: 2", "epochs: 2\nnesterov: 1", 5, "nesterov 1: true or false belongs here"),
+        ("epochs: 2", "epochs: 2\nnesterov: true\nmomentum: 0", 5, "nesterov needs a momentum above 0"),
+        ("lr: 0.2", "lr: " + "[" * 3000, 1, "nested too deeply"),
         ("epochs: 2", "epochs: 2\nepochs: 3", 5, "epochs is given twice"),
         ("0.99]", "1.2]", 6, "sparsity 1.2: input should be less than 1"),
         ("0.99]", "[0.99]]", 6, "nothing nested"),
@@ -68,7 +72,7 @@ def test_what_cannot_matter_makes_no_other_trial(study_file):
         ("digits", "digit", 2, "did you mean digits?"),
         ("digits", "'image-folder:'", 2, "no such dataset"),
         ("dataset: digits\n", "", 9, "dataset is missing"),
-        ("name: small", "name: ../small", 1, "a folder name"),
+        ("name: small", "name: ../small", 1, "give it a name of up to 100 letters"),
         ("blocks:", "blocks: 3\nseed_: 1\nx:", 10, "unknown key"),
         ("seed: [0, 1]", "seed: 9223372036854775808", 8, "input should be less than"),
         ("lr: 0.2", "lr: .inf", 5, "lr .inf: input should be a finite number"),
@@ -85,6 +89,12 @@ def test_a_mistake_is_one_line_with_file_and_line_number(old, new, line, message
     text = str(error.value)
     assert message in text and "\n" not in text
     assert text.startswith(f"{path}:{line}: ")
+
+
+def test_a_file_whose_name_makes_no_folder_needs_a_name_inside(study_file):
+    with pytest.raises(BadInput, match="name 'a b': give it a name"):
+        load(study_file(STUDY.replace("name: small\n", ""), "a b.yaml"))
+    assert load(study_file(STUDY.replace("name: small\n", ""), "ab.yaml")).name == "ab"
 
 
 def test_a_missing_file_is_one_line(tmp_path):

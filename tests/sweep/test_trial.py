@@ -118,6 +118,17 @@ def test_a_loss_that_is_no_number_ends_the_trial_as_diverged():
     assert "test_accuracy" not in result.trial and len(result.curves) < 4
 
 
+def test_losses_that_are_no_number_after_the_last_step_are_divergence_too():
+    """One step an epoch: the training loss is from before the step that blows the network up."""
+    row = run(trial(epochs=1, batch_size=1300, lr=1e30)).trial
+    assert row["status"] == "diverged" and "test_accuracy" not in row
+
+
+def test_more_scoring_batches_than_one_pass_holds_are_drawn_all_the_same():
+    one, many = (run(trial(epochs=1, score_batches=n, score_batch_size=1000)).trial for n in (1, 4))
+    assert one["trial_id"] != many["trial_id"] and one["test_loss"] != many["test_loss"]
+
+
 def test_a_trial_survives_the_way_through_its_canonical_text():
     asked = trial(criterion="force", iterations=7)
     assert from_canonical(asked.canonical) == asked
