@@ -100,8 +100,6 @@ def _run(
 ) -> bool:
     """Run the trials on Ray; False if interrupted. What is finished is on disk either way."""
     # Ray takes a second to import, which --dry-run and bad input need not wait for.
-    import ray
-
     from sweep import schedule
 
     writer = results.Writer(folder, study.name)
@@ -141,7 +139,7 @@ def _run(
     try:
         writer.close()
     finally:
-        ray.shutdown()
+        schedule.stop()
     if finished and failures:
         raise failures[0]
     return finished

@@ -88,7 +88,8 @@ class Progress:
         )
         for (criterion, scope), (accuracy, sparsity) in sorted(self.best.items()):
             table.add_row(criterion, scope, f"{accuracy:.3f}", f"{sparsity:g}")
-        return Group(Text(self.line()), ProgressBar(total=self.total, completed=self.done), table)
+        # The bar comes last: it does not end its line.
+        return Group(table, Text(self.line()), ProgressBar(total=self.total, completed=self.done))
 
 
 def duration(seconds: float) -> str:

@@ -9,6 +9,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+# Ray reads these when it is imported.
+# Rows go through our own writer: Tune's loggers and snapshots would cost more than short trials do.
+os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000"
+os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+# After an interrupt Tune's thread must not start a cluster of its own.
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
+
 import ray
 import torch
 from ray import tune
@@ -22,14 +31,6 @@ from sweep.trial import Result, failure, from_canonical, run
 # A trial that was running when its worker died is tried again; it may be the trial that kills it.
 _RETRIES = 3
 
-_SETTINGS = {
-    # Rows go through our own writer: Tune's loggers and snapshots would cost more than short trials do.
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-
 
 def start(address: str | None, workers: int | None, gpus_per_trial: float = 0) -> int:
     """Connect to a Ray cluster, or start one here; returns how many trials can run at once.
@@ -37,7 +38,6 @@ def start(address: str | None, workers: int | None, gpus_per_trial: float = 0) -
     Raises:
         BadInput: there is no cluster at the address, or no GPU for the trials.
     """
-    os.environ.update(_SETTINGS)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
         try:
@@ -59,6 +59,11 @@ def start(address: str | None, workers: int | None, gpus_per_trial: float = 0) -
     if not available:
         raise BadInput(f"--gpus-per-trial {gpus_per_trial:g}: there is no such GPU; leave it out to use CPUs")
     return min(workers or available, available)
+
+
+def stop() -> None:
+    """Leave the cluster; one that was started here ends."""
+    ray.shutdown()
 
 
 def execute(

@@ -124,7 +124,7 @@ def test_an_interrupt_ends_within_seconds_and_keeps_what_is_done(number, study_f
         process.send_signal(number)
         code, out, err = end(process, timeout=30)
     assert time.monotonic() - started < 10
-    assert code == 130 and "Traceback" not in err
+    assert (code, err) == (130, "")
     done = len(finished(results / "longer"))
     assert 2 <= done < 32
     assert f"interrupted with {done} of 32 trials done; the same command goes on" in out

@@ -39,5 +39,6 @@ def test_the_live_view_shows_the_best_validation_accuracy_of_each_criterion():
             progress.add(row("force", accuracy=accuracy, sparsity=0.95))
         with console.capture() as shown:
             console.print(progress._view())
+    assert "best validation accuracy" in shown.get()
     assert "0.900" in shown.get() and "0.95" in shown.get() and "0.700" in shown.get()
     assert "0.600" not in shown.get()
