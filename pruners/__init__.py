@@ -15,7 +15,7 @@ from pruners.masks import (
     prunable,
 )
 from pruners.paths import effective_masks
-from pruners.pruning import Step, find, names, prune, saliency, trajectory
+from pruners.pruning import Step, find, names, prune, saliencies, saliency, trajectory
 from pruners.saliency import Criterion
 from pruners.schedules import SCHEDULES
 from pruners.scopes import SCOPES
@@ -35,6 +35,7 @@ __all__ = [
     "names",
     "prunable",
     "prune",
+    "saliencies",
     "saliency",
     "trajectory",
 ]

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pruners.masks import Sparsity, keep_top, kept_count, prunable
-from pruners.saliency import CRITERIA, Batch, Criterion, Loss, Scores, score
+from pruners.probe import Batch, Loss, Scores
+from pruners.saliency import CRITERIA, Criterion, score
 from pruners.schedules import SCHEDULES, kept_counts
 from pruners.scopes import SCOPES, Group
 
@@ -56,7 +57,28 @@ def saliency(
     Raises:
         ValueError: unknown name, no batches, or scores that are not finite (names criterion and layer).
     """
-    return score(find(name), model, prunable(model, exclude), None, batches, loss, seed, **options)
+    chosen = find(name)
+    return score([chosen], model, prunable(model, exclude), None, batches, loss, seed, **options)[chosen.name]
+
+
+def saliencies(
+    names: Sequence[str],
+    model: nn.Module,
+    batches: Sequence[Batch] = (),
+    *,
+    loss: Loss = F.cross_entropy,
+    seed: int = 0,
+    exclude: Iterable[str] = (),
+) -> dict[str, Scores]:
+    """Scores of several criteria for the same batches: criterion → what `saliency` gives.
+
+    Gradients and curvature that several of them need are computed once.
+
+    Raises:
+        ValueError: as `saliency` does.
+    """
+    chosen = [find(name) for name in names]
+    return score(chosen, model, prunable(model, exclude), None, batches, loss, seed)
 
 
 class Step(NamedTuple):
@@ -90,9 +112,9 @@ def prune(
         batches: (inputs, targets), gone through once an iteration: a list gives every iteration the same
             data, an object whose `__iter__` draws gives fresh data.
         sparsity: share of weights to remove, in [0, 1); a decimal is taken exactly.
-        scope: `global`, `uniform` or `erk`.
+        scope: `global`, `uniform`, `uniform-plus`, `er` or `erk`.
         iterations: steps from dense to the sparsity; None is the criterion's own default.
-        schedule: `exponential`, `linear` or `cubic`.
+        schedule: `exponential`, `linear`, `cubic`, or `one-shot` (all at the first step).
         loss: mean loss of (outputs, targets).
         seed: of whatever the criterion or the model's layers draw.
         exclude: patterns of parameter names to leave dense; they do not count in N.
@@ -152,7 +174,7 @@ def trajectory(
     ]
     masks: Masks | None = None
     for kept in zip(*counts, strict=True):
-        scores = score(chosen, model, weights, masks, batches, loss, seed, **options)
+        scores = score([chosen], model, weights, masks, batches, loss, seed, **options)[chosen.name]
         ranked = scores
         if masks is not None and not chosen.revives:
             ranked = {layer: s.masked_fill(~masks[layer], -torch.inf) for layer, s in scores.items()}

@@ -4,18 +4,15 @@ A criterion sees the network through a `Probe`, which evaluates it at any mask w
 To add one, write a function `Probe -> Scores` under `@criterion(...)`; everything else lists it by itself.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-Batch = tuple[Tensor, Tensor]
-Loss = Callable[[Tensor, Tensor], Tensor]
-Scores = dict[str, Tensor]
+from pruners.probe import Batch, Loss, Probe, Scores, undisturbed
+
+# GraSP's and the Hessian criteria's: divides the outputs, so that the softmax of a fresh network is even.
+_TEMPERATURE = 200.0
 
 
 @dataclass(frozen=True)
@@ -61,69 +58,6 @@ def criterion(
     return enter
 
 
-class Probe:
-    """A network at a mask, as a criterion sees it; the model itself is never written to.
-
-    Attributes:
-        dense: parameter name → weights before any pruning, float32 or better.
-        weights: the same with pruned entries at 0.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        dense: Mapping[str, Tensor],
-        masks: Mapping[str, Tensor] | None,
-        batches: Iterable[Batch],
-        loss: Loss,
-        seed: int,
-    ) -> None:
-        self._model, self._batches, self._loss, self._seed = model, batches, loss, seed
-        self.dense = {name: _full_precision(weight.detach()) for name, weight in dense.items()}
-        self.weights = (
-            self.dense
-            if masks is None
-            else {name: weight.masked_fill(~masks[name], 0) for name, weight in self.dense.items()}
-        )
-
-    def uniform(self) -> Scores:
-        """Draws from U(0, 1) by this probe's seed: the same on every device."""
-        generator = torch.Generator().manual_seed(self._seed)
-        return {
-            name: torch.rand(weight.shape, generator=generator).to(weight.device)
-            for name, weight in self.dense.items()
-        }
-
-    @cached_property
-    def gradient(self) -> Scores:
-        """E g: the gradient of the mean loss over all samples of the batches, at `weights`."""
-        leaves = {name: weight.clone().requires_grad_() for name, weight in self.weights.items()}
-        total = {name: torch.zeros_like(weight) for name, weight in leaves.items()}
-        samples = 0
-        for inputs, targets in self._batches:
-            batch_loss = self._loss(self._forward(leaves, inputs), targets) * len(targets)
-            for name, part in zip(
-                leaves, torch.autograd.grad(batch_loss, list(leaves.values())), strict=True
-            ):
-                total[name] += part
-            samples += len(targets)
-        if not samples:
-            raise ValueError(
-                "there are no batches to score with; an iterator is used up after one pass: give a list"
-            )
-        return {name: part / samples for name, part in total.items()}
-
-    def _forward(self, leaves: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-        # Buffers are cloned: a BatchNorm in train mode writes its running statistics into the clones.
-        others = {
-            name: _full_precision(tensor.detach().clone())
-            for name, tensor in [*self._model.named_parameters(), *self._model.named_buffers()]
-            if name not in leaves
-        }
-        output: Tensor = functional_call(self._model, {**others, **leaves}, (_full_precision(inputs),))
-        return output
-
-
 @criterion("random", source="baseline", equation="u ~ U(0, 1)", needs_data=False)
 def random(probe: Probe) -> Scores:
     """A seeded draw; with scope `erk` the strong baseline of Liu et al. 2022."""
@@ -136,27 +70,135 @@ def magnitude(probe: Probe) -> Scores:
     return {name: weight.abs() for name, weight in probe.weights.items()}
 
 
-@criterion("snip", source="Lee et al. 2019, eq. 4-6", equation="|w ⊙ E g|")
-@criterion("iter-snip", source="de Jorge et al. 2021, eq. 6", equation="|w ⊙ E g| at w ⊙ m", iterations=60)
+@criterion("grad-norm", source="baseline of Gollini et al. 2025", equation="|E g|")
+def grad_norm(probe: Probe) -> Scores:
+    """Size of the mean gradient."""
+    return {name: g.abs() for name, g in probe.gradient().items()}
+
+
+@criterion("snip", source="Lee et al. 2019", equation="|w ⊙ E g|")
+@criterion("iter-snip", source="de Jorge et al. 2021", equation="|w ⊙ E g| at w ⊙ m", iterations=60)
 def snip(probe: Probe) -> Scores:
     """Connection sensitivity. The paper divides by the sum over all weights, which ranks the same."""
-    return {name: (weight * probe.gradient[name]).abs() for name, weight in probe.weights.items()}
+    return {name: (probe.weights[name] * g).abs() for name, g in probe.gradient().items()}
 
 
 @criterion(
     "force",
-    source="de Jorge et al. 2021, eq. 7",
+    source="de Jorge et al. 2021",
     equation="|w₀ ⊙ E g| with g at w₀ ⊙ m",
     iterations=60,
     revives=True,
 )
 def force(probe: Probe) -> Scores:
     """Foresight connection sensitivity: the pruned network's gradient on the dense weights."""
-    return {name: (weight * probe.gradient[name]).abs() for name, weight in probe.dense.items()}
+    return {name: (probe.dense[name] * g).abs() for name, g in probe.gradient().items()}
+
+
+@criterion("grasp", source="Wang et al. 2020", equation="w ⊙ H E g, outputs / 200")
+def grasp(probe: Probe, temperature: float = _TEMPERATURE) -> Scores:
+    """Effect on gradient flow. The paper's S is the negative of this, and it removes the largest S."""
+    product = probe.hessian_product(probe.gradient(temperature), temperature)
+    return {name: probe.weights[name] * hg for name, hg in product.items()}
+
+
+@criterion("grasp-it", source="code of de Jorge et al. 2021", equation="(E g)² at w ⊙ m", iterations=60)
+def grasp_it(probe: Probe) -> Scores:
+    """Squared mean gradient, recomputed."""
+    return {name: g.square() for name, g in probe.gradient().items()}
+
+
+@criterion(
+    "synflow",
+    source="Tanaka et al. 2020",
+    equation="|∂R/∂w ⊙ w|, R = Σ f(1; |w|)",
+    needs_data=False,
+    train_mode=False,
+    iterations=100,
+)
+def synflow(probe: Probe) -> Scores:
+    """Synaptic flow; of the batches only the shape of an input is used. Float64."""
+    return {name: flow * probe.weights[name].double().abs() for name, flow in probe.absolute_flow().items()}
+
+
+@criterion("fisher-diagonal", source="Gollini et al. 2025", equation="F = E g²", train_mode=False)
+def fisher_diagonal(probe: Probe, per_sample: bool = True) -> Scores:
+    """Diagonal of the empirical Fisher matrix."""
+    return probe.fisher(per_sample)
+
+
+@criterion("fisher-pruning", source="Gollini et al. 2025", equation="½ w² ⊙ F", train_mode=False)
+def fisher_pruning(probe: Probe, per_sample: bool = True) -> Scores:
+    """Optimal Brain Damage with the Fisher diagonal."""
+    return {name: probe.weights[name].square() * f / 2 for name, f in probe.fisher(per_sample).items()}
+
+
+@criterion("fts", source="Gollini et al. 2025", equation="|w ⊙ E g + ½ w² ⊙ (B·F)|", train_mode=False)
+def fts(probe: Probe, per_sample: bool = True) -> Scores:
+    """Fisher-Taylor Sensitivity. B is the number of samples in each gradient that F squares."""
+    size = 1 if per_sample else len(probe.batches[0][1])
+    return _taylor(probe, {name: size * f for name, f in probe.fisher(per_sample).items()}, 1)
+
+
+@criterion(
+    "fbss",
+    source="Gollini et al. 2025",
+    equation="(B·F/2) ⊙ (w − E g/(B·F))²; 0 where F = 0",
+    train_mode=False,
+)
+def fbss(probe: Probe, per_sample: bool = True) -> Scores:
+    """Fisher Brain Surgeon Sensitivity."""
+    size = 1 if per_sample else len(probe.batches[0][1])
+    gradient = probe.gradient()
+    scores = {}
+    for name, f in probe.fisher(per_sample).items():
+        surgeon = size * f / 2 * (probe.weights[name] - gradient[name] / (size * f)).square()
+        scores[name] = surgeon.masked_fill(f == 0, 0)
+    return scores
+
+
+@criterion(
+    "hutchinson-diagonal",
+    source="Gollini et al. 2026",
+    equation="h = E z ⊙ H z, outputs / 200",
+    train_mode=False,
+)
+def hutchinson_diagonal(probe: Probe, probes: int = 10, temperature: float = _TEMPERATURE) -> Scores:
+    """Hutchinson's estimate of the Hessian's diagonal, with its sign."""
+    return probe.hessian_diagonal(probes, temperature)
+
+
+@criterion("hutchinson-pruning", source="Gollini et al. 2026", equation="½ w² ⊙ h", train_mode=False)
+def hutchinson_pruning(probe: Probe, probes: int = 10, temperature: float = _TEMPERATURE) -> Scores:
+    """Optimal Brain Damage with that diagonal: weights of negative curvature rank last."""
+    diagonal = probe.hessian_diagonal(probes, temperature)
+    return {name: probe.weights[name].square() * h / 2 for name, h in diagonal.items()}
+
+
+@criterion(
+    "hutchinson-taylor", source="Gollini et al. 2026", equation="|w ⊙ E g + ½ w² ⊙ h|", train_mode=False
+)
+def hutchinson_taylor(probe: Probe, probes: int = 10, temperature: float = _TEMPERATURE) -> Scores:
+    """Second-order Taylor sensitivity; the gradient too is of outputs / 200."""
+    return _taylor(probe, probe.hessian_diagonal(probes, temperature), temperature)
+
+
+@criterion("prospr", source="Alizadeh et al. 2022", equation="|∂L(θ_M)/∂m|, M steps of SGD")
+def prospr(probe: Probe, steps: int = 3, rate: float = 0.1) -> Scores:
+    """Prospect pruning: the meta-gradient through the first steps of training, without momentum."""
+    return {name: g.abs() for name, g in probe.unrolled(steps, rate).items()}
+
+
+def _taylor(probe: Probe, curvature: Scores, temperature: float) -> Scores:
+    gradient = probe.gradient(temperature)
+    return {
+        name: (weight * gradient[name] + weight.square() * curvature[name] / 2).abs()
+        for name, weight in probe.weights.items()
+    }
 
 
 def score(
-    chosen: Criterion,
+    chosen: Sequence[Criterion],
     model: nn.Module,
     weights: Mapping[str, nn.Parameter],
     masks: Mapping[str, Tensor] | None,
@@ -164,40 +206,23 @@ def score(
     loss: Loss,
     seed: int,
     **options: object,
-) -> Scores:
-    """Scores of `weights` at `masks` (None: dense), checked to be finite."""
+) -> dict[str, Scores]:
+    """Criterion → scores of `weights` at `masks` (None: dense), checked to be finite.
+
+    Criteria that look at the network in the same mode share what they compute.
+    """
     device = next(iter(weights.values())).device
-    with _undisturbed(model, chosen.train_mode, seed, device):
-        scores = chosen.score(Probe(model, weights, masks, batches, loss, seed), **options)
-    for name, values in scores.items():
-        if not values.isfinite().all():
-            raise ValueError(
-                f"{chosen.name} gives NaN or infinite scores in layer {name}: check the loss and the weights"
-            )
-    return scores
-
-
-@contextmanager
-def _undisturbed(model: nn.Module, train_mode: bool, seed: int, device: torch.device) -> Iterator[None]:
-    """Modes, random state and autocast as scoring needs them; afterwards all as before."""
-    modes = {module: module.training for module in model.modules()}
-    # Seeding reaches every GPU, so all are put back.
-    devices = range(torch.cuda.device_count()) if device.type == "cuda" else ()
-    with (
-        torch.random.fork_rng(devices),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.autocast(device.type, enabled=False),
-    ):
-        torch.manual_seed(seed)  # for layers that draw, such as dropout
-        try:
-            model.train(train_mode)
-            yield
-        finally:
-            for module, training in modes.items():
-                module.training = training
-
-
-def _full_precision(tensor: Tensor) -> Tensor:
-    """The tensor in float32 if it is in half precision; as it is otherwise."""
-    return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
+    found: dict[str, Scores] = {}
+    for train_mode in sorted({criterion.train_mode for criterion in chosen}):
+        probe = Probe(model, weights, masks, batches, loss, seed)
+        with undisturbed(model, train_mode, seed, device):
+            for criterion in chosen:
+                if criterion.train_mode == train_mode:
+                    found[criterion.name] = criterion.score(probe, **options)
+    for name, scores in found.items():
+        for layer, values in scores.items():
+            if not values.isfinite().all():
+                raise ValueError(
+                    f"{name} gives NaN or infinite scores in layer {layer}: check the loss and the weights"
+                )
+    return found

@@ -5,9 +5,10 @@ from math import floor
 
 SCHEDULES: dict[str, Callable[[float, float], float]] = {
     # progress t/T in (0, 1], final density d  ->  density after iteration t
+    "one-shot": lambda progress, final: final,
     "exponential": lambda progress, final: final**progress,
     "linear": lambda progress, final: 1 - progress * (1 - final),
-    # Zhu & Gupta 2017, 'To prune, or not to prune', equation 1, from density 1.
+    # Zhu & Gupta 2017, 'To prune, or not to prune', from density 1.
     "cubic": lambda progress, final: final + (1 - final) * (1 - progress) ** 3,
 }
 
@@ -15,7 +16,7 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
 def kept_counts(schedule: str, total: int, kept: int, iterations: int) -> list[int]:
     """Weights kept of `total` after each of the iterations; never rising, exactly `kept` at the end.
 
-    Counts in between are rounded down, as the code of FORCE does (de Jorge et al. 2021, section 4).
+    Counts in between are rounded down, as the code of de Jorge et al. 2021 does.
     """
     density = SCHEDULES[schedule]
     # 1e-9 guards products such as 0.1·1000 that floating point leaves just below a whole number.

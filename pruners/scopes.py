@@ -31,31 +31,74 @@ def uniform(shapes: Shapes, kept: int) -> list[Group]:
     return _layerwise(shapes, {name: density * prod(shape) for name, shape in shapes.items()})
 
 
+def er(shapes: Shapes, kept: int) -> list[Group]:
+    """Erdős–Rényi: layer density proportional to (inputs + outputs) / (inputs · outputs), kernels left out.
+
+    Mocanu et al. 2018; of a convolution the first two dimensions count.
+    """
+    return _proportional(shapes, kept, lambda shape: Fraction(sum(shape[:2]), prod(shape[:2])))
+
+
 def erk(shapes: Shapes, kept: int) -> list[Group]:
     """Erdős–Rényi-Kernel: layer density proportional to Σ shape / Π shape.
 
-    Layers that would exceed density 1 are kept whole and the rest is rescaled, until all fit
-    (Evci et al. 2020, 'Rigging the Lottery', section 3; Mocanu et al. 2018 without the kernel).
+    Evci et al. 2020, 'Rigging the Lottery'.
     """
-    quotas = {name: Fraction(prod(shape)) for name, shape in shapes.items()}
-    free = dict(shapes)
-    while free:
-        budget = kept - sum(prod(shape) for name, shape in shapes.items() if name not in free)
-        epsilon = Fraction(budget, sum(sum(shape) for shape in free.values()))
-        density = {name: epsilon * sum(shape) / prod(shape) for name, shape in free.items()}
-        highest = max(density.values())
-        if highest <= 1:
-            quotas |= {name: epsilon * sum(shape) for name, shape in free.items()}
-            break
-        free = {name: shape for name, shape in free.items() if density[name] < highest}
-    return _layerwise(shapes, quotas)
+    return _proportional(shapes, kept, lambda shape: Fraction(sum(shape), prod(shape)))
+
+
+def uniform_plus(shapes: Shapes, kept: int) -> list[Group]:
+    """Uniform, but the first layer whole if it is a convolution, and the last at least 20 % dense.
+
+    Gale et al. 2019; the densities add up to the one asked for, which published code misses.
+
+    Raises:
+        ValueError: the first and last layer alone would keep more.
+    """
+    first, last = next(iter(shapes)), list(shapes)[-1]
+    sizes = {name: prod(shape) for name, shape in shapes.items()}
+    quotas = {first: Fraction(sizes[first])} if len(shapes[first]) > 2 and len(shapes) > 1 else {}
+    rest = [name for name in shapes if name not in quotas]
+    density = (kept - sum(quotas.values(), Fraction())) / sum(sizes[name] for name in rest)
+    if density < Fraction(1, 5) and len(rest) > 1:
+        quotas[last] = Fraction(sizes[last], 5)
+        rest.remove(last)
+        density = (kept - sum(quotas.values(), Fraction())) / sum(sizes[name] for name in rest)
+    if density < 0:
+        raise ValueError(
+            f"scope uniform-plus: {kept} weights are fewer than its first and last layer keep; "
+            "take a lower sparsity or another scope"
+        )
+    return _layerwise(shapes, quotas | {name: density * sizes[name] for name in rest})
 
 
 SCOPES: dict[str, Callable[[Shapes, int], list[Group]]] = {
     "global": global_scope,
     "uniform": uniform,
+    "er": er,
     "erk": erk,
+    "uniform-plus": uniform_plus,
 }
+
+
+def _proportional(shapes: Shapes, kept: int, weight: Callable[[tuple[int, ...]], Fraction]) -> list[Group]:
+    """Layer densities proportional to `weight`.
+
+    Layers that would exceed density 1 are kept whole and the rest is rescaled, until all fit.
+    """
+    sizes = {name: prod(shape) for name, shape in shapes.items()}
+    raw = {name: weight(shape) for name, shape in shapes.items()}
+    quotas = {name: Fraction(size) for name, size in sizes.items()}
+    free = list(shapes)
+    while free:
+        budget = kept - sum(size for name, size in sizes.items() if name not in free)
+        epsilon = budget / sum((raw[name] * sizes[name] for name in free), Fraction())
+        highest = max(raw[name] for name in free)
+        if epsilon * highest <= 1:
+            quotas |= {name: epsilon * raw[name] * sizes[name] for name in free}
+            break
+        free = [name for name in free if raw[name] < highest]
+    return _layerwise(shapes, quotas)
 
 
 def _layerwise(shapes: Shapes, quotas: Mapping[str, Fraction]) -> list[Group]:

@@ -49,7 +49,7 @@ def facts(
 def pq_index(weights: Tensor, p: float = 0.5, q: float = 1) -> float | None:
     """How concentrated the kept weights are: 0 all equal in size, towards 1 few large ones; None for none.
 
-    I = 1 − n^(1/q − 1/p)·‖w‖_p/‖w‖_q over the n given weights (Diao et al. 2023, definition 3.1).
+    I = 1 − n^(1/q − 1/p)·‖w‖_p/‖w‖_q over the n given weights (Diao et al. 2023).
     """
     size = weights.detach().abs().double()
     if size.numel() == 0 or not size.any():

@@ -6,6 +6,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import pruners
+from tests.pruners.golden import GOLDEN
+
+
+def golden(name):
+    return torch.tensor([float(value) for value in GOLDEN[name].split()], dtype=torch.float64)
 
 
 def flat(scores):
@@ -113,16 +118,19 @@ def test_used_up_batches_are_an_error_that_says_so(net_g):
         pruners.prune("iter-snip", model, iter(batches), sparsity=0.5, iterations=2)
 
 
+class Rows(nn.Module):
+    """Reads the rows of an input one by one."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.LSTM(4, 5, batch_first=True)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, inputs):
+        return self.head(self.rows(inputs)[0][:, -1])
+
+
 def test_recurrent_layers_are_scored():
-    class Rows(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.rows = nn.LSTM(4, 5, batch_first=True)
-            self.head = nn.Linear(5, 3)
-
-        def forward(self, inputs):
-            return self.head(self.rows(inputs)[0][:, -1])
-
     torch.manual_seed(0)
     model = Rows()
     inputs, targets = torch.randn(7, 6, 4), torch.randint(0, 3, (7,))
@@ -131,3 +139,162 @@ def test_recurrent_layers_are_scored():
     for name, score in scores.items():
         parameter = model.get_parameter(name)
         torch.testing.assert_close(score, (parameter * parameter.grad).abs().detach())
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "options", "sign"),
+    [
+        # The golden values are the paper's S, of which the smallest are kept.
+        ("grasp T=1", "grasp", {"temperature": 1.0}, -1),
+        ("grasp T=200", "grasp", {}, -1),
+        ("fisher-diagonal", "fisher-diagonal", {}, 1),
+        ("fisher-pruning", "fisher-pruning", {}, 1),
+        ("fts", "fts", {}, 1),
+        ("fbss", "fbss", {}, 1),
+        ("prospr 1", "prospr", {"steps": 1}, 1),
+    ],
+)
+def test_second_order_scores_are_golden(key, name, options, sign, net_g):
+    scores = flat(pruners.saliency(name, *net_g, **options))
+    torch.testing.assert_close(sign * scores, golden(key), rtol=2e-6, atol=0)
+
+
+def test_fisher_of_batch_gradients_is_scaled_by_their_size(net_g):
+    model, [(inputs, targets)] = net_g
+    halves = [(inputs[:3], targets[:3]), (inputs[3:], targets[3:])]
+    scores = flat(pruners.saliency("fts", model, halves, per_sample=False))
+    torch.testing.assert_close(scores, golden("fts batches of 3"), rtol=2e-6, atol=0)
+
+
+def test_prospr_through_three_steps_is_golden(net_g):
+    scores = flat(pruners.saliency("prospr", *net_g))
+    expected = torch.tensor([0.02257581, 0.007985937, 0.003123035, 0.06887332], dtype=torch.float64)
+    torch.testing.assert_close(scores[:4], expected, rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("hutchinson-diagonal", "hessian diagonal"),
+        ("hutchinson-pruning", "hutchinson-pruning"),
+        ("hutchinson-taylor", "hutchinson-taylor"),
+    ],
+)
+def test_hutchinsons_estimate_approaches_the_exact_diagonal(name, key, net_g):
+    scores = flat(pruners.saliency(name, *net_g, probes=4000, temperature=1.0))
+    torch.testing.assert_close(scores, golden(key), rtol=0, atol=0.015)
+
+
+def test_synflow_is_golden_and_conserved(net_g):
+    model, batches = net_g
+    model[1] = nn.ReLU()
+    with torch.no_grad():
+        model[0].bias.zero_()
+    scores = pruners.saliency("synflow", model, batches)
+    torch.testing.assert_close(flat(scores), golden("synflow"), rtol=2e-6, atol=0)
+    # Conservation (Tanaka et al. 2020): without biases every layer's scores add up to R.
+    assert [score.sum().item() for score in scores.values()] == pytest.approx([9.7864222780] * 2)
+    for iterations, expected in [
+        (1, [4, 7, 10, 15, 18, 21]),
+        (10, [4, 6, 7, 14, 18, 21]),
+        (100, [4, 6, 7, 14, 18, 21]),
+    ]:
+        masks = pruners.prune("synflow", model, batches, sparsity=0.75, iterations=iterations)
+        assert flat(masks).nonzero().flatten().tolist() == expected
+
+
+def test_synflow_does_not_see_the_data(conv_net):
+    model, batches = conv_net
+    other = [(torch.randn_like(inputs), targets) for inputs, targets in batches]
+    one, two = (flat(pruners.saliency("synflow", model, data)) for data in (batches, other))
+    assert one.dtype == torch.float64 and torch.equal(one, two)
+
+
+def test_per_sample_gradients_are_those_of_a_loop_over_samples(conv_net):
+    """On convolution, grouped convolution and BatchNorm in eval mode."""
+    model, batches = conv_net
+    found = pruners.saliency("fisher-diagonal", model, batches)
+    model.eval()
+    total = {name: torch.zeros_like(score) for name, score in found.items()}
+    for inputs, targets in batches:
+        for i in range(len(targets)):
+            model.zero_grad()
+            F.cross_entropy(model(inputs[i : i + 1]), targets[i : i + 1]).backward()
+            for name in total:
+                total[name] += model.get_parameter(name).grad.square() / 32
+    for name, score in found.items():
+        torch.testing.assert_close(score, total[name], rtol=1e-4, atol=1e-9)
+
+
+def test_grasp_is_the_change_of_gradient_flow_when_a_weight_shrinks(conv_net):
+    """Wang et al. 2020: half the slope of the squared gradient norm, against central differences."""
+    model, batches = conv_net
+    model = model.double()
+    model[3].p = 0.0
+    inputs, targets = batches[0][0].double(), batches[0][1]
+    scores = pruners.saliency("grasp", model, [(inputs, targets)], temperature=1.0)
+
+    def flow(name, index, factor):
+        changed = copy.deepcopy(model).train()
+        with torch.no_grad():
+            changed.get_parameter(name).view(-1)[index] *= factor
+        weights = [changed.get_parameter(layer) for layer in scores]
+        gradients = torch.autograd.grad(F.cross_entropy(changed(inputs), targets), weights)
+        return sum(g.square().sum().item() for g in gradients)
+
+    for name, score in scores.items():
+        for index in (0, score.numel() - 1):
+            slope = (flow(name, index, 1 + 1e-5) - flow(name, index, 1 - 1e-5)) / (2 * 1e-5)
+            assert score.view(-1)[index].item() == pytest.approx(slope / 2, rel=1e-3, abs=1e-9)
+
+
+def test_fbss_is_zero_where_the_fisher_information_is(conv_net):
+    model, batches = conv_net
+    with torch.no_grad():
+        model[8].weight.zero_()  # no gradient reaches what lies before
+    scores = pruners.saliency("fbss", model, batches)
+    assert not scores["0.weight"].any() and scores["8.weight"].any()
+
+
+def test_all_passes_of_one_score_see_the_same_data(net_g):
+    """GraSP needs the gradient first: a source that draws anew must not give the Hessian other samples."""
+    model, [(inputs, targets)] = net_g
+
+    class Drawn:
+        passes = 0
+
+        def __iter__(self):
+            self.passes += 1
+            yield inputs[self.passes :], targets[self.passes :]
+
+    drawn = Drawn()
+    scores = pruners.saliency("grasp", model, drawn)
+    assert drawn.passes == 1
+    expected = pruners.saliency("grasp", model, [(inputs[1:], targets[1:])])
+    torch.testing.assert_close(flat(scores), flat(expected))
+
+
+@pytest.mark.parametrize("name", pruners.names())
+def test_every_criterion_prunes_recurrent_networks(name):
+    torch.manual_seed(0)
+    batches = [(torch.randn(7, 6, 4), torch.randint(0, 3, (7,)))]
+    masks = pruners.prune(name, Rows(), batches, sparsity=0.6, iterations=2)
+    assert sum(int(mask.sum()) for mask in masks.values()) == 78  # of 80 + 100 + 15
+
+
+def test_several_criteria_share_their_passes_and_score_as_they_do_alone(conv_net):
+    model, batches = conv_net
+    passes = {True: 0, False: 0}
+
+    def count(module, args):
+        passes[module.training] += 1
+
+    names = ["random", "snip", "grad-norm", "grasp-it", "fts", "fisher-pruning", "fbss"]
+    handle = model.register_forward_pre_hook(count)
+    together = pruners.saliencies(names, model, batches)
+    handle.remove()
+    # Two batches: one gradient in train mode; one gradient and one Fisher matrix in eval mode.
+    assert passes == {True: 2, False: 4}
+    for name in names:
+        alone = pruners.saliency(name, model, batches)
+        assert all(torch.equal(score, alone[layer]) for layer, score in together[name].items())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruners.scopes import SCOPES, erk
+from pruners.scopes import SCOPES, er, erk, uniform_plus
 
 LENET_300 = {"a": (300, 784), "b": (100, 300), "c": (10, 100)}
 LENET_5 = {"a": (20, 1, 5, 5), "b": (50, 20, 5, 5), "c": (500, 800), "d": (10, 500)}
@@ -28,6 +28,34 @@ def test_erk_gives_the_published_layer_densities(shapes, density, expected):
         assert abs(kept - share * prod(shapes[layers[0]])) < 1
 
 
+@pytest.mark.parametrize(
+    ("density", "expected"),
+    [
+        (0.10, [1, 0.861803, 0.040012, 1]),
+        (0.05, [1, 0.413413, 0.019194, 0.602402]),
+        (0.01, [1, 0.074817, 0.003474, 0.10902]),
+    ],
+)
+def test_er_leaves_the_kernels_out(density, expected):
+    for (layers, kept), share in zip(er(LENET_5, round(430_500 * density)), expected, strict=True):
+        assert abs(kept - share * prod(LENET_5[layers[0]])) < 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        (
+            43_050,
+            [500, 2444, 39_106, 1000],
+        ),  # the last layer at a fifth: (43,050 − 1,500) / 425,000 in between
+        (215_250, [500, 12_485, 199_767, 2498]),  # half of all: the last layer like those in between
+    ],
+)
+def test_uniform_plus_spares_the_first_convolution_and_the_last_layer(kept, expected):
+    counts = [group.kept for group in uniform_plus(LENET_5, kept)]
+    assert sum(counts) == kept and counts == pytest.approx(expected, abs=1)
+
+
 shapes = st.dictionaries(
     st.text("abc", min_size=1, max_size=3),
     st.lists(st.integers(1, 9), min_size=2, max_size=4).map(tuple),
@@ -40,7 +68,11 @@ shapes = st.dictionaries(
 def test_every_scope_keeps_exactly_what_is_asked_and_no_more_than_a_layer_has(scope, shapes, data):
     total = sum(map(prod, shapes.values()))
     kept = data.draw(st.integers(1, total))
-    groups = SCOPES[scope](shapes, kept)
+    try:
+        groups = SCOPES[scope](shapes, kept)
+    except ValueError as error:
+        assert scope == "uniform-plus" and "fewer than its first and last layer keep" in str(error)
+        return
     assert sum(group.kept for group in groups) == kept
     assert sorted(layer for group in groups for layer in group.layers) == sorted(shapes)
     for group in groups:

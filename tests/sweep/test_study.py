@@ -67,7 +67,7 @@ def test_what_cannot_matter_makes_no_other_trial(study_file):
         ("prune_epoch: 1", "prune_epoch: 3", 7, "prune_epoch 3 is beyond the 2 epochs of training"),
         ("snip]", "snap]", 12, "criterion snap: no such criterion; did you mean snip?"),
         ("snip]", "force]\n    iterations: 3", 13, "iterations 3: magnitude is one-shot"),
-        ("erk]", "ekr]", 11, "scope ekr: no such scope; did you mean erk?"),
+        ("erk]", "unifrom]", 11, "scope unifrom: no such scope; did you mean uniform?"),
         ("conv-5", "lenet-5-caffe", 3, "lenet-5-caffe needs images of at least 16×16 pixels and these are 8×8"),
         ("digits", "digit", 2, "did you mean digits?"),
         ("digits", "'image-folder:'", 2, "no such dataset"),

@@ -1,0 +1,216 @@
+"""A network at a mask, as a criterion sees it: gradients and curvature without touching the model."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+Batch = tuple[Tensor, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+Scores = dict[str, Tensor]
+# One batch's contribution to a mean: parameter name -> sum, and over how many it is a sum.
+Part = tuple[Iterable[Tensor], int]
+
+
+class Probe:
+    """A network at a mask; the model itself is never written to.
+
+    Attributes:
+        dense: parameter name → weights before any pruning, float32 or better.
+        weights: the same with pruned entries at 0.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dense: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor] | None,
+        batches: Iterable[Batch],
+        loss: Loss,
+        seed: int,
+    ) -> None:
+        self._model, self._source, self._loss, self._seed = model, batches, loss, seed
+        self.dense = {name: full_precision(weight.detach()) for name, weight in dense.items()}
+        self.weights = (
+            self.dense
+            if masks is None
+            else {name: weight.masked_fill(~masks[name], 0) for name, weight in self.dense.items()}
+        )
+        self._known: dict[tuple[str, float, int], Scores] = {}
+
+    @cached_property
+    def batches(self) -> list[Batch]:
+        """The scoring data; drawn once, so that all passes of one score see the same."""
+        batches = list(self._source)
+        if not batches:
+            raise ValueError(
+                "there are no batches to score with; an iterator is used up after one pass: give a list"
+            )
+        return batches
+
+    def uniform(self) -> Scores:
+        """Draws from U(0, 1) by this probe's seed: the same on every device."""
+        generator = torch.Generator().manual_seed(self._seed)
+        return {
+            name: torch.rand(weight.shape, generator=generator).to(weight.device)
+            for name, weight in self.dense.items()
+        }
+
+    def gradient(self, temperature: float = 1) -> Scores:
+        """E g: the gradient of the mean loss over all samples, the outputs divided by a temperature."""
+
+        def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
+            total = self._mean_loss(leaves, inputs, targets, temperature) * len(targets)
+            return torch.autograd.grad(total, list(leaves.values())), len(targets)
+
+        return self._once(("gradient", temperature, 0), lambda: self._mean(part))
+
+    def fisher(self, per_sample: bool) -> Scores:
+        """E g²: the mean square of the gradients of single samples, or of whole batches.
+
+        That of single samples is the diagonal of the empirical Fisher matrix; their gradients are taken many
+        at once.
+        """
+
+        def batch(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
+            mean_loss = self._mean_loss(leaves, inputs, targets, 1)
+            return [g.square() for g in torch.autograd.grad(mean_loss, list(leaves.values()))], 1
+
+        def samples(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
+            weights = {name: leaf.detach() for name, leaf in leaves.items()}
+            total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+            # A gradient of the whole network for each sample at once: so many as stay within some 64 MiB.
+            at_once = max(1, 2**24 // sum(weight.numel() for weight in weights.values()))
+            one = grad(lambda w, x, y: self._mean_loss(w, x.unsqueeze(0), y.unsqueeze(0), 1))
+            for rows in torch.arange(len(targets), device=targets.device).split(at_once):
+                gradients = vmap(one, in_dims=(None, 0, 0))(weights, inputs[rows], targets[rows])
+                for name, each in gradients.items():
+                    total[name] += each.square().sum(0)
+            return total.values(), len(targets)
+
+        return self._once(("fisher", 0, per_sample), lambda: self._mean(samples if per_sample else batch))
+
+    def hessian_product(self, vector: Scores, temperature: float) -> Scores:
+        """H v, of the mean loss with the outputs divided by a temperature; v is held fixed."""
+
+        def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
+            total = self._mean_loss(leaves, inputs, targets, temperature) * len(targets)
+            gradients = torch.autograd.grad(total, list(leaves.values()), create_graph=True)
+            slope = sum((vector[name] * g).sum() for name, g in zip(leaves, gradients, strict=True))
+            assert isinstance(slope, Tensor)
+            return torch.autograd.grad(slope, list(leaves.values())), len(targets)
+
+        return self._mean(part)
+
+    def hessian_diagonal(self, probes: int, temperature: float) -> Scores:
+        """Hutchinson's estimate E z ⊙ H z of the diagonal of H, with Rademacher z by this probe's seed."""
+
+        def estimate() -> Scores:
+            generator = torch.Generator().manual_seed(self._seed)
+            total = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+            for _ in range(probes):
+                signs = {
+                    name: (2.0 * torch.randint(2, weight.shape, generator=generator) - 1).to(weight)
+                    for name, weight in self.weights.items()
+                }
+                for name, product in self.hessian_product(signs, temperature).items():
+                    total[name] += signs[name] * product / probes
+            return total
+
+        return self._once(("diagonal", temperature, probes), estimate)
+
+    def absolute_flow(self) -> Scores:
+        """∂R/∂|w| of R = Σ f(1; |w|): outputs summed, for inputs of ones and all parameters absolute.
+
+        In float64: the products of a deep network leave the range of float32.
+        """
+        inputs = torch.ones_like(self.batches[0][0][:1], dtype=torch.float64)
+        leaves = {name: weight.double().abs().requires_grad_() for name, weight in self.weights.items()}
+        flow = self.forward(leaves, inputs, lambda tensor: tensor.double().abs()).sum()
+        return dict(zip(leaves, torch.autograd.grad(flow, list(leaves.values())), strict=True))
+
+    def unrolled(self, steps: int, rate: float) -> Scores:
+        """∂L(θ_M)/∂m at m = 1: the loss after M steps of SGD on all parameters, with m on the first weights.
+
+        The steps go through the batches in order, and so does the loss after them, from the start again when
+        they are used up.
+        """
+        gates = {name: torch.ones_like(weight, requires_grad=True) for name, weight in self.weights.items()}
+        state = {name: self.weights[name] * gate for name, gate in gates.items()}
+        for name, parameter in self._model.named_parameters():
+            if name not in state:
+                state[name] = full_precision(parameter.detach().clone()).requires_grad_()
+        for step in range(steps):
+            inputs, targets = self.batches[step % len(self.batches)]
+            mean_loss = self._mean_loss(state, inputs, targets, 1)
+            slopes = torch.autograd.grad(mean_loss, list(state.values()), create_graph=True)
+            state = {name: value - rate * g for (name, value), g in zip(state.items(), slopes, strict=True)}
+        inputs, targets = self.batches[steps % len(self.batches)]
+        final = self._mean_loss(state, inputs, targets, 1)
+        return dict(zip(gates, torch.autograd.grad(final, list(gates.values())), strict=True))
+
+    def forward(
+        self, leaves: Mapping[str, Tensor], inputs: Tensor, others: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Outputs with `leaves` in place of the parameters they name; `others` is done to the rest."""
+        change = others or full_precision
+        # Cloned: a BatchNorm in train mode writes its running statistics into the clones.
+        rest = {
+            name: change(tensor.detach().clone()) if tensor.is_floating_point() else tensor.detach().clone()
+            for name, tensor in [*self._model.named_parameters(), *self._model.named_buffers()]
+            if name not in leaves
+        }
+        output: Tensor = functional_call(self._model, {**rest, **leaves}, (full_precision(inputs),))
+        return output
+
+    def _once(self, key: tuple[str, float, int], compute: Callable[[], Scores]) -> Scores:
+        """What several criteria of one probe need is computed for the first of them."""
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
+
+    def _mean_loss(
+        self, leaves: Mapping[str, Tensor], inputs: Tensor, targets: Tensor, temperature: float
+    ) -> Tensor:
+        return self._loss(self.forward(leaves, inputs) / temperature, targets)
+
+    def _mean(self, part: Callable[[Scores, Tensor, Tensor], Part]) -> Scores:
+        """Parameter name → the sums of all batches' parts over their number."""
+        leaves = {name: weight.clone().requires_grad_() for name, weight in self.weights.items()}
+        total = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+        number = 0
+        for inputs, targets in self.batches:
+            sums, count = part(leaves, inputs, targets)
+            number += count
+            for name, each in zip(leaves, sums, strict=True):
+                total[name] += each.detach()
+        return {name: each / number for name, each in total.items()}
+
+
+@contextmanager
+def undisturbed(model: nn.Module, train_mode: bool, seed: int, device: torch.device) -> Iterator[None]:
+    """Modes, random state and autocast as scoring needs them; afterwards all as before."""
+    modes = {module: module.training for module in model.modules()}
+    # Seeding reaches every GPU, so all are put back.
+    devices = range(torch.cuda.device_count()) if device.type == "cuda" else ()
+    with (
+        torch.random.fork_rng(devices),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+    ):
+        torch.manual_seed(seed)  # for layers that draw, such as dropout
+        try:
+            model.train(train_mode)
+            yield
+        finally:
+            for module, training in modes.items():
+                module.training = training
+
+
+def full_precision(tensor: Tensor) -> Tensor:
+    """The tensor in float32 if it is in half precision; as it is otherwise."""
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
