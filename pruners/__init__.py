@@ -15,7 +15,7 @@ from pruners.masks import (
     prunable,
 )
 from pruners.paths import effective_masks
-from pruners.pruning import Step, find, names, prune, saliencies, saliency, trajectory
+from pruners.pruning import Step, final, find, names, prune, saliencies, saliency, trajectory
 from pruners.saliency import Criterion
 from pruners.schedules import SCHEDULES
 from pruners.scopes import SCOPES
@@ -29,6 +29,7 @@ __all__ = [
     "collapsed_layers",
     "densities",
     "effective_masks",
+    "final",
     "find",
     "keep_top",
     "kept_count",

@@ -1,5 +1,6 @@
 """Saliency and pruning: criterion × scope × schedule, any with any."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -139,8 +140,12 @@ def prune(
         exclude=exclude,
         **options,
     )
-    *_, last = steps
-    return last.masks
+    return final(steps).masks
+
+
+def final(steps: Iterable[Step]) -> Step:
+    """The last step of a trajectory; those before it are let go of as they pass."""
+    return deque(steps, maxlen=1).pop()
 
 
 def trajectory(

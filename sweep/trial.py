@@ -149,7 +149,7 @@ class _Stages:
                 {}, {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
             )
         started = time.perf_counter()
-        *_, last = pruners.trajectory(
+        steps = pruners.trajectory(
             config.criterion,
             self.model,
             _ScoringData(config, self.data),
@@ -159,6 +159,7 @@ class _Stages:
             schedule=config.schedule,
             seed=derive(config.seed, "mask"),
         )
+        last = pruners.final(steps)
         self.score_seconds = time.perf_counter() - started
         return last
 

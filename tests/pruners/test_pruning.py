@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -132,3 +134,17 @@ def test_unknown_names_come_with_the_nearest_known_one(net_g):
     ]:
         with pytest.raises(ValueError, match=message):
             pruners.prune(argument.pop("name", "snip"), net_g[0], net_g[1], sparsity=0.5, **argument)
+
+
+def test_the_steps_of_a_long_pruning_are_not_all_kept(net_g):
+    """A hundred iterations on a large network would otherwise hold a hundred sets of scores."""
+    alive = []
+
+    def steps():
+        for step in pruners.trajectory("synflow", *net_g, sparsity=0.75, iterations=10):
+            alive.append(weakref.ref(step.masks["0.weight"]))
+            yield step
+
+    last = pruners.final(steps())
+    assert [ref() is not None for ref in alive] == [False] * 9 + [True]
+    assert last.masks["0.weight"] is alive[-1]()
