@@ -1,0 +1,85 @@
+"""Scoring against the bare passes it is made of, on one thread."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.models import resnet18
+
+import pruners
+from sweep import models
+
+_ROUNDS = 3
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def ratio(ours: Callable[[], object], bare: Callable[[], object], rounds: int = _ROUNDS) -> float:
+    """Median of the ratios of pairs run in turn, after one of each to warm up."""
+    ours(), bare()
+    return median(seconds(ours) / seconds(bare) for _ in range(rounds))
+
+
+def force_on_resnet_18(iterations: int = 4, batch: int = 128) -> None:
+    torch.manual_seed(0)
+    model = resnet18(num_classes=10)
+    model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    inputs, targets = torch.randn(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
+    weights = list(pruners.prunable(model).values())
+
+    def bare() -> None:
+        for _ in range(iterations):
+            torch.autograd.grad(F.cross_entropy(model(inputs), targets), weights)
+
+    def force() -> None:
+        pruners.prune("force", model, [(inputs, targets)], sparsity=0.99, iterations=iterations)
+
+    print(
+        f"scoring, FORCE on ResNet-18, CIFAR shapes, batch {batch}: {ratio(force, bare, 1):.2f} times "
+        f"as long as {iterations} bare gradient passes"
+    )
+
+
+def six_criteria_at_once() -> None:
+    model = models.build("conv-5", (1, 28, 28), 10, 0)
+    batches = [(torch.randn(128, 1, 28, 28), torch.randint(0, 10, (128,)))]
+    six = ["snip", "iter-snip", "force", "grad-norm", "grasp-it", "magnitude"]
+    cost = ratio(
+        lambda: pruners.saliencies(six, model, batches), lambda: pruners.saliency("snip", model, batches)
+    )
+    print(f"scoring, {', '.join(six)} of the same batch together: {cost:.2f} times as long as SNIP alone")
+
+
+def per_sample_fisher() -> None:
+    model = models.build("conv-5", (1, 8, 8), 10, 0)
+    inputs, targets = torch.randn(256, 1, 8, 8), torch.randint(0, 10, (256,))
+    weights = list(pruners.prunable(model).values())
+
+    def loop() -> None:
+        model.eval()
+        total = [torch.zeros_like(weight) for weight in weights]
+        for i in range(256):
+            loss = F.cross_entropy(model(inputs[i : i + 1]), targets[i : i + 1])
+            for sum_, gradient in zip(total, torch.autograd.grad(loss, weights), strict=True):
+                sum_ += gradient.square()
+
+    together = ratio(loop, lambda: pruners.saliency("fisher-diagonal", model, [(inputs, targets)]))
+    print(f"scoring, Fisher of 256 samples on conv-5: {together:.2f} times faster than a loop over samples")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    six_criteria_at_once()
+    per_sample_fisher()
+    force_on_resnet_18()
+
+
+if __name__ == "__main__":
+    main()
