@@ -1,6 +1,6 @@
 """`python -m benchmarks`: every measurement, a line each."""
 
-from benchmarks import engine, training
+from benchmarks import engine, scoring, training
 
-for benchmark in (training, engine):
+for benchmark in (training, scoring, engine):
     benchmark.main()

@@ -13,6 +13,7 @@ from pruners.masks import (
     keep_top,
     kept_count,
     prunable,
+    shuffle,
 )
 from pruners.paths import effective_masks
 from pruners.pruning import Step, final, find, names, prune, saliencies, saliency, trajectory
@@ -38,5 +39,6 @@ __all__ = [
     "prune",
     "saliencies",
     "saliency",
+    "shuffle",
     "trajectory",
 ]

@@ -1,5 +1,6 @@
 """Masks: which weights are prunable, how many are kept, and which ones those are."""
 
+import zlib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatch
@@ -88,6 +89,19 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
             raise ValueError(f"mask {name} {tuple(mask.shape)} fits no parameter of {type(model).__name__}")
         # Not a product with the mask: that would leave -0.0 behind, and NaN where a weight is not finite.
         parameters[name].masked_fill_(~mask.to(parameters[name].device), 0)
+
+
+def shuffle(masks: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+    """The masks with their entries permuted within each layer, an ablation (Frankle et al. 2021).
+
+    Layer densities stay exactly as they are. A layer's permutation depends on the seed and its name alone.
+    """
+    shuffled = {}
+    for name, mask in masks.items():
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
+        order = torch.randperm(mask.numel(), generator=generator).to(mask.device)
+        shuffled[name] = mask.flatten()[order].view(mask.shape)
+    return shuffled
 
 
 def densities(masks: Mapping[str, Tensor]) -> dict[str, float]:

@@ -82,8 +82,8 @@ class Probe:
         def samples(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
             weights = {name: leaf.detach() for name, leaf in leaves.items()}
             total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-            # A gradient of the whole network for each sample at once: so many as stay within some 64 MiB.
-            at_once = max(1, 2**24 // sum(weight.numel() for weight in weights.values()))
+            # A gradient of the whole network for each sample at once: so many as a processor's cache holds.
+            at_once = max(1, 3 * 2**20 // sum(weight.numel() for weight in weights.values()))
             one = grad(lambda w, x, y: self._mean_loss(w, x.unsqueeze(0), y.unsqueeze(0), 1))
             for rows in torch.arange(len(targets), device=targets.device).split(at_once):
                 gradients = vmap(one, in_dims=(None, 0, 0))(weights, inputs[rows], targets[rows])

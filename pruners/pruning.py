@@ -101,6 +101,7 @@ def prune(
     loss: Loss = F.cross_entropy,
     seed: int = 0,
     exclude: Iterable[str] = (),
+    invert: bool = False,
     **options: object,
 ) -> Masks:
     """Masks that keep exactly max(1, round(N·(1 − sparsity))) of the N prunable weights.
@@ -119,6 +120,7 @@ def prune(
         loss: mean loss of (outputs, targets).
         seed: of whatever the criterion or the model's layers draw.
         exclude: patterns of parameter names to leave dense; they do not count in N.
+        invert: keep the lowest scores instead, an ablation (Frankle et al. 2021).
         options: of the criterion.
 
     Returns:
@@ -138,6 +140,7 @@ def prune(
         loss=loss,
         seed=seed,
         exclude=exclude,
+        invert=invert,
         **options,
     )
     return final(steps).masks
@@ -160,6 +163,7 @@ def trajectory(
     loss: Loss = F.cross_entropy,
     seed: int = 0,
     exclude: Iterable[str] = (),
+    invert: bool = False,
     **options: object,
 ) -> Iterator[Step]:
     """What `prune` does, step by step: the scores and masks of each of its iterations."""
@@ -180,9 +184,9 @@ def trajectory(
     masks: Masks | None = None
     for kept in zip(*counts, strict=True):
         scores = score([chosen], model, weights, masks, batches, loss, seed, **options)[chosen.name]
-        ranked = scores
+        ranked = {layer: -s for layer, s in scores.items()} if invert else scores
         if masks is not None and not chosen.revives:
-            ranked = {layer: s.masked_fill(~masks[layer], -torch.inf) for layer, s in scores.items()}
+            ranked = {layer: s.masked_fill(~masks[layer], -torch.inf) for layer, s in ranked.items()}
         masks = _select(ranked, groups, kept)
         yield Step(scores, masks)
 

@@ -75,3 +75,14 @@ def test_collapsed_layers_are_those_without_a_kept_weight():
     masks = {"a": torch.zeros(2, 2, dtype=torch.bool), "b": torch.tensor([True, False])}
     assert pruners.collapsed_layers(masks) == ["a"]
     assert pruners.densities(masks) == {"a": 0.0, "b": 0.5}
+
+
+def test_shuffling_moves_kept_weights_within_their_layers_only():
+    torch.manual_seed(0)
+    masks = {name: torch.rand(20, 30) < 0.3 for name in ("a", "b")}
+    moved = pruners.shuffle(masks, seed=1)
+    for name, mask in masks.items():
+        assert moved[name].sum() == mask.sum() and not torch.equal(moved[name], mask)
+    assert not torch.equal(pruners.shuffle({"a": masks["a"], "b": masks["a"]}, 1)["b"], moved["a"])
+    assert torch.equal(pruners.shuffle({"b": masks["b"]}, 1)["b"], moved["b"])
+    assert not torch.equal(pruners.shuffle(masks, seed=2)["a"], moved["a"])

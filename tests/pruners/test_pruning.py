@@ -2,6 +2,7 @@ import weakref
 
 import pytest
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -148,3 +149,29 @@ def test_the_steps_of_a_long_pruning_are_not_all_kept(net_g):
     last = pruners.final(steps())
     assert [ref() is not None for ref in alive] == [False] * 9 + [True]
     assert last.masks["0.weight"] is alive[-1]()
+
+
+def test_inverting_keeps_what_would_go_first(net_g):
+    scores = pruners.saliency("snip", *net_g)
+    flat = torch.cat([score.flatten() for score in scores.values()])
+    lowest = sorted(flat.argsort()[:6].tolist())
+    assert kept(pruners.prune("snip", *net_g, sparsity=0.75, invert=True)) == lowest
+    steps = [
+        set(kept(step.masks))
+        for step in pruners.trajectory("iter-snip", *net_g, sparsity=0.75, iterations=3, invert=True)
+    ]
+    assert steps[2] < steps[1] < steps[0]
+
+
+@pytest.mark.slow
+def test_synflow_keeps_every_layer_of_vgg_19_alive_where_snip_empties_some():
+    """At 99.9 %: Tanaka et al. 2020 prune iteratively for the very reason."""
+    torch.manual_seed(0)
+    model = nn.Sequential(torchvision.models.vgg19_bn().features, nn.Flatten(), nn.Linear(512, 10))
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+    batches = [(torch.randn(32, 3, 32, 32), torch.randint(0, 10, (32,)))]
+    assert pruners.collapsed_layers(pruners.prune("synflow", model, batches, sparsity=0.999)) == []
+    assert len(pruners.collapsed_layers(pruners.prune("snip", model, batches, sparsity=0.999))) >= 3
