@@ -42,7 +42,9 @@ def open(results: str | Path = "results") -> duckdb.DuckDBPyConnection:
         rows = f"FROM no_{table}"
         if next(folder.glob(pattern), None):
             parts = _quoted(f"{glob.escape(str(folder))}/{pattern}")
-            rows += f" UNION ALL BY NAME FROM read_parquet('{parts}', union_by_name = true)"
+            # A folder named seed=7 is no column.
+            options = "union_by_name = true, hive_partitioning = false"
+            rows += f" UNION ALL BY NAME FROM read_parquet('{parts}', {options})"
         try:
             connection.execute(
                 f"CREATE VIEW {table} AS FROM ({rows}) QUALIFY row_number() OVER ({duplicates}) = 1"

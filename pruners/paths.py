@@ -27,7 +27,9 @@ def effective_masks(
     A kept weight is effective if its input unit can be reached from an input of the network and its output
     unit reaches an output, both along kept weights. Biases do not count as inputs. The network is run once
     forwards and once backwards on 0/1 signals: layers as their masks, normalization and activations as the
-    identity, max pooling as average pooling, residual additions and reshapes as they are.
+    identity, max pooling as average pooling, residual additions and reshapes as they are. Functions that
+    `forward` calls without a module are run as they are too: right for ReLU, additions, reshapes and average
+    pooling, wrong for functional max pooling and softmax, which must be modules here.
 
     Args:
         example_input: one batch, of which only the shape matters; one sample is enough.
@@ -41,11 +43,14 @@ def effective_masks(
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
+        canonical = {id(parameter): name for name, parameter in model.named_parameters()}
         for prefix, module in model.named_modules():
-            for name, parameter in module.named_parameters(prefix, recurse=False):
-                # Unmasked weights are all kept; biases are no paths.
-                whole = isinstance(module, _WEIGHTED) and name.endswith("weight")
-                state[name] = torch.full_like(parameter, float(whole), dtype=torch.float64)
+            for leaf, parameter in module.named_parameters(recurse=False):
+                # Unmasked weights are all kept; biases are no paths. A shared weight has one name.
+                name = canonical[id(parameter)]
+                if name not in state or (isinstance(module, _WEIGHTED) and leaf == "weight"):
+                    whole = isinstance(module, _WEIGHTED) and leaf == "weight"
+                    state[name] = torch.full_like(parameter, float(whole), dtype=torch.float64)
             if hook := _hook(prefix, module):
                 handles.append(module.register_forward_hook(hook))
         signal = torch.ones_like(example_input[:1], dtype=torch.float64)

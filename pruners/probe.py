@@ -1,6 +1,6 @@
 """A network at a mask, as a criterion sees it: gradients and curvature without touching the model."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -13,6 +13,18 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Scores = dict[str, Tensor]
 # One batch's contribution to a mean: parameter name -> sum, and over how many it is a sum.
 Part = tuple[Iterable[Tensor], int]
+
+
+class Drawn:
+    """Scoring data, drawn when first needed and only once: all passes of one scoring see the same."""
+
+    def __init__(self, source: Iterable[Batch]) -> None:
+        self._source = source
+
+    @cached_property
+    def batches(self) -> list[Batch]:
+        """The batches, in the order they came."""
+        return list(self._source)
 
 
 class Probe:
@@ -28,11 +40,11 @@ class Probe:
         model: nn.Module,
         dense: Mapping[str, Tensor],
         masks: Mapping[str, Tensor] | None,
-        batches: Iterable[Batch],
+        batches: "Drawn",
         loss: Loss,
         seed: int,
     ) -> None:
-        self._model, self._source, self._loss, self._seed = model, batches, loss, seed
+        self._model, self._drawn, self._loss, self._seed = model, batches, loss, seed
         self.dense = {name: full_precision(weight.detach()) for name, weight in dense.items()}
         self.weights = (
             self.dense
@@ -41,15 +53,18 @@ class Probe:
         )
         self._known: dict[tuple[str, float, int], Scores] = {}
 
-    @cached_property
+    @property
     def batches(self) -> list[Batch]:
-        """The scoring data; drawn once, so that all passes of one score see the same."""
-        batches = list(self._source)
-        if not batches:
+        """The scoring data.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not self._drawn.batches:
             raise ValueError(
                 "there are no batches to score with; an iterator is used up after one pass: give a list"
             )
-        return batches
+        return self._drawn.batches
 
     def uniform(self) -> Scores:
         """Draws from U(0, 1) by this probe's seed: the same on every device."""
@@ -64,7 +79,7 @@ class Probe:
 
         def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
             total = self._mean_loss(leaves, inputs, targets, temperature) * len(targets)
-            return torch.autograd.grad(total, list(leaves.values())), len(targets)
+            return _slopes(total, list(leaves.values())), len(targets)
 
         return self._once(("gradient", temperature, 0), lambda: self._mean(part))
 
@@ -77,7 +92,7 @@ class Probe:
 
         def batch(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
             mean_loss = self._mean_loss(leaves, inputs, targets, 1)
-            return [g.square() for g in torch.autograd.grad(mean_loss, list(leaves.values()))], 1
+            return [g.square() for g in _slopes(mean_loss, list(leaves.values()))], 1
 
         def samples(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
             weights = {name: leaf.detach() for name, leaf in leaves.items()}
@@ -98,10 +113,10 @@ class Probe:
 
         def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
             total = self._mean_loss(leaves, inputs, targets, temperature) * len(targets)
-            gradients = torch.autograd.grad(total, list(leaves.values()), create_graph=True)
+            gradients = _slopes(total, list(leaves.values()), create_graph=True)
             slope = sum((vector[name] * g).sum() for name, g in zip(leaves, gradients, strict=True))
             assert isinstance(slope, Tensor)
-            return torch.autograd.grad(slope, list(leaves.values())), len(targets)
+            return _slopes(slope, list(leaves.values())), len(targets)
 
         return self._mean(part)
 
@@ -127,10 +142,15 @@ class Probe:
 
         In float64: the products of a deep network leave the range of float32.
         """
-        inputs = torch.ones_like(self.batches[0][0][:1], dtype=torch.float64)
+        if not self._drawn.batches or not self._drawn.batches[0][0].is_floating_point():
+            raise ValueError(
+                "this score needs one batch of real-valued inputs, for their shape: "
+                "give batches=[(inputs, targets)]"
+            )
+        inputs = torch.ones_like(self._drawn.batches[0][0][:1], dtype=torch.float64)
         leaves = {name: weight.double().abs().requires_grad_() for name, weight in self.weights.items()}
         flow = self.forward(leaves, inputs, lambda tensor: tensor.double().abs()).sum()
-        return dict(zip(leaves, torch.autograd.grad(flow, list(leaves.values())), strict=True))
+        return dict(zip(leaves, _slopes(flow, list(leaves.values())), strict=True))
 
     def unrolled(self, steps: int, rate: float) -> Scores:
         """∂L(θ_M)/∂m at m = 1: the loss after M steps of SGD on all parameters, with m on the first weights.
@@ -146,11 +166,11 @@ class Probe:
         for step in range(steps):
             inputs, targets = self.batches[step % len(self.batches)]
             mean_loss = self._mean_loss(state, inputs, targets, 1)
-            slopes = torch.autograd.grad(mean_loss, list(state.values()), create_graph=True)
+            slopes = _slopes(mean_loss, list(state.values()), create_graph=True)
             state = {name: value - rate * g for (name, value), g in zip(state.items(), slopes, strict=True)}
         inputs, targets = self.batches[steps % len(self.batches)]
         final = self._mean_loss(state, inputs, targets, 1)
-        return dict(zip(gates, torch.autograd.grad(final, list(gates.values())), strict=True))
+        return dict(zip(gates, _slopes(final, list(gates.values())), strict=True))
 
     def forward(
         self, leaves: Mapping[str, Tensor], inputs: Tensor, others: Callable[[Tensor], Tensor] | None = None
@@ -190,23 +210,42 @@ class Probe:
         return {name: each / number for name, each in total.items()}
 
 
+def _slopes(output: Tensor, leaves: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor, ...]:
+    """Gradients; 0 for what the output does not depend on, such as a layer that is not used."""
+    return torch.autograd.grad(
+        output, leaves, create_graph=create_graph, allow_unused=True, materialize_grads=True
+    )
+
+
 @contextmanager
 def undisturbed(model: nn.Module, train_mode: bool, seed: int, device: torch.device) -> Iterator[None]:
-    """Modes, random state and autocast as scoring needs them; afterwards all as before."""
+    """Modes, random state, autocast and kernels as scoring needs them; afterwards all as before."""
     modes = {module: module.training for module in model.modules()}
-    # Seeding reaches every GPU, so all are put back.
-    devices = range(torch.cuda.device_count()) if device.type == "cuda" else ()
+    cuda = device.type == "cuda"
+    flags = [(torch.backends.cudnn, "allow_tf32", False), (torch.backends.cuda.matmul, "allow_tf32", False)]
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        # cuDNN's recurrent kernels have no backward in eval mode, and no second one at all.
+        flags.append((torch.backends.cudnn, "enabled", False))
+    before = [(place, name, getattr(place, name)) for place, name, _ in flags]
     with (
-        torch.random.fork_rng(devices),
+        # Seeding reaches every GPU, so all are put back.
+        torch.random.fork_rng(range(torch.cuda.device_count()) if cuda else ()),
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
+        # The fused attention kernels have no second derivative.
+        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
     ):
-        torch.manual_seed(seed)  # for layers that draw, such as dropout
+        # For layers that draw, such as dropout; a model on the CPU leaves the GPUs alone.
+        (torch.manual_seed if cuda else torch.default_generator.manual_seed)(seed)
         try:
+            for place, name, value in flags:
+                setattr(place, name, value)
             model.train(train_mode)
             yield
         finally:
+            for place, name, value in before:
+                setattr(place, name, value)
             for module, training in modes.items():
                 module.training = training
 

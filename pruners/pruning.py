@@ -46,7 +46,8 @@ def saliency(
 
     Args:
         name: one of `names()`.
-        batches: (inputs, targets) on the model's device; criteria without data ignore them.
+        batches: (inputs, targets) on the model's device; criteria without data ignore them, but for
+            SynFlow, which takes the shape of an input from the first.
         loss: mean loss of (outputs, targets).
         seed: of whatever the criterion or the model's layers draw.
         exclude: patterns of parameter names to leave out.

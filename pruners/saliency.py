@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from pruners.probe import Batch, Loss, Probe, Scores, undisturbed
+from pruners.probe import Batch, Drawn, Loss, Probe, Scores, undisturbed
 
 # GraSP's and the Hessian criteria's: divides the outputs, so that the softmax of a fresh network is even.
 _TEMPERATURE = 200.0
@@ -20,7 +20,7 @@ class Criterion:
     """A saliency criterion and what it needs.
 
     Attributes:
-        needs_data: its score depends on training batches.
+        needs_data: its score depends on training batches (SynFlow's only on the shape of an input).
         train_mode: BatchNorm uses the batch's statistics while scoring (else the running ones).
         iterations: pruning iterations unless told otherwise; 1 is one-shot.
         revives: each iteration ranks all weights anew, so that a pruned weight can come back.
@@ -152,8 +152,9 @@ def fbss(probe: Probe, per_sample: bool = True) -> Scores:
     gradient = probe.gradient()
     scores = {}
     for name, f in probe.fisher(per_sample).items():
-        surgeon = size * f / 2 * (probe.weights[name] - gradient[name] / (size * f)).square()
-        scores[name] = surgeon.masked_fill(f == 0, 0)
+        # In float64: where F is tiny the quotient's square leaves the range of float32.
+        curvature, g, weight = (tensor.double() for tensor in (size * f, gradient[name], probe.weights[name]))
+        scores[name] = (curvature / 2 * (weight - g / curvature).square()).masked_fill(f == 0, 0)
     return scores
 
 
@@ -213,8 +214,9 @@ def score(
     """
     device = next(iter(weights.values())).device
     found: dict[str, Scores] = {}
+    drawn = Drawn(batches)
     for train_mode in sorted({criterion.train_mode for criterion in chosen}):
-        probe = Probe(model, weights, masks, batches, loss, seed)
+        probe = Probe(model, weights, masks, drawn, loss, seed)
         with undisturbed(model, train_mode, seed, device):
             for criterion in chosen:
                 if criterion.train_mode == train_mode:

@@ -134,8 +134,9 @@ def _run(
         finished = True
     except KeyboardInterrupt:
         finished = False
-    # A second Ctrl-C must not lose what the first one is saving.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A second signal must not lose what the first one is saving.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     try:
         writer.close()
     finally:
@@ -165,7 +166,13 @@ def _say_estimate(
     groups: dict[data.Data, list[Trial]] = {}
     for trial in missing:
         config = trial.config
-        whole = data.load(config.dataset, data_root, config.validation_fraction, config.split_seed)
+        try:
+            whole = data.load(config.dataset, data_root, config.validation_fraction, config.split_seed)
+        except BadInput:
+            if not cluster:
+                raise
+            console.out("no estimate: it takes the data on this machine too", highlight=False)
+            return
         groups.setdefault(whole, []).append(trial)
     for whole, members in groups.items():
         seconds += plan.estimate(members, data.to(whole, device), device)

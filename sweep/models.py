@@ -84,9 +84,8 @@ def build(name: str, shape: Shape, classes: int, seed: int) -> nn.Module:
     The global random state is left alone.
     """
     check(name, shape)
-    # Seeding reaches every GPU, so all are put back.
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which reaches every GPU
         model = MODELS[name].build(shape, classes)
         for module in model.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):

@@ -279,7 +279,7 @@ def _read_all(folder: Path, table: str, schema: pa.Schema) -> pa.Table:
 
 def _read(part: Path, schema: pa.Schema) -> pa.Table:
     try:
-        return pq.read_table(part, schema=schema)
+        return pq.read_table(part, schema=schema, partitioning=None)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:

@@ -78,3 +78,12 @@ def test_a_module_it_cannot_look_through_is_named():
     masks = random_masks(model, 1.1, 0)
     with pytest.raises(ValueError, match=r"not worked out for Bilinear \(module '1'\)"):
         pruners.effective_masks(model, masks, torch.zeros(1, 4))
+
+
+def test_a_shared_weight_is_one_weight():
+    layer = nn.Linear(3, 3, bias=False)
+    model = nn.Sequential(layer, nn.ReLU(), layer)
+    masks = {"0.weight": torch.tensor([[1, 0, 0], [0, 0, 0], [0, 1, 0]], dtype=torch.bool)}
+    found = pruners.effective_masks(model, masks, torch.zeros(1, 3))
+    # 0 → 0 → 0 is a path; input 1 → unit 2 leads nowhere, and unit 1 has no input.
+    assert found["0.weight"].tolist() == [[True, False, False], [False] * 3, [False] * 3]

@@ -298,3 +298,56 @@ def test_several_criteria_share_their_passes_and_score_as_they_do_alone(conv_net
     for name in names:
         alone = pruners.saliency(name, model, batches)
         assert all(torch.equal(score, alone[layer]) for layer, score in together[name].items())
+
+
+def test_synflow_says_that_it_needs_the_shape_of_an_input(conv_net):
+    with pytest.raises(ValueError, match="needs one batch of real-valued inputs, for their shape"):
+        pruners.prune("synflow", conv_net[0], sparsity=0.9)
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1e-20])
+def test_fbss_stays_finite_where_gradients_are_tiny(scale, conv_net):
+    model, batches = conv_net
+    scores = pruners.saliency("fbss", model, batches, loss=lambda out, y: scale * F.cross_entropy(out, y))
+    assert flat(scores).isfinite().all()
+
+
+@pytest.mark.parametrize("name", pruners.names())
+def test_a_layer_that_is_not_used_scores_lowest_or_by_itself(name, conv_net):
+    model, batches = conv_net
+
+    class WithSpare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.spare = model, nn.Linear(3, 3)
+
+        def forward(self, inputs):
+            return self.used(inputs)
+
+    scores = pruners.saliency(name, WithSpare(), batches)["spare.weight"]
+    assert scores.shape == (3, 3) and (name in ("random", "magnitude") or not scores.any())
+
+
+def test_attention_has_the_second_derivatives_that_grasp_needs():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix, self.head = nn.Linear(4, 12), nn.Linear(4, 3)
+
+        def forward(self, inputs):
+            query, key, value = self.mix(inputs).chunk(3, dim=-1)
+            return self.head(F.scaled_dot_product_attention(query, key, value).mean(1))
+
+    torch.manual_seed(0)
+    batches = [(torch.randn(5, 6, 4), torch.randint(0, 3, (5,)))]
+    for name in ("grasp", "hutchinson-diagonal", "prospr"):
+        assert flat(pruners.saliency(name, Attention(), batches)).any()
+
+
+def test_criteria_of_both_modes_see_the_same_drawn_data(net_g):
+    model, [(inputs, targets)] = net_g
+    together = pruners.saliencies(["snip", "fts"], model, iter([(inputs, targets)]))
+    for name in together:
+        torch.testing.assert_close(
+            flat(together[name]), flat(pruners.saliency(name, model, [(inputs, targets)]))
+        )
