@@ -1,6 +1,8 @@
 """`python -m sweep.launch [STUDY]`: run what a study asks for and has no result yet."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from sweep.study import Study, Trial
 from sweep.study import load as load_study
 from sweep.trial import Result
 
+_TUNE = "tune"  # the name of the thread that Tune runs in
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -122,7 +125,7 @@ def _run(
             failures.append(error)
 
     # Tune runs in a thread: there it leaves the signals alone, which would wait for running trials to end.
-    thread = threading.Thread(target=work, name="tune", daemon=True)
+    thread = threading.Thread(target=work, name=_TUNE, daemon=True)
     try:
         # Not in the thread: Ray's processes end with the thread that started them.
         at_once = schedule.start(address, workers, gpus_per_trial)
@@ -140,7 +143,8 @@ def _run(
     try:
         writer.close()
     finally:
-        schedule.stop()
+        if not thread.is_alive():
+            schedule.stop()
     if finished and failures:
         raise failures[0]
     return finished
@@ -211,7 +215,16 @@ def _summary(
 
 def main() -> NoReturn:
     """The command line."""
-    command(app, "sweep.launch")
+    try:
+        command(app, "sweep.launch")
+    except SystemExit as end:
+        # After an interrupt Tune's thread goes on using Ray, and to shut Ray down under it can crash. All is
+        # on disk by now: leaving in one step ends the thread, and Ray's processes end with this one.
+        if any(thread.name == _TUNE and thread.is_alive() for thread in threading.enumerate()):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else 1)
+        raise
 
 
 if __name__ == "__main__":
