@@ -9,14 +9,10 @@ from typing import Any
 import duckdb
 
 from sweep.errors import BadInput
-from sweep.results import SCHEMAS
+from sweep.results import KEYS, SCHEMAS
 
-# What makes two rows the same, and which of them is looked at.
-_DEDUPLICATED = {
-    "trials": "PARTITION BY trial_id ORDER BY (status = 'ok') DESC, finished_at DESC",
-    "curves": "PARTITION BY trial_id, phase, epoch",
-    "layers": "PARTITION BY trial_id, layer",
-}
+# Which of several rows with the same key is looked at, where they can differ.
+_PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, finished_at DESC"}
 
 
 def open(results: str | Path = "results") -> duckdb.DuckDBPyConnection:
@@ -33,7 +29,8 @@ def open(results: str | Path = "results") -> duckdb.DuckDBPyConnection:
         raise BadInput(f"{results}: no such folder; run a study first, or name its results with --results")
     one_study = (folder / "study.json").exists() or (folder / "trials").exists()
     connection = duckdb.connect()
-    for table, duplicates in _DEDUPLICATED.items():
+    for table, key in KEYS.items():
+        duplicates = f"PARTITION BY {', '.join(key)} {_PRECEDENCE.get(table, '')}"
         pattern = f"{table}/part-*.parquet" if one_study else f"*/{table}/part-*.parquet"
         # Without a part the view would not know its columns.
         connection.register("nothing_yet", SCHEMAS[table].empty_table())

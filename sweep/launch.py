@@ -49,11 +49,9 @@ def launch(
     if not address:
         _check_here(trials, data_root, gpus_per_trial)
     if dry_run:
-        done = results.finished(folder)
-        _say_plan(console, asked, trials, _missing(trials, done, retry_failed))
-        _say_estimate(
-            console, _missing(trials, done, retry_failed), data_root, workers, gpus_per_trial, bool(address)
-        )
+        missing = _missing(trials, results.finished(folder), retry_failed)
+        _say_plan(console, asked, trials, missing)
+        _say_estimate(console, missing, data_root, workers, gpus_per_trial, bool(address))
         return 0
     with results.lock(folder):
         results.compact(folder)
