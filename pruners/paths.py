@@ -1,22 +1,13 @@
 """Effective masks: the kept weights that lie on a path from an input to an output."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
-_WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
-_NORMALIZATION = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
-# Modules through which a live unit stays live, element by element.
-_TRANSPARENT = (
-    *_NORMALIZATION,
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Hardtanh),
-    *(nn.Identity, nn.Dropout, nn.Dropout2d),
-)
-# Modules without weights that are run as they are: live units go in, live units come out.
-_MOVING = (nn.Flatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+from pruners.maps import Interpreter, LinearMap, run
 
 
 def effective_masks(
@@ -26,40 +17,28 @@ def effective_masks(
 
     A kept weight is effective if its input unit can be reached from an input of the network and its output
     unit reaches an output, both along kept weights. Biases do not count as inputs. The network is run once
-    forwards and once backwards on 0/1 signals: layers as their masks, normalization and activations as the
-    identity, max pooling as average pooling, residual additions and reshapes as they are. Functions that
-    `forward` calls without a module are run as they are too: right for ReLU, additions, reshapes and average
-    pooling, wrong for functional max pooling and softmax, which must be modules here.
+    forwards and once backwards on 0/1 signals: linear maps as their masks (LSTM and GRU step by step),
+    normalization, activations and gates as the identity, products as additions, max pooling as average
+    pooling, attention as a mean over positions.
 
     Args:
         example_input: one batch, of which only the shape matters; one sample is enough.
 
     Raises:
-        ValueError: a module of the model is of a type for which this is not worked out.
+        ValueError: the network calls a function for which this is not worked out; the message names it.
     """
-    state = {name: buffer.double() for name, buffer in model.named_buffers() if buffer.is_floating_point()}
-    handles = []
+    state = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in model.named_parameters()}
+    state |= {name: b.double() for name, b in model.named_buffers() if b.is_floating_point()}
     leaves = {name: mask.detach().double().requires_grad_() for name, mask in masks.items()}
+    masked = {id(leaf) for leaf in leaves.values()}
     modes = {module: module.training for module in model.modules()}
+    signal = torch.ones_like(example_input[:1], dtype=torch.float64)
     try:
         model.eval()
-        canonical = {id(parameter): name for name, parameter in model.named_parameters()}
-        for prefix, module in model.named_modules():
-            for leaf, parameter in module.named_parameters(recurse=False):
-                # Unmasked weights are all kept; biases are no paths. A shared weight has one name.
-                name = canonical[id(parameter)]
-                if name not in state or (isinstance(module, _WEIGHTED) and leaf == "weight"):
-                    whole = isinstance(module, _WEIGHTED) and leaf == "weight"
-                    state[name] = torch.full_like(parameter, float(whole), dtype=torch.float64)
-            if hook := _hook(prefix, module):
-                handles.append(module.register_forward_hook(hook))
-        signal = torch.ones_like(example_input[:1], dtype=torch.float64)
-        with torch.enable_grad():
-            output = functional_call(model, {**state, **leaves}, (signal,))
-            reached = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
+        with torch.enable_grad(), Interpreter(lambda call: _through(call, masked), _between):
+            output = run(model, {**state, **leaves}, signal)
+        reached = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
     finally:
-        for handle in handles:
-            handle.remove()
         for module, training in modes.items():
             module.training = training
     return {
@@ -68,23 +47,21 @@ def effective_masks(
     }
 
 
-def _hook(name: str, module: nn.Module) -> Any:
-    """What to do with a module's output, or None for containers, whose code runs as it is."""
-    if isinstance(module, _WEIGHTED):
-        return lambda module, args, output: _Live.apply(output)
-    if isinstance(module, _TRANSPARENT):
-        return lambda module, args, output: args[0]
-    if isinstance(module, nn.MaxPool2d):
-        return lambda module, args, output: _Live.apply(
-            nn.functional.avg_pool2d(
-                args[0], module.kernel_size, module.stride, module.padding, module.ceil_mode
-            )
-        )
-    if isinstance(module, _MOVING) or any(True for _ in module.children()):
-        return None
-    if not any(True for _ in module.parameters(recurse=False)) and type(module).forward is nn.Module.forward:
-        return None
-    raise ValueError(f"effective masks are not worked out for {type(module).__name__} (module {name!r})")
+def _through(call: LinearMap, masked: set[int]) -> Tensor:
+    # A weight without a mask is all kept.
+    weight = call.weight if id(call.weight) in masked else torch.ones_like(call.weight)
+    live: Tensor = _Live.apply(call.apply(call.inputs, weight))
+    return live
+
+
+def _between(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if name in _PLAIN:
+        return func(*args, **kwargs)
+    if name in _IDENTITY:
+        return args[0]
+    if name in _RULES:
+        return _RULES[name](*args, **kwargs)
+    raise ValueError(f"effective masks are not worked out for networks that call the function {name}")
 
 
 class _Live(torch.autograd.Function):
@@ -97,3 +74,100 @@ class _Live(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return (gradient > 0).to(gradient.dtype)
+
+
+def _sum(first: Any, second: Any, **_: Any) -> Any:
+    """Two signals meet; a number that scales or shifts one changes no path."""
+    signals = [each for each in (first, second) if isinstance(each, Tensor)]
+    return signals[0] if len(signals) == 1 else signals[0] + signals[1]
+
+
+def _max_pool(pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def average(
+        inputs: Tensor, size: Any, stride: Any = None, padding: Any = 0, *_: Any, **given: Any
+    ) -> Tensor:
+        if given.get("dilation", 1) not in (1, (1, 1)) or given.get("return_indices"):
+            raise ValueError("effective masks are not worked out for dilated max pooling or its indices")
+        return pool(inputs, size, given.get("stride", stride), given.get("padding", padding),
+                    given.get("ceil_mode", False))  # fmt: skip
+
+    return average
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Every position reads every other's value, through queries and keys that look at all features."""
+    looked_at = query.sum(-1, keepdim=True) + key.sum((-2, -1), keepdim=True)
+    return looked_at + value.sum(-2, keepdim=True)
+
+
+def _multi_head(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, None]:
+    """All heads of `nn.MultiheadAttention`, whose input projection mixes all features of a position."""
+    weight = args[8] if len(args) > 8 else kwargs["out_proj_weight"]
+    mixed = query.sum(-1, keepdim=True) + sum(each.sum((0, -1), keepdim=True) for each in (key, value))
+    return _Live.apply(F.linear(mixed.expand_as(query), weight)), None
+
+
+_RULES: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(("mul", "imul", "rmul", "sub", "isub", "rsub", "truediv", "div", "addcmul"), _sum),
+    "max_pool1d": _max_pool(F.avg_pool1d),
+    "max_pool2d": _max_pool(F.avg_pool2d),
+    "max_pool3d": _max_pool(F.avg_pool3d),
+    "adaptive_max_pool1d": F.adaptive_avg_pool1d,
+    "adaptive_max_pool2d": F.adaptive_avg_pool2d,
+    "max": lambda signal, *dim, **given: signal.sum(*dim, **given),
+    "amax": lambda signal, *dim, **given: signal.sum(*dim, **given),
+    "scaled_dot_product_attention": _attention,
+    "multi_head_attention_forward": _multi_head,
+}
+# A live unit stays live, element by element.
+_IDENTITY = {
+    *(
+        "relu",
+        "relu6",
+        "leaky_relu",
+        "prelu",
+        "elu",
+        "selu",
+        "celu",
+        "gelu",
+        "silu",
+        "mish",
+        "tanh",
+        "sigmoid",
+    ),
+    *("hardtanh", "hardswish", "hardsigmoid", "softplus", "softmax", "log_softmax", "clamp", "abs", "neg"),
+    *("batch_norm", "layer_norm", "group_norm", "instance_norm", "local_response_norm", "rms_norm"),
+    *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout"),
+}
+# Functions of 0/1 signals that are what they are: sums, means, and what only moves or looks at them.
+_PLAIN = {
+    *("add", "iadd", "radd", "sum", "mean", "cat", "concat", "stack", "chunk", "split", "unbind", "getitem"),
+    *(
+        "view",
+        "view_as",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "permute",
+        "transpose",
+        "t",
+        "movedim",
+        "contiguous",
+    ),
+    *("squeeze", "unsqueeze", "expand", "expand_as", "repeat", "narrow", "select", "roll", "flip", "pad"),
+    *("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"),
+    *("adaptive_avg_pool3d", "interpolate", "upsample", "pixel_shuffle", "clone", "to", "float", "type_as"),
+    *(
+        "zeros",
+        "zeros_like",
+        "new_zeros",
+        "get",
+        "size",
+        "dim",
+        "numel",
+        "len",
+        "is_contiguous",
+        "stride",
+        "assert",
+    ),
+}

@@ -6,7 +6,11 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+
+from pruners import relevance, tangent
+from pruners.maps import Interpreter, run
+from pruners.norms import squared_inputs
+from pruners.samples import squared_gradients
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -45,6 +49,7 @@ class Probe:
         seed: int,
     ) -> None:
         self._model, self._drawn, self._loss, self._seed = model, batches, loss, seed
+        self._masks = masks
         self.dense = {name: full_precision(weight.detach()) for name, weight in dense.items()}
         self.weights = (
             self.dense
@@ -95,16 +100,8 @@ class Probe:
             return [g.square() for g in _slopes(mean_loss, list(leaves.values()))], 1
 
         def samples(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
-            weights = {name: leaf.detach() for name, leaf in leaves.items()}
-            total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-            # A gradient of the whole network for each sample at once: so many as a processor's cache holds.
-            at_once = max(1, 3 * 2**20 // sum(weight.numel() for weight in weights.values()))
-            one = grad(lambda w, x, y: self._mean_loss(w, x.unsqueeze(0), y.unsqueeze(0), 1))
-            for rows in torch.arange(len(targets), device=targets.device).split(at_once):
-                gradients = vmap(one, in_dims=(None, 0, 0))(weights, inputs[rows], targets[rows])
-                for name, each in gradients.items():
-                    total[name] += each.square().sum(0)
-            return total.values(), len(targets)
+            squares = squared_gradients(self.forward, leaves, inputs, targets, self._loss)
+            return squares.values(), len(targets)
 
         return self._once(("fisher", 0, per_sample), lambda: self._mean(samples if per_sample else batch))
 
@@ -121,21 +118,27 @@ class Probe:
         return self._mean(part)
 
     def hessian_diagonal(self, probes: int, temperature: float) -> Scores:
-        """Hutchinson's estimate E z ⊙ H z of the diagonal of H, with Rademacher z by this probe's seed."""
+        """Hutchinson's estimate E z ⊙ H z of the diagonal of H, with so many Rademacher z for each batch."""
+        generator = torch.Generator().manual_seed(self._seed)
 
-        def estimate() -> Scores:
-            generator = torch.Generator().manual_seed(self._seed)
-            total = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+        def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
+            estimate = [torch.zeros_like(leaf) for leaf in leaves.values()]
+            total = self._mean_loss(leaves, inputs, targets, temperature) * len(targets)
+            gradients = _slopes(total, list(leaves.values()), create_graph=True)
             for _ in range(probes):
-                signs = {
-                    name: (2.0 * torch.randint(2, weight.shape, generator=generator) - 1).to(weight)
-                    for name, weight in self.weights.items()
-                }
-                for name, product in self.hessian_product(signs, temperature).items():
-                    total[name] += signs[name] * product / probes
-            return total
+                signs = [
+                    (2.0 * torch.randint(2, leaf.shape, generator=generator) - 1).to(leaf)
+                    for leaf in leaves.values()
+                ]
+                # A slope along z, so that one more gives H z; 0 where a layer is not used.
+                along = sum((z * g).sum() for z, g in zip(signs, gradients, strict=True))
+                assert isinstance(along, Tensor)
+                products = _slopes(along, list(leaves.values()), retain_graph=True)
+                for mean, z, product in zip(estimate, signs, products, strict=True):
+                    mean += z * product / probes
+            return estimate, len(targets)
 
-        return self._once(("diagonal", temperature, probes), estimate)
+        return self._once(("diagonal", temperature, probes), lambda: self._mean(part))
 
     def absolute_flow(self) -> Scores:
         """∂R/∂|w| of R = Σ f(1; |w|): outputs summed, for inputs of ones and all parameters absolute.
@@ -172,6 +175,52 @@ class Probe:
         final = self._mean_loss(state, inputs, targets, 1)
         return dict(zip(gates, _slopes(final, list(gates.values())), strict=True))
 
+    def relevance(self, epsilon: float, alpha: float | None) -> Scores:
+        """Mean relevance of each weight for the output of the true class: what it hands on to its inputs.
+
+        By the ε rule, or by the αβ rule given alpha; see `pruners.relevance`.
+        """
+
+        def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
+            with Interpreter(relevance.rule(epsilon, alpha)):
+                outputs = self.forward(leaves, inputs)
+            total = outputs.gather(1, targets.unsqueeze(1)).sum()
+            slopes = _slopes(total, list(leaves.values()))
+            return [leaf * slope for leaf, slope in zip(leaves.values(), slopes, strict=True)], len(targets)
+
+        return self._mean(part)
+
+    def input_norms(self) -> Scores:
+        """‖x‖₂ of the inputs that each weight is multiplied with, over all samples and positions.
+
+        Raises:
+            ValueError: a weight is used in another way than in a linear map or convolution.
+        """
+
+        def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
+            return squared_inputs(self.forward, leaves, inputs).values(), len(targets)
+
+        samples = sum(len(targets) for _, targets in self.batches)
+        return {name: (samples * mean).sqrt() for name, mean in self._mean(part).items()}
+
+    def tangent_kernel(self, epsilon: float, draws: int, redraw: bool) -> Scores:
+        """∂/∂m Σ ‖f(x; m⊙w) − f(x; m⊙(w + εz))‖² over draws of inputs x and noise z from N(0, 1).
+
+        BatchNorm uses the statistics of the unperturbed pass in both. `redraw` draws w too, from a normal
+        distribution as wide as each layer's weights are.
+        """
+        generator = torch.Generator().manual_seed(self._seed)
+        masks = self._masks or {name: torch.ones_like(weight) for name, weight in self.dense.items()}
+        total = {name: torch.zeros_like(weight) for name, weight in self.dense.items()}
+        for inputs, _ in self.batches:
+            for _ in range(draws):
+                change = tangent.change(
+                    self.forward, self.dense, masks, full_precision(inputs), generator, epsilon, redraw
+                )
+                for name, slope in change.items():
+                    total[name] += slope
+        return total
+
     def forward(
         self, leaves: Mapping[str, Tensor], inputs: Tensor, others: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:
@@ -183,7 +232,7 @@ class Probe:
             for name, tensor in [*self._model.named_parameters(), *self._model.named_buffers()]
             if name not in leaves
         }
-        output: Tensor = functional_call(self._model, {**rest, **leaves}, (full_precision(inputs),))
+        output: Tensor = run(self._model, {**rest, **leaves}, full_precision(inputs))
         return output
 
     def _once(self, key: tuple[str, float, int], compute: Callable[[], Scores]) -> Scores:
@@ -199,21 +248,28 @@ class Probe:
 
     def _mean(self, part: Callable[[Scores, Tensor, Tensor], Part]) -> Scores:
         """Parameter name → the sums of all batches' parts over their number."""
-        leaves = {name: weight.clone().requires_grad_() for name, weight in self.weights.items()}
-        total = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+        leaves = {name: weight.detach().requires_grad_() for name, weight in self.weights.items()}
+        total: list[Tensor] = []
         number = 0
         for inputs, targets in self.batches:
             sums, count = part(leaves, inputs, targets)
             number += count
-            for name, each in zip(leaves, sums, strict=True):
-                total[name] += each.detach()
-        return {name: each / number for name, each in total.items()}
+            total = [t + s for t, s in zip(total, sums, strict=True)] if total else list(sums)
+        # One after another, so that no second copy of all is ever in memory.
+        return {name: total.pop(0).detach() / number for name in leaves}
 
 
-def _slopes(output: Tensor, leaves: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor, ...]:
+def _slopes(
+    output: Tensor, leaves: Sequence[Tensor], create_graph: bool = False, retain_graph: bool = False
+) -> tuple[Tensor, ...]:
     """Gradients; 0 for what the output does not depend on, such as a layer that is not used."""
     return torch.autograd.grad(
-        output, leaves, create_graph=create_graph, allow_unused=True, materialize_grads=True
+        output,
+        leaves,
+        retain_graph=create_graph or retain_graph,
+        create_graph=create_graph,
+        allow_unused=True,
+        materialize_grads=True,
     )
 
 

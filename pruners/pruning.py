@@ -1,21 +1,26 @@
 """Saliency and pruning: criterion × scope × schedule, any with any."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from itertools import islice
+from math import prod
+from typing import Literal, NamedTuple
+from zlib import crc32
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pruners.masks import Sparsity, keep_top, kept_count, prunable
+from pruners.masks import Sparsity, kept_count, prunable, select
 from pruners.probe import Batch, Loss, Scores
-from pruners.saliency import CRITERIA, Criterion, score
+from pruners.saliency import CRITERIA, Criterion, Mode, score
 from pruners.schedules import SCHEDULES, kept_counts
-from pruners.scopes import SCOPES, Group
+from pruners.scopes import SCOPES, Group, Shapes, proportional
+from pruners.structured import expanded, filter_scores, filter_shapes
 
 Masks = dict[str, Tensor]
+Scope = str | Mapping[str, float]
 
 
 def names() -> list[str]:
@@ -40,6 +45,7 @@ def saliency(
     loss: Loss = F.cross_entropy,
     seed: int = 0,
     exclude: Iterable[str] = (),
+    score_mode: Mode | None = None,
     **options: object,
 ) -> Scores:
     """Score every prunable weight of `model` as it is; the model is left as it was.
@@ -51,6 +57,7 @@ def saliency(
         loss: mean loss of (outputs, targets).
         seed: of whatever the criterion or the model's layers draw.
         exclude: patterns of parameter names to leave out.
+        score_mode: `train` or `eval`: BatchNorm's and dropout's mode, where not the criterion's own.
         options: of the criterion.
 
     Returns:
@@ -60,7 +67,8 @@ def saliency(
         ValueError: unknown name, no batches, or scores that are not finite (names criterion and layer).
     """
     chosen = find(name)
-    return score([chosen], model, prunable(model, exclude), None, batches, loss, seed, **options)[chosen.name]
+    weights = prunable(model, exclude)
+    return score([chosen], model, weights, None, batches, loss, seed, score_mode, **options)[chosen.name]
 
 
 def saliencies(
@@ -71,6 +79,7 @@ def saliencies(
     loss: Loss = F.cross_entropy,
     seed: int = 0,
     exclude: Iterable[str] = (),
+    score_mode: Mode | None = None,
 ) -> dict[str, Scores]:
     """Scores of several criteria for the same batches: criterion → what `saliency` gives.
 
@@ -80,7 +89,7 @@ def saliencies(
         ValueError: as `saliency` does.
     """
     chosen = [find(name) for name in names]
-    return score(chosen, model, prunable(model, exclude), None, batches, loss, seed)
+    return score(chosen, model, prunable(model, exclude), None, batches, loss, seed, score_mode)
 
 
 class Step(NamedTuple):
@@ -96,13 +105,16 @@ def prune(
     batches: Iterable[Batch] = (),
     *,
     sparsity: Sparsity,
-    scope: str = "global",
+    scope: Scope = "global",
     iterations: int | None = None,
     schedule: str = "exponential",
     loss: Loss = F.cross_entropy,
     seed: int = 0,
     exclude: Iterable[str] = (),
     invert: bool = False,
+    score_mode: Mode | None = None,
+    min_per_layer: int = 0,
+    structure: Literal["weight", "filter"] = "weight",
     **options: object,
 ) -> Masks:
     """Masks that keep exactly max(1, round(N·(1 − sparsity))) of the N prunable weights.
@@ -115,13 +127,19 @@ def prune(
         batches: (inputs, targets), gone through once an iteration: a list gives every iteration the same
             data, an object whose `__iter__` draws gives fresh data.
         sparsity: share of weights to remove, in [0, 1); a decimal is taken exactly.
-        scope: `global`, `uniform`, `uniform-plus`, `er` or `erk`.
+        scope: how the kept weights spread over the layers: a name of `SCOPES`, or layer name → density, to
+            which the layers' densities will be proportional.
         iterations: steps from dense to the sparsity; None is the criterion's own default.
         schedule: `exponential`, `linear`, `cubic`, or `one-shot` (all at the first step).
         loss: mean loss of (outputs, targets).
         seed: of whatever the criterion or the model's layers draw.
         exclude: patterns of parameter names to leave dense; they do not count in N.
         invert: keep the lowest scores instead, an ablation (Frankle et al. 2021).
+        score_mode: `train` or `eval`: BatchNorm's and dropout's mode, where not the criterion's own.
+        min_per_layer: keep at least so many weights of each layer (Gupta et al. 2022, Minimum Threshold).
+        structure: `filter` removes whole filters (of a linear layer: units), ranked by the sum of their
+            weights' scores; N, `sparsity` and `min_per_layer` then count filters. Scope `global`, `uniform`
+            or layer densities.
         options: of the criterion.
 
     Returns:
@@ -142,14 +160,18 @@ def prune(
         seed=seed,
         exclude=exclude,
         invert=invert,
+        score_mode=score_mode,
+        min_per_layer=min_per_layer,
+        structure=structure,
         **options,
     )
-    return final(steps).masks
+    return final(steps, iterations or find(name).iterations).masks
 
 
-def final(steps: Iterable[Step]) -> Step:
-    """The last step of a trajectory; those before it are let go of as they pass."""
-    return deque(steps, maxlen=1).pop()
+def final(steps: Iterator[Step], iterations: int) -> Step:
+    """The last step of a trajectory of so many; those before it are let go of before the next is made."""
+    deque(islice(steps, iterations - 1), maxlen=0)
+    return next(steps)
 
 
 def trajectory(
@@ -158,50 +180,64 @@ def trajectory(
     batches: Iterable[Batch] = (),
     *,
     sparsity: Sparsity,
-    scope: str = "global",
+    scope: Scope = "global",
     iterations: int | None = None,
     schedule: str = "exponential",
     loss: Loss = F.cross_entropy,
     seed: int = 0,
     exclude: Iterable[str] = (),
     invert: bool = False,
+    score_mode: Mode | None = None,
+    min_per_layer: int = 0,
+    structure: Literal["weight", "filter"] = "weight",
     **options: object,
 ) -> Iterator[Step]:
     """What `prune` does, step by step: the scores and masks of each of its iterations."""
     chosen = find(name)
-    _known("scope", scope, SCOPES)
+    if iterations is not None and iterations < 1:
+        raise ValueError(f"iterations {iterations}: at least 1")
     _known("schedule", schedule, SCHEDULES)
-    total_steps = chosen.iterations if iterations is None else iterations
-    if total_steps < 1:
-        raise ValueError(f"iterations {total_steps}: at least 1")
+    total_steps = iterations or chosen.iterations
     weights = prunable(model, exclude)
     shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
-    groups = SCOPES[scope](shapes, kept_count(sum(w.numel() for w in weights.values()), sparsity))
+    if structure == "filter":
+        shapes = filter_shapes(model, shapes)
+        if scope not in ("global", "uniform") and isinstance(scope, str):
+            raise ValueError(f"scope {scope} with filters: take global, uniform or layer densities")
+    sizes = {layer: prod(shape) for layer, shape in shapes.items()}
+    groups = _groups(scope, shapes, kept_count(sum(sizes.values()), sparsity))
     # Each group follows the schedule to its own final count.
     counts = [
-        kept_counts(schedule, sum(weights[layer].numel() for layer in group.layers), group.kept, total_steps)
+        kept_counts(schedule, sum(sizes[layer] for layer in group.layers), group.kept, total_steps)
         for group in groups
     ]
     masks: Masks | None = None
-    for kept in zip(*counts, strict=True):
-        scores = score([chosen], model, weights, masks, batches, loss, seed, **options)[chosen.name]
+    for step, kept in enumerate(zip(*counts, strict=True)):
+        # Each iteration has its own draws.
+        draw = crc32(f"{seed}/{step}".encode()) if step else seed
+        scores = score([chosen], model, weights, masks, batches, loss, draw, score_mode, **options)[
+            chosen.name
+        ]
         ranked = {layer: -s for layer, s in scores.items()} if invert else scores
+        if structure == "filter":
+            ranked = filter_scores(ranked)
         if masks is not None and not chosen.revives:
-            ranked = {layer: s.masked_fill(~masks[layer], -torch.inf) for layer, s in ranked.items()}
-        masks = _select(ranked, groups, kept)
+            alive = (
+                masks if structure == "weight" else {layer: m.flatten(1).any(1) for layer, m in masks.items()}
+            )
+            ranked = {layer: s.masked_fill(~alive[layer], -torch.inf) for layer, s in ranked.items()}
+        masks = select(ranked, groups, kept, min_per_layer)
+        if structure == "filter":
+            masks = expanded(masks, weights)
+        del ranked
         yield Step(scores, masks)
+        del scores  # not needed while the next are made
 
 
-def _select(scores: Scores, groups: Sequence[Group], kept: Sequence[int]) -> Masks:
-    masks: Masks = {}
-    for group, count in zip(groups, kept, strict=True):
-        together = torch.cat([scores[layer].flatten() for layer in group.layers])
-        sizes = [scores[layer].numel() for layer in group.layers]
-        parts = keep_top(together, count).split(sizes)
-        masks |= {
-            layer: part.view(scores[layer].shape) for layer, part in zip(group.layers, parts, strict=True)
-        }
-    return {layer: masks[layer] for layer in scores}
+def _groups(scope: Scope, shapes: Shapes, kept: int) -> list[Group]:
+    if isinstance(scope, str):
+        return SCOPES[_known("scope", scope, SCOPES)](shapes, kept)
+    return proportional(shapes, kept, scope)
 
 
 def _known(kind: str, name: str, table: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ To add one, write a function `Probe -> Scores` under `@criterion(...)`; everythi
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -35,6 +36,8 @@ class Criterion:
     iterations: int = 1
     revives: bool = False
 
+
+Mode = Literal["train", "eval"]
 
 CRITERIA: dict[str, Criterion] = {}
 
@@ -190,6 +193,47 @@ def prospr(probe: Probe, steps: int = 3, rate: float = 0.1) -> Scores:
     return {name: g.abs() for name, g in probe.unrolled(steps, rate).items()}
 
 
+@criterion(
+    "ntk-sap",
+    source="Wang et al. 2023",
+    equation="|∂/∂m Σ ‖f(x; m⊙w) − f(x; m⊙(w + εz))‖²|, x and z random",
+    needs_data=False,
+    train_mode=False,
+    iterations=20,
+)
+def ntk_sap(probe: Probe, epsilon: float = 0.01, draws: int = 1, redraw: bool = True) -> Scores:
+    """Change of the neural tangent kernel's trace; of the batches only the shape of the inputs is used.
+
+    As in the paper, the weights too are drawn anew each time, unless told not to.
+    """
+    return {name: g.abs() for name, g in probe.tangent_kernel(epsilon, draws, redraw).items()}
+
+
+@criterion(
+    "lrp", source="Yeom et al. 2021", equation="|Σ R|, R the weight's relevance (ε rule)", train_mode=False
+)
+def lrp(probe: Probe, epsilon: float = 1e-6, alpha: float | None = None) -> Scores:
+    """Layerwise relevance for the true class; by the αβ rule with β = α − 1 where alpha is given."""
+    return {name: r.abs() for name, r in probe.relevance(epsilon, alpha).items()}
+
+
+@criterion("wanda", source="Sun et al. 2024", equation="|w| · ‖x‖₂, x the weight's inputs", train_mode=False)
+def wanda(probe: Probe) -> Scores:
+    """Size times input norm. The paper compares within rows: scope `rowwise`."""
+    return {name: probe.weights[name].abs() * norm for name, norm in probe.input_norms().items()}
+
+
+@criterion("gblm", source="Das et al. 2023", equation="|w| · (‖x‖₂ + α (Σ g²)^½)", train_mode=False)
+def gblm(probe: Probe, alpha: float = 100.0) -> Scores:
+    """Size times input norm and norm of the gradients of single samples."""
+    samples = sum(len(targets) for _, targets in probe.batches)
+    fisher = probe.fisher(per_sample=True)
+    return {
+        name: probe.weights[name].abs() * (norm + alpha * (samples * fisher[name]).sqrt())
+        for name, norm in probe.input_norms().items()
+    }
+
+
 def _taylor(probe: Probe, curvature: Scores, temperature: float) -> Scores:
     gradient = probe.gradient(temperature)
     return {
@@ -206,21 +250,27 @@ def score(
     batches: Iterable[Batch],
     loss: Loss,
     seed: int,
+    score_mode: Mode | None = None,
     **options: object,
 ) -> dict[str, Scores]:
     """Criterion → scores of `weights` at `masks` (None: dense), checked to be finite.
 
-    Criteria that look at the network in the same mode share what they compute.
+    Criteria that look at the network in the same mode share what they compute. `score_mode` overrides the
+    criteria's own.
     """
     device = next(iter(weights.values())).device
     found: dict[str, Scores] = {}
     drawn = Drawn(batches)
-    for train_mode in sorted({criterion.train_mode for criterion in chosen}):
+    modes = [criterion.train_mode if score_mode is None else score_mode == "train" for criterion in chosen]
+    for train_mode in sorted(set(modes)):
         probe = Probe(model, weights, masks, drawn, loss, seed)
         with undisturbed(model, train_mode, seed, device):
-            for criterion in chosen:
-                if criterion.train_mode == train_mode:
-                    found[criterion.name] = criterion.score(probe, **options)
+            for criterion, mode in zip(chosen, modes, strict=True):
+                if mode == train_mode:
+                    try:
+                        found[criterion.name] = criterion.score(probe, **options)
+                    except ValueError as error:
+                        raise ValueError(f"{criterion.name}: {error}") from error
     for name, scores in found.items():
         for layer, values in scores.items():
             if not values.isfinite().all():

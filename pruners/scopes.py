@@ -14,10 +14,15 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Group(NamedTuple):
-    """Layers whose weights are ranked together, and how many of those weights are kept."""
+    """Layers whose weights are ranked together, and how many of those weights are kept.
+
+    Attributes:
+        rowwise: weights are ranked within the row of their output, and every row keeps as many.
+    """
 
     layers: tuple[str, ...]
     kept: int
+    rowwise: bool = False
 
 
 def global_scope(shapes: Shapes, kept: int) -> list[Group]:
@@ -36,7 +41,9 @@ def er(shapes: Shapes, kept: int) -> list[Group]:
 
     Mocanu et al. 2018; of a convolution the first two dimensions count.
     """
-    return _proportional(shapes, kept, lambda shape: Fraction(sum(shape[:2]), prod(shape[:2])))
+    return proportional(
+        shapes, kept, {name: Fraction(sum(shape[:2]), prod(shape[:2])) for name, shape in shapes.items()}
+    )
 
 
 def erk(shapes: Shapes, kept: int) -> list[Group]:
@@ -44,7 +51,9 @@ def erk(shapes: Shapes, kept: int) -> list[Group]:
 
     Evci et al. 2020, 'Rigging the Lottery'.
     """
-    return _proportional(shapes, kept, lambda shape: Fraction(sum(shape), prod(shape)))
+    return proportional(
+        shapes, kept, {name: Fraction(sum(shape), prod(shape)) for name, shape in shapes.items()}
+    )
 
 
 def uniform_plus(shapes: Shapes, kept: int) -> list[Group]:
@@ -72,28 +81,58 @@ def uniform_plus(shapes: Shapes, kept: int) -> list[Group]:
     return _layerwise(shapes, quotas | {name: density * sizes[name] for name in rest})
 
 
+def balanced(shapes: Shapes, kept: int) -> list[Group]:
+    """Every layer keeps as many weights as every other, or all it has if they are fewer.
+
+    Of all layer densities with that total, these have the largest product, to which the expected synaptic
+    flow of a network without skip connections is proportional: PreCrop's allocation (Cai et al. 2022).
+    """
+    return proportional(shapes, kept, {name: Fraction(1, prod(shape)) for name, shape in shapes.items()})
+
+
+def rowwise(shapes: Shapes, kept: int) -> list[Group]:
+    """Uniform over the layers and over the rows of each, a row being the weights of one output.
+
+    Sun et al. 2024 (Wanda). What is left when a layer's weights are dealt out evenly goes to the rows whose
+    next weight scores highest.
+    """
+    return [group._replace(rowwise=True) for group in uniform(shapes, kept)]
+
+
 SCOPES: dict[str, Callable[[Shapes, int], list[Group]]] = {
     "global": global_scope,
     "uniform": uniform,
+    "uniform-plus": uniform_plus,
     "er": er,
     "erk": erk,
-    "uniform-plus": uniform_plus,
+    "balanced": balanced,
+    "rowwise": rowwise,
 }
 
 
-def _proportional(shapes: Shapes, kept: int, weight: Callable[[tuple[int, ...]], Fraction]) -> list[Group]:
-    """Layer densities proportional to `weight`.
+def proportional(shapes: Shapes, kept: int, densities: Mapping[str, Fraction | float]) -> list[Group]:
+    """Layer densities proportional to the given ones.
 
     Layers that would exceed density 1 are kept whole and the rest is rescaled, until all fit.
+
+    Raises:
+        ValueError: a layer has no density, a negative one, or all that have one together keep too few.
     """
+    if missing := [name for name in shapes if not densities.get(name, -1) >= 0]:
+        raise ValueError(f"layer densities: {missing[0]} has none of at least 0; each layer needs one")
     sizes = {name: prod(shape) for name, shape in shapes.items()}
-    raw = {name: weight(shape) for name, shape in shapes.items()}
+    raw = {name: Fraction(densities[name]) for name in shapes}
     quotas = {name: Fraction(size) for name, size in sizes.items()}
     free = list(shapes)
     while free:
         budget = kept - sum(size for name, size in sizes.items() if name not in free)
-        epsilon = budget / sum((raw[name] * sizes[name] for name in free), Fraction())
         highest = max(raw[name] for name in free)
+        if not highest:
+            if budget:
+                raise ValueError(f"layer densities: layers of density 0 would have to keep {budget} weights")
+            quotas |= dict.fromkeys(free, Fraction())
+            break
+        epsilon = budget / sum((raw[name] * sizes[name] for name in free), Fraction())
         if epsilon * highest <= 1:
             quotas |= {name: epsilon * raw[name] * sizes[name] for name in free}
             break

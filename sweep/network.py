@@ -1,11 +1,10 @@
-"""What a mask makes of a network: sizes, multiply-adds, collapsed layers, concentration of weights."""
+"""What a mask makes of a network: the columns of a trial that say so."""
 
 from collections.abc import Mapping
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 import pruners
 from sweep import models
@@ -15,15 +14,8 @@ from sweep.data import Shape
 @lru_cache(maxsize=32)
 def multiply_adds(model: str, shape: Shape, classes: int) -> dict[str, int]:
     """Weight name → multiply-adds of one forward pass of one image through its layer, unmasked."""
-    network = models.build(model, shape, classes, seed=0).eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, *shape))
-    # The counter reports two operations a multiply-add, by module under the name of the root's class.
-    flops = {module: sum(by_operator.values()) for module, by_operator in counter.get_flop_counts().items()}
-    root = type(network).__name__
-    return {
-        name: flops.get(f"{root}.{name.rpartition('.')[0]}", 0) // 2 for name in pruners.prunable(network)
-    }
+    network = models.build(model, shape, classes, seed=0)
+    return pruners.multiply_adds(network, torch.zeros(1, *shape))
 
 
 def facts(
@@ -44,15 +36,3 @@ def facts(
         "macs_dense": sum(macs.values()),
         "macs_masked": sum(round(macs[name] * density[name]) for name in masks),
     }, effective
-
-
-def pq_index(weights: Tensor, p: float = 0.5, q: float = 1) -> float | None:
-    """How concentrated the kept weights are: 0 all equal in size, towards 1 few large ones; None for none.
-
-    I = 1 − n^(1/q − 1/p)·‖w‖_p/‖w‖_q over the n given weights (Diao et al. 2023).
-    """
-    size = weights.detach().abs().double()
-    if size.numel() == 0 or not size.any():
-        return None
-    norm_p, norm_q = (float(size.pow(r).sum()) ** (1 / r) for r in (p, q))
-    return float(1 - size.numel() ** (1 / q - 1 / p) * norm_p / norm_q)

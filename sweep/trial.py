@@ -159,7 +159,7 @@ class _Stages:
             schedule=config.schedule,
             seed=derive(config.seed, "mask"),
         )
-        last = pruners.final(steps)
+        last = pruners.final(steps, config.iterations)
         self.score_seconds = time.perf_counter() - started
         return last
 
@@ -180,7 +180,7 @@ class _Stages:
                 "density": density[name],
                 "effective_density": effective_density[name],
                 "score_mean": float(pruned.scores[name].mean()) if name in pruned.scores else None,
-                "pq_index": network.pq_index(weights[name].detach()[mask]),
+                "pq_index": pruners.pq_index(weights[name].detach()[mask]),
             }
             for index, (name, mask) in enumerate(masks.items())
         ]

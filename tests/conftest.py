@@ -51,6 +51,22 @@ def conv_net():
     return model, batches
 
 
+class _Rows(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.head = nn.LSTM(4, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, inputs):
+        return self.head(self.rows(inputs)[0][:, -1])
+
+
+@pytest.fixture
+def recurrent_net():
+    """An LSTM that reads the rows of an input, and a linear layer, in float64, with a batch of 7."""
+    torch.manual_seed(0)
+    return _Rows().double(), [(torch.randn(7, 6, 4, dtype=torch.float64), torch.randint(0, 3, (7,)))]
+
+
 STUDY = """\
 name: small
 dataset: digits

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import pruners
+from pruners.masks import select
+from pruners.scopes import SCOPES
 
 
 @pytest.mark.parametrize(
@@ -86,3 +88,45 @@ def test_shuffling_moves_kept_weights_within_their_layers_only():
     assert not torch.equal(pruners.shuffle({"a": masks["a"], "b": masks["a"]}, 1)["b"], moved["a"])
     assert torch.equal(pruners.shuffle({"b": masks["b"]}, 1)["b"], moved["b"])
     assert not torch.equal(pruners.shuffle(masks, seed=2)["a"], moved["a"])
+
+
+def test_min_per_layer_takes_from_the_lowest_of_the_other_layers():
+    scores = {"a": torch.tensor([9.0, 8, 7, 6, 5]), "b": torch.tensor([1.0, 2, 3])}
+    [group] = SCOPES["global"]({"a": (5,), "b": (3,)}, 4)
+    assert kept(select(scores, [group], [4])) == {"a": [0, 1, 2, 3], "b": []}
+    assert kept(select(scores, [group], [4], min_per_layer=2)) == {"a": [0, 1], "b": [1, 2]}
+    assert kept(select(scores, [group], [7], min_per_layer=4)) == {"a": [0, 1, 2, 3], "b": [0, 1, 2]}
+    with pytest.raises(ValueError, match="min_per_layer 3 keeps more than the 4 weights the sparsity leaves"):
+        select(scores, [group], [4], min_per_layer=3)
+
+
+def test_rowwise_every_row_keeps_as_many_and_the_best_next_ones_what_is_left():
+    scores = torch.tensor([[1.0, 5, 3, 3], [9, 8, 7, 6], [0, 0, 0, 0]])
+    [group] = SCOPES["rowwise"]({"a": (3, 4)}, 7)
+    mask = select({"a": scores}, [group], [7])["a"]
+    # Two a row, ties to the lower index; the seventh is the 7 of the second row.
+    assert mask.int().tolist() == [[0, 1, 1, 0], [1, 1, 1, 0], [1, 1, 0, 0]]
+
+
+def kept(masks):
+    return {layer: mask.nonzero().flatten().tolist() for layer, mask in masks.items()}
+
+
+def test_new_weights_depend_on_their_seed_alone_and_leave_the_random_state(conv_net):
+    model, _ = conv_net
+    before, state = model[0].weight.clone(), torch.get_rng_state()
+    pruners.reinitialize(model, seed=1)
+    first = model[0].weight.clone()
+    assert not torch.equal(first, before) and torch.equal(torch.get_rng_state(), state)
+    pruners.reinitialize(model, seed=2)
+    assert not torch.equal(model[0].weight, first)
+    torch.manual_seed(9)
+    pruners.reinitialize(model, seed=1)
+    assert torch.equal(model[0].weight, first)
+
+    def ones(module):
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.ones_(module.weight)
+
+    pruners.reinitialize(model, seed=1, init=ones)
+    assert torch.equal(model[8].weight, torch.ones(5, 6)) and torch.equal(model[0].weight, first)

@@ -2,6 +2,8 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
+import torchvision
 from torch import nn
 
 import pruners
@@ -73,11 +75,90 @@ def test_a_network_without_any_path_has_no_effective_weight(conv_net):
     assert model.training
 
 
-def test_a_module_it_cannot_look_through_is_named():
-    model = nn.Sequential(nn.Linear(4, 4), nn.Bilinear(4, 4, 2))
+def test_a_function_it_cannot_look_through_is_named():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Threshold(0.1, 5), nn.Linear(4, 2))
     masks = random_masks(model, 1.1, 0)
-    with pytest.raises(ValueError, match=r"not worked out for Bilinear \(module '1'\)"):
+    with pytest.raises(ValueError, match="not worked out for networks that call the function threshold"):
         pruners.effective_masks(model, masks, torch.zeros(1, 4))
+
+
+class Functional(nn.Module):
+    """What other models have as modules, called as functions: pooling, activations, products, softmax."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.gate = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(1, 3, 1)
+        self.head = nn.Linear(3 * 4, 2)
+
+    def forward(self, inputs):
+        mixed = F.gelu(self.conv(inputs)) * torch.sigmoid(self.gate(inputs)) - 0.5
+        return torch.softmax(self.head(F.max_pool2d(mixed, 2).flatten(1)), 1)
+
+
+def test_functions_called_without_a_module_are_looked_through():
+    model = Functional()
+    masks = random_masks(model, 1.1, 0)
+    masks["conv.weight"][0] = masks["gate.weight"][0] = False  # channel 0 has no input at all
+    masks["gate.weight"][1] = False  # channel 1 lives on by the other factor
+    masks["head.weight"][:, 8:] = False  # channel 2 reaches no output
+    found = pruners.effective_masks(model, masks, torch.zeros(1, 1, 4, 4))
+    assert not found["head.weight"][:, :4].any() and found["head.weight"][:, 4:8].all()
+    assert found["conv.weight"][1].all() and not found["conv.weight"][2].any()
+    assert not found["gate.weight"][2].any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_a_recurrent_network_effective_weights_are_those_on_a_path_through_time(seed):
+    """Against a search in the graph of inputs, units of each step and outputs. A gate touches its own unit."""
+
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rows, self.head = nn.LSTM(2, 3, batch_first=True), nn.Linear(3, 2)
+
+        def forward(self, inputs):
+            return self.head(self.rows(inputs)[0][:, -1])
+
+    model, steps = Rows(), 4
+    masks = random_masks(model, 0.12, seed)
+    edges = set()  # (from, to, weight): node (t, unit), inputs (t, "in", i), outputs ("out", o)
+    for t in range(1, steps + 1):
+        for unit in range(3):
+            edges.add(((t - 1, unit), (t, unit), None))  # the cell's own memory
+            for gate in range(4):
+                row = gate * 3 + unit
+                edges |= {((t, "in", i), (t, unit), ("rows.weight_ih_l0", row, i)) for i in range(2)}
+                edges |= {((t - 1, j), (t, unit), ("rows.weight_hh_l0", row, j)) for j in range(3)}
+    edges |= {((steps, u), ("out", o), ("head.weight", o, u)) for u in range(3) for o in range(2)}
+    kept = {(a, b, w) for a, b, w in edges if w is None or masks[w[0]][w[1], w[2]]}
+
+    def reach(start, forward):
+        found = set(start)
+        while True:
+            more = {(b if forward else a) for a, b, _ in kept if (a if forward else b) in found} - found
+            if not more:
+                return found
+            found |= more
+
+    entered = reach({(t, "in", i) for t in range(1, steps + 1) for i in range(2)}, True)
+    leaving = reach({("out", o) for o in range(2)}, False)
+    expected = {name: torch.zeros_like(mask) for name, mask in masks.items()}
+    for a, b, weight in kept:
+        if weight is not None and a in entered and b in leaving:
+            expected[weight[0]][weight[1], weight[2]] = True
+    found = pruners.effective_masks(model, masks, torch.zeros(1, steps, 2))
+    assert all(torch.equal(found[name], expected[name]) for name in masks)
+
+
+def test_attention_reads_every_position():
+    model = torchvision.models.VisionTransformer(
+        image_size=4, patch_size=2, num_layers=2, num_heads=2, hidden_dim=4, mlp_dim=6, num_classes=3
+    )
+    masks = random_masks(model, 1.1, 0)
+    example = torch.zeros(1, 3, 4, 4)
+    assert all(mask.all() for mask in pruners.effective_masks(model, masks, example).values())
+    masks["conv_proj.weight"][:] = False
+    assert not any(mask.any() for mask in pruners.effective_masks(model, masks, example).values())
 
 
 def test_a_shared_weight_is_one_weight():

@@ -1,3 +1,4 @@
+import copy
 import weakref
 
 import pytest
@@ -75,38 +76,78 @@ def test_equal_scores_still_keep_exactly_what_is_asked(conv_net):
     assert kept(masks) == list(range(len(kept(masks))))
 
 
-networks = st.sampled_from(
-    [
-        lambda: (nn.Sequential(nn.Linear(4, 7), nn.ReLU(), nn.Linear(7, 3)), (5, 4)),
-        lambda: (
-            nn.Sequential(
-                nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 2, groups=2), nn.Flatten(),
-                nn.Linear(6 * 4, 3),
-            ),
-            (5, 2, 5, 5),
-        ),
-        lambda: (nn.Sequential(nn.Conv1d(3, 5, 2), nn.Tanh(), nn.Flatten(), nn.Linear(15, 3)), (4, 3, 4)),
-        lambda: (nn.Sequential(nn.Conv3d(1, 2, 2), nn.Flatten(), nn.Linear(16, 3)), (4, 1, 3, 3, 3)),
-    ]
-)  # fmt: skip
+class Residual(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs):
+        return inputs + self.inner(inputs)
 
 
-@settings(max_examples=60, deadline=None)
+class Last(nn.Module):
+    """The output of a recurrent layer at the last step."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs):
+        return self.layer(inputs)[0][:, -1]
+
+
+CONVOLUTIONS = {
+    1: (nn.Conv1d, nn.BatchNorm1d),
+    2: (nn.Conv2d, nn.BatchNorm2d),
+    3: (nn.Conv3d, nn.BatchNorm3d),
+}
+
+
+@st.composite
+def networks(draw):
+    """A network of random layers, and the shape of a batch for it."""
+    activation = draw(st.sampled_from([nn.ReLU, nn.Tanh, nn.GELU]))
+    size, width = draw(st.integers(3, 6)), 2 * draw(st.integers(1, 3))
+    kind = draw(st.sampled_from(["linear", "recurrent", *CONVOLUTIONS]))
+    if kind == "linear":
+        layers, shape = [nn.Linear(width, 5), activation(), nn.Linear(5, 4)], (size, width)
+        features = 4
+    elif kind == "recurrent":
+        layer = draw(st.sampled_from([nn.LSTM, nn.GRU]))
+        both, depth = draw(st.booleans()), draw(st.integers(1, 2))
+        layers, shape = [Last(layer(width, 3, depth, bidirectional=both, batch_first=True))], (size, 4, width)
+        features = 6 if both else 3
+    else:
+        convolution, norm = CONVOLUTIONS[kind]
+        groups = draw(st.sampled_from([1, 2]))
+        layers = [convolution(2, width, 2, padding=1, groups=groups), activation()]
+        if draw(st.booleans()):
+            layers.insert(1, norm(width))
+        if draw(st.booleans()):
+            layers.append(Residual(convolution(width, width, 3, padding=1, groups=groups)))
+        layers += [nn.Flatten()]
+        shape, features = (size, 2, *[2] * kind), width * 3**kind
+    return nn.Sequential(*layers, nn.Linear(features, 3)), shape
+
+
+@settings(max_examples=120, deadline=None)
 @given(
-    networks,
+    networks(),
     st.sampled_from(pruners.names()),
     st.sampled_from(sorted(pruners.SCOPES)),
     st.sampled_from(sorted(pruners.SCHEDULES)),
-    st.integers(1, 4),
+    st.integers(1, 3),
     st.decimals(0, "0.999", places=3),
     st.integers(0, 2**32),
 )
-def test_any_criterion_scope_and_schedule_keep_the_exact_count(
+def test_any_criterion_scope_and_schedule_on_any_network_keep_the_exact_count(
     network, name, scope, schedule, iterations, sparsity, seed
 ):
-    torch.manual_seed(seed)
-    model, shape = network()
-    batches = [(torch.randn(shape), torch.randint(0, 3, shape[:1]))]
+    """And leave the network bit for bit as it was, and give the same masks again."""
+    model, shape = network
+    generator = torch.Generator().manual_seed(seed)
+    batches = [(torch.randn(shape, generator=generator), torch.randint(0, 3, shape[:1], generator=generator))]
+    before = copy.deepcopy(model.state_dict())
 
     def prune():
         return pruners.prune(
@@ -125,6 +166,18 @@ def test_any_criterion_scope_and_schedule_keep_the_exact_count(
     total = sum(mask.numel() for mask in masks.values())
     assert len(kept(masks)) == pruners.kept_count(total, sparsity)
     assert kept(prune()) == kept(masks)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+@settings(max_examples=40, deadline=None)
+@given(networks(), st.sampled_from([name for name in pruners.names() if pruners.find(name).needs_data]))
+def test_a_single_input_that_is_not_a_number_is_an_error_and_never_a_mask(network, name):
+    model, shape = network
+    inputs = torch.randn(shape)
+    inputs.view(-1)[0] = torch.nan
+    with pytest.raises(ValueError, match=f"{name} gives NaN or infinite scores in layer"):
+        pruners.prune(name, model, [(inputs, torch.arange(shape[0]) % 3)], sparsity=0.5)
 
 
 def test_unknown_names_come_with_the_nearest_known_one(net_g):
@@ -145,8 +198,9 @@ def test_the_steps_of_a_long_pruning_are_not_all_kept(net_g):
         for step in pruners.trajectory("synflow", *net_g, sparsity=0.75, iterations=10):
             alive.append(weakref.ref(step.masks["0.weight"]))
             yield step
+            del step
 
-    last = pruners.final(steps())
+    last = pruners.final(steps(), 10)
     assert [ref() is not None for ref in alive] == [False] * 9 + [True]
     assert last.masks["0.weight"] is alive[-1]()
 

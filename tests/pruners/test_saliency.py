@@ -284,17 +284,18 @@ def test_every_criterion_prunes_recurrent_networks(name):
 
 def test_several_criteria_share_their_passes_and_score_as_they_do_alone(conv_net):
     model, batches = conv_net
-    passes = {True: 0, False: 0}
+    passed = {True: 0, False: 0}
 
     def count(module, args):
-        passes[module.training] += 1
+        passed[module.training] += len(args[0])
 
     names = ["random", "snip", "grad-norm", "grasp-it", "fts", "fisher-pruning", "fbss"]
     handle = model.register_forward_pre_hook(count)
     together = pruners.saliencies(names, model, batches)
     handle.remove()
-    # Two batches: one gradient in train mode; one gradient and one Fisher matrix in eval mode.
-    assert passes == {True: 2, False: 4}
+    # Two batches of 16: one gradient in train mode; in eval mode one gradient, and one Fisher matrix, held
+    # against the gradient of a single sample.
+    assert passed == {True: 32, False: 32 + 32 + 2}
     for name in names:
         alone = pruners.saliency(name, model, batches)
         assert all(torch.equal(score, alone[layer]) for layer, score in together[name].items())

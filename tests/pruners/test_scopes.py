@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruners.scopes import SCOPES, er, erk, uniform_plus
+from pruners.scopes import SCOPES, balanced, er, erk, proportional, uniform_plus
 
 LENET_300 = {"a": (300, 784), "b": (100, 300), "c": (10, 100)}
 LENET_5 = {"a": (20, 1, 5, 5), "b": (50, 20, 5, 5), "c": (500, 800), "d": (10, 500)}
@@ -23,7 +23,7 @@ LENET_5 = {"a": (20, 1, 5, 5), "b": (50, 20, 5, 5), "c": (500, 800), "d": (10, 5
 )
 def test_erk_gives_the_published_layer_densities(shapes, density, expected):
     groups = erk(shapes, round(sum(map(prod, shapes.values())) * density))
-    for (layers, kept), share in zip(groups, expected, strict=True):
+    for (layers, kept, _), share in zip(groups, expected, strict=True):
         # To the nearest whole weight.
         assert abs(kept - share * prod(shapes[layers[0]])) < 1
 
@@ -37,7 +37,7 @@ def test_erk_gives_the_published_layer_densities(shapes, density, expected):
     ],
 )
 def test_er_leaves_the_kernels_out(density, expected):
-    for (layers, kept), share in zip(er(LENET_5, round(430_500 * density)), expected, strict=True):
+    for (layers, kept, _), share in zip(er(LENET_5, round(430_500 * density)), expected, strict=True):
         assert abs(kept - share * prod(LENET_5[layers[0]])) < 1
 
 
@@ -54,6 +54,37 @@ def test_er_leaves_the_kernels_out(density, expected):
 def test_uniform_plus_spares_the_first_convolution_and_the_last_layer(kept, expected):
     counts = [group.kept for group in uniform_plus(LENET_5, kept)]
     assert sum(counts) == kept and counts == pytest.approx(expected, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "density", "expected"),
+    [
+        (LENET_300, 0.10, [0.054464, 0.427, 1]),
+        (LENET_300, 0.02, [0.009192, 0.072067, 1]),
+        (LENET_5, 0.10, [1, 0.751, 0.046938, 1]),
+        (LENET_5, 0.02, [1, 0.108133, 0.006758, 0.540667]),
+    ],
+)
+def test_balanced_gives_every_layer_as_many_weights(shapes, density, expected):
+    groups = balanced(shapes, round(sum(map(prod, shapes.values())) * density))
+    for (layers, kept, _), share in zip(groups, expected, strict=True):
+        assert abs(kept - share * prod(shapes[layers[0]])) < 1
+
+
+def test_given_layer_densities_are_kept_in_proportion():
+    assert [g.kept for g in proportional({"a": (10, 10), "b": (20, 10)}, 50, {"a": 0.1, "b": 0.2})] == [
+        10,
+        40,
+    ]
+    # The second layer would exceed density 1: it is whole, the rest goes to the first.
+    assert [g.kept for g in proportional({"a": (10, 10), "b": (2, 5)}, 50, {"a": 0.1, "b": 0.9})] == [40, 10]
+    for densities, message in [
+        ({"a": 0.5}, "b has none of at least 0"),
+        ({"a": 0.5, "b": float("nan")}, "b has none of at least 0"),
+        ({"a": 0, "b": 0.5}, "layers of density 0 would have to keep 40 weights"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            proportional({"a": (10, 10), "b": (2, 5)}, 50, densities)
 
 
 shapes = st.dictionaries(

@@ -1,4 +1,3 @@
-import pytest
 import torch
 
 from sweep import models, network
@@ -36,12 +35,3 @@ def test_facts_of_a_mask():
     facts, effective = network.facts(model, masks, macs, torch.zeros(1, 1, 8, 8))
     assert facts["collapsed_layers"] == 1 and facts["effective_density"] == 0
     assert not any(mask.any() for mask in effective.values())
-
-
-def test_pq_index_is_golden_on_the_closed_form_weights_and_zero_for_equal_ones(net_g):
-    model, _ = net_g
-    weights = torch.cat([model[0].weight.flatten(), model[2].weight.flatten()])
-    assert network.pq_index(weights) == pytest.approx(0.0564345303, abs=1e-9)
-    assert network.pq_index(weights, 1, 2) == pytest.approx(0.0807458320, abs=1e-9)
-    assert network.pq_index(torch.full((5,), -0.3)) == pytest.approx(0)
-    assert network.pq_index(torch.zeros(4)) is None and network.pq_index(torch.zeros(0)) is None

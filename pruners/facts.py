@@ -1,0 +1,94 @@
+"""What a mask makes of a network: its size, its arithmetic, and how concentrated its weights are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pruners.maps import Interpreter, LinearMap
+from pruners.masks import densities, prunable
+from pruners.paths import effective_masks
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Prunable weights, and multiply-adds of their layers in one forward pass of one sample.
+
+    Attributes:
+        params: weights of the dense network.
+        kept: those the masks keep.
+        effective: those of them on a path from the input to the output: what is left to store when filters
+            without inputs or outputs are cut out.
+        macs: multiply-adds of the dense network.
+        macs_kept: those with a weight that is kept.
+        macs_effective: those with a weight that is effective.
+    """
+
+    params: int
+    kept: int
+    effective: int
+    macs: int
+    macs_kept: int
+    macs_effective: int
+
+
+def cost(model: nn.Module, masks: Mapping[str, Tensor], example_input: Tensor) -> Cost:
+    """What masks save. See `Cost`; the example input is as for `effective_masks`."""
+    effective = effective_masks(model, masks, example_input)
+    macs = multiply_adds(model, example_input)
+    left = [
+        {name: macs[name] * density for name, density in densities(each).items()}
+        for each in (masks, effective)
+    ]
+    return Cost(
+        params=sum(mask.numel() for mask in masks.values()),
+        kept=sum(int(mask.sum()) for mask in masks.values()),
+        effective=sum(int(mask.sum()) for mask in effective.values()),
+        macs=sum(macs[name] for name in masks),
+        macs_kept=sum(round(each) for each in left[0].values()),
+        macs_effective=sum(round(each) for each in left[1].values()),
+    )
+
+
+def multiply_adds(model: nn.Module, example_input: Tensor) -> dict[str, int]:
+    """Name of each prunable weight → multiply-adds with it in a forward pass of one sample, unmasked.
+
+    Counted by `torch.utils.flop_counter` at each linear map, LSTM and GRU step by step.
+
+    Args:
+        example_input: one batch, of which the first sample is used.
+    """
+    weights = prunable(model)
+    names = {id(weight): name for name, weight in weights.items()}
+    macs = dict.fromkeys(weights, 0)
+
+    def count(call: LinearMap) -> Tensor:
+        with FlopCounterMode(display=False) as counter:
+            output = call.output()
+        if name := names.get(id(call.weight)):
+            macs[name] += counter.get_total_flops() // 2  # a multiply-add is two operations
+        return output
+
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        with torch.no_grad(), Interpreter(count):
+            model(example_input[:1])
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return macs
+
+
+def pq_index(weights: Tensor, p: float = 0.5, q: float = 1) -> float | None:
+    """How concentrated the kept weights are: 0 all equal in size, towards 1 few large ones; None for none.
+
+    I = 1 − n^(1/q − 1/p)·‖w‖_p/‖w‖_q over the n given weights (Diao et al. 2023).
+    """
+    size = weights.detach().abs().double()
+    if size.numel() == 0 or not size.any():
+        return None
+    norm_p, norm_q = (float(size.pow(r).sum()) ** (1 / r) for r in (p, q))
+    return float(1 - size.numel() ** (1 / q - 1 / p) * norm_p / norm_q)

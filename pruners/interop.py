@@ -1,0 +1,68 @@
+"""Masks in other hands: `torch.nn.utils.prune`, state dicts and files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.utils import prune as torch_prune
+
+_SUFFIX = "_mask"
+
+
+def to_torch_prune(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+    """Put the masks on as `torch.nn.utils.prune` does: `weight` becomes `weight_orig` times `weight_mask`.
+
+    The model is changed, and returned. `torch.nn.utils.prune.remove` makes the pruning permanent.
+
+    Raises:
+        ValueError: a mask fits no parameter.
+    """
+    parameters = dict(model.named_parameters())
+    for name, mask in masks.items():
+        path, _, leaf = name.rpartition(".")
+        if name not in parameters or parameters[name].shape != mask.shape:
+            raise ValueError(f"mask {name} {tuple(mask.shape)} fits no parameter of {type(model).__name__}")
+        torch_prune.custom_from_mask(model.get_submodule(path), leaf, mask.to(parameters[name].device))
+    return model
+
+
+def state_dict(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The model's state dict with pruned weights at 0, and each mask under its weight's name and `_mask`."""
+    state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    for name, mask in masks.items():
+        if name not in state or state[name].shape != mask.shape:
+            raise ValueError(f"mask {name} {tuple(mask.shape)} fits no parameter of {type(model).__name__}")
+        state[name].masked_fill_(~mask.to(state[name].device), 0)
+        state[name + _SUFFIX] = mask
+    return state
+
+
+def save(path: str | Path, state: Mapping[str, Tensor]) -> None:
+    """Write masks, or any state dict, to a safetensors file."""
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+
+
+def load(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a file: safetensors, or torch's format with `weights_only=True`. No code is run.
+
+    Raises:
+        ValueError: the file is neither.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except SafetensorError:
+        pass
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path}: neither safetensors nor a torch file of tensors alone ({error})") from None
+    return dict(state)
+
+
+def masks_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The masks in a state dict, of `state_dict` here or of a model under `torch.nn.utils.prune`."""
+    return {name.removesuffix(_SUFFIX): mask.bool() for name, mask in state.items() if name.endswith(_SUFFIX)}

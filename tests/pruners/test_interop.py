@@ -1,0 +1,70 @@
+import copy
+
+import pytest
+import torch
+from torch.nn.utils import prune as torch_prune
+
+import pruners
+from pruners import interop
+
+
+@pytest.mark.parametrize("net", ["conv_net", "recurrent_net"])
+def test_torchs_own_pruning_computes_and_trains_the_same_network(net, request):
+    model, [(inputs, _), *_] = request.getfixturevalue(net)
+    model.eval()
+    masks = pruners.prune("magnitude", model, sparsity=0.6)
+    exported = interop.to_torch_prune(copy.deepcopy(model), masks)
+    pruners.apply_masks(model, masks)
+    torch.testing.assert_close(exported(inputs), model(inputs))
+    assert torch_prune.is_pruned(exported)
+    exported(inputs).square().sum().backward()
+    torch.optim.SGD(exported.parameters(), 0.1).step()
+    exported(inputs)
+    for name, mask in masks.items():
+        assert (
+            not exported.get_submodule(name.rpartition(".")[0]).__dict__[name.rpartition(".")[2]][~mask].any()
+        )
+    found = interop.masks_of(exported.state_dict())
+    assert all(torch.equal(found[name], mask) for name, mask in masks.items())
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_masks_and_state_come_back_from_a_file_as_they_were(suffix, conv_net, tmp_path):
+    model, batches = conv_net
+    masks = pruners.prune("snip", model, batches, sparsity=0.9)
+    state = interop.state_dict(model, masks)
+    path = tmp_path / f"state.{suffix}"
+    interop.save(path, state) if suffix == "safetensors" else torch.save(state, path)
+    read = interop.load(path)
+    assert read.keys() == state.keys() and all(torch.equal(read[name], state[name]) for name in state)
+    found = interop.masks_of(read)
+    assert list(found) and all(torch.equal(found[name], mask) for name, mask in masks.items())
+    fresh = copy.deepcopy(model)
+    assert fresh.load_state_dict(read, strict=False).missing_keys == []
+    assert all(not fresh.get_parameter(name)[~mask].any() for name, mask in masks.items())
+
+
+def test_a_file_with_code_in_it_is_not_run(tmp_path):
+    ran = tmp_path / "ran"
+
+    class Harmful:
+        def __reduce__(self):
+            return ran.touch, ()
+
+    torch.save({"weight": Harmful()}, tmp_path / "harmful.pt")
+    with pytest.raises(
+        ValueError, match=r"harmful\.pt: neither safetensors nor a torch file of tensors alone"
+    ):
+        interop.load(tmp_path / "harmful.pt")
+    assert not ran.exists()
+
+
+def test_masks_that_do_not_fit_are_an_error(conv_net):
+    model, _ = conv_net
+    for masks in (
+        {"0.weight": torch.ones(2, 2, dtype=torch.bool)},
+        {"9.weight": torch.ones(2, 2, dtype=torch.bool)},
+    ):
+        for export in (interop.to_torch_prune, interop.state_dict):
+            with pytest.raises(ValueError, match=r"mask \d\.weight \(2, 2\) fits no parameter of Sequential"):
+                export(model, masks)

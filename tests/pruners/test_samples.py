@@ -1,0 +1,68 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import pruners
+from pruners import samples
+
+
+class Mixed(nn.Module):
+    """Positions and samples share a dimension on the way, as in many attention models."""
+
+    def __init__(self):
+        super().__init__()
+        self.each, self.head = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, inputs):
+        each = self.each(inputs.reshape(-1, 4)).relu()
+        return self.head(each.reshape(len(inputs), -1, 5).mean(1))
+
+
+class TimeFirst(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows, self.head = nn.GRU(4, 5, 2), nn.Linear(5, 3)
+
+    def forward(self, inputs):
+        return self.head(self.rows(inputs.transpose(0, 1))[0][-1])
+
+
+def shared():
+    layer = nn.Linear(4, 4)
+    return nn.Sequential(layer, nn.ReLU(), layer, nn.Tanh(), nn.Linear(4, 3))
+
+
+NETWORKS = {
+    "few positions": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)), (9, 2, 4, 4)),
+    "many positions": (lambda: nn.Sequential(nn.Conv1d(2, 4, 3, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(40, 3)), (9, 2, 12)),
+    "in place": (lambda: nn.Sequential(nn.Conv3d(1, 2, 2), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, 3)), (9, 1, 3, 3, 3)),
+    "transposed": (lambda: nn.Sequential(nn.ConvTranspose1d(2, 4, 3), nn.Flatten(), nn.Linear(56, 3)), (9, 2, 12)),
+    "a shared layer": (shared, (9, 4)),
+    "samples and positions mixed": (Mixed, (9, 6, 4)),
+    "time before samples, as many": (TimeFirst, (6, 6, 4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_squares_are_those_of_a_loop_over_samples(network):
+    torch.manual_seed(0)
+    build, shape = NETWORKS[network]
+    model = build().double()
+    inputs, targets = torch.randn(shape, dtype=torch.float64), torch.randint(0, 3, shape[:1])
+    found = pruners.saliency("fisher-diagonal", model, [(inputs, targets)])
+    expected = {name: torch.zeros_like(score) for name, score in found.items()}
+    for i in range(len(targets)):
+        alone = copy.deepcopy(model)
+        F.cross_entropy(alone(inputs[i : i + 1]), targets[i : i + 1]).backward()
+        for name in expected:
+            expected[name] += alone.get_parameter(name).grad.square() / len(targets)
+    torch.testing.assert_close(found, expected)
+
+
+def test_an_lstm_and_a_convolutional_network_need_no_pass_per_sample(conv_net, recurrent_net, monkeypatch):
+    monkeypatch.setattr(samples, "_one_by_one", None)
+    for model, batches in (conv_net, recurrent_net):
+        assert pruners.saliency("fisher-diagonal", model, batches)
