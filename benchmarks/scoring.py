@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import accumulate
 from statistics import median
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.profiler import profile
 from torchvision.models import resnet18
 
 import pruners
@@ -27,11 +30,15 @@ def ratio(ours: Callable[[], object], bare: Callable[[], object], rounds: int = 
     return median(seconds(ours) / seconds(bare) for _ in range(rounds))
 
 
-def force_on_resnet_18(iterations: int = 4, batch: int = 128) -> None:
+def resnet_18_on_cifar(batch: int) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
     model = resnet18(num_classes=10)
     model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-    inputs, targets = torch.randn(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
+    return model, torch.randn(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
+
+
+def force_on_resnet_18(iterations: int = 4, batch: int = 128) -> None:
+    model, inputs, targets = resnet_18_on_cifar(batch)
     weights = list(pruners.prunable(model).values())
 
     def bare() -> None:
@@ -74,11 +81,41 @@ def per_sample_fisher() -> None:
     print(f"scoring, Fisher of 256 samples on conv-5: {together:.2f} times faster than a loop over samples")
 
 
+def peak(work: Callable[[], object]) -> int:
+    """Most bytes of tensors alive at once while it works, of those it makes."""
+    with profile(profile_memory=True) as profiled:
+        work()
+    allocations = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
+    allocations.sort(key=lambda event: event.start_ns())
+    return max(accumulate(event.nbytes() for event in allocations))
+
+
+def memory(batch: int = 64) -> None:
+    model, inputs, targets = resnet_18_on_cifar(batch)
+
+    def step() -> None:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+
+    whole = peak(step)
+    model.zero_grad()
+    shares = {}
+    for name in ("snip", "force", "synflow", "wanda", "lrp", "fts", "grasp"):
+        work = partial(pruners.prune, name, model, [(inputs, targets)], sparsity=0.9, iterations=2)
+        shares[name] = peak(work) / whole
+    print(
+        f"scoring, peak memory of two iterations on ResNet-18, batch {batch}, in that of a training step: "
+        + ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+    )
+
+
 def main() -> None:
     torch.set_num_threads(1)
     six_criteria_at_once()
     per_sample_fisher()
     force_on_resnet_18()
+    memory()
 
 
 if __name__ == "__main__":
