@@ -1,4 +1,7 @@
-"""`python -m pruners`: the table of criteria."""
+"""`python -m pruners`: the table of criteria. Given a file, the table between its markers is written anew."""
+
+import sys
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -6,8 +9,38 @@ from rich.table import Table
 
 from pruners.saliency import CRITERIA
 
-table = Table("criterion", "score, higher is kept", "needs", "iterations", "source", box=box.SIMPLE)
-for name, criterion in CRITERIA.items():
-    needs = "data" if criterion.needs_data else "nothing"
-    table.add_row(name, criterion.equation, needs, str(criterion.iterations), criterion.source)
-Console().print(table)
+_HEAD = ("name", "score, higher is kept", "needs", "mode", "iterations", "source")
+_START, _END = "<!-- criteria -->\n", "<!-- end of criteria -->\n"
+
+
+def _rows() -> list[tuple[str, ...]]:
+    return [
+        (c.name, c.equation, c.needs, "train" if c.train_mode else "eval", str(c.iterations), c.source)
+        for c in CRITERIA.values()
+    ]
+
+
+def markdown(text: str) -> str:
+    """A text in Markdown with the table between its markers as it should be."""
+    before, rest = text.split(_START)
+    _, after = rest.split(_END)
+    rows = [_HEAD, ("---",) * len(_HEAD)]
+    rows += [(f"`{name}`", *(cell.replace("|", "\\|") for cell in cells)) for name, *cells in _rows()]
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return f"{before}{_START}{table}{_END}{after}"
+
+
+def main() -> None:
+    """The command."""
+    if len(sys.argv) > 1:
+        path = Path(sys.argv[1])
+        path.write_text(markdown(path.read_text()))
+        return
+    table = Table(*_HEAD, box=box.SIMPLE)
+    for row in _rows():
+        table.add_row(*row)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -18,13 +18,15 @@ def to_torch_prune(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     The model is changed, and returned. `torch.nn.utils.prune.remove` makes the pruning permanent.
 
     Raises:
-        ValueError: a mask fits no parameter.
+        ValueError: a mask fits no parameter, or one that several modules share.
     """
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
         path, _, leaf = name.rpartition(".")
         if name not in parameters or parameters[name].shape != mask.shape:
             raise ValueError(f"mask {name} {tuple(mask.shape)} fits no parameter of {type(model).__name__}")
+        if len([n for n, p in model.named_parameters(remove_duplicate=False) if p is parameters[name]]) > 1:
+            raise ValueError(f"{name} is shared by several modules, which torch.nn.utils.prune would part")
         torch_prune.custom_from_mask(model.get_submodule(path), leaf, mask.to(parameters[name].device))
     return model
 
@@ -42,7 +44,8 @@ def state_dict(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tenso
 
 def save(path: str | Path, state: Mapping[str, Tensor]) -> None:
     """Write masks, or any state dict, to a safetensors file."""
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    # Tensors that share memory, as tied weights do, are written each for itself.
+    save_file({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}, path)
 
 
 def load(path: str | Path) -> dict[str, Tensor]:
@@ -58,11 +61,15 @@ def load(path: str | Path) -> dict[str, Tensor]:
         pass
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{path}: neither safetensors nor a torch file of tensors alone ({error})") from None
+    except Exception:  # of whatever kind the unpickler, or the archive, finds wrong
+        state = None
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path}: neither safetensors nor a torch file of named tensors alone")
     return dict(state)
 
 
 def masks_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The masks in a state dict, of `state_dict` here or of a model under `torch.nn.utils.prune`."""
-    return {name.removesuffix(_SUFFIX): mask.bool() for name, mask in state.items() if name.endswith(_SUFFIX)}
+    named = [name.removesuffix(_SUFFIX) for name in state if name.endswith(_SUFFIX)]
+    # Not any buffer of such a name: there is a weight to it.
+    return {n: state[n + _SUFFIX].bool() for n in named if n in state or f"{n}_orig" in state}

@@ -1,6 +1,7 @@
 """The linear maps of a network, seen one by one as its forward pass calls them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import FunctionType
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -49,7 +50,25 @@ def run(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Any:
         for leaf, tensor in own:
             if names[id(tensor)] in tensors:
                 given[f"{path}.{leaf}".lstrip(".")] = tensors[names[id(tensor)]]
-    return functional_call(model, given, (inputs,), tie_weights=False)
+    try:
+        return functional_call(model, given, (inputs,), tie_weights=False)
+    finally:
+        for module in model.modules():
+            if isinstance(module, nn.RNNBase):
+                module._init_flat_weights()  # it keeps a list of its own, of what was put in
+
+
+def tensor(output: object) -> Tensor:
+    """The output of a network, if it is a tensor.
+
+    Raises:
+        ValueError: it is something else, such as a dictionary.
+    """
+    if not isinstance(output, Tensor):
+        raise ValueError(
+            f"it needs a network that gives one tensor, and this one gives {type(output).__name__}"
+        )
+    return output
 
 
 class Interpreter(TorchFunctionMode):
@@ -58,19 +77,23 @@ class Interpreter(TorchFunctionMode):
     It sees calls whether a module makes them or `forward` itself. LSTM and GRU layers are taken apart into
     their steps, so that each of their matrices is seen as the linear map it is.
 
+    `nn.MultiheadAttention` is taken apart into its linear maps in the same way.
+
     Args:
         on_linear: given a linear map, its output.
         on_other: given the name of any other function, the function and its arguments, its result. None:
             they are called as they are.
+        whole: names of functions that are not taken apart but given to `on_other`.
     """
 
     def __init__(
         self,
         on_linear: Callable[[LinearMap], Tensor],
         on_other: Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None = None,
+        whole: Collection[str] = (),
     ) -> None:
         super().__init__()
-        self._on_linear, self._on_other = on_linear, on_other
+        self._on_linear, self._on_other, self._whole = on_linear, on_other, whole
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -82,6 +105,9 @@ class Interpreter(TorchFunctionMode):
         if name in ("lstm", "gru"):
             with self:
                 return _unrolled(name, *args, **kwargs)
+        if name == "multi_head_attention_forward" and name not in self._whole:
+            with self:
+                return _attention(*args, **kwargs)
         if name == "linear" or name in _CONVOLUTIONS:
             return self._on_linear(_linear_map(name, func, args, kwargs))
         if self._on_other is None:
@@ -89,6 +115,12 @@ class Interpreter(TorchFunctionMode):
         return self._on_other(name, func, args, kwargs)
 
 
+# Torch's own attention, which here does not hand itself over whole to whoever watches its calls.
+_attention = FunctionType(
+    F.multi_head_attention_forward.__code__,
+    {**F.multi_head_attention_forward.__globals__, "has_torch_function": lambda tensors: False},
+    argdefs=F.multi_head_attention_forward.__defaults__,
+)
 _LINEAR_ARGUMENTS = ("input", "weight", "bias")
 _CONVOLUTION_ARGUMENTS = (*_LINEAR_ARGUMENTS, "stride", "padding", "dilation", "groups")
 _TRANSPOSED_ARGUMENTS = (*_LINEAR_ARGUMENTS, "stride", "padding", "output_padding", "groups", "dilation")

@@ -36,12 +36,13 @@ def prunable(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, nn.Para
             ):
                 found.add(id(parameter))
     weights = {name: p for name, p in model.named_parameters() if id(p) in found}
-    for pattern in exclude:
+    dense = set()
+    for pattern in [exclude] if isinstance(exclude, str) else exclude:
         matched = [name for name in weights if fnmatch(name, pattern)]
         if not matched:
             raise ValueError(f"exclude={pattern!r} matches no prunable weight of {', '.join(weights)}")
-        for name in matched:
-            del weights[name]
+        dense.update(matched)
+    weights = {name: weight for name, weight in weights.items() if name not in dense}
     if not weights:
         raise ValueError(f"{type(model).__name__} has no prunable weight (convolution, linear, LSTM or GRU)")
     return weights
@@ -55,7 +56,10 @@ def kept_count(total: int, sparsity: Sparsity) -> int:
     Raises:
         ValueError: sparsity is outside [0, 1).
     """
-    density = 1 - Fraction(str(sparsity))
+    try:
+        density = 1 - Fraction(str(sparsity))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"sparsity {sparsity!r}: give a number in [0, 1)") from None
     if not 0 < density <= 1:
         raise ValueError(f"sparsity {sparsity} is outside [0, 1): 0 keeps every weight, 0.99 keeps 1 %")
     return max(1, round(total * density))
@@ -108,7 +112,7 @@ def select(
             continue
         ranked = [scores[layer] for layer in group.layers]
         if min_per_layer:
-            safe = [_keep_top([each], min(min_per_layer, each.numel()))[0] for each in ranked]
+            safe = [_keep_top([each], min_per_layer)[0] for each in ranked]
             if sum(int(each.sum()) for each in safe) > count:
                 raise ValueError(
                     f"min_per_layer {min_per_layer} keeps more than the {count} weights the sparsity leaves"
@@ -135,10 +139,12 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Set the pruned weights of `model` to exactly 0, in place.
 
     Raises:
-        ValueError: a mask names no parameter of the model, or has another shape.
+        ValueError: a mask names no parameter of the model, has another shape, or is not boolean.
     """
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
+        if mask.dtype != torch.bool:
+            raise ValueError(f"mask {name} is of {mask.dtype}: masks are boolean, True is kept")
         if name not in parameters or parameters[name].shape != mask.shape:
             raise ValueError(f"mask {name} {tuple(mask.shape)} fits no parameter of {type(model).__name__}")
         # Not a product with the mask: that would leave -0.0 behind, and NaN where a weight is not finite.
@@ -168,8 +174,10 @@ def reinitialize(model: nn.Module, seed: int = 0, init: Callable[[nn.Module], No
     """
 
     def reset(module: nn.Module) -> None:
-        if callable(own := getattr(module, "reset_parameters", None)):
-            own()
+        # Attention layers call theirs by another name.
+        for name in ("reset_parameters", "_reset_parameters"):
+            if callable(own := getattr(module, name, None)):
+                own()
 
     devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(sorted(devices)):

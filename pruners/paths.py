@@ -1,13 +1,13 @@
 """Effective masks: the kept weights that lie on a path from an input to an output."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pruners.maps import Interpreter, LinearMap, run
+from pruners.maps import Interpreter, LinearMap, run, tensor
 
 
 def effective_masks(
@@ -16,52 +16,82 @@ def effective_masks(
     """The masks less the weights through which no signal can pass (Vysogorets & Kempe 2023).
 
     A kept weight is effective if its input unit can be reached from an input of the network and its output
-    unit reaches an output, both along kept weights. Biases do not count as inputs. The network is run once
-    forwards and once backwards on 0/1 signals: linear maps as their masks (LSTM and GRU step by step),
-    normalization, activations and gates as the identity, products as additions, max pooling as average
-    pooling, attention as a mean over positions.
+    unit reaches an output, both along kept weights. Biases and other constants do not count as inputs. The
+    network is run once forwards and once backwards on 0/1 signals: linear maps as their masks (LSTM and GRU
+    step by step), normalization, activations and gates as the identity, products as additions, max pooling as
+    average pooling, attention as a mean over positions.
 
     Args:
         example_input: one batch, of which only the shape matters; one sample is enough.
 
     Raises:
-        ValueError: the network calls a function for which this is not worked out; the message names it.
+        ValueError: the network calls a function for which this is not worked out; the message names it. Or a
+            mask belongs to no parameter.
     """
-    state = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in model.named_parameters()}
-    state |= {name: b.double() for name, b in model.named_buffers() if b.is_floating_point()}
-    leaves = {name: mask.detach().double().requires_grad_() for name, mask in masks.items()}
+    return reached(model, masks, example_input, _either)
+
+
+def reached(
+    model: nn.Module,
+    masks: Mapping[str, Tensor],
+    example_input: Tensor,
+    product: Callable[[Any, Any], Any],
+) -> dict[str, Tensor]:
+    """The same with another rule for what passes where two signals are multiplied."""
+    parameters = dict(model.named_parameters())
+    for name in masks:
+        if name not in parameters or parameters[name].shape != masks[name].shape:
+            raise ValueError(f"mask {name} fits no parameter of {type(model).__name__}")
+    # In the network's own precision, for the sake of tensors that it makes itself.
+    kind = next(iter(parameters.values())).dtype
+    state = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    state |= {name: torch.zeros_like(b) for name, b in model.named_buffers() if b.is_floating_point()}
+    leaves = {name: mask.detach().to(kind).requires_grad_() for name, mask in masks.items()}
     masked = {id(leaf) for leaf in leaves.values()}
+
+    def kept(weight: Tensor) -> Tensor:
+        return weight if id(weight) in masked else torch.ones_like(weight)
+
+    def through(call: LinearMap) -> Tensor:
+        live: Tensor = _Live.apply(call.apply(call.inputs, kept(call.weight)))
+        return live
+
+    def between(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if name in _PLAIN:
+            return func(*args, **kwargs)
+        if name in _IDENTITY:
+            given = args[0]
+        elif name in _SUMS:
+            given = _either(*_signals(args))
+        elif name in _PRODUCTS:
+            given = product(*_signals(args))
+        elif name == "multi_head_attention_forward":
+            return _multi_head(*args, **kwargs, kept=kept)
+        elif name in _RULES:
+            return _RULES[name](*args, **kwargs)
+        else:
+            raise ValueError(f"effective masks are not worked out for networks that call the function {name}")
+        if func.__name__.endswith("_") or func.__name__.startswith("__i"):
+            return args[0].copy_(given)  # the tensor itself, as others see it
+        return given.clone() if given is args[0] else given
+
     modes = {module: module.training for module in model.modules()}
-    signal = torch.ones_like(example_input[:1], dtype=torch.float64)
+    signal = torch.ones_like(example_input[:1], dtype=kind)
+    whole = ("multi_head_attention_forward",)
     try:
         model.eval()
-        with torch.enable_grad(), Interpreter(lambda call: _through(call, masked), _between):
-            output = run(model, {**state, **leaves}, signal)
-        reached = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
+        with torch.inference_mode(False), torch.enable_grad():
+            signal = signal.clone()
+            with Interpreter(through, between, whole):
+                output = tensor(run(model, {**state, **leaves}, signal))
+            slopes = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
     finally:
         for module, training in modes.items():
             module.training = training
     return {
-        name: masks[name] & (gradient > 0) if gradient is not None else torch.zeros_like(masks[name])
-        for name, gradient in zip(leaves, reached, strict=True)
+        name: masks[name] & (slope > 0) if slope is not None else torch.zeros_like(masks[name])
+        for name, slope in zip(leaves, slopes, strict=True)
     }
-
-
-def _through(call: LinearMap, masked: set[int]) -> Tensor:
-    # A weight without a mask is all kept.
-    weight = call.weight if id(call.weight) in masked else torch.ones_like(call.weight)
-    live: Tensor = _Live.apply(call.apply(call.inputs, weight))
-    return live
-
-
-def _between(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if name in _PLAIN:
-        return func(*args, **kwargs)
-    if name in _IDENTITY:
-        return args[0]
-    if name in _RULES:
-        return _RULES[name](*args, **kwargs)
-    raise ValueError(f"effective masks are not worked out for networks that call the function {name}")
 
 
 class _Live(torch.autograd.Function):
@@ -76,10 +106,21 @@ class _Live(torch.autograd.Function):
         return (gradient > 0).to(gradient.dtype)
 
 
-def _sum(first: Any, second: Any, **_: Any) -> Any:
-    """Two signals meet; a number that scales or shifts one changes no path."""
-    signals = [each for each in (first, second) if isinstance(each, Tensor)]
-    return signals[0] if len(signals) == 1 else signals[0] + signals[1]
+def _signals(args: Sequence[Any]) -> list[Tensor]:
+    """The tensors that meet; a number that scales or shifts one changes no path."""
+    return [each for each in args if isinstance(each, Tensor)]
+
+
+def _either(first: Tensor, *others: Tensor) -> Tensor:
+    """A path along any of the signals is a path."""
+    return sum(others, first)
+
+
+def both(first: Tensor, *others: Tensor) -> Tensor:
+    """A path needs all of the signals that are multiplied: for what cannot do without its gate."""
+    for other in others:
+        first = first * other
+    return first
 
 
 def _max_pool(pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -100,24 +141,49 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) ->
     return looked_at + value.sum(-2, keepdim=True)
 
 
-def _multi_head(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, None]:
+def _multi_head(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *args: Any,
+    kept: Callable[[Tensor], Tensor],
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
     """All heads of `nn.MultiheadAttention`, whose input projection mixes all features of a position."""
     weight = args[8] if len(args) > 8 else kwargs["out_proj_weight"]
-    mixed = query.sum(-1, keepdim=True) + sum(each.sum((0, -1), keepdim=True) for each in (key, value))
-    return _Live.apply(F.linear(mixed.expand_as(query), weight)), None
+    mixed = query.sum(-1, keepdim=True) + key.sum((0, -1), keepdim=True) + value.sum((0, -1), keepdim=True)
+    return _Live.apply(F.linear(mixed.expand_as(query), kept(weight))), None
 
 
+def _max(signal: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Largest of all, of a dimension (with where it is), or of two tensors: whichever lives."""
+    if args and isinstance(args[0], Tensor):
+        return signal + args[0]
+    if not args and not kwargs:
+        return signal.sum()
+    return torch.return_types.max((signal.sum(*args, **kwargs), signal.argmax(*args, **kwargs)))
+
+
+def _adaptive_max_pool(pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def average(inputs: Tensor, size: Any, return_indices: bool = False) -> Tensor:
+        if return_indices:
+            raise ValueError("effective masks are not worked out for the indices of max pooling")
+        return pool(inputs, size)
+
+    return average
+
+
+_SUMS = {"add", "iadd", "radd", "sub", "isub", "rsub"}
+_PRODUCTS = {"mul", "imul", "rmul", "truediv", "itruediv", "div", "addcmul"}
 _RULES: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(("mul", "imul", "rmul", "sub", "isub", "rsub", "truediv", "div", "addcmul"), _sum),
     "max_pool1d": _max_pool(F.avg_pool1d),
     "max_pool2d": _max_pool(F.avg_pool2d),
     "max_pool3d": _max_pool(F.avg_pool3d),
-    "adaptive_max_pool1d": F.adaptive_avg_pool1d,
-    "adaptive_max_pool2d": F.adaptive_avg_pool2d,
-    "max": lambda signal, *dim, **given: signal.sum(*dim, **given),
-    "amax": lambda signal, *dim, **given: signal.sum(*dim, **given),
+    "adaptive_max_pool1d": _adaptive_max_pool(F.adaptive_avg_pool1d),
+    "adaptive_max_pool2d": _adaptive_max_pool(F.adaptive_avg_pool2d),
+    "max": _max,
+    "amax": lambda signal, dim=(), keepdim=False: signal.sum(dim, keepdim),
     "scaled_dot_product_attention": _attention,
-    "multi_head_attention_forward": _multi_head,
 }
 # A live unit stays live, element by element.
 _IDENTITY = {
@@ -141,7 +207,7 @@ _IDENTITY = {
 }
 # Functions of 0/1 signals that are what they are: sums, means, and what only moves or looks at them.
 _PLAIN = {
-    *("add", "iadd", "radd", "sum", "mean", "cat", "concat", "stack", "chunk", "split", "unbind", "getitem"),
+    *("sum", "mean", "cat", "concat", "stack", "chunk", "split", "unbind", "getitem"),
     *(
         "view",
         "view_as",

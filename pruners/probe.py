@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pruners import relevance, tangent
-from pruners.maps import Interpreter, run
+from pruners.maps import Interpreter, run, tensor
 from pruners.norms import squared_inputs
 from pruners.samples import squared_gradients
 
@@ -27,8 +28,20 @@ class Drawn:
 
     @cached_property
     def batches(self) -> list[Batch]:
-        """The batches, in the order they came."""
-        return list(self._source)
+        """The batches, in the order they came.
+
+        Raises:
+            ValueError: they are something else than pairs of inputs and targets.
+        """
+        drawn = list(self._source)
+        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in drawn):
+            raise ValueError("batches is a list of pairs: give batches=[(inputs, targets)]")
+        return [(_usable(inputs), _usable(targets)) for inputs, targets in drawn]
+
+
+def _usable(values: Tensor) -> Tensor:
+    """What was made in inference mode cannot be part of a gradient; a copy made here can."""
+    return values.clone() if values.is_inference() else values
 
 
 class Probe:
@@ -50,6 +63,7 @@ class Probe:
     ) -> None:
         self._model, self._drawn, self._loss, self._seed = model, batches, loss, seed
         self._masks = masks
+        self._device = next(iter(dense.values())).device
         self.dense = {name: full_precision(weight.detach()) for name, weight in dense.items()}
         self.weights = (
             self.dense
@@ -70,6 +84,17 @@ class Probe:
                 "there are no batches to score with; an iterator is used up after one pass: give a list"
             )
         return self._drawn.batches
+
+    def batch_size(self) -> int:
+        """Samples in each batch.
+
+        Raises:
+            ValueError: the batches differ.
+        """
+        sizes = {len(targets) for _, targets in self.batches}
+        if len(sizes) > 1:
+            raise ValueError("per_sample=False needs batches of one size: the score depends on it")
+        return sizes.pop()
 
     def uniform(self) -> Scores:
         """Draws from U(0, 1) by this probe's seed: the same on every device."""
@@ -106,7 +131,11 @@ class Probe:
         return self._once(("fisher", 0, per_sample), lambda: self._mean(samples if per_sample else batch))
 
     def hessian_product(self, vector: Scores, temperature: float) -> Scores:
-        """H v, of the mean loss with the outputs divided by a temperature; v is held fixed."""
+        """H v, of the mean loss with the outputs divided by a temperature; v is held fixed.
+
+        Pruned weights do not move: their v is 0.
+        """
+        vector = self._kept(vector)
 
         def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
             total = self._mean_loss(leaves, inputs, targets, temperature) * len(targets)
@@ -119,6 +148,8 @@ class Probe:
 
     def hessian_diagonal(self, probes: int, temperature: float) -> Scores:
         """Hutchinson's estimate E z ⊙ H z of the diagonal of H, with so many Rademacher z for each batch."""
+        if probes < 1:
+            raise ValueError(f"probes {probes}: at least 1")
         generator = torch.Generator().manual_seed(self._seed)
 
         def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
@@ -152,7 +183,7 @@ class Probe:
             )
         inputs = torch.ones_like(self._drawn.batches[0][0][:1], dtype=torch.float64)
         leaves = {name: weight.double().abs().requires_grad_() for name, weight in self.weights.items()}
-        flow = self.forward(leaves, inputs, lambda tensor: tensor.double().abs()).sum()
+        flow = tensor(self.forward(leaves, inputs, lambda each: each.double().abs())).sum()
         return dict(zip(leaves, _slopes(flow, list(leaves.values())), strict=True))
 
     def unrolled(self, steps: int, rate: float) -> Scores:
@@ -161,6 +192,7 @@ class Probe:
         The steps go through the batches in order, and so does the loss after them, from the start again when
         they are used up.
         """
+        seed_layers(self._device, self._seed)
         gates = {name: torch.ones_like(weight, requires_grad=True) for name, weight in self.weights.items()}
         state = {name: self.weights[name] * gate for name, gate in gates.items()}
         for name, parameter in self._model.named_parameters():
@@ -170,7 +202,8 @@ class Probe:
             inputs, targets = self.batches[step % len(self.batches)]
             mean_loss = self._mean_loss(state, inputs, targets, 1)
             slopes = _slopes(mean_loss, list(state.values()), create_graph=True)
-            state = {name: value - rate * g for (name, value), g in zip(state.items(), slopes, strict=True)}
+            moves = self._kept(dict(zip(state, slopes, strict=True)))
+            state = {name: value - rate * moves[name] for name, value in state.items()}
         inputs, targets = self.batches[steps % len(self.batches)]
         final = self._mean_loss(state, inputs, targets, 1)
         return dict(zip(gates, _slopes(final, list(gates.values())), strict=True))
@@ -183,7 +216,11 @@ class Probe:
 
         def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
             with Interpreter(relevance.rule(epsilon, alpha)):
-                outputs = self.forward(leaves, inputs)
+                outputs = tensor(self.forward(leaves, inputs))
+            if targets.shape != outputs.shape[:1] or targets.is_floating_point():
+                raise ValueError(
+                    "it needs the numbers of the true classes as targets, and an output for each class"
+                )
             total = outputs.gather(1, targets.unsqueeze(1)).sum()
             slopes = _slopes(total, list(leaves.values()))
             return [leaf * slope for leaf, slope in zip(leaves.values(), slopes, strict=True)], len(targets)
@@ -212,6 +249,7 @@ class Probe:
         generator = torch.Generator().manual_seed(self._seed)
         masks = self._masks or {name: torch.ones_like(weight) for name, weight in self.dense.items()}
         total = {name: torch.zeros_like(weight) for name, weight in self.dense.items()}
+        seed_layers(self._device, self._seed)
         for inputs, _ in self.batches:
             for _ in range(draws):
                 change = tangent.change(
@@ -223,17 +261,22 @@ class Probe:
 
     def forward(
         self, leaves: Mapping[str, Tensor], inputs: Tensor, others: Callable[[Tensor], Tensor] | None = None
-    ) -> Tensor:
+    ) -> Any:
         """Outputs with `leaves` in place of the parameters they name; `others` is done to the rest."""
         change = others or full_precision
         # Cloned: a BatchNorm in train mode writes its running statistics into the clones.
         rest = {
-            name: change(tensor.detach().clone()) if tensor.is_floating_point() else tensor.detach().clone()
-            for name, tensor in [*self._model.named_parameters(), *self._model.named_buffers()]
+            name: change(each.detach().clone()) if each.is_floating_point() else each.detach().clone()
+            for name, each in [*self._model.named_parameters(), *self._model.named_buffers()]
             if name not in leaves
         }
-        output: Tensor = run(self._model, {**rest, **leaves}, full_precision(inputs))
+        output: Any = run(self._model, {**rest, **leaves}, full_precision(inputs))
         return output
+
+    def _kept(self, values: Scores) -> Scores:
+        """The values with those of pruned weights at 0."""
+        masks = self._masks or {}
+        return {n: v.masked_fill(~masks[n], 0) if n in masks else v for n, v in values.items()}
 
     def _once(self, key: tuple[str, float, int], compute: Callable[[], Scores]) -> Scores:
         """What several criteria of one probe need is computed for the first of them."""
@@ -244,13 +287,15 @@ class Probe:
     def _mean_loss(
         self, leaves: Mapping[str, Tensor], inputs: Tensor, targets: Tensor, temperature: float
     ) -> Tensor:
-        return self._loss(self.forward(leaves, inputs) / temperature, targets)
+        outputs = self.forward(leaves, inputs)
+        return self._loss(outputs if temperature == 1 else tensor(outputs) / temperature, targets)
 
     def _mean(self, part: Callable[[Scores, Tensor, Tensor], Part]) -> Scores:
         """Parameter name → the sums of all batches' parts over their number."""
         leaves = {name: weight.detach().requires_grad_() for name, weight in self.weights.items()}
         total: list[Tensor] = []
         number = 0
+        seed_layers(self._device, self._seed)
         for inputs, targets in self.batches:
             sums, count = part(leaves, inputs, targets)
             number += count
@@ -274,7 +319,7 @@ def _slopes(
 
 
 @contextmanager
-def undisturbed(model: nn.Module, train_mode: bool, seed: int, device: torch.device) -> Iterator[None]:
+def undisturbed(model: nn.Module, train_mode: bool, device: torch.device) -> Iterator[None]:
     """Modes, random state, autocast and kernels as scoring needs them; afterwards all as before."""
     modes = {module: module.training for module in model.modules()}
     cuda = device.type == "cuda"
@@ -292,8 +337,6 @@ def undisturbed(model: nn.Module, train_mode: bool, seed: int, device: torch.dev
         # The fused attention kernels have no second derivative.
         torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
     ):
-        # For layers that draw, such as dropout; a model on the CPU leaves the GPUs alone.
-        (torch.manual_seed if cuda else torch.default_generator.manual_seed)(seed)
         try:
             for place, name, value in flags:
                 setattr(place, name, value)
@@ -306,6 +349,14 @@ def undisturbed(model: nn.Module, train_mode: bool, seed: int, device: torch.dev
                 module.training = training
 
 
-def full_precision(tensor: Tensor) -> Tensor:
+def seed_layers(device: torch.device, seed: int) -> None:
+    """Seed what layers such as dropout draw from; a model on the CPU leaves the GPUs alone.
+
+    Every pass over the data is seeded anew, so that a score is the same whatever was computed before it.
+    """
+    (torch.manual_seed if device.type == "cuda" else torch.default_generator.manual_seed)(seed)
+
+
+def full_precision(values: Tensor) -> Tensor:
     """The tensor in float32 if it is in half precision; as it is otherwise."""
-    return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
+    return values.float() if values.is_floating_point() and values.element_size() < 4 else values

@@ -197,6 +197,9 @@ def trajectory(
     if iterations is not None and iterations < 1:
         raise ValueError(f"iterations {iterations}: at least 1")
     _known("schedule", schedule, SCHEDULES)
+    _known("structure", structure, ("weight", "filter"))
+    if min_per_layer < 0 or (min_per_layer and scope == "rowwise"):
+        raise ValueError(f"min_per_layer {min_per_layer}: at least 0, and not with scope rowwise")
     total_steps = iterations or chosen.iterations
     weights = prunable(model, exclude)
     shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
@@ -235,14 +238,14 @@ def trajectory(
 
 
 def _groups(scope: Scope, shapes: Shapes, kept: int) -> list[Group]:
-    if isinstance(scope, str):
-        return SCOPES[_known("scope", scope, SCOPES)](shapes, kept)
-    return proportional(shapes, kept, scope)
+    if isinstance(scope, Mapping):
+        return proportional(shapes, kept, scope)
+    return SCOPES[_known("scope", scope, SCOPES)](shapes, kept)
 
 
 def _known(kind: str, name: str, table: Iterable[str]) -> str:
     if name not in table:
-        near = get_close_matches(name, table, n=1, cutoff=0.5)
+        near = get_close_matches(str(name), table, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(table)}"
         raise ValueError(f"unknown {kind} {name!r}: {hint}")
     return name

@@ -6,6 +6,7 @@ To add one, write a function `Probe -> Scores` under `@criterion(...)`; everythi
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Literal
 
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class Criterion:
     """A saliency criterion and what it needs.
 
     Attributes:
-        needs_data: its score depends on training batches (SynFlow's only on the shape of an input).
+        needs: `data`: training batches; `shape`: a batch of inputs of the right shape; `nothing`.
         train_mode: BatchNorm uses the batch's statistics while scoring (else the running ones).
         iterations: pruning iterations unless told otherwise; 1 is one-shot.
         revives: each iteration ranks all weights anew, so that a pruned weight can come back.
@@ -31,10 +32,15 @@ class Criterion:
     score: Callable[..., Scores]
     source: str
     equation: str
-    needs_data: bool = True
+    needs: Literal["data", "shape", "nothing"] = "data"
     train_mode: bool = True
     iterations: int = 1
     revives: bool = False
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether the score depends on the training data."""
+        return self.needs == "data"
 
 
 Mode = Literal["train", "eval"]
@@ -47,7 +53,7 @@ def criterion(
     *,
     source: str,
     equation: str,
-    needs_data: bool = True,
+    needs: Literal["data", "shape", "nothing"] = "data",
     train_mode: bool = True,
     iterations: int = 1,
     revives: bool = False,
@@ -55,19 +61,19 @@ def criterion(
     """Enter a scoring function in the table of criteria; one function can serve several names."""
 
     def enter(score: Callable[..., Scores]) -> Callable[..., Scores]:
-        CRITERIA[name] = Criterion(name, score, source, equation, needs_data, train_mode, iterations, revives)
+        CRITERIA[name] = Criterion(name, score, source, equation, needs, train_mode, iterations, revives)
         return score
 
     return enter
 
 
-@criterion("random", source="baseline", equation="u ~ U(0, 1)", needs_data=False)
+@criterion("random", source="baseline", equation="u ~ U(0, 1)", needs="nothing")
 def random(probe: Probe) -> Scores:
     """A seeded draw; with scope `erk` the strong baseline of Liu et al. 2022."""
     return probe.uniform()
 
 
-@criterion("magnitude", source="Han et al. 2015", equation="|w|", needs_data=False)
+@criterion("magnitude", source="Han et al. 2015", equation="|w|", needs="nothing")
 def magnitude(probe: Probe) -> Scores:
     """Size of the weight."""
     return {name: weight.abs() for name, weight in probe.weights.items()}
@@ -115,7 +121,7 @@ def grasp_it(probe: Probe) -> Scores:
     "synflow",
     source="Tanaka et al. 2020",
     equation="|∂R/∂w ⊙ w|, R = Σ f(1; |w|)",
-    needs_data=False,
+    needs="shape",
     train_mode=False,
     iterations=100,
 )
@@ -139,7 +145,7 @@ def fisher_pruning(probe: Probe, per_sample: bool = True) -> Scores:
 @criterion("fts", source="Gollini et al. 2025", equation="|w ⊙ E g + ½ w² ⊙ (B·F)|", train_mode=False)
 def fts(probe: Probe, per_sample: bool = True) -> Scores:
     """Fisher-Taylor Sensitivity. B is the number of samples in each gradient that F squares."""
-    size = 1 if per_sample else len(probe.batches[0][1])
+    size = 1 if per_sample else probe.batch_size()
     return _taylor(probe, {name: size * f for name, f in probe.fisher(per_sample).items()}, 1)
 
 
@@ -151,7 +157,7 @@ def fts(probe: Probe, per_sample: bool = True) -> Scores:
 )
 def fbss(probe: Probe, per_sample: bool = True) -> Scores:
     """Fisher Brain Surgeon Sensitivity."""
-    size = 1 if per_sample else len(probe.batches[0][1])
+    size = 1 if per_sample else probe.batch_size()
     gradient = probe.gradient()
     scores = {}
     for name, f in probe.fisher(per_sample).items():
@@ -197,7 +203,7 @@ def prospr(probe: Probe, steps: int = 3, rate: float = 0.1) -> Scores:
     "ntk-sap",
     source="Wang et al. 2023",
     equation="|∂/∂m Σ ‖f(x; m⊙w) − f(x; m⊙(w + εz))‖²|, x and z random",
-    needs_data=False,
+    needs="shape",
     train_mode=False,
     iterations=20,
 )
@@ -258,13 +264,21 @@ def score(
     Criteria that look at the network in the same mode share what they compute. `score_mode` overrides the
     criteria's own.
     """
+    if score_mode not in (None, "train", "eval"):
+        raise ValueError(f"score_mode {score_mode!r}: train, eval or None")
+    for criterion in chosen:
+        known = [*signature(criterion.score).parameters][1:]
+        if unknown := [name for name in options if name not in known]:
+            raise ValueError(
+                f"{criterion.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}"
+            )
     device = next(iter(weights.values())).device
     found: dict[str, Scores] = {}
     drawn = Drawn(batches)
     modes = [criterion.train_mode if score_mode is None else score_mode == "train" for criterion in chosen]
     for train_mode in sorted(set(modes)):
-        probe = Probe(model, weights, masks, drawn, loss, seed)
-        with undisturbed(model, train_mode, seed, device):
+        with undisturbed(model, train_mode, device):
+            probe = Probe(model, weights, masks, drawn, loss, seed)
             for criterion, mode in zip(chosen, modes, strict=True):
                 if mode == train_mode:
                     try:

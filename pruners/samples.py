@@ -130,7 +130,8 @@ class _Passing:
                 _add_pairs(total, entering, leaving)
             else:
                 total += (leaving.transpose(2, 3) @ entering).square_().sum(0)
-        self.squares[name] = from_kernel_rows(total.flatten(0, 1), leaf)
+        # A sum over pairs can round to just below 0 where it is a square of next to nothing.
+        self.squares[name] = from_kernel_rows(total.clamp_min_(0).flatten(0, 1), leaf)
 
 
 def _leaving(call: LinearMap, slope: Tensor, groups: int) -> Tensor:
@@ -161,8 +162,15 @@ def _one_by_one(
         with Interpreter(LinearMap.output):  # recurrent kernels do not work under vmap, their steps do
             return loss(forward(weights, one.unsqueeze(0)), target.unsqueeze(0))
 
-    for rows in torch.arange(len(targets), device=targets.device).split(at_once):
-        gradients = vmap(grad(alone), in_dims=(None, 0, 0))(weights, inputs[rows], targets[rows])
-        for name, each in gradients.items():
-            total[name] += each.square().sum(0)
+    at_a_time = vmap(grad(alone), in_dims=(None, 0, 0), randomness="different")
+    try:
+        for rows in torch.arange(len(targets), device=targets.device).split(at_once):
+            for name, each in at_a_time(weights, inputs[rows], targets[rows]).items():
+                total[name] += each.square().sum(0)
+    except RuntimeError:  # a network that `vmap` cannot follow, as where a BatchNorm takes down statistics
+        total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        for row in range(len(targets)):
+            here = slice(row, row + 1)
+            for name, each in _gradients(forward, leaves, inputs[here], targets[here], loss).items():
+                total[name] += each.square()
     return total

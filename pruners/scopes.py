@@ -7,7 +7,7 @@ All arithmetic is exact (fractions), so every machine gets the same counts.
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from math import prod
+from math import inf, prod
 from typing import NamedTuple
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -93,6 +93,8 @@ def balanced(shapes: Shapes, kept: int) -> list[Group]:
 def rowwise(shapes: Shapes, kept: int) -> list[Group]:
     """Uniform over the layers and over the rows of each, a row being the weights of one output.
 
+    (Of a transposed convolution, whose weights come input by input, of one input.)
+
     Sun et al. 2024 (Wanda). What is left when a layer's weights are dealt out evenly goes to the rows whose
     next weight scores highest.
     """
@@ -118,7 +120,7 @@ def proportional(shapes: Shapes, kept: int, densities: Mapping[str, Fraction | f
     Raises:
         ValueError: a layer has no density, a negative one, or all that have one together keep too few.
     """
-    if missing := [name for name in shapes if not densities.get(name, -1) >= 0]:
+    if missing := [name for name in shapes if not 0 <= densities.get(name, -1) < inf]:
         raise ValueError(f"layer densities: {missing[0]} has none of at least 0; each layer needs one")
     sizes = {name: prod(shape) for name, shape in shapes.items()}
     raw = {name: Fraction(densities[name]) for name in shapes}

@@ -1,13 +1,13 @@
 """Structured masks: whole filters, whole residual blocks, narrower layers. They stay masks of weights."""
 
 from collections.abc import Iterable, Mapping
-from math import floor, sqrt
+from math import isqrt
 
 import torch
 from torch import Tensor, nn
 
 from pruners.masks import Sparsity, kept_count, prunable
-from pruners.paths import effective_masks
+from pruners.paths import both, reached
 from pruners.scopes import balanced
 
 _FILTERED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -68,7 +68,8 @@ def removable_blocks(model: nn.Module, example_input: Tensor) -> list[str]:
     Args:
         example_input: one batch, of which only the shape matters.
     """
-    whole = effective_masks(model, _whole(model), example_input)
+    # With both factors of a product needed: a gate computed from its own input is no shortcut.
+    whole = reached(model, _whole(model), example_input, both)
     found: list[str] = []
     for name, _ in reversed(list(model.named_modules())):  # inner modules come after those around them
         inside = [layer for layer in whole if layer.startswith(f"{name}.")]
@@ -78,7 +79,7 @@ def removable_blocks(model: nn.Module, example_input: Tensor) -> list[str]:
             or any(block.startswith(f"{name}.") for block in found)
         ):
             continue
-        left = effective_masks(model, block_masks(model, [name]), example_input)
+        left = reached(model, block_masks(model, [name]), example_input, both)
         if all(torch.equal(left[layer], whole[layer]) for layer in whole if layer not in inside):
             found.append(name)
     return found[::-1]
@@ -102,11 +103,18 @@ def block_masks(model: nn.Module, dropped: Iterable[str]) -> dict[str, Tensor]:
 
 
 def block_scores(scores: Mapping[str, Tensor], blocks: Iterable[str]) -> dict[str, float]:
-    """Block name → the sum of the scores of the weights in it."""
-    return {
-        block: sum(float(score.sum()) for layer, score in scores.items() if layer.startswith(f"{block}."))
-        for block in blocks
-    }
+    """Block name → the sum of the scores of the weights in it.
+
+    Raises:
+        ValueError: a block has none.
+    """
+    found = {}
+    for block in blocks:
+        inside = [score for layer, score in scores.items() if layer.startswith(f"{block}.")]
+        if not inside:
+            raise ValueError(f"{block!r} is no module with scored weights")
+        found[block] = sum(float(score.sum()) for score in inside)
+    return found
 
 
 def precrop(model: nn.Module, sparsity: Sparsity, exclude: Iterable[str] = ()) -> dict[str, Tensor]:
@@ -129,9 +137,8 @@ def precrop(model: nn.Module, sparsity: Sparsity, exclude: Iterable[str] = ()) -
     for group in groups:
         (layer,) = group.layers
         if layer != last:
-            masks[layer][max(1, floor(sqrt(group.kept / weights[layer].numel()) * filters[layer][0])) :] = (
-                False
-            )
+            count = filters[layer][0]
+            masks[layer][max(1, isqrt(group.kept * count**2 // weights[layer].numel())) :] = False
     return masks
 
 

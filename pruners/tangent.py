@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pruners.maps import Interpreter, LinearMap
+from pruners.maps import Interpreter, LinearMap, tensor
 
 
 def change(
@@ -53,7 +53,10 @@ def change(
     with Interpreter(LinearMap.output, statistics.again()):
         after = forward(moved, inputs)
     slopes = torch.autograd.grad(
-        (before - after).square().sum(), list(gates.values()), allow_unused=True, materialize_grads=True
+        (tensor(before) - after).square().sum(),
+        list(gates.values()),
+        allow_unused=True,
+        materialize_grads=True,
     )
     return dict(zip(gates, slopes, strict=True))
 

@@ -53,7 +53,7 @@ def test_a_file_with_code_in_it_is_not_run(tmp_path):
 
     torch.save({"weight": Harmful()}, tmp_path / "harmful.pt")
     with pytest.raises(
-        ValueError, match=r"harmful\.pt: neither safetensors nor a torch file of tensors alone"
+        ValueError, match=r"harmful\.pt: neither safetensors nor a torch file of named tensors alone"
     ):
         interop.load(tmp_path / "harmful.pt")
     assert not ran.exists()
@@ -68,3 +68,22 @@ def test_masks_that_do_not_fit_are_an_error(conv_net):
         for export in (interop.to_torch_prune, interop.state_dict):
             with pytest.raises(ValueError, match=r"mask \d\.weight \(2, 2\) fits no parameter of Sequential"):
                 export(model, masks)
+
+
+def test_weights_that_two_modules_share_are_not_torn_apart(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    masks = pruners.prune("magnitude", model, sparsity=0.5)
+    with pytest.raises(ValueError, match=r"0\.weight is shared by several modules"):
+        interop.to_torch_prune(model, masks)
+    interop.save(tmp_path / "tied.safetensors", model.state_dict())
+    assert interop.load(tmp_path / "tied.safetensors").keys() == model.state_dict().keys()
+
+
+def test_only_masks_with_a_weight_are_masks(tmp_path):
+    assert interop.masks_of(
+        {"causal_mask": torch.ones(2), "a_mask": torch.ones(2), "a": torch.ones(2)}
+    ).keys() == {"a"}
+    torch.save(torch.ones(2), tmp_path / "tensor.pt")
+    with pytest.raises(ValueError, match="named tensors alone"):
+        interop.load(tmp_path / "tensor.pt")

@@ -74,3 +74,27 @@ def test_a_module_that_stands_in_the_model_twice_keeps_its_parameters():
     other = {"0.weight": torch.eye(3), "0.bias": torch.ones(3)}
     assert torch.equal(run(model, other, torch.ones(1, 3)), torch.full((1, 3), 3.0))
     assert layer.weight is weight and isinstance(layer.weight, nn.Parameter)
+
+
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_attention_is_taken_apart_into_its_linear_maps(need_weights):
+    torch.manual_seed(0)
+    layer = nn.MultiheadAttention(4, 2, batch_first=True).eval()
+    inputs, seen = torch.randn(3, 5, 4), []
+
+    def see(call):
+        seen.append(call.weight)
+        return call.output()
+
+    with Interpreter(see):
+        found = layer(inputs, inputs, inputs, need_weights=need_weights)
+    expected = layer(inputs, inputs, inputs, need_weights=need_weights)
+    torch.testing.assert_close(found[0], expected[0])
+    assert len(seen) == 2 and seen[1] is layer.out_proj.weight
+
+
+def test_a_recurrent_layer_forgets_what_was_put_in_its_place():
+    layer = nn.LSTM(2, 3)
+    other = {name: torch.zeros_like(p) for name, p in layer.named_parameters()}
+    run(layer, other, torch.ones(4, 1, 2))
+    assert layer._flat_weights[0] is layer.weight_ih_l0

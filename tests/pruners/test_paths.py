@@ -168,3 +168,72 @@ def test_a_shared_weight_is_one_weight():
     found = pruners.effective_masks(model, masks, torch.zeros(1, 3))
     # 0 → 0 → 0 is a path; input 1 → unit 2 leads nowhere, and unit 1 has no input.
     assert found["0.weight"].tolist() == [[True, False, False], [False] * 3, [False] * 3]
+
+
+class Chain(nn.Module):
+    """Two layers with something between; unit 0 of the first is dead."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(3, 4)
+        self.register_buffer("shift", torch.full((4,), -1.0))
+        self.between = between
+
+    def forward(self, inputs):
+        return self.b(self.between(self, self.a(inputs), inputs))
+
+
+def in_place(model, h, x):
+    r = torch.relu(h)
+    r += model.c(x)
+    return h  # what was done to r is not done to h
+
+
+BETWEEN = {
+    "a constant added": (lambda m, h, x: h + 1, 0.75),
+    "a constant taken away": (lambda m, h, x: torch.add(h, -1), 0.75),
+    "a buffer added": (lambda m, h, x: h + m.shift, 0.75),
+    "another layer taken away": (lambda m, h, x: torch.add(h, m.c(x), alpha=-1), 1.0),
+    "written to in place": (lambda m, h, x: h.mul_(m.c(x)), 1.0),
+    "a copy written to in place": (in_place, 0.75),
+    "the larger of two": (lambda m, h, x: torch.max(h, m.c(x)), 1.0),
+    "the largest of each": (lambda m, h, x: torch.stack([h, m.c(x)]).max(0).values, 1.0),
+    "amax": (lambda m, h, x: torch.stack([h, h]).amax(0), 0.75),
+    "addcmul": (lambda m, h, x: torch.addcmul(h, m.c(x), m.c(x)), 1.0),
+    "its own zeros": (lambda m, h, x: torch.zeros(1, 4) + h, 0.75),
+}
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+def test_constants_are_no_inputs_and_what_is_done_in_place_is_done(between):
+    function, expected = BETWEEN[between]
+    model = Chain(function)
+    masks = random_masks(model, 1.1, 0)
+    masks["a.weight"][0] = False
+    found = pruners.effective_masks(model, masks, torch.zeros(1, 3))
+    assert pruners.densities(found)["b.weight"] == expected
+
+
+@pytest.mark.parametrize("pool", [nn.AdaptiveMaxPool1d(2), nn.MaxPool1d(2), nn.AdaptiveAvgPool1d(2)])
+def test_pooling_layers_of_every_kind(pool):
+    model = nn.Sequential(nn.Conv1d(1, 3, 1), pool, nn.Flatten(), nn.Linear(6, 2))
+    masks = random_masks(model, 1.1, 0)
+    masks["0.weight"][1] = False
+    found = pruners.effective_masks(model, masks, torch.zeros(1, 1, 4))
+    assert found["3.weight"][0].tolist() == [True, True, False, False, True, True]
+
+
+def test_a_mask_of_no_parameter_is_an_error():
+    with pytest.raises(ValueError, match=r"mask 1\.weight fits no parameter"):
+        pruners.effective_masks(
+            nn.Sequential(nn.Linear(2, 2)), {"1.weight": torch.ones(2, 2).bool()}, torch.ones(1, 2)
+        )
+
+
+def test_what_an_attention_layer_leaves_unmasked_is_whole():
+    model = nn.Sequential(
+        nn.Linear(4, 4), nn.TransformerEncoderLayer(4, 2, 6, batch_first=True), nn.Linear(4, 2)
+    )
+    masks = {name: mask for name, mask in random_masks(model, 1.1, 0).items() if "out_proj" not in name}
+    found = pruners.effective_masks(model, masks, torch.zeros(1, 3, 4))
+    assert all(mask.all() for mask in found.values())

@@ -97,6 +97,112 @@ def test_scoring_works_inside_inference_mode_and_autocast(net_g):
         assert torch.equal(flat(pruners.saliency("snip", model, batches)), outside)
 
 
+@pytest.mark.parametrize("name", pruners.names())
+def test_pruning_inside_inference_mode_gives_the_same_masks(name, conv_net):
+    model, batches = conv_net
+    outside = pruners.prune(name, model, batches, sparsity=0.8, iterations=2)
+    with torch.inference_mode():
+        inside = pruners.prune(
+            name, model, [(x.clone(), y.clone()) for x, y in batches], sparsity=0.8, iterations=2
+        )
+    assert all(torch.equal(mask, inside[layer]) for layer, mask in outside.items())
+
+
+def test_with_dropout_a_score_is_the_same_whatever_is_computed_beside_it(conv_net):
+    model, batches = conv_net
+    model[3].p = 0.5
+    names = ["snip", "grasp", "prospr", "grad-norm"]
+    for order in (names, names[::-1]):
+        together = pruners.saliencies(order, model, batches)
+        for name in names:
+            alone = pruners.saliency(name, model, batches)
+            assert all(torch.equal(score, together[name][layer]) for layer, score in alone.items()), name
+
+
+def test_prospr_at_a_mask_trains_only_what_is_kept(net_g):
+    model, [(inputs, targets)] = net_g
+    first, second = pruners.trajectory(
+        "prospr", model, [(inputs, targets)], sparsity=0.6, iterations=2, rate=0.5
+    )
+    pruned = copy.deepcopy(model)
+    pruners.apply_masks(pruned, first.masks)
+    for name, score in second.scores.items():
+        weight = pruned.get_parameter(name)
+        for index in first.masks[name].flatten().nonzero().flatten().tolist():
+            losses = []
+            for gate in (1 + 1e-6, 1 - 1e-6):
+                trained = copy.deepcopy(pruned)
+                with torch.no_grad():
+                    trained.get_parameter(name).view(-1)[index] *= gate
+                for _ in range(3):
+                    trained.zero_grad()
+                    F.cross_entropy(trained(inputs), targets).backward()
+                    with torch.no_grad():
+                        for parameter in trained.parameters():
+                            parameter -= 0.5 * parameter.grad
+                    pruners.apply_masks(trained, first.masks)
+                losses.append(F.cross_entropy(trained(inputs), targets).item())
+            slope = abs(losses[0] - losses[1]) / 2e-6
+            assert score.view(-1)[index].item() == pytest.approx(slope, rel=1e-3, abs=1e-8), (
+                name,
+                index,
+                weight,
+            )
+
+
+BAD = [
+    ("snip", {"itterations": 3}, "snip has no option 'itterations'; it has none"),
+    ("fts", {"per_samples": 3}, "fts has no option 'per_samples'; it has per_sample"),
+    ("snip", {"structure": "filters"}, "unknown structure 'filters': did you mean 'filter'"),
+    ("snip", {"score_mode": "Train"}, "score_mode 'Train': train, eval or None"),
+    ("snip", {"min_per_layer": -3}, "min_per_layer -3: at least 0"),
+    ("snip", {"min_per_layer": 3, "scope": "rowwise"}, "not with scope rowwise"),
+    ("snip", {"sparsity": "a"}, r"sparsity 'a': give a number in \[0, 1\)"),
+    ("snip", {"sparsity": float("nan")}, r"sparsity nan: give a number in \[0, 1\)"),
+    ("snip", {"scope": {"0.weight": float("inf")}}, "layer densities: 0.weight has none of at least 0"),
+    ("snip", {"scope": None}, "unknown scope None"),
+    ("snip", {"exclude": ["0.weight", "0.*", "9.*"]}, r"exclude='9\.\*' matches no prunable weight"),
+    ("hutchinson-diagonal", {"probes": 0}, "hutchinson-diagonal: probes 0: at least 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "message"), BAD)
+def test_bad_input_is_one_line_that_names_it(name, wrong, message, conv_net):
+    model, batches = conv_net
+    with pytest.raises(ValueError, match=message) as error:
+        pruners.prune(name, model, batches, **{"sparsity": 0.5} | wrong)
+    assert "\n" not in str(error.value)
+
+
+def test_batches_that_are_no_pairs_are_an_error(conv_net):
+    model, [(inputs, targets), _] = conv_net
+    with pytest.raises(
+        ValueError, match=r"snip: batches is a list of pairs: give batches=\[\(inputs, targets\)\]"
+    ):
+        pruners.prune("snip", model, (inputs, targets), sparsity=0.5)
+    uneven = [(inputs, targets), (inputs[:3], targets[:3])]
+    with pytest.raises(ValueError, match="fts: per_sample=False needs batches of one size"):
+        pruners.saliency("fts", model, uneven, per_sample=False)
+
+
+def test_networks_that_give_a_dictionary_score_with_a_loss_that_takes_one(net_g):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net_g[0]
+
+        def forward(self, inputs):
+            return {"logits": self.net(inputs)}
+
+    plain = flat(pruners.saliency("snip", *net_g))
+    named = pruners.saliency("snip", Named(), net_g[1], loss=lambda out, y: F.cross_entropy(out["logits"], y))
+    assert torch.equal(flat(named), plain)
+    with pytest.raises(
+        ValueError, match="synflow: it needs a network that gives one tensor, and this one gives dict"
+    ):
+        pruners.saliency("synflow", Named(), net_g[1])
+
+
 def test_half_precision_weights_are_scored_in_float32(conv_net):
     model, batches = conv_net
     scores = pruners.saliency("snip", model.to(torch.bfloat16), batches)

@@ -66,3 +66,37 @@ def test_an_lstm_and_a_convolutional_network_need_no_pass_per_sample(conv_net, r
     monkeypatch.setattr(samples, "_one_by_one", None)
     for model, batches in (conv_net, recurrent_net):
         assert pruners.saliency("fisher-diagonal", model, batches)
+
+
+def test_squares_never_fall_below_zero():
+    """Two positions that cancel: a sum over pairs of them can round to just below 0."""
+
+    class Centered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.each = nn.Linear(64, 64)
+
+        def forward(self, inputs):
+            out = self.each(inputs)
+            return (out - out.mean(1, keepdim=True)).square().sum(1)
+
+    torch.manual_seed(0)
+    inputs = torch.randn(16, 1, 64).expand(-1, 2, -1) + 1e-4 * torch.randn(16, 2, 64)
+    scores = pruners.saliency("fisher-diagonal", Centered(), [(inputs, torch.arange(16))])
+    assert scores["each.weight"].min() >= 0
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_the_fisher_family_scores_in_train_mode_too_if_asked(per_sample, conv_net):
+    """Single samples then normalize with themselves, which `vmap` cannot follow and a loop can."""
+    model, batches = conv_net
+    model[3].p = 0.0
+    found = pruners.saliency("fisher-diagonal", model, batches, score_mode="train", per_sample=per_sample)
+    expected = {name: torch.zeros_like(score) for name, score in found.items()}
+    parts = [(x[i : i + 1], y[i : i + 1]) for x, y in batches for i in range(16)] if per_sample else batches
+    for inputs, targets in parts:
+        alone = copy.deepcopy(model).train()
+        F.cross_entropy(alone(inputs), targets).backward()
+        for name in expected:
+            expected[name] += alone.get_parameter(name).grad.square() / len(parts)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-7)

@@ -117,3 +117,44 @@ def test_precrop_narrows_each_layer_by_the_root_of_its_density():
     assert kept_filters(masks["1.weight"]) == list(range(42))
     left = pruners.densities(pruners.effective_masks(model, masks, torch.zeros(1, 3, 6, 6)))
     assert left["3.weight"] == 42 / 64, "the inputs of the last layer go with the filters before it"
+
+
+def test_a_gate_computed_from_its_own_input_is_no_shortcut():
+    class Gated(nn.Module):
+        """A residual block with squeeze and excitation in it."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1)
+            self.gate = nn.Sequential(
+                nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 3, 1)
+            )
+
+        def forward(self, inputs):
+            inner = self.conv(inputs)
+            return inputs + inner * torch.sigmoid(self.gate(inner))
+
+    model = nn.Sequential(nn.Conv2d(1, 3, 1), Gated(), nn.Flatten(), nn.Linear(48, 2))
+    assert pruners.removable_blocks(model, torch.zeros(1, 1, 4, 4)) == ["1"]
+
+
+def test_multiply_adds_and_relevance_reach_into_attention():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.TransformerEncoderLayer(4, 2, 6, 0.0, batch_first=True), nn.Flatten(), nn.Linear(12, 3)
+    )
+    inputs, targets = torch.randn(5, 3, 4), torch.arange(5) % 3
+    assert pruners.multiply_adds(model, inputs)["0.self_attn.out_proj.weight"] == 3 * 16
+    for name in ("wanda", "gblm", "lrp", "fts"):
+        assert pruners.saliency(name, model, [(inputs, targets)])["0.self_attn.out_proj.weight"].any()
+    small = pruners.saliency("lrp", model, [(inputs, targets)], epsilon=10.0)["0.self_attn.out_proj.weight"]
+    whole = pruners.saliency("lrp", model, [(inputs, targets)])["0.self_attn.out_proj.weight"]
+    assert small.sum() < whole.sum() / 5
+
+
+def test_precrop_rounds_down_from_exact_roots():
+    model = nn.Sequential(nn.Linear(599, 599, bias=False), nn.Linear(599, 599, bias=False))
+    from fractions import Fraction
+
+    masks = pruners.precrop(model, 1 - Fraction(510**2, 599**2))
+    assert len(kept_filters(masks["0.weight"])) == 510
