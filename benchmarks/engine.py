@@ -9,7 +9,7 @@ import ray
 from ray import tune
 
 from sweep import plan, schedule
-from sweep.study import Config, Trial
+from sweep.config import Config, Trial
 from sweep.trial import from_canonical, run
 
 _TRIALS = 24

@@ -10,29 +10,27 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import pruners
 from sweep import data, models
-from sweep.study import Config
+from sweep.config import Config
 from sweep.training import Training
 
-_ROUNDS = 5
 
+def compare(dataset: str, model: str, rounds: int, steps: int) -> None:
+    """Print how long so many steps take either way; the same images in each."""
+    config = Config(dataset=dataset, model=model, criterion="random", sparsity=0.9, epochs=1000)
+    whole = data.load(dataset, Path("data"), 0.1, 0)
+    network = models.build(model, whole.shape, whole.classes, 0)
+    masks = pruners.prune("random", network, sparsity=0.9)
+    training = Training(config, network, data.to(whole, torch.device("cpu")))
+    training.mask(masks)
 
-def main() -> None:
-    torch.set_num_threads(1)
-    config = Config(
-        dataset="digits", model="conv-5", criterion="random", sparsity=0.9, epochs=1000, batch_size=128
-    )
-    whole = data.load("digits", Path("data"), 0.1, 0)
-    model = models.build("conv-5", whole.shape, whole.classes, 0)
-    masks = pruners.prune("random", model, sparsity=0.9)
-    ours = Training(config, model, whole)
-    ours.mask(masks)
-
-    plain = models.build("conv-5", whole.shape, whole.classes, 0).to(memory_format=torch.contiguous_format)
+    plain = models.build(model, whole.shape, whole.classes, 0).to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    images = ((whole.train.images.float() - whole.mean) / whole.deviation).contiguous()
-    loader = DataLoader(TensorDataset(images, whole.train.labels), 128, shuffle=True, drop_last=True)
+    rows = torch.arange(min(len(whole.train), steps * config.batch_size))
+    some = whole.train.take(rows)
+    images = ((some.images.float() - whole.mean) / whole.deviation).contiguous()
+    loader = DataLoader(TensorDataset(images, some.labels), config.batch_size, shuffle=True, drop_last=True)
 
-    def plain_epoch() -> None:
+    def theirs() -> None:
         plain.train()
         for inputs, labels in loader:
             optimizer.zero_grad()
@@ -40,18 +38,31 @@ def main() -> None:
             optimizer.step()
             pruners.apply_masks(plain, masks)
 
-    def seconds(epoch) -> float:
+    def ours() -> None:
+        list(training.run(training.step + len(loader)))
+
+    def seconds(work) -> float:
         started = time.perf_counter()
-        epoch()
+        work()
         return time.perf_counter() - started
 
-    seconds(ours.train_epoch), seconds(plain_epoch)
-    pairs = [(seconds(ours.train_epoch), seconds(plain_epoch)) for _ in range(_ROUNDS)]
-    mine, theirs = (median(column) for column in zip(*pairs, strict=True))
+    seconds(ours), seconds(theirs)
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
+    mine, other = (median(column) for column in zip(*pairs, strict=True))
     print(
-        f"training, conv-5 on digits, one thread: {mine * 1e3:.0f} ms an epoch, plain loop {theirs * 1e3:.0f} ms: "
-        f"{median(b / a for a, b in pairs):.2f} times faster (median of {_ROUNDS} pairs)"
+        f"training, {model} on {dataset}, one thread, {len(loader)} steps: {mine * 1e3:.0f} ms, "
+        f"plain loop {other * 1e3:.0f} ms: {median(b / a for a, b in pairs):.2f} times faster "
+        f"(median of {rounds} pairs)"
     )
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    compare("digits", "conv-5", rounds=5, steps=10)
+    if Path("data/MNIST").exists():
+        compare("mnist", "lenet-5-caffe", rounds=3, steps=40)
+    else:
+        print("training, lenet-5-caffe on mnist: not measured, MNIST is not under data/")
 
 
 if __name__ == "__main__":

@@ -1,48 +1,154 @@
-"""Data sets as whole tensors, split into train, validation and test by a seed."""
+"""Data sets split into train, validation and test by a seed, and their batches on the device."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from sweep import augmentation, cache, datasets, readers
+from sweep.augmentation import AUGMENTATIONS
+from sweep.datasets import DATASETS, FOLDER
 from sweep.errors import BadInput
 from sweep.seeds import generator
+from sweep.streaming import Files, Shape
 
-Shape = tuple[int, int, int]
-FOLDER = "image-folder:"
-_DIGITS_TEST = 360
+__all__ = [
+    "AUGMENTATIONS",
+    "DATASETS",
+    "FOLDER",
+    "SHAPES",
+    "Data",
+    "Shape",
+    "Split",
+    "batches",
+    "check",
+    "load",
+    "to",
+]
+
+# Known without reading anything, so that a study can be checked before it starts.
+SHAPES = {name: known.shape for name, known in DATASETS.items()}
+# Of red, green and blue from 0 to 1: what everyone normalizes ImageNet with since fb.resnet.torch.
+_IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_AT_ONCE = 512  # images that are copied or counted
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images (N, C, H, W) as uint8 and labels (N,) as int64."""
+    """Images and labels (N,) as int64, where the labels are on the device that is trained on.
 
-    images: Tensor
+    The images are rows of pixels (M, C, H, W) of uint8, that lie on that device, or in the memory of the
+    machine, or in files: `batches` and `take` bring to the device what is asked for.
+
+    Attributes:
+        rows: (N,), where the pixels are; None: all, in their order.
+    """
+
+    pixels: Tensor | Files
     labels: Tensor
+    rows: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """All images at once (N, C, H, W) as uint8, on the device; of image files that would be too many."""
+        if isinstance(self.pixels, Files):
+            raise TypeError("the images of this data set stay in files: use batches or take")
+        return self._read(self._all()) if self.rows is not None else self.pixels.to(self.labels.device)
 
     def take(self, rows: Tensor) -> "Split":
-        """The given rows."""
-        return Split(self.images[rows], self.labels[rows])
+        """The given rows (n,), read, on the device."""
+        return Split(self._read(rows.to(self.pixels.device)), self.labels[rows.to(self.labels.device)])
 
-    def to(self, device: torch.device) -> "Split":
-        """The same on a device."""
-        return Split(self.images.to(device), self.labels.to(device))
+    def part(self, rows: Tensor) -> "Split":
+        """The given rows (n,), not read yet."""
+        return Split(self.pixels, self.labels[rows], rows if self.rows is None else self.rows[rows])
+
+    def batches(
+        self,
+        size: int,
+        order: torch.Generator | None = None,
+        augment: str = "none",
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (n, C, H, W) as uint8 and labels (n,) of one epoch, batch by batch, on the device.
+
+        Args:
+            order: of the CPU; draws the order of the images as `batches` does, and how they are augmented. A
+                last batch that is not full is left out. None: all images in their order, not augmented.
+            augment: one of `AUGMENTATIONS`. What is drawn for a batch depends on its number alone, not on
+                which batches were asked for before.
+            start: number of the first batch.
+            stop: number of the batch before which to end; None: the end of the epoch.
+        """
+        kind, home = AUGMENTATIONS[augment], self.pixels.device
+        if order is None:
+            chunks = list(self._all().split(size))
+        else:
+            chunks = _full(torch.randperm(len(self), generator=order).to(home), size)
+        seeds = None
+        if order is not None and augment != "none":
+            # Two a batch: of crops that are made on reading, and of what is made of the batch then.
+            seeds = torch.randint(2**62, (2, len(chunks)), generator=order)[:, start:stop].tolist()
+        crops = isinstance(self.pixels, Files) and self.pixels.crops
+        chosen = chunks[start:stop]
+        images = self._stream(chosen, seeds[0] if seeds and crops and kind.pad else None)
+        for number, (rows, batch) in enumerate(zip(chosen, images, strict=True)):
+            if seeds:
+                draws = torch.Generator().manual_seed(seeds[1][number])
+                batch = augmentation.augment(batch, draws, kind.flip, 0 if crops else kind.pad)
+            yield batch, self.labels[rows.to(self.labels.device)]
+
+    def to(self, device: torch.device, whole: bool = True) -> "Split":
+        """The same for a device to train on, its images with it unless they stay in files or not `whole`."""
+        labels = self.labels.to(device)
+        if isinstance(self.pixels, Files) or not whole:
+            return replace(self, labels=labels)
+        if self.rows is None:
+            return Split(self.pixels.to(device), labels)
+        images = torch.empty(len(self), *self.pixels.shape[1:], dtype=torch.uint8, device=device)
+        # In parts: all these rows copied at once would take as much memory here again.
+        for rows, there in zip(self.rows.split(_AT_ONCE), images.split(_AT_ONCE), strict=True):
+            there.copy_(self.pixels[rows])
+        return Split(images, labels)
+
+    def _all(self) -> Tensor:
+        return torch.arange(len(self), device=self.pixels.device)
+
+    def _read(self, rows: Tensor) -> Tensor:
+        rows = rows if self.rows is None else self.rows[rows]
+        images = self.pixels.read(rows) if isinstance(self.pixels, Files) else self.pixels[rows]
+        return images.to(self.labels.device)
+
+    def _stream(self, chunks: list[Tensor], seeds: list[int] | None) -> Iterator[Tensor]:
+        if not isinstance(self.pixels, Files):
+            return map(self._read, chunks)
+        device = self.labels.device
+        rows = chunks if self.rows is None else [self.rows[chunk] for chunk in chunks]
+        read = self.pixels.stream(rows, seeds, pin=device.type == "cuda")
+        return (images.to(device, non_blocking=True) for images in read)
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
     """The three splits of a data set, and what its images are normalized with.
 
-    Training draws from `train`; choices look at `validation`; `test` is only ever reported.
+    Training draws from `train`; choices look at `validation`; `test` is only ever reported. `scoring` is
+    `train` with its true labels, by which weights are scored even if training sees random ones (SNIP,
+    section 5.6).
     """
 
     train: Split
     validation: Split
     test: Split
+    scoring: Split
     classes: int
     mean: Tensor
     deviation: Tensor
@@ -50,7 +156,7 @@ class Data:
     @property
     def shape(self) -> Shape:
         """Channels, height and width of an image."""
-        channels, height, width = self.train.images.shape[1:]
+        _, channels, height, width = self.train.pixels.shape
         return channels, height, width
 
     def inputs(self, images: Tensor) -> Tensor:
@@ -61,9 +167,12 @@ class Data:
 
 def batches(rows: int, size: int, order: torch.Generator) -> Iterator[Tensor]:
     """Index tensors of one epoch in random order; a last batch that is not full is left out."""
-    shuffled = torch.randperm(rows, generator=order)
-    for start in range(0, max(1, rows - size + 1), size):
-        yield shuffled[start : start + size]
+    yield from _full(torch.randperm(rows, generator=order), size)
+
+
+def _full(order: Tensor, size: int) -> list[Tensor]:
+    chunks = list(order.split(size))
+    return chunks if len(chunks) == 1 or len(chunks[-1]) == size else chunks[:-1]
 
 
 def check(name: str, root: Path) -> Shape:
@@ -72,140 +181,101 @@ def check(name: str, root: Path) -> Shape:
     Raises:
         BadInput: it is not under `root`; the message says what to do.
     """
-    if name.startswith(FOLDER):
-        folder = root / name.removeprefix(FOLDER)
-        for part in (folder / "train", folder / "test"):
-            if not part.is_dir():
-                raise BadInput(
-                    f"{name}: there is no folder {part}; expected are train/CLASS/IMAGE and test/CLASS/IMAGE "
-                    f"under {folder} (--data-root names another place)"
-                )
-        channels, height, width = _image(_listing(folder / "train"), 0).shape
-        return channels, height, width
-    if name == "mnist" and not all(
-        (root / "MNIST" / "raw" / f"{part}-ubyte").is_file()
-        for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    ):
-        raise BadInput(
-            f'mnist: it is not under {root}; get it with: python -c "from torchvision.datasets import '
-            f"MNIST; MNIST('{root}', download=True)\", or name another place with --data-root"
-        )
-    return SHAPES[name]
+    datasets.require(name, root)
+    return readers.shape(name, root)
 
 
 @lru_cache(maxsize=2)
-def load(name: str, root: Path, validation_fraction: float, split_seed: int) -> Data:
-    """Read a data set and split it: validation is drawn from the training images by `split_seed`.
+def load(
+    name: str,
+    root: Path,
+    validation_fraction: float,
+    split_seed: int,
+    random_labels: bool = False,
+    download: bool = False,
+) -> Data:
+    """Find a data set and split it: validation is drawn from the training images by `split_seed`.
+
+    A set that has to be decoded is kept so in ROOT/.secateur and shared by all processes of the machine.
+    ImageNet, and image files that would take more than half of the memory that is free, stay in files. That
+    changes no image that a trial sees, other than how fast.
+
+    Args:
+        random_labels: shuffle the labels of training and validation images, by `split_seed` too.
+        download: get the set first, if it is not there and can be downloaded.
 
     Raises:
         BadInput: the data set is missing or cannot be used.
     """
-    check(name, root)
-    train, test, classes = _read(name, root)
-    order = torch.randperm(len(train.labels), generator=generator(split_seed, "validation"))
+    if download:
+        datasets.download(name, root)
+    datasets.require(name, root)
+    found = readers.find(name, root)
+    everything = Split(*found.train)
+    order = torch.randperm(len(everything), generator=generator(split_seed, "validation"))
     held_out = round(len(order) * validation_fraction)
     if not 0 < held_out < len(order):
         raise BadInput(
             f"{name}: validation_fraction {validation_fraction} of {len(order)} training images leaves "
             "nothing for training or for validation"
         )
-    validation, train = train.take(order[:held_out]), train.take(order[held_out:])
-    pixels = train.images.transpose(0, 1).flatten(1)
-    # Integer sums are exact and so the same whatever the order.
-    total = pixels.sum(1, dtype=torch.int64).double()
-    squares = torch.stack([channel.to(torch.int32).square().sum(dtype=torch.int64) for channel in pixels])
-    mean = total / pixels.shape[1]
-    deviation = (squares.double() / pixels.shape[1] - mean.square()).sqrt().clamp_min(1e-6)
+    labelled = everything
+    if random_labels:
+        shuffled = torch.randperm(len(order), generator=generator(split_seed, "labels"))
+        labelled = replace(everything, labels=everything.labels[shuffled])
+    train = labelled.part(order[held_out:])
+    scoring = everything.part(order[held_out:]) if random_labels else train
+    if name == "imagenet":
+        mean, deviation = torch.tensor(_IMAGENET_MEAN) * 255, torch.tensor(_IMAGENET_DEVIATION) * 255
+    elif isinstance(train.pixels, Files):
+        # Takes a whole epoch of decoding, once for all.
+        key = f"{found.key}-counts-{validation_fraction}-{split_seed}"
+        counts = cache.kept(root, key, ["counts"], lambda: {"counts": _counts(train)})["counts"]
+        mean, deviation = _moments(counts)
+    else:
+        mean, deviation = _moments(_counts(train))
     return Data(
         train,
-        validation,
-        test,
-        classes,
-        mean.float().view(1, -1, 1, 1),
-        deviation.float().view(1, -1, 1, 1),
+        labelled.part(order[:held_out]),
+        Split(*found.test),
+        scoring,
+        found.classes,
+        mean.view(1, -1, 1, 1),
+        deviation.view(1, -1, 1, 1),
     )
 
 
 @lru_cache(maxsize=2)
 def to(data: Data, device: torch.device) -> Data:
-    """The data set on a device, whole."""
+    """The data set on a device: whole, if that takes up to half of the memory that is free there."""
     if data.mean.device == device:
         return data
+    size = sum(len(split) for split in (data.train, data.validation, data.test)) * math.prod(data.shape)
+    fits = size <= readers.room(device)
+    train = data.train.to(device, fits)
     return replace(
         data,
-        train=data.train.to(device),
-        validation=data.validation.to(device),
-        test=data.test.to(device),
+        train=train,
+        validation=data.validation.to(device, fits),
+        test=data.test.to(device, fits),
+        scoring=replace(train, labels=data.scoring.labels.to(device)),
         mean=data.mean.to(device),
         deviation=data.deviation.to(device),
     )
 
 
-def _digits(root: Path) -> tuple[Split, Split, int]:
-    """The 1,797 8×8 images of scikit-learn; it has no test set of its own, so 360 are drawn once for all."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    whole = Split(torch.from_numpy(images).to(torch.uint8).view(-1, 1, 8, 8), torch.from_numpy(labels).long())
-    order = torch.randperm(len(labels), generator=generator(0, "digits", "test"))
-    return whole.take(order[_DIGITS_TEST:]), whole.take(order[:_DIGITS_TEST]), 10
+def _counts(split: Split) -> Tensor:
+    """How often each of the 256 values occurs in each channel, (C, 256): exact whatever the order."""
+    counts = torch.zeros(split.pixels.shape[1], 256, dtype=torch.int64)
+    for images, _ in split.batches(_AT_ONCE):
+        counts += torch.stack([channel.flatten().bincount(minlength=256) for channel in images.unbind(1)])
+    return counts
 
 
-def _mnist(root: Path) -> tuple[Split, Split, int]:
-    from torchvision.datasets import MNIST
-
-    train, test = (MNIST(str(root), train=train, download=False) for train in (True, False))
-    return Split(train.data.unsqueeze(1), train.targets), Split(test.data.unsqueeze(1), test.targets), 10
-
-
-DATASETS: dict[str, Callable[[Path], tuple[Split, Split, int]]] = {"digits": _digits, "mnist": _mnist}
-# Known without reading anything, so that a study can be checked before it starts.
-SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28)}
-
-
-def _read(name: str, root: Path) -> tuple[Split, Split, int]:
-    if not name.startswith(FOLDER):
-        return DATASETS[name](root)
-    folder = root / name.removeprefix(FOLDER)
-    (train, classes), (test, test_classes) = _images(folder / "train"), _images(folder / "test")
-    if classes != test_classes:
-        raise BadInput(f"{name}: train and test must have the same class folders")
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise BadInput(f"{name}: train and test images differ in size")
-    return train, test, len(classes)
-
-
-def _images(folder: Path) -> tuple[Split, list[str]]:
-    listing = _listing(folder)
-    images = torch.empty(len(listing), *_image(listing, 0).shape, dtype=torch.uint8)
-    for row in range(len(listing)):
-        image = _image(listing, row)
-        if image.shape != images.shape[1:]:
-            path, _ = listing.samples[row]
-            raise BadInput(
-                f"{path} has {image.shape[2]}×{image.shape[1]} pixels and the images before it "
-                f"{images.shape[3]}×{images.shape[2]}: resize all images to one size first"
-            )
-        images[row] = image
-    return Split(images, torch.tensor(listing.targets)), listing.classes
-
-
-def _listing(folder: Path) -> Any:
-    from torchvision.datasets import ImageFolder
-
-    try:
-        return ImageFolder(str(folder))
-    except FileNotFoundError as error:
-        raise BadInput(f"{folder}: {error}") from None
-
-
-def _image(listing: Any, row: int) -> Tensor:
-    """One image of a listing as uint8, (3, H, W)."""
-    from torchvision.transforms.functional import pil_to_tensor
-
-    path, _ = listing.samples[row]
-    try:
-        image: Tensor = pil_to_tensor(listing.loader(path))
-        return image
-    except OSError as error:  # of Pillow too, for what is no image
-        raise BadInput(f"{path}: cannot be read as an image ({error}): remove or replace it") from None
+def _moments(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel."""
+    values = torch.arange(256)
+    pixels = counts[0].sum()
+    mean = (counts * values).sum(1).double() / pixels
+    deviation = ((counts * values.square()).sum(1).double() / pixels - mean.square()).sqrt().clamp_min(1e-6)
+    return mean.float(), deviation.float()

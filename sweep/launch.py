@@ -12,10 +12,11 @@ import torch
 import typer
 from rich.console import Console
 
-from sweep import data, models, plan, provenance, results
+from sweep import data, datasets, models, plan, provenance, results
+from sweep.config import Trial
 from sweep.errors import BadInput, command
 from sweep.progress import Progress, duration
-from sweep.study import Study, Trial
+from sweep.study import Study
 from sweep.study import load as load_study
 from sweep.trial import Result
 
@@ -34,6 +35,7 @@ def launch(
     workers: Annotated[int | None, typer.Option(min=1, help="trials at once; default: one a CPU")] = None,
     gpus_per_trial: Annotated[float, typer.Option(min=0, help="share of a GPU each trial gets")] = 0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed trials again")] = False,
+    download: Annotated[bool, typer.Option("--download", help="get data sets that are missing")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run, and stop")] = False,
 ) -> int:
     """Run the trials of STUDY that have no result yet. Ctrl-C keeps what is done; the same command goes on.
@@ -47,7 +49,7 @@ def launch(
         raise BadInput(f"--results {results_root}: only folders so far, no object stores")
     folder = Path(results_root) / asked.name
     if not address:
-        _check_here(trials, data_root, gpus_per_trial)
+        _check_here(trials, data_root, gpus_per_trial, download)
     if dry_run:
         missing = _missing(trials, results.finished(folder), retry_failed)
         _say_plan(console, asked, trials, missing)
@@ -71,7 +73,7 @@ def launch(
     return _summary(console, trials, done, folder, interrupted)
 
 
-def _check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float) -> None:
+def _check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float, download: bool) -> None:
     """Raise `BadInput` for what this machine lacks; on a cluster its nodes find out."""
     gpus = torch.cuda.device_count()
     if gpus_per_trial > gpus:
@@ -79,6 +81,8 @@ def _check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float)
             f"--gpus-per-trial {gpus_per_trial:g}: this machine has {gpus} GPUs; leave it out to use CPUs"
         )
     for dataset in {trial.config.dataset for trial in trials}:
+        if download:
+            datasets.download(dataset, data_root)
         shape = data.check(dataset, data_root)
         for model in {trial.config.model for trial in trials if trial.config.dataset == dataset}:
             models.check(model, shape)

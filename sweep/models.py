@@ -2,95 +2,185 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache, partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from sweep import convnets, lenets, recurrent, resnets, transformers
 from sweep.data import Shape
 from sweep.errors import BadInput
+
+TORCHVISION = "torchvision:"
 
 
 @dataclass(frozen=True)
 class Model:
-    """How to build a network, and the smallest image side that survives its pooling."""
+    """How to build a network, and which images it takes.
+
+    Attributes:
+        smallest: the smallest image side that survives its pooling.
+        patch: side of the square patches that it cuts square images into.
+    """
 
     build: Callable[[Shape, int], nn.Module]
-    smallest: int
-
-
-def lenet_300_100(shape: Shape, classes: int) -> nn.Module:
-    """Two hidden layers of 300 and 100 units (LeCun et al. 1998); 266,200 weights on 28×28 images."""
-    channels, height, width = shape
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(channels * height * width, 300),
-        nn.ReLU(),
-        nn.Linear(300, 100),
-        nn.ReLU(),
-        nn.Linear(100, classes),
-    )
-
-
-def lenet_5_caffe(shape: Shape, classes: int) -> nn.Module:
-    """Caffe's LeNet: two 5×5 convolutions without activation, two linear layers; 430,500 weights on 28×28."""
-    channels, height, width = shape
-    side = 50 * (((height - 4) // 2 - 4) // 2) * (((width - 4) // 2 - 4) // 2)
-    return nn.Sequential(
-        nn.Conv2d(channels, 20, 5),
-        nn.MaxPool2d(2),
-        nn.Conv2d(20, 50, 5),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(side, 500),
-        nn.ReLU(),
-        nn.Linear(500, classes),
-    )
-
-
-def conv_5(shape: Shape, classes: int) -> nn.Module:
-    """Five 3×3 convolutions with BatchNorm, average pool, linear; 97,552 weights on one channel."""
-    layers: list[nn.Module] = []
-    channels = shape[0]
-    for width, stride in zip((16, 32, 64, 64, 64), (1, 2, 1, 2, 1), strict=True):
-        layers += [
-            nn.Conv2d(channels, width, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-        ]
-        channels = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+    smallest: int = 1
+    patch: int | None = None
 
 
 MODELS = {
-    "lenet-300-100": Model(lenet_300_100, 1),
-    "lenet-5-caffe": Model(lenet_5_caffe, 16),
-    "conv-5": Model(conv_5, 4),
+    "lenet-300-100": Model(lenets.lenet_300_100),
+    "lenet-5-caffe": Model(lenets.lenet_5_caffe, 16),
+    "lenet-5-mini": Model(lenets.lenet_5_mini, 28),
+    "conv-5": Model(lenets.conv_5, 4),
+    "alexnet-s": Model(convnets.alexnet_s, 16),
+    "alexnet-b": Model(convnets.alexnet_b, 16),
+    "vgg-16": Model(convnets.vgg_16, 32),
+    "vgg-19": Model(convnets.vgg_19, 32),
+    "vgg-c": Model(convnets.vgg_c, 16),
+    "vgg-d": Model(convnets.vgg_d, 16),
+    "vgg-like": Model(convnets.vgg_like, 16),
+    "resnet-18": Model(partial(resnets.imagenet_resnet, 18), 8),
+    "resnet-34": Model(partial(resnets.imagenet_resnet, 34), 8),
+    "resnet-50": Model(partial(resnets.imagenet_resnet, 50), 8),
+    "resnet-20": Model(partial(resnets.cifar_resnet, 20), 4),
+    "resnet-32": Model(partial(resnets.cifar_resnet, 32), 4),
+    "resnet-56": Model(partial(resnets.cifar_resnet, 56), 4),
+    "wrn-16-8": Model(partial(resnets.wide_resnet, 16, 8), 4),
+    "wrn-16-10": Model(partial(resnets.wide_resnet, 16, 10), 4),
+    "wrn-22-8": Model(partial(resnets.wide_resnet, 22, 8), 4),
+    "lstm-s": Model(partial(recurrent.RowReader, nn.LSTM, 128)),
+    "lstm-b": Model(partial(recurrent.RowReader, nn.LSTM, 256)),
+    "gru-s": Model(partial(recurrent.RowReader, nn.GRU, 128)),
+    "gru-b": Model(partial(recurrent.RowReader, nn.GRU, 256)),
+    "vit-tiny": Model(transformers.vit_tiny, transformers.PATCH, patch=transformers.PATCH),
 }
 
 
+def kaiming(weight: Tensor) -> Tensor:
+    """Normal of variance 2/n, n the fan-in (He et al. 2015): VS-H of SNIP."""
+    return nn.init.kaiming_normal_(weight, nonlinearity="relu")
+
+
+def xavier(weight: Tensor) -> Tensor:
+    """Normal of variance 1/n, n the mean of fan-in and fan-out (Glorot & Bengio 2010): VS-X of SNIP."""
+    return nn.init.xavier_normal_(weight)
+
+
+def normal(weight: Tensor) -> Tensor:
+    """Normal of standard deviation 0.1 in every layer: RN of SNIP."""
+    return nn.init.normal_(weight, std=0.1)
+
+
+def truncated_normal(weight: Tensor) -> Tensor:
+    """Normal of standard deviation 0.1, cut at twice that, which leaves 0.088: TN of SNIP."""
+    return nn.init.trunc_normal_(weight, std=0.1, a=-0.2, b=0.2)
+
+
+# Each draws a matrix (outputs, inputs) or a convolution's weight in place.
+INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "kaiming": kaiming,
+    "xavier": xavier,
+    "normal": normal,
+    "truncated-normal": truncated_normal,
+}
+
+
+def find(name: str) -> Model:
+    """The model of a name: one of `MODELS`, or `torchvision:NAME` for any classifier of torchvision.
+
+    Raises:
+        BadInput: there is none.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    inside = name.removeprefix(TORCHVISION)
+    if inside != name and inside in _of_torchvision():
+        return Model(partial(_from_torchvision, inside))
+    known = {each: TORCHVISION + each for each in _of_torchvision()} | {each: each for each in MODELS}
+    near = [known[each] for each in get_close_matches(inside, known)]
+    meant = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(MODELS)}, {TORCHVISION}NAME"
+    raise BadInput(f"no such model: {name}; {meant}")
+
+
 def check(name: str, shape: Shape) -> None:
-    """Raise `BadInput` if images of this shape are too small for the network."""
-    smallest = MODELS[name].smallest
-    if min(shape[1:]) < smallest:
-        raise BadInput(
-            f"{name} needs images of at least {smallest}×{smallest} pixels and these are "
-            f"{shape[1]}×{shape[2]}: choose another model or dataset"
-        )
+    """Raise `BadInput` if there is no such network, or if it does not take images of this shape."""
+    model = find(name)
+    _, height, width = shape
+    if min(height, width) < model.smallest:
+        side = f"at least {model.smallest}×{model.smallest}"
+        problem = f"needs images of {side} pixels and these are {height}×{width}"
+    elif model.patch and (height != width or height % model.patch):
+        problem = f"needs square images of a side that {model.patch} divides and these are {height}×{width}"
+    elif name.startswith(TORCHVISION) and (error := _refusal(name, shape)):
+        problem = f"does not take images of {shape[0]}×{height}×{width} ({error})"
+    else:
+        return
+    raise BadInput(f"{name} {problem}: choose another model or dataset")
 
 
-def build(name: str, shape: Shape, classes: int, seed: int) -> nn.Module:
-    """A fresh network, in channels-last layout: Kaiming-normal weights (fan-in, ReLU), biases 0.
+def build(name: str, shape: Shape, classes: int, seed: int, init: str = "kaiming") -> nn.Module:
+    """A fresh network, in channels-last layout: weights as one of `INITIALIZATIONS` draws them, biases 0.
 
+    Each gate of an LSTM or GRU, and each part of attention's inputs, is drawn as a matrix of its own; for the
+    biases of gates see `RowReader`. Other parameters, such as BatchNorm's, start as their layers have them.
     The global random state is left alone.
     """
     check(name, shape)
+    draw = INITIALIZATIONS[init]
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which reaches every GPU
-        model = MODELS[name].build(shape, classes)
+        model = find(name).build(shape, classes)
         for module in model.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+            for weight in _weights(module):
+                draw(weight)
+            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
     # Convolutions of small images run a third faster so on a CPU, and use tensor cores on a GPU.
     return model.to(memory_format=torch.channels_last)
+
+
+def _weights(module: nn.Module) -> list[Tensor]:
+    """A layer's own weights, those of several matrices stacked on each other taken apart."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        return [module.weight]
+    stacked = {nn.LSTM: 4, nn.GRU: 3, nn.MultiheadAttention: 3}.get(type(module))
+    if not stacked:
+        return []
+    matrices = [p.detach() for name, p in module.named_parameters(recurse=False) if "weight" in name]
+    return [part for matrix in matrices for part in matrix.chunk(stacked)]
+
+
+@lru_cache
+def _of_torchvision() -> list[str]:
+    import torchvision  # takes a second, which only those who use it should wait
+
+    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return names
+
+
+def _from_torchvision(name: str, shape: Shape, classes: int) -> nn.Module:
+    import torchvision
+
+    # Their auxiliary classifiers make them return tuples in training, and their own initialization is slow.
+    plain = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **plain)
+    return network
+
+
+@lru_cache
+def _refusal(name: str, shape: Shape) -> str | None:
+    """What a network says against images of this shape, tried without arithmetic."""
+    construct = partial(find(name).build, shape, 2)
+    with torch.random.fork_rng(devices=()):
+        try:
+            with torch.device("meta"):
+                model = construct()
+        except NotImplementedError:  # RegNets compute their widths with tensors
+            model = construct().to("meta")
+    try:
+        model.eval()(torch.zeros(1, *shape, device="meta"))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        return str(error).strip().partition("\n")[0]
+    return None

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 
 import pruners
 from sweep import models
+from sweep.config import ALONG, DENSE, Config, Trial
 from sweep.data import Data
-from sweep.study import DENSE, Trial
 
 _TIMED_STEPS = 5
 
@@ -61,11 +61,25 @@ def estimate(trials: Iterable[Trial], whole: Data, device: torch.device) -> floa
         once = len(whole.train.labels) / batch_size / 3
         for trial in members:
             config = trial.config
-            steps = config.epochs * (max(1, len(whole.train.labels) // batch_size) + evaluated) + once
-            if config.criterion != DENSE and pruners.find(config.criterion).needs_data:
+            an_epoch = max(1, len(whole.train.labels) // batch_size)
+            steps = training_steps(config, an_epoch) * (1 + evaluated / an_epoch) + once
+            if config.criterion in pruners.names() and pruners.find(config.criterion).needs_data:
                 steps += config.iterations * config.score_batches * config.score_batch_size / batch_size
             total += steps * step
     return total
+
+
+def training_steps(config: Config, steps_per_epoch: int) -> float:
+    """Steps of all training that a trial does, what it does again after a rewind included."""
+    whole = config.steps or (config.epochs or 0) * steps_per_epoch
+    if config.criterion == "imp":
+        return whole + config.iterations * (whole - (config.rewind_epoch or 0) * steps_per_epoch)
+    if config.criterion in ALONG or config.criterion == DENSE:
+        return whole
+    if config.retrain_epochs is not None:
+        return (config.prune_epoch + config.retrain_epochs) * steps_per_epoch
+    again = 0 if config.rewind_epoch is None else config.prune_epoch - config.rewind_epoch
+    return whole + again * steps_per_epoch
 
 
 @cache

@@ -32,6 +32,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "trial_id": _text,
             "phase": _text,
             "epoch": _real,
+            "kept": _whole,
             "train_loss": _real,
             "val_loss": _real,
             "val_accuracy": _real,
@@ -71,6 +72,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "schedule": _text,
             "prune_epoch": _real,
             "epochs": _whole,
+            "steps": _whole,
+            "structure": _text,
             "retrain": _text,
             "rewind_epoch": _real,
             "ablation": _text,
@@ -88,6 +91,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "test_accuracy": _real,
             "best_val_accuracy": _real,
             "test_accuracy_at_best_val": _real,
+            "test_accuracy_selected_on_test": _real,
             "diverged": _flag,
             # network
             "params": _whole,
@@ -102,6 +106,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             # cost
             "score_seconds": _real,
             "train_seconds": _real,
+            "evaluate_seconds": _real,
             "wall_seconds": _real,
             "device": _text,
             "node": _text,

@@ -1,76 +1,29 @@
 """A study: the YAML file a researcher writes, validated, and the trials it asks for."""
 
-import hashlib
 import itertools
-import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 import pruners
 from sweep import data, models
+from sweep.config import DENSE, RULES, Config, Trial, inconsistency
 from sweep.errors import BadInput
+from sweep.recipes import RECIPES
 
-# Part of every trial's identity: raise it when the same config would give other numbers.
-PROTOCOL = 1
-DENSE = "dense"
-
-
-def _one_of(kind: str, known: list[str], prefix: str = "") -> AfterValidator:
-    """Accept a name out of a list, or one with the prefix; the error gives the nearest name."""
-
-    def check(name: str) -> str:
-        if name in known or (prefix and name.startswith(prefix) and name != prefix):
-            return name
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
-        listed = ", ".join([*known, f"{prefix}NAME"] if prefix else known)
-        raise ValueError(f"no such {kind}; " + (f"did you mean {near[0]}?" if near else f"known: {listed}"))
-
-    return AfterValidator(check)
-
-
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]  # results hold it as a 64-bit integer
-
-
-class Config(BaseModel):
-    """Everything that decides the outcome of one trial. A study file may give each field a value or a list.
-
-    Defaults are the same for everybody, so that equal questions have equal ids.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dataset: Annotated[str, _one_of("dataset", list(data.DATASETS), data.FOLDER)]
-    model: Annotated[str, _one_of("model", list(models.MODELS))]
-    # pruning
-    criterion: Annotated[str, _one_of("criterion", [*pruners.names(), DENSE])]
-    sparsity: float = Field(ge=0, lt=1)
-    scope: Annotated[str, _one_of("scope", list(pruners.SCOPES))] = "global"
-    iterations: Count = 1
-    schedule: Annotated[str, _one_of("schedule", list(pruners.SCHEDULES))] = "exponential"
-    prune_epoch: Annotated[int, Field(ge=0)] = 0
-    score_batches: Count = 1
-    score_batch_size: Count = 128
-    # training
-    epochs: Count
-    batch_size: Count = 128
-    lr: float = Field(0.1, gt=0, allow_inf_nan=False)
-    lr_schedule: Literal["constant", "cosine"] = "cosine"
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = False
-    weight_decay: float = Field(5e-4, ge=0, allow_inf_nan=False)
-    # randomness
-    seed: Seed = 0
-    split_seed: Seed = 0
-    validation_fraction: float = Field(0.1, gt=0, lt=1)
+# A study file may also name a recipe: fields of the config under one name, for those not given otherwise.
+_RECIPE = "recipe"
+# A span such as 0..36999 stands for so many values at most.
+_LONGEST = 100_000
 
 
 @cache
@@ -78,47 +31,6 @@ def _validator(field: str) -> TypeAdapter[Any]:
     """Checks a value of one field on its own, so that an error can be told with its line."""
     info = Config.model_fields[field]
     return TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
-
-
-# Fields that only say how to choose a mask, and those that only say what data scores it.
-_PRUNING = ("scope", "iterations", "schedule", "prune_epoch", "score_batches", "score_batch_size")
-_SCORING = ("score_batches", "score_batch_size")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One prune-then-train run: a config, and the name that follows from it."""
-
-    config: Config
-
-    @cached_property
-    def id(self) -> str:
-        """16 hex digits of the SHA-256 of the canonical config; the same question has the same id."""
-        return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
-
-    @cached_property
-    def canonical(self) -> str:
-        """The config as JSON: sorted keys, defaults filled in, whole numbers as integers, the protocol."""
-        fields = {**self.config.model_dump(), "protocol": PROTOCOL}
-        whole = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in fields.items()}
-        return json.dumps(whole, sort_keys=True, separators=(",", ":"))
-
-    @staticmethod
-    def of(config: Config) -> "Trial":
-        """The trial of a config, after setting what cannot matter to its default.
-
-        Sparsity 0 is one dense run, whatever the criterion; criteria that look at no data do not care which.
-        """
-        defaults = {name: field.default for name, field in Config.model_fields.items()}
-        moot: dict[str, Any] = {}
-        if config.sparsity == 0 or config.criterion == DENSE:
-            moot = {"criterion": DENSE, "sparsity": 0.0} | {name: defaults[name] for name in _PRUNING}
-        else:
-            if not pruners.find(config.criterion).needs_data:
-                moot |= {name: defaults[name] for name in _SCORING}
-            if config.iterations == 1:
-                moot |= {"schedule": defaults["schedule"]}
-        return Trial(config.model_copy(update=moot))
 
 
 @dataclass(frozen=True)
@@ -201,7 +113,7 @@ class _Reader:
         fields: dict[str, yaml.Node] = {}
         for key, value in node.value:
             at = key.start_mark.line + 1
-            known = [*Config.model_fields, *(("name", "blocks") if what == "a study" else ())]
+            known = [*Config.model_fields, _RECIPE, *(("name", "blocks") if what == "a study" else ())]
             word = str(getattr(key, "value", ""))
             if word not in known:
                 near = get_close_matches(word, known, n=1, cutoff=0.5)
@@ -239,6 +151,15 @@ class _Reader:
             line = item.start_mark.line + 1
             if not isinstance(item, yaml.ScalarNode):
                 raise self.wrong(line, f"{name}: a value or a list of values, nothing nested")
+            if int in _kinds(name) and (span := re.fullmatch(r"(\d+)\.\.(\d+)", item.value)):
+                first, last = map(int, span.groups())
+                if not first <= last < first + _LONGEST:
+                    raise self.wrong(
+                        line, f"{name} {item.value}: first..last, rising, at most {_LONGEST} values"
+                    )
+                for value in range(first, last + 1):
+                    yield _Item(self.checked(name, value, item.value, line), line)
+                continue
             try:
                 value = yaml.SafeLoader("").construct_object(item)
             except (yaml.YAMLError, ValueError):
@@ -246,14 +167,20 @@ class _Reader:
             yield _Item(self.checked(name, value, item.value, line), line)
 
     def checked(self, name: str, value: object, written: str, line: int) -> object:
-        field = Config.model_fields[name]
-        if isinstance(value, bool) != (field.annotation is bool):
-            belongs = (
-                "true or false belongs here" if field.annotation is bool else "no place for true or false"
-            )
+        kinds = _kinds(name)
+        if isinstance(value, bool) != (bool in kinds):
+            belongs = "true or false belongs here" if bool in kinds else "no place for true or false"
             raise self.wrong(line, f"{name} {written}: {belongs}")
-        if field.annotation is int and isinstance(value, str):
+        if int in kinds and isinstance(value, str):
             raise self.wrong(line, f"{name} {written}: text, where a whole number belongs")
+        if str in kinds and isinstance(value, int | float):
+            value = written  # one number where several may stand, as in lr_drops
+        if name == _RECIPE:
+            if value not in RECIPES:
+                near = get_close_matches(str(value), RECIPES, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RECIPES)}"
+                raise self.wrong(line, f"recipe {written}: no such recipe; {hint}")
+            return value
         try:
             return _validator(name).validate_python(value)
         except ValidationError as error:
@@ -267,14 +194,19 @@ class _Reader:
                 raise self.wrong(line, f"{name} is missing: give it a value or a list of values")
         for values in itertools.product(*axes.values()):
             items = dict(zip(axes, values, strict=True))
-            config = Config(**{"criterion": DENSE} | {name: item.value for name, item in items.items()})
-            yield self.consistent(config, items)
+            fields = {"criterion": DENSE} | {name: item.value for name, item in items.items()}
+            if recipe := fields.pop(_RECIPE, None):
+                own = RECIPES[recipe](fields["dataset"], fields["model"])
+                if fields.keys() & {"epochs", "steps"}:  # how long is one thing, however it is said
+                    own = {name: value for name, value in own.items() if name not in ("epochs", "steps")}
+                fields = own | fields
+            yield self.consistent(Config(**fields), items, line)
 
     @staticmethod
     def all_dense(axes: Axes) -> bool:
         return all(item.value == 0 for item in axes.get("sparsity", [_Item(1, 0)]))
 
-    def consistent(self, config: Config, items: Mapping[str, _Item]) -> Config:
+    def consistent(self, config: Config, items: Mapping[str, _Item], line: int) -> Config:
         """The config if its fields go together, with the criterion's own number of iterations."""
         shape = data.SHAPES.get(config.dataset)
         if shape:
@@ -282,27 +214,44 @@ class _Reader:
                 models.check(config.model, shape)
             except BadInput as error:
                 raise self.wrong(items["model"].line, str(error)) from None
-        if config.prune_epoch > config.epochs:
-            raise self.wrong(
-                items["prune_epoch"].line,
-                f"prune_epoch {config.prune_epoch} is beyond the {config.epochs} epochs of training",
-            )
-        if config.nesterov and not config.momentum:
-            raise self.wrong(items["nesterov"].line, "nesterov needs a momentum above 0")
+        if found := inconsistency(config, items):
+            field, message = found
+            raise self.wrong(items[field].line if field in items else line, message)
         if config.criterion == DENSE:
-            if config.sparsity:
-                raise self.wrong(
-                    items["criterion"].line, "criterion dense prunes nothing: give it sparsity 0"
-                )
             return config
-        default = pruners.find(config.criterion).iterations
+        rule = config.criterion in RULES
+        default = levels(config.sparsity) if config.criterion == "imp" else 1
+        if not rule:
+            default = pruners.find(config.criterion).iterations
         if "iterations" not in items:
             return config.model_copy(update={"iterations": default})
-        if default == 1 and config.iterations > 1:
+        if config.criterion != "imp" and default == 1 and config.iterations > 1:
             iterative = ", ".join(name for name in pruners.names() if pruners.find(name).iterations > 1)
             raise self.wrong(
                 items["iterations"].line,
                 f"iterations {config.iterations}: {config.criterion} is one-shot; "
-                f"put iterations in a block with one of {iterative}",
+                f"put iterations in a block with one of {iterative}, imp",
             )
         return config
+
+
+def levels(sparsity: float) -> int:
+    """Levels of iterative magnitude pruning that remove a fifth each, to the nearest."""
+    return max(1, round(math.log(1 - sparsity) / math.log(0.8)))
+
+
+@cache
+def _kinds(field: str) -> frozenset[object]:
+    """The plain types a field can hold."""
+    return _plain(str if field == _RECIPE else Config.model_fields[field].annotation)
+
+
+def _plain(annotation: Any) -> frozenset[object]:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _plain(inner[0])
+    if origin is Literal:
+        return frozenset(map(type, inner))
+    if inner:
+        return frozenset().union(*map(_plain, inner)) - {NoneType}
+    return frozenset({annotation})

@@ -1,98 +1,190 @@
-"""The training loop: masked SGD over a data set that lies on the device as a whole."""
+"""The training loop: masked training over a data set, to any step and from any step."""
 
-import math
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sweep.data import Data, Split, batches
+from sweep.config import Config
+from sweep.data import Data, Split
+from sweep.recipes import LR_SCHEDULES, OPTIMIZERS
 from sweep.seeds import generator
-from sweep.study import Config
 
 _EVALUATION_BATCH = 512
+_PROGRESS = ("step", "spent", "active", "first_loss")
+# Called with the gradients of a step; True if what it did stands in for the optimizer's step.
+Between = Callable[[int], bool]
 
 
 class Training:
     """A network being trained: its weights, momentum, mask and place in the schedule.
 
-    The learning rate follows the whole run of `epochs`, wherever in it the pruning falls. The order of the
-    data in an epoch depends on the seed and the epoch alone.
+    The learning rate follows the whole run, wherever in it the pruning falls, but for what `restart` begins.
+    The order of the data in an epoch, and how they are augmented, depend on the seed and the epoch alone.
+
+    Attributes:
+        step: steps done since the training began, or the step that was gone back to.
+        steps_per_epoch: of full batches.
+        first_loss: mean loss of the very first batch; None before it.
+        active: sum over the steps done of the prunable weights that were not pruned.
+        spent: steps done, those before a rewind included.
+        kept: prunable weights that are not pruned now.
+        rate: learning rate at the beginning of the last epoch, or part of one, that was trained.
     """
 
     def __init__(self, config: Config, model: nn.Module, data: Data) -> None:
         self.config, self.model, self.data = config, model, data
-        self.epoch = 0
-        self.steps_per_epoch = max(1, len(data.train.labels) // config.batch_size)
+        self.steps_per_epoch = max(1, len(data.train) // config.batch_size)
+        self.step = self.spent = self.active = 0
+        self.first_loss: float | None = None
+        self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if config.compile else model
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
-        self._optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=config.lr,
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        self._trainable = [name for name, p in model.named_parameters() if p.requires_grad]
+        self.kept = 0
+        self.rate = 0.0
+        whole = config.steps or self.steps_of(config.epochs or 0)
+        self.restart(0, whole, config.lr)
+
+    def steps_of(self, epochs: float) -> int:
+        """Steps that so many epochs take, to the nearest."""
+        return round(epochs * self.steps_per_epoch)
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done."""
+        return self.step / self.steps_per_epoch
+
+    @property
+    def end(self) -> int:
+        """The last step of the learning rate's schedule."""
+        return self._start + self._length
+
+    def restart(self, start: int, length: int, lr: float, train: Callable[[str], bool] | None = None) -> None:
+        """Begin a schedule at a step, with a fresh optimizer.
+
+        Args:
+            train: which parameters, by name, go on being trained; None: all.
+        """
+        self._start, self._length, self._lr = start, length, lr
+        for name in self._trainable:
+            self.model.get_parameter(name).requires_grad_(train is None or train(name))
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self._optimizer = OPTIMIZERS[self.config.optimizer](trained, self.config)
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of the step-th step of the run, counted from 0."""
-        if self.config.lr_schedule == "constant":
-            return self.config.lr
-        return (
-            self.config.lr * (1 + math.cos(math.pi * step / (self.config.epochs * self.steps_per_epoch))) / 2
-        )
+        """Learning rate of a step, counted from the start of the training."""
+        warmup = self.steps_of(self.config.warmup_epochs)
+        done = step - self._start
+        rise = (done + 1) / warmup if done < warmup else 1.0
+        return rise * self._lr * LR_SCHEDULES[self.config.lr_schedule](done / self._length, self.config)
 
     @torch.no_grad()
     def mask(self, masks: Mapping[str, Tensor]) -> None:
         """Put masks on: from here on the pruned weights are exactly 0.
 
-        The momentum gathered before is cleared where it belongs to pruned weights: it would move them again.
+        What the optimizer gathered before is cleared where it belongs to pruned weights: it would move them
+        again.
         """
         parameters = dict(self.model.named_parameters())
-        self._masked = []
+        self._masked, self.kept = [], sum(int(mask.sum()) for mask in masks.values())
         for name, mask in masks.items():
             parameter = parameters[name]
             parameter.masked_fill_(~mask, 0)
-            momentum = self._optimizer.state[parameter].get("momentum_buffer")
-            if momentum is not None:
-                momentum.masked_fill_(~mask, 0)
+            for gathered in self._optimizer.state[parameter].values():
+                if isinstance(gathered, Tensor) and gathered.shape == parameter.shape:
+                    gathered.masked_fill_(~mask, 0)
             # In the gradient's own memory layout, which makes the product one plain loop.
             self._masked.append((parameter, torch.empty_like(parameter).copy_(mask)))
 
-    def train_epoch(self) -> float:
-        """One epoch; returns the mean training loss over its samples."""
+    def run(self, until: int, between: Between | None = None) -> Iterator[float]:
+        """Train to a step. Yields the mean training loss of each epoch when it ends, and of the last part."""
+        while self.step < until:
+            epoch, within = divmod(self.step, self.steps_per_epoch)
+            order = generator(self.config.seed, "order", epoch)
+            stop = min(within + until - self.step, self.steps_per_epoch)
+            batches = self.data.train.batches(
+                self.config.batch_size, order, self.config.augment, within, stop
+            )
+            yield self._train(batches, stop - within, between)
+
+    def _train(self, batches: Iterator[tuple[Tensor, Tensor]], steps: int, between: Between | None) -> float:
         self.model.train()
-        config, train = self.config, self.data.train
-        order = generator(config.seed, "order", self.epoch)
-        total = torch.zeros((), device=train.labels.device)
-        step = self.epoch * self.steps_per_epoch
-        for rows in batches(len(train.labels), config.batch_size, order):
-            batch = train.take(rows.to(train.labels.device))
+        config = self.config
+        self.rate = self.learning_rate(self.step)
+        total = torch.zeros((), device=self.data.mean.device)
+        for images, labels in batches:
             for group in self._optimizer.param_groups:
-                group["lr"] = self.learning_rate(step)
+                group["lr"] = self.learning_rate(self.step)
             self._optimizer.zero_grad()
-            loss = F.cross_entropy(self.model(self.data.inputs(batch.images)), batch.labels)
+            with self._precision():
+                loss = F.cross_entropy(
+                    self._forward(self.data.inputs(images)),
+                    labels,
+                    label_smoothing=config.label_smoothing,
+                )
             loss.backward()
-            # With weight, momentum and gradient at 0, a step leaves a pruned weight at exactly 0.
-            for parameter, mask in self._masked:
-                if parameter.grad is not None:
-                    parameter.grad.mul_(mask)
-            self._optimizer.step()
+            if between is None or not between(self.step):
+                # With weight, momentum and gradient at 0, a step leaves a pruned weight at exactly 0.
+                for parameter, mask in self._masked:
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(mask)
+                self._optimizer.step()
             total += loss.detach()
-            step += 1
-        self.epoch += 1
-        return float(total) / self.steps_per_epoch
+            if self.first_loss is None:
+                self.first_loss = float(loss)
+            self.step += 1
+            self.spent += 1
+            self.active += self.kept
+        return float(total) / steps
 
     def evaluate(self, split: Split) -> tuple[float, float]:
         """Mean loss and accuracy on a split, in eval mode."""
         self.model.eval()
         loss, correct = 0.0, 0
-        with torch.inference_mode():
-            for start in range(0, len(split.labels), _EVALUATION_BATCH):
-                labels = split.labels[start : start + _EVALUATION_BATCH]
-                images = split.images[start : start + _EVALUATION_BATCH]
-                output = self.model(self.data.inputs(images))
+        with torch.inference_mode(), self._precision():
+            for images, labels in split.batches(_EVALUATION_BATCH):
+                output = self._forward(self.data.inputs(images))
                 loss += float(F.cross_entropy(output, labels, reduction="sum"))
                 correct += int((output.argmax(1) == labels).sum())
         return loss / len(split.labels), correct / len(split.labels)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.data.mean.device.type, torch.bfloat16)
+
+    def state(self) -> dict[str, Any]:
+        """All that going on from here depends on, as a copy."""
+        return copy.deepcopy(
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                **{name: getattr(self, name) for name in _PROGRESS},
+            }
+        )
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of a training like this one."""
+        self.model.load_state_dict(state["model"])
+        # Copied: an optimizer goes on with the very tensors it is given.
+        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        for name in _PROGRESS:
+            setattr(self, name, state[name])
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Weights and statistics as they are now."""
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def only(self, train: Callable[[str], bool]) -> None:
+        """Go on in the schedule, but train only some of the parameters."""
+        self.restart(self._start, self._length, self._lr, train)
+
+    def rewind(self, snapshot: Mapping[str, Tensor], step: int) -> None:
+        """Go back to what the network was at a step, with a fresh optimizer and the schedule from there."""
+        self.model.load_state_dict(snapshot)
+        self.restart(self._start, self._length, self._lr)
+        self.step = step

@@ -1,27 +1,25 @@
-"""One trial: dense training to `prune_epoch`, prune, evaluate, retrain, evaluate. Needs no Ray."""
+"""One trial: train, prune, evaluate, retrain, evaluate, as its config says. Needs no Ray."""
 
 import json
-import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain, count, islice
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
 import pruners
-from sweep import data, models, network
-from sweep.seeds import derive, generator
-from sweep.study import DENSE, PROTOCOL, Config, Trial
-from sweep.training import Training
-
-Row = dict[str, Any]
-_MEASURED = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
+from sweep import data, masking, models
+from sweep.config import AFTER_DENSE, ALONG, DENSE, PROTOCOL, Config, Trial
+from sweep.record import Record, Row
+from sweep.seeds import derive
+from sweep.sparse import Updates
+from sweep.training import Between, Training
 
 
 @dataclass
@@ -46,40 +44,36 @@ def run(trial: Trial, data_root: str | Path = "data", device: str | torch.device
     clock = time.perf_counter()
     config, device = trial.config, torch.device(device)
     with _one_thread(device):
-        whole = data.load(config.dataset, Path(data_root), config.validation_fraction, config.split_seed)
-        stages = _Stages(config, data.to(whole, device), device)
-        outcome = stages.run()
+        whole = data.load(
+            config.dataset,
+            Path(data_root),
+            config.validation_fraction,
+            config.split_seed,
+            random_labels=config.random_labels,
+        )
+        record = _Stages(config, data.to(whole, device)).run()
     row = {
         **identity(trial),
-        **outcome,
-        "score_seconds": stages.score_seconds,
-        "train_seconds": stages.train_seconds,
+        **record.outcome(),
         "wall_seconds": time.perf_counter() - clock,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "started_at": started,
         "finished_at": datetime.now(UTC),
     }
     named = {"trial_id": trial.id}
-    return Result(row, [named | r for r in stages.curves], [named | r for r in stages.layers])
+    return Result(row, [named | r for r in record.curves], [named | r for r in record.layers])
 
 
 def identity(trial: Trial) -> Row:
     """The columns of a row that say which trial it is."""
     config = trial.config
+    same = ("dataset", "model", "criterion", "scope", "sparsity", "iterations", "schedule", "prune_epoch")
+    also = ("epochs", "steps", "structure", "retrain", "rewind_epoch", "ablation", "seed")
     return {
         "trial_id": trial.id,
         "protocol": PROTOCOL,
         "config": trial.canonical,
-        **{
-            column: getattr(config, column)
-            for column in ("dataset", "model", "criterion", "scope", "sparsity", "iterations", "schedule")
-        },
-        "prune_epoch": float(config.prune_epoch),
-        "epochs": config.epochs,
-        "retrain": "all",
-        "rewind_epoch": None,
-        "ablation": "none",
-        "seed": config.seed,
+        **{column: getattr(config, column) for column in (*same, *also)},
     }
 
 
@@ -91,149 +85,159 @@ def failure(trial: Trial, error: str) -> Result:
     )
 
 
+# The last dense training of this process, up to its prune epoch: the trials of a pack often share one. Config
+# without what comes after -> the training's state, what to rewind to, its rows of `curves`.
+_DONE: dict[str, tuple[dict[str, Any], tuple[int, dict[str, torch.Tensor]] | None, list[Row]]] = {}
+
+
+class _Diverged(Exception):
+    """The training has no way back."""
+
+
 class _Stages:
-    """The stages of one trial, and what they record on the way."""
-
-    def __init__(self, config: Config, whole: data.Data, device: torch.device) -> None:
-        self.config, self.data = config, whole
-        model = models.build(config.model, whole.shape, whole.classes, derive(config.seed, "init"))
-        self.model = model.to(device)
-        self.training = Training(config, self.model, whole)
-        self.curves: list[Row] = []
-        self.layers: list[Row] = []
-        self.score_seconds = self.train_seconds = 0.0
-
-    def run(self) -> Row:
-        config = self.config
-        finite = self._train("dense", config.prune_epoch)
-        row: Row = {}
-        if finite:
-            pruned = self._prune()
-            row = self._facts(pruned)
-            self.training.mask(pruned.masks)
-            pre_test_loss, pre_test_accuracy = self.training.evaluate(self.data.test)
-            row |= {
-                "pre_train_loss": self.training.evaluate(self.data.train)[0],
-                "pre_test_loss": pre_test_loss,
-                "pre_test_accuracy": pre_test_accuracy,
-            }
-            finite = self._train("retrain", config.epochs)
-        return row | self._outcome(finite)
-
-    def _train(self, phase: str, until: int) -> bool:
-        """Train to the end of epoch `until`; False, and no further, once a loss is no longer finite."""
-        while self.training.epoch < until:
-            started = time.perf_counter()
-            lr = self.training.learning_rate(self.training.epoch * self.training.steps_per_epoch)
-            measured = self._measure(self.training.train_epoch())
-            seconds = time.perf_counter() - started
-            self.train_seconds += seconds
-            self.curves.append(
-                {
-                    "phase": phase,
-                    "epoch": self.training.epoch,
-                    **measured,
-                    "lr": lr,
-                    "seconds": seconds,
-                }
-            )
-            if not _finite(measured):
-                return False
-        return True
-
-    def _prune(self) -> pruners.Step:
-        config = self.config
-        if config.criterion == DENSE:
-            weights = pruners.prunable(self.model)
-            return pruners.Step(
-                {}, {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
-            )
-        started = time.perf_counter()
-        steps = pruners.trajectory(
-            config.criterion,
-            self.model,
-            _ScoringData(config, self.data),
-            sparsity=config.sparsity,
-            scope=config.scope,
-            iterations=config.iterations,
-            schedule=config.schedule,
-            seed=derive(config.seed, "mask"),
-        )
-        last = pruners.final(steps, config.iterations)
-        self.score_seconds = time.perf_counter() - started
-        return last
-
-    def _facts(self, pruned: pruners.Step) -> Row:
-        masks = pruned.masks
-        macs = network.multiply_adds(self.config.model, self.data.shape, self.data.classes)
-        example = self.data.inputs(self.data.train.images[:1])
-        row, effective = network.facts(self.model, masks, macs, example)
-        weights = dict(self.model.named_parameters())
-        density, effective_density = pruners.densities(masks), pruners.densities(effective)
-        self.layers = [
-            {
-                "layer": index,
-                "name": name,
-                "shape": list(mask.shape),
-                "params": mask.numel(),
-                "kept": int(mask.sum()),
-                "density": density[name],
-                "effective_density": effective_density[name],
-                "score_mean": float(pruned.scores[name].mean()) if name in pruned.scores else None,
-                "pq_index": pruners.pq_index(weights[name].detach()[mask]),
-            }
-            for index, (name, mask) in enumerate(masks.items())
-        ]
-        params, kept = row["params"], row["kept"]
-        assert isinstance(params, int) and isinstance(kept, int)
-        dense_share = self.config.prune_epoch / self.config.epochs
-        return row | {"mean_active_params": dense_share * params + (1 - dense_share) * kept}
-
-    def _measure(self, train_loss: float) -> dict[str, float]:
-        validation = self.training.evaluate(self.data.validation)
-        return dict(
-            zip(_MEASURED, (train_loss, *validation, *self.training.evaluate(self.data.test)), strict=True)
-        )
-
-    def _outcome(self, finite: bool) -> Row:
-        """The columns after retraining: the last epoch, and the epoch that is best on validation data."""
-        # Pruned at the very end, what can be measured right then is all there is.
-        after = [epoch for epoch in self.curves if epoch["phase"] == "retrain"]
-        if finite and not after:
-            after = [self._measure(self.training.evaluate(self.data.train)[0])]
-            finite = _finite(after[-1])
-        if not finite:
-            return {"status": "diverged", "diverged": True}
-        last, best = after[-1], max(after, key=lambda epoch: epoch["val_accuracy"])
-        return {
-            "status": "ok",
-            "diverged": False,
-            **{column: last[column] for column in _MEASURED},
-            "best_val_accuracy": best["val_accuracy"],
-            "test_accuracy_at_best_val": best["test_accuracy"],
-        }
-
-
-def _finite(measured: Mapping[str, float]) -> bool:
-    return all(math.isfinite(measured[column]) for column in _MEASURED)
-
-
-class _ScoringData:
-    """Training batches to score with; every pass draws fresh ones, in the same order in every run."""
+    """The stages of one trial, in the order they come."""
 
     def __init__(self, config: Config, whole: data.Data) -> None:
-        self.config, self.data, self.passes = config, whole, 0
+        self.config, self.data = config, whole
+        self.model = self._built("init")
+        self.training = Training(config, self.model, whole)
+        self.record = Record(config, self.training)
+        self._snapshot: tuple[int, dict[str, torch.Tensor]] | None = None
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = generator(self.config.seed, "scoring", self.passes)
-        self.passes += 1
-        train = self.data.train
-        size = self.config.score_batch_size
-        # Shuffled again where more batches are asked for than one pass over the images holds.
-        chunks = chain.from_iterable(data.batches(len(train.labels), size, order) for _ in count())
-        for rows in islice(chunks, self.config.score_batches):
-            batch = train.take(rows.to(train.labels.device))
-            yield self.data.inputs(batch.images), batch.labels
+    def run(self) -> Record:
+        self.training.kept = sum(mask.numel() for mask in masking.whole(self.config, self.model).values())
+        try:
+            if self.config.criterion == "imp":
+                self._level_by_level()
+            elif self.config.criterion in ALONG:
+                self._along()
+            else:
+                self._once()
+        except _Diverged:
+            self.record.diverged = True
+        return self.record
+
+    def _once(self) -> None:
+        """Dense training to the prune epoch, one pruning, retraining."""
+        config, training = self.config, self.training
+        self._dense()
+        if config.criterion == DENSE:
+            self._put_on(pruners.Step({}, masking.whole(config, self.model)))
+        else:
+            with self.record.scoring():
+                pruned = masking.choose(config, self.model, self.data)
+            self._put_on(pruned)
+        self._change(reinit=config.ablation == "reinit")
+        self._train("retrain", training.end)
+
+    def _dense(self) -> None:
+        """Dense training to the prune epoch; what the trial before has done already is not done again."""
+        config, training = self.config, self.training
+        prefix = config.model_dump_json(exclude=set(AFTER_DENSE))
+        if prefix not in _DONE:
+            self._train_through("dense", training.steps_of(config.prune_epoch), config.rewind_epoch)
+            if config.prune_epoch:
+                _DONE.clear()
+                _DONE[prefix] = training.state(), self._snapshot, list(self.record.curves)
+            return
+        state, self._snapshot, curves = _DONE[prefix]
+        training.restore(state)
+        self.record.curves = list(curves)
+
+    def _level_by_level(self) -> None:
+        """Iterative magnitude pruning: train to the end, prune, rewind, and again (Frankle & Carbin 2019)."""
+        config, training = self.config, self.training
+        exclude = masking.left_out(config, self.model)
+        total = sum(weight.numel() for weight in pruners.prunable(self.model, exclude).values())
+        kept = pruners.kept_count(total, config.sparsity)
+        # Rounded, so that 0.8² and 0.8³ are steps of one rate: a level is then the beginning of the next.
+        rate = round((1 - config.sparsity) ** (1 / config.iterations), 9)
+        for level in range(1, config.iterations + 1):
+            phase = "dense" if level == 1 else f"level {level - 1}"
+            self._train_through(phase, training.end, config.rewind_epoch or 0)
+            last = level == config.iterations
+            count = kept if last else max(kept, round(total * rate**level))
+            with self.record.scoring():
+                steps = pruners.trajectory(
+                    "magnitude",
+                    self.model,
+                    sparsity=1 - Fraction(count, total),
+                    scope=config.scope,
+                    exclude=exclude,
+                    min_per_layer=config.min_per_layer,
+                )
+                pruned = next(steps)
+            self._put_on(pruned)
+            self._change(reinit=last and config.ablation == "reinit")
+        self._train("retrain", training.end)
+
+    def _along(self) -> None:
+        """Masks that change while the network trains."""
+        updates = Updates(self.config, self.training)
+        self._train("sparse", self.training.end, updates.between)
+        self.record.masked(self.model, pruners.Step({}, updates.masks))
+
+    def _put_on(self, pruned: pruners.Step) -> None:
+        self._masks = pruned.masks
+        if self.config.structure == "filter":
+            self._masks = pruned.masks | masking.biases(self.model, pruned.masks)
+        self.record.masked(self.model, pruned)
+        self.training.mask(self._masks)
+        self.record.pruned()
+
+    def _change(self, reinit: bool) -> None:
+        """What comes between pruning and retraining: other weights, an earlier time, another schedule."""
+        config, training = self.config, self.training
+        step, state = self._snapshot or (training.step, training.snapshot())
+        if reinit:
+            state = self._built("reinit").state_dict()
+        if reinit or self._snapshot:
+            training.rewind(state, step)
+        chosen = _trained(config.retrain, self.model)
+        if config.retrain_epochs is not None:
+            length = training.steps_of(config.retrain_epochs)
+            training.restart(training.step, length, config.retrain_lr or config.lr, chosen)
+        elif chosen:
+            training.only(chosen)
+        training.mask(self._masks)
+
+    def _train_through(self, phase: str, until: int, rewind_epoch: float | None) -> None:
+        """Train to a step, and on the way remember the one that will be gone back to."""
+        if rewind_epoch is not None and self._snapshot is None:
+            self._train(phase, self.training.steps_of(rewind_epoch))
+            self._snapshot = self.training.step, self.training.snapshot()
+        self._train(phase, until)
+
+    def _train(self, phase: str, until: int, between: Between | None = None) -> None:
+        """Train to a step and record every epoch."""
+        for loss in self.record.timed(self.training.run(until, between)):
+            if not self.record.epoch(phase, loss):
+                raise _Diverged
+
+    def _built(self, stream: str) -> nn.Module:
+        config = self.config
+        shape, classes = self.data.shape, self.data.classes
+        model = models.build(config.model, shape, classes, derive(config.seed, stream), config.init)
+        return model.to(self.data.mean.device)
+
+
+def _trained(retrain: str, model: nn.Module) -> Callable[[str], bool] | None:
+    """Which parameters are retrained, as a test of their names; None: all (Zimmer et al. 2023, PERP)."""
+    normalization = {
+        f"{path}.{leaf}"
+        for path, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
+        for leaf, _ in module.named_parameters(recurse=False)
+    }
+    head = list(pruners.prunable(model))[-1].rpartition(".")[0]
+    tests: dict[str, Callable[[str], bool] | None] = {
+        "all": None,
+        "bn": lambda name: name in normalization,
+        "bias": lambda name: name.rpartition(".")[2].startswith("bias"),
+        "bn+bias": lambda name: name in normalization or name.rpartition(".")[2].startswith("bias"),
+        "head": lambda name: name.startswith(f"{head}."),
+    }
+    return tests[retrain]
 
 
 @contextmanager

@@ -18,7 +18,8 @@ def test_force_collapses_after_an_epoch_because_batchnorm_has_trained_shifts(shi
     config = load("studies/quickstart.yaml").trials()[-1].config
     whole = data.load("digits", Path("data"), 0.1, 0)
     model = models.build(config.model, whole.shape, whole.classes, derive(0, "init"))
-    Training(config, model, whole).train_epoch()
+    training = Training(config, model, whole)
+    next(training.run(training.steps_per_epoch))
     if shifts == "reset":
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sweep import data
+from sweep import data, readers
 from sweep.errors import BadInput
 from sweep.seeds import generator
 
@@ -83,3 +83,95 @@ def test_an_epoch_has_full_batches_of_different_rows_unless_there_are_too_few():
     assert [len(batch) for batch in found] == [4, 4]
     assert len(set(torch.cat(found).tolist())) == 8
     assert [len(batch) for batch in data.batches(3, 4, generator(0, "order", 0))] == [3]
+
+
+def test_batches_are_the_rows_of_the_order_and_then_all_in_their_order(tmp_path):
+    train = data.load("digits", tmp_path, 0.1, 0).train
+    found = list(train.batches(100, generator(0, "order", 0)))
+    drawn = list(data.batches(len(train), 100, generator(0, "order", 0)))
+    assert len(found) == len(drawn) == 12
+    for (images, labels), chosen in zip(found, drawn, strict=True):
+        assert torch.equal(images, train.images[chosen]) and torch.equal(labels, train.labels[chosen])
+        assert torch.equal(images, train.take(chosen).images)
+    images, labels = zip(*train.batches(100), strict=True)
+    assert [len(batch) for batch in labels] == [100] * 12 + [93]
+    assert torch.equal(torch.cat(images), train.images) and torch.equal(torch.cat(labels), train.labels)
+
+
+@pytest.mark.parametrize("augment", data.AUGMENTATIONS)
+def test_a_batch_is_the_same_whichever_batch_an_epoch_begins_with(tmp_path, augment):
+    train = data.load("digits", tmp_path, 0.1, 0).train
+    whole = list(train.batches(100, generator(0), augment))
+    some = list(train.batches(100, generator(0), augment, start=3, stop=5))
+    assert len(some) == 2
+    for (images, labels), (same, also) in zip(whole[3:5], some, strict=True):
+        assert torch.equal(images, same) and torch.equal(labels, also)
+    plain = list(train.batches(100, generator(0)))
+    for (images, labels), (before, also) in zip(whole, plain, strict=True):
+        assert torch.equal(images, before) == (augment == "none") and torch.equal(labels, also)
+
+
+def test_every_batch_and_every_epoch_is_augmented_in_another_way(tmp_path):
+    blank = data.Split(torch.full((8, 1, 9, 9), 255, dtype=torch.uint8), torch.zeros(8, dtype=torch.int64))
+    order = generator(0)
+    found = [images for _ in range(2) for images, _ in blank.batches(4, order, "crop")]
+    assert len({tuple(images.flatten().tolist()) for images in found}) == 4
+
+
+def test_a_split_on_another_device_gives_batches_there(tmp_path):
+    whole = data.load("digits", tmp_path, 0.1, 0)
+    for there in (data.to(whole, torch.device("meta")), whole):
+        device = there.mean.device
+        for images, labels in there.train.batches(100, generator(0), "crop"):
+            assert images.device == labels.device == device and images.shape == (100, 1, 8, 8)
+            assert there.inputs(images).device == device
+        assert there.scoring.labels.device == there.test.images.device == there.train.pixels.device == device
+
+
+def test_images_that_do_not_fit_on_a_device_are_brought_there_by_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "room", lambda device: 100 if device.type == "meta" else 1 << 40)
+    data.to.cache_clear()
+    there = data.to(data.load("digits", tmp_path, 0.1, 0), torch.device("meta"))
+    assert there.train.pixels.device.type == "cpu"
+    for split in (there.train, there.validation, there.test):
+        for images, labels in split.batches(100, generator(0), "crop"):
+            assert images.device == labels.device == torch.device("meta")
+        assert split.take(torch.arange(3)).images.device.type == split.images.device.type == "meta"
+    data.to.cache_clear()
+
+
+def test_splits_share_the_pixels_they_are_parts_of(tmp_path):
+    whole = data.load("digits", tmp_path, 0.1, 0)
+    assert whole.train.pixels is whole.validation.pixels is whole.scoring.pixels
+    part = whole.validation.part(torch.tensor([5, 3]))
+    assert torch.equal(part.images, whole.validation.images[[5, 3]])
+    assert torch.equal(part.labels, whole.validation.labels[[5, 3]])
+
+
+def test_random_labels_are_the_true_ones_of_other_images(tmp_path):
+    true, one, same, other = (
+        data.load("digits", tmp_path, 0.2, seed, random_labels=random_labels)
+        for seed, random_labels in ((0, False), (0, True), (0, True), (1, True))
+    )
+    assert torch.equal(one.train.labels, same.train.labels)
+    assert not torch.equal(one.train.labels, other.train.labels)
+    for part in ("train", "validation"):
+        shuffled, labels = getattr(one, part), getattr(true, part)
+        assert torch.equal(shuffled.images, labels.images)
+        agree = (shuffled.labels == labels.labels).float().mean().item()
+        assert agree == pytest.approx(0.1, abs=0.06)
+        assert not torch.equal(shuffled.labels.bincount(), labels.labels.bincount())
+    counts = [torch.cat([d.train.labels, d.validation.labels]).bincount() for d in (true, one)]
+    assert torch.equal(*counts)
+    assert torch.equal(one.test.labels, true.test.labels)
+    # Scores are of the true labels all the same.
+    assert torch.equal(one.scoring.labels, true.train.labels)
+    assert torch.equal(one.scoring.images, one.train.images) and true.scoring is true.train
+
+
+def test_mean_and_deviation_are_those_of_all_training_pixels(images):
+    whole = data.load("image-folder:pets", images, 0.2, 0)
+    pixels = whole.train.images.double().transpose(0, 1).flatten(1)
+    assert torch.allclose(whole.mean.flatten().double(), pixels.mean(1))
+    expected = pixels.std(1, correction=0).clamp_min(1e-6)
+    assert torch.allclose(whole.deviation.flatten().double(), expected)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep import data, plan
-from sweep.study import Config, Trial
+from sweep.config import Config, Trial
 
 
 def trials(seeds):

@@ -3,8 +3,8 @@ from collections import deque
 from ray.tune.search import Searcher
 
 from sweep import schedule
+from sweep.config import Config, Trial
 from sweep.plan import Pack
-from sweep.study import Config, Trial
 
 
 def pack(number, seeds):

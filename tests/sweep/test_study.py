@@ -6,8 +6,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweep.config import Config, Trial
 from sweep.errors import BadInput
-from sweep.study import Config, Trial, load
+from sweep.study import load
 from tests.conftest import STUDY
 
 
@@ -28,14 +29,38 @@ def test_axes_multiply_and_blocks_have_axes_of_their_own(study_file):
 def test_a_trial_has_the_same_id_everywhere():
     """These ids are on people's disks: if this changes, PROTOCOL must."""
     config = Config(dataset="digits", model="conv-5", criterion="snip", sparsity=0.9, epochs=4)
-    assert Trial.of(config).id == "c32ae114d51f92f0"
-    assert json.loads(Trial.of(config).canonical)["protocol"] == 1
+    assert Trial.of(config).id == "7f963c4e0da59cdb"
+    assert json.loads(Trial.of(config).canonical)["protocol"] == 2
 
 
 def test_writing_the_same_question_otherwise_gives_the_same_id(study_file):
     one = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0.9\ncriterion: snip\n"
     other = "criterion: snip\nsparsity: .90\nepochs: 2.0\nmodel: conv-5\ndataset: digits\nscope: global\nlr: 1e-1\n"
     assert [t.id for t in trials(one, study_file)] == [t.id for t in trials(other, study_file)]
+
+
+def test_a_recipe_stands_for_its_fields_and_written_fields_come_first(study_file):
+    base = "dataset: mnist\nmodel: lenet-300-100\nsparsity: 0.9\ncriterion: snip\n"
+    [named] = trials(base + "recipe: snip\n", study_file)
+    written = "steps: 250000\nbatch_size: 100\nscore_batch_size: 100\nlr_schedule: step\n"
+    drops = "lr_drops: 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9\n"
+    assert named.id == trials(base + written + drops, study_file)[0].id
+    [shorter] = trials(base + "recipe: snip\nepochs: 10\nlr: 0.05\n", study_file)
+    assert (shorter.config.epochs, shorter.config.steps, shorter.config.lr) == (10, None, 0.05)
+    both = trials(base + "recipe: [snip, quick]\n", study_file)
+    assert [trial.config.lr_schedule for trial in both] == ["step", "one-cycle"]
+
+
+def test_a_span_is_every_value_from_the_first_to_the_last(study_file):
+    base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0\n"
+    assert [t.config.seed for t in trials(base + "seed: [7, 1..3]\n", study_file)] == [7, 1, 2, 3]
+
+
+def test_levels_of_iterative_magnitude_pruning_remove_a_fifth_each(study_file):
+    base = "dataset: digits\nmodel: conv-5\nepochs: 2\ncriterion: imp\n"
+    found = trials(base + "sparsity: [0.2, 0.36, 0.488, 0.95]\n", study_file)
+    assert [t.config.iterations for t in found] == [1, 2, 3, 13]
+    assert trials(base + "sparsity: 0.95\niterations: 2\n", study_file)[0].config.iterations == 2
 
 
 def test_what_cannot_matter_makes_no_other_trial(study_file):
@@ -64,6 +89,15 @@ def test_what_cannot_matter_makes_no_other_trial(study_file):
         ("0.99]", "1.2]", 6, "sparsity 1.2: input should be less than 1"),
         ("0.99]", "[0.99]]", 6, "nothing nested"),
         ("[0.9, 0.99]", "[]", 6, "an empty list asks for no trials"),
+        ("seed: [0, 1]", "seed: 4..1", 8, "seed 4..1: first..last, rising"),
+        ("lr: 0.2", "recipe: snap", 5, "recipe snap: no such recipe; did you mean snip?"),
+        ("epochs: 2", "epochs: 2\nsteps: 30", 5, "give epochs or steps, not both"),
+        ("epochs: 2\n", "", 9, "epochs or steps is missing: give one"),
+        ("lr: 0.2", "lr_drops: 0.5 0.4", 5, "it takes rising shares of the training"),
+        ("lr: 0.2", "rewind_epoch: 2", 5, "rewind_epoch lies after prune_epoch"),
+        ("lr: 0.2", "retrain_lr: 0.1", 5, "retrain_lr needs retrain_epochs"),
+        ("lr: 0.2", "ablation: inverted", 5, "ablation inverted: input should be 'none', 'shuffle'"),
+        ("magnitude, snip]", "magnitude, oracle]", 12, "oracle removes filters: give it structure: filter"),
         ("prune_epoch: 1", "prune_epoch: 3", 7, "prune_epoch 3 is beyond the 2 epochs of training"),
         ("snip]", "snap]", 12, "criterion snap: no such criterion; did you mean snip?"),
         ("snip]", "force]\n    iterations: 3", 13, "iterations 3: magnitude is one-shot"),

@@ -5,11 +5,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from sweep.config import Config, Trial
 from sweep.results import SCHEMAS
-from sweep.study import Config, Trial
 from sweep.trial import failure, from_canonical, run
 
-TIMES = {"score_seconds", "train_seconds", "wall_seconds", "started_at", "finished_at", "seconds"}
+TIMES = {
+    "score_seconds",
+    "train_seconds",
+    "evaluate_seconds",
+    "wall_seconds",
+    "started_at",
+    "finished_at",
+    "seconds",
+}
 
 
 def trial(**fields):
@@ -142,3 +150,166 @@ def test_a_trial_survives_the_way_through_its_canonical_text():
 def test_two_dense_epochs_on_mnist_pass_96_percent():
     config = Config(dataset="mnist", model="lenet-300-100", sparsity=0, criterion="dense", epochs=2)
     assert run(Trial.of(config)).trial["test_accuracy"] > 0.96
+
+
+def phases(result):
+    return [(row["phase"], row["epoch"]) for row in result.curves]
+
+
+def test_pruning_within_an_epoch_trains_the_same_steps_as_pruning_between_epochs():
+    """10 full batches of 128 an epoch; the data's order and the learning rate know nothing of the pruning."""
+    half = run(trial(epochs=3, prune_epoch=1.5, sparsity=0.0001, criterion="random"))
+    assert phases(half) == [("dense", 1), ("dense", 1.5), ("retrain", 2), ("retrain", 3)]
+    assert half.trial["mean_active_params"] == pytest.approx(97_552 - 5, abs=6)
+    whole = run(trial(epochs=3, sparsity=0))
+    assert half.curves[0]["train_loss"] == whole.curves[0]["train_loss"]
+    joined = (half.curves[1]["train_loss"] + half.curves[2]["train_loss"]) / 2
+    assert joined == pytest.approx(whole.curves[1]["train_loss"], rel=0.1)
+
+
+def test_iterative_magnitude_pruning_rewinds_and_each_level_begins_the_next():
+    two = run(trial(criterion="imp", sparsity=0.36, iterations=2, epochs=2, rewind_epoch=1))
+    assert phases(two) == [
+        ("dense", 1), ("dense", 2), ("level 1", 2), ("retrain", 2),
+    ]  # fmt: skip
+    three = run(trial(criterion="imp", sparsity=0.488, iterations=3, epochs=2, rewind_epoch=1))
+    keys = ("train_loss", "val_loss", "kept")
+    for one, other in zip(two.curves, three.curves[:4], strict=True):
+        assert [one[key] for key in keys] == [other[key] for key in keys]
+    assert [row["kept"] for row in three.curves] == [97_552, 97_552, 78_042, 62_433, 49_947]
+    assert three.trial["kept"] == pytest.approx(0.512 * 97_552, abs=1)
+
+
+def test_rewinding_goes_back_to_the_very_weights():
+    """Nothing pruned (one weight in a hundred thousand) and rewound to 0: the second time is the first."""
+    twice = run(trial(criterion="magnitude", sparsity=0.00001, prune_epoch=2, rewind_epoch=0, epochs=2))
+    assert phases(twice) == [("dense", 1), ("dense", 2), ("retrain", 1), ("retrain", 2)]
+    assert twice.curves[2]["train_loss"] == pytest.approx(twice.curves[0]["train_loss"], rel=1e-3)
+
+
+def test_ablations_change_what_they_say():
+    rows = {
+        ablation: run(trial(ablation=ablation, epochs=1, sparsity=0.95))
+        for ablation in ("none", "shuffle", "invert", "reinit")
+    }
+    density = {name: [layer["density"] for layer in result.layers] for name, result in rows.items()}
+    assert density["none"] == density["shuffle"] == density["reinit"] != density["invert"]
+    losses = {result.trial["test_loss"] for result in rows.values()}
+    assert len(losses) == 4
+    # The pruned network is looked at before its weights are drawn anew.
+    assert rows["none"].trial["pre_test_loss"] == rows["reinit"].trial["pre_test_loss"]
+
+
+@pytest.mark.parametrize(
+    ("retrain", "trained"),
+    [
+        ("bn", lambda name: name.split(".")[0] in ("1", "4", "7", "10", "13")),
+        ("bias", lambda name: name.endswith("bias")),
+        ("head", lambda name: name.startswith("17.")),
+    ],
+)
+def test_retraining_some_parameters_leaves_the_others_as_they_were(retrain, trained, monkeypatch):
+    from sweep.training import Training
+
+    kept = []
+    plain = Training.mask
+
+    def watched(self, masks):
+        plain(self, masks)
+        kept.append((self, {name: p.detach().clone() for name, p in self.model.named_parameters()}))
+
+    monkeypatch.setattr(Training, "mask", watched)
+    run(
+        trial(
+            criterion="magnitude", prune_epoch=1, epochs=1, retrain_epochs=1, retrain_lr=0.1, retrain=retrain
+        )
+    )
+    training, before = kept[-1]
+    for name, parameter in training.model.named_parameters():
+        assert torch.equal(parameter, before[name]) != trained(name), name
+
+
+def test_a_second_schedule_has_its_own_length_and_rate():
+    result = run(trial(criterion="magnitude", prune_epoch=2, epochs=2, retrain_epochs=3, retrain_lr=0.03))
+    assert phases(result) == [("dense", 1), ("dense", 2), ("retrain", 3), ("retrain", 4), ("retrain", 5)]
+    rates = [row["lr"] for row in result.curves]
+    assert rates[0] == 0.2 and rates[2] == pytest.approx(0.03) and rates[4] < 0.01
+
+
+@pytest.mark.parametrize("criterion", ["gmp", "set", "rigl", "granet"])
+def test_methods_that_prune_along_training_end_at_the_planned_density(criterion):
+    asked = trial(criterion=criterion, epochs=4, update_every=5, scope="erk", sparsity=0.9)
+    result = run(asked)
+    row = result.trial
+    assert row["status"] == "ok" and row["kept"] == 9755
+    assert "pre_test_accuracy" not in row, "there is no one moment of pruning"
+    counted = [r for r in result.curves if r["kept"] == 9755]
+    assert row["best_val_accuracy"] == max(r["val_accuracy"] for r in counted)
+    assert (row["mean_active_params"] == 9755) == (criterion in ("set", "rigl"))
+    assert numbers(run(asked)) == numbers(result)
+
+
+def test_a_loss_ten_times_the_first_ends_the_trial_as_diverged():
+    row = run(trial(model="lenet-300-100", lr=30.0, epochs=6, sparsity=0, momentum=0.0)).trial
+    assert row["status"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"optimizer": "adam", "lr": 0.001, "criterion": "magnitude", "prune_epoch": 1},
+        {"optimizer": "adamw", "lr": 0.001, "label_smoothing": 0.1},
+        {"lr_schedule": "one-cycle", "warmup_epochs": 0.5, "augment": "crop"},
+        {"steps": 25, "epochs": None, "precision": "bf16"},
+        {"init": "xavier", "random_labels": True, "balanced": True},
+    ],
+)
+def test_every_way_to_train_runs_and_gives_the_same_again(fields):
+    asked = trial(**fields)
+    first = run(asked)
+    assert first.trial["status"] == "ok"
+    assert numbers(run(asked)) == numbers(first)
+    assert all(layer["kept"] >= 0 for layer in first.layers)
+
+
+def test_the_oracle_removes_filters_and_looks_at_the_loss_before_retraining():
+    asked = {"criterion": "oracle", "structure": "filter", "layers": "0.*", "sparsity": 0.5, "prune_epoch": 1}
+    rows = [run(trial(combination=n, epochs=1, retrain_epochs=1, **asked)).trial for n in range(3)]
+    assert len({row["pre_train_loss"] for row in rows}) == 3
+    assert all(row["kept"] == 72 and row["params"] == 144 for row in rows)
+    assert all(row["train_loss"] < row["pre_train_loss"] for row in rows)
+
+
+@pytest.mark.parametrize("fields", [{}, {"rewind_epoch": 0.5}, {"retrain_epochs": 1, "ablation": "reinit"}])
+def test_dense_training_that_trials_share_is_done_once_and_changes_nothing(fields, monkeypatch):
+    from sweep import trial as module
+    from sweep.training import Training
+
+    steps = []
+    plain = Training._train
+
+    def counted(self, batches, number, between):
+        steps.append(number)
+        return plain(self, batches, number, between)
+
+    monkeypatch.setattr(Training, "_train", counted)
+    asked = [trial(criterion=c, prune_epoch=1.5, epochs=2, **fields) for c in ("snip", "random", "magnitude")]
+    alone = []
+    for each in asked:
+        module._DONE.clear()
+        alone.append(numbers(run(each)))
+    apart, steps[:] = sum(steps), []
+    module._DONE.clear()
+    assert [numbers(run(each)) for each in asked] == alone
+    dense = round(1.5 * 10)
+    assert apart - sum(steps) == 2 * dense
+
+
+def test_trials_that_differ_before_the_pruning_share_nothing():
+    first = run(trial(prune_epoch=1, lr=0.1))
+    second = run(trial(prune_epoch=1, lr=0.2))
+    assert first.curves[0]["train_loss"] != second.curves[0]["train_loss"]
+    from sweep import trial as module
+
+    module._DONE.clear()
+    assert numbers(run(trial(prune_epoch=1, lr=0.2))) == numbers(second)

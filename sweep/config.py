@@ -1,0 +1,248 @@
+"""A trial's config: everything that decides its outcome, and the name that follows from it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+import pruners
+from sweep import data, models, recipes
+
+# Part of every trial's identity: raise it when the same config would give other numbers.
+PROTOCOL = 2
+DENSE = "dense"
+# Not scores but rules along training; `sweep.protocols` says what each does.
+ALONG = ("gmp", "set", "rigl", "granet")
+RULES = ("imp", *ALONG, "oracle")
+
+
+def _one_of(kind: str, known: list[str], prefix: str = "") -> AfterValidator:
+    """Accept a name out of a list, or one with the prefix; the error gives the nearest name."""
+
+    def check(name: str) -> str:
+        if name in known or (prefix and name.startswith(prefix) and name != prefix):
+            return name
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        listed = ", ".join([*known, f"{prefix}NAME"] if prefix else known)
+        raise ValueError(f"no such {kind}; " + (f"did you mean {near[0]}?" if near else f"known: {listed}"))
+
+    return AfterValidator(check)
+
+
+def _fractions(text: str) -> str:
+    """Rising shares of the training, one space between them."""
+    try:
+        shares = [float(word) for word in text.split()]
+    except ValueError:
+        shares = [2.0]
+    if shares != sorted(set(shares)) or not all(0 < share < 1 for share in shares):
+        raise ValueError("it takes rising shares of the training, such as '0.5 0.75'")
+    return " ".join(map(repr, shares))
+
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # results hold it as a 64-bit integer
+Epoch = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]
+
+
+class Config(BaseModel):
+    """Everything that decides the outcome of one trial. A study file may give each field a value or a list.
+
+    Defaults are the same for everybody, so that equal questions have equal ids.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Annotated[str, _one_of("dataset", list(data.DATASETS), data.FOLDER)]
+    augment: Annotated[str, _one_of("augmentation", list(data.AUGMENTATIONS))] = "none"
+    random_labels: bool = False
+    model: Annotated[str, _one_of("model", list(models.MODELS), models.TORCHVISION)]
+    init: Annotated[str, _one_of("initialization", list(models.INITIALIZATIONS))] = "kaiming"
+    # pruning
+    criterion: Annotated[str, _one_of("criterion", [*pruners.names(), *RULES, DENSE])]
+    sparsity: float = Field(ge=0, lt=1)
+    scope: Annotated[str, _one_of("scope", list(pruners.SCOPES))] = "global"
+    iterations: Count = 1
+    schedule: Annotated[str, _one_of("schedule", list(pruners.SCHEDULES))] = "exponential"
+    structure: Literal["weight", "filter"] = "weight"
+    layers: str = "*"
+    min_per_layer: Annotated[int, Field(ge=0, le=10**9)] = 0
+    prune_epoch: Epoch = 0
+    score_batches: Count = 1
+    score_batch_size: Count = 128
+    balanced: bool = False
+    score_mode: Literal["own", "train", "eval"] = "own"
+    score_loss: Literal["cross-entropy", "logit"] = "cross-entropy"
+    score_init: Literal["same", "fresh"] = "same"
+    combination: Annotated[int, Field(ge=0, le=10**9)] = 0
+    update_every: Count = 100
+    update_end: float = Field(0.75, gt=0, le=1)
+    drop_fraction: float = Field(0.3, gt=0, le=1)
+    # after pruning
+    ablation: Literal["none", "shuffle", "invert", "reinit"] = "none"
+    rewind_epoch: Epoch | None = None
+    retrain: Literal["all", "bn", "bias", "bn+bias", "head"] = "all"
+    retrain_epochs: Epoch | None = None
+    retrain_lr: float | None = Field(None, gt=0, allow_inf_nan=False)
+    # training
+    epochs: Count | None = None
+    steps: Count | None = None
+    batch_size: Count = 128
+    optimizer: Annotated[str, _one_of("optimizer", list(recipes.OPTIMIZERS))] = "sgd"
+    lr: float = Field(0.1, gt=0, allow_inf_nan=False)
+    lr_schedule: Annotated[str, _one_of("learning-rate schedule", list(recipes.LR_SCHEDULES))] = "cosine"
+    lr_drops: Annotated[str, AfterValidator(_fractions)] = "0.5 0.75"
+    lr_drop_factor: float = Field(0.1, gt=0, lt=1)
+    warmup_epochs: Epoch = 0
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(5e-4, ge=0, allow_inf_nan=False)
+    label_smoothing: float = Field(0, ge=0, lt=1)
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
+    # randomness
+    seed: Seed = 0
+    split_seed: Seed = 0
+    validation_fraction: float = Field(0.1, gt=0, lt=1)
+
+
+# Fields that only say how to choose a mask, those that only say what scores it, and so on: with nothing to
+# choose, or nothing to score, they cannot matter.
+_SCORING = ("score_batches", "score_batch_size", "balanced", "score_loss")
+_PRUNING = (
+    *("scope", "iterations", "schedule", "structure", "layers", "min_per_layer", "prune_epoch", *_SCORING),
+    *("score_mode", "score_init", "ablation", "rewind_epoch", "retrain", "retrain_epochs", "retrain_lr"),
+)
+# What dense training before the pruning does not depend on.
+AFTER_DENSE = (
+    *("criterion", "sparsity", "combination", "update_every", "update_end", "drop_fraction"),
+    *(name for name in _PRUNING if name not in ("prune_epoch", "rewind_epoch")),
+)
+_UPDATES = ("update_every", "update_end", "drop_fraction")
+
+
+def moot(config: Config) -> dict[str, Any]:
+    """The fields that cannot matter to this config's outcome, each with its default."""
+    names: list[str] = []
+    if config.sparsity == 0 or config.criterion == DENSE:
+        names += [*_PRUNING, *_UPDATES, "combination"]
+    else:
+        if config.criterion != "oracle":
+            names += ["combination"]
+        if config.criterion not in ALONG:
+            names += _UPDATES
+        elif config.criterion == "gmp":
+            names += ["drop_fraction"]
+        if config.criterion in RULES:
+            names += [*_SCORING, "score_mode", "score_init"]
+        elif not pruners.find(config.criterion).needs_data:
+            names += _SCORING
+        if config.iterations == 1:
+            names += ["schedule"]
+    if config.optimizer != "sgd":
+        names += ["momentum", "nesterov"]
+    if config.lr_schedule != "step":
+        names += ["lr_drops", "lr_drop_factor"]
+    return {name: Config.model_fields[name].default for name in names}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One prune-then-train run: a config, and the name that follows from it."""
+
+    config: Config
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex digits of the SHA-256 of the canonical config; the same question has the same id."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
+
+    @cached_property
+    def canonical(self) -> str:
+        """The config as JSON: sorted keys, defaults filled in, whole numbers as integers, the protocol."""
+        fields = {**self.config.model_dump(), "protocol": PROTOCOL}
+        whole = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in fields.items()}
+        return json.dumps(whole, sort_keys=True, separators=(",", ":"))
+
+    @staticmethod
+    def of(config: Config) -> "Trial":
+        """The trial of a config, after setting what cannot matter to its default.
+
+        Sparsity 0 is one dense run, whatever the criterion; criteria that look at no data do not care which.
+        """
+        update = moot(config)
+        if config.sparsity == 0 or config.criterion == DENSE:
+            update |= {"criterion": DENSE, "sparsity": 0.0}
+        return Trial(config.model_copy(update=update))
+
+
+def inconsistency(config: Config, given: Mapping[str, object]) -> tuple[str, str] | None:
+    """The field that does not go with the others, and one line why; None if all go together.
+
+    Args:
+        given: the fields that were written, not left to their defaults.
+    """
+    end = config.epochs if config.epochs is not None else config.prune_epoch
+    if (config.epochs is None) == (config.steps is None):
+        which = "steps" if "steps" in given else "epochs"
+        missing = which not in given
+        return which, "epochs or steps is missing: give one" if missing else "give epochs or steps, not both"
+    checks: list[tuple[bool, str, str]] = [
+        (
+            config.prune_epoch > end,
+            "prune_epoch",
+            f"prune_epoch {config.prune_epoch:g} is beyond the {end:g} epochs of training",
+        ),
+        (config.nesterov and not config.momentum, "nesterov", "nesterov needs a momentum above 0"),
+        (
+            config.criterion == DENSE and config.sparsity > 0,
+            "criterion",
+            "criterion dense prunes nothing: give it sparsity 0",
+        ),
+        (
+            config.rewind_epoch is not None
+            and config.criterion != "imp"
+            and config.rewind_epoch > config.prune_epoch,
+            "rewind_epoch",
+            "rewind_epoch lies after prune_epoch: there is nothing yet to go back to",
+        ),
+        (
+            config.rewind_epoch is not None and config.retrain_epochs is not None,
+            "retrain_epochs",
+            "retrain_epochs and rewind_epoch: after a rewind training goes to the end of epochs; give one",
+        ),
+        (
+            config.retrain_lr is not None and config.retrain_epochs is None,
+            "retrain_lr",
+            "retrain_lr needs retrain_epochs: how long to retrain",
+        ),
+        (
+            config.criterion in RULES and config.ablation == "invert",
+            "ablation",
+            f"ablation invert: {config.criterion} ranks by no score of one moment; take another ablation",
+        ),
+        (
+            config.criterion in ("imp", *ALONG)
+            and (
+                config.structure == "filter" or config.retrain_epochs is not None or config.retrain != "all"
+            ),
+            "criterion",
+            f"{config.criterion} prunes single weights and trains them all: leave out structure and retrain",
+        ),
+        (
+            config.criterion in ALONG and config.rewind_epoch is not None,
+            "rewind_epoch",
+            f"{config.criterion} prunes along training: there is nothing to rewind",
+        ),
+        (
+            config.criterion == "oracle" and config.structure != "filter",
+            "criterion",
+            "oracle removes filters: give it structure: filter",
+        ),
+    ]
+    return next(((field, message) for wrong, field, message in checks if wrong), None)

@@ -1,0 +1,111 @@
+"""Training recipes: optimizers, learning-rate schedules, and the papers' settings under their names."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from sweep.config import Config
+
+Fields = dict[str, Any]
+
+OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], "Config"], torch.optim.Optimizer]] = {
+    "sgd": lambda parameters, config: torch.optim.SGD(
+        parameters,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        fused=True,
+    ),
+    "adam": lambda parameters, config: torch.optim.Adam(
+        parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
+    ),
+    "adamw": lambda parameters, config: torch.optim.AdamW(
+        parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
+    ),
+}
+
+
+def _step(progress: float, config: "Config") -> float:
+    drops = sum(progress >= float(share) for share in config.lr_drops.split())
+    return float(config.lr_drop_factor**drops)
+
+
+def _one_cycle(progress: float, config: "Config") -> float:
+    return progress / 0.2 if progress < 0.2 else (1 - progress) / 0.8
+
+
+LR_SCHEDULES: dict[str, Callable[[float, "Config"], float]] = {
+    # share of the training done, in [0, 1)  ->  share of the learning rate
+    "constant": lambda progress, config: 1.0,
+    "cosine": lambda progress, config: (1 + math.cos(math.pi * progress)) / 2,
+    # Times `lr_drop_factor` at each of `lr_drops`.
+    "step": _step,
+    # Up to the learning rate over the first fifth, and down to 0, both straight.
+    "one-cycle": _one_cycle,
+}
+
+
+def _snip(dataset: str, model: str) -> Fields:
+    """Lee et al. 2019: 250,000 steps on MNIST, else 150,000, times 0.1 every 25,000 or 30,000."""
+    shared = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "lr_schedule": "step", "lr_drop_factor": 0.1}
+    if dataset == "mnist":
+        tenths = " ".join(str(tenth / 10) for tenth in range(1, 10))
+        return shared | {"batch_size": 100, "score_batch_size": 100, "steps": 250_000, "lr_drops": tenths}
+    return shared | {
+        "batch_size": 128,
+        "steps": 150_000,
+        "lr_drops": "0.2 0.4 0.6 0.8",
+        "augment": "flip-crop",
+    }
+
+
+def _force(dataset: str, model: str) -> Fields:
+    """De Jorge et al. 2021, CIFAR: 350 epochs, times 0.1 at 150 and 250."""
+    return {
+        **{"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 128, "epochs": 350},
+        **{"lr_schedule": "step", "lr_drops": f"{150 / 350} {250 / 350}", "augment": "flip-crop"},
+        "score_batches": 10 if dataset == "cifar100" else 1,
+    }
+
+
+def _fts(dataset: str, model: str) -> Fields:
+    """Gollini et al. 2025, CIFAR: 160 epochs of batches of 512, times 0.2 at 60 and 120; 20 % validation."""
+    return {
+        **{"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 512, "epochs": 160},
+        **{"lr_schedule": "step", "lr_drops": "0.375 0.75", "lr_drop_factor": 0.2, "augment": "flip-crop"},
+        "validation_fraction": 0.2,
+    }
+
+
+def _lth(dataset: str, model: str) -> Fields:
+    """Frankle & Carbin 2019: Adam for LeNet; for larger networks SGD with a warm-up of 20,000 steps."""
+    if model.startswith("lenet"):
+        return {
+            **{"optimizer": "adam", "lr": 1.2e-3, "weight_decay": 0.0, "batch_size": 60, "steps": 50_000},
+            "lr_schedule": "constant",
+        }
+    return {
+        **{"lr": 0.03, "momentum": 0.9, "weight_decay": 1e-4, "batch_size": 128, "steps": 30_000},
+        **{"lr_schedule": "step", "lr_drops": f"{20 / 30} {25 / 30}", "augment": "flip-crop"},
+        "warmup_epochs": 20_000 * 128 / 45_000,
+    }
+
+
+def _quick(dataset: str, model: str) -> Fields:
+    """A few epochs of one cycle, for a first look."""
+    return {"lr": 0.2, "lr_schedule": "one-cycle", "epochs": 8}
+
+
+RECIPES: dict[str, Callable[[str, str], Fields]] = {
+    # data set, model  ->  fields of the config, for those the study does not give itself
+    "snip": _snip,
+    "force": _force,
+    "fts": _fts,
+    "lth": _lth,
+    "quick": _quick,
+}

@@ -1,0 +1,93 @@
+import math
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import torch
+
+import pruners
+from sweep import data, masking, models
+from sweep.config import Config
+from sweep.errors import BadInput
+from sweep.masking import _distinct, _ScoringData, _unranked
+
+
+def config(**fields):
+    base = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 2}
+    return Config(**(base | fields))
+
+
+@pytest.fixture
+def network():
+    return models.build("conv-5", (1, 8, 8), 10, 0), data.load("digits", Path("data"), 0.1, 0)
+
+
+def test_layers_choose_by_patterns_and_leave_out_by_patterns(network):
+    model, _ = network
+    names = list(pruners.prunable(model))
+    assert masking.left_out(config(), model) == []
+    assert masking.left_out(config(layers="3.* 6.*"), model) == [
+        n for n in names if n[:2] not in ("3.", "6.")
+    ]
+    assert masking.left_out(config(layers="* !17.*"), model) == ["17.weight"]
+    assert masking.left_out(config(layers="!17.*"), model) == ["17.weight"]
+    with pytest.raises(BadInput, match=r"layers conv9: conv-5 has no such prunable weight; it has 0\.weight"):
+        masking.left_out(config(layers="0.* conv9"), model)
+    with pytest.raises(BadInput, match="leaves nothing to prune"):
+        masking.left_out(config(layers="0.* !0.weight"), model)
+
+
+def test_combinations_are_all_ways_each_once():
+    ways = [tuple(_unranked(rank, 6, 3)) for rank in range(math.comb(6, 3))]
+    assert ways == list(combinations(range(6), 3))
+    order = [_distinct(20, index, seed=1) for index in range(20)]
+    assert sorted(order) == list(range(20)) and order != sorted(order)
+
+
+def test_the_oracle_removes_as_many_filters_of_each_layer_as_the_sparsity_says(network):
+    model, whole = network
+    asked = {"criterion": "oracle", "structure": "filter", "sparsity": 0.25, "layers": "0.* 3.*"}
+    seen = set()
+    for index in range(30):
+        masks = masking.choose(config(combination=index, seed=index, **asked), model, whole).masks
+        assert list(masks) == ["0.weight", "3.weight"]
+        rows = {name: mask.flatten(1).any(1) for name, mask in masks.items()}
+        assert {name: int(kept.sum()) for name, kept in rows.items()} == {"0.weight": 12, "3.weight": 24}
+        seen.add(tuple(kept.tolist().__str__() for kept in rows.values()))
+    assert len(seen) == 30
+    with pytest.raises(BadInput, match="combination 1820: there are 1820 ways"):
+        masking.choose(config(**asked | {"layers": "0.*", "combination": 1820}), model, whole)
+
+
+def test_removed_filters_lose_their_biases():
+    model = models.build("lenet-5-caffe", (1, 28, 28), 10, 0)
+    masks = pruners.filter_masks(model, {"0.weight": [0, 7]})
+    found = masking.biases(model, masks)
+    assert list(found) == ["0.bias"]
+    assert found["0.bias"].logical_not().nonzero().flatten().tolist() == [0, 7]
+
+
+def test_balanced_scoring_batches_hold_as_many_of_each_class(network):
+    _, whole = network
+    asked = config(balanced=True, score_batch_size=30, score_batches=50)
+    drawn = _ScoringData(asked, whole)
+    first = [labels for _, labels in drawn]
+    assert len(first) == 50, "shuffled again when the images are used up"
+    assert all(torch.bincount(labels, minlength=10).tolist() == [3] * 10 for labels in first)
+    again = [labels for _, labels in _ScoringData(asked, whole)]
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_scoring_options_reach_the_criterion(network):
+    model, whole = network
+    plain = masking.choose(config(), model, whole).masks
+
+    def other(**fields):
+        masks = masking.choose(config(**fields), model, whole).masks
+        return any(not torch.equal(masks[name], plain[name]) for name in plain)
+
+    assert other(score_mode="eval") and other(score_loss="logit") and other(score_init="fresh")
+    assert other(ablation="invert") and other(min_per_layer=300) and other(structure="filter", layers="!17.*")
+    shuffled = masking.choose(config(ablation="shuffle"), model, whole).masks
+    assert pruners.densities(shuffled) == pruners.densities(plain)
+    assert any(not torch.equal(shuffled[name], plain[name]) for name in plain)

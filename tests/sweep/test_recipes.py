@@ -1,0 +1,42 @@
+import pytest
+
+from sweep.config import Config
+from sweep.recipes import LR_SCHEDULES, RECIPES
+
+
+def config(**fields):
+    base = {"dataset": "mnist", "model": "lenet-300-100", "criterion": "dense", "sparsity": 0, "epochs": 10}
+    return Config(**(base | fields))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", {0: 1, 0.5: 1, 0.99: 1}),
+        ("cosine", {0: 1, 0.5: 0.5, 0.75: 0.146447}),
+        ("step", {0: 1, 0.499: 1, 0.5: 0.2, 0.749: 0.2, 0.75: 0.04}),
+        ("one-cycle", {0: 0, 0.1: 0.5, 0.2: 1, 0.6: 0.5, 0.99: 0.0125}),
+    ],
+)
+def test_schedules_are_what_they_are_called(schedule, expected):
+    asked = config(lr_schedule=schedule, lr_drop_factor=0.2)
+    for progress, factor in expected.items():
+        assert LR_SCHEDULES[schedule](progress, asked) == pytest.approx(factor, abs=1e-6)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(("dataset", "model"), [("mnist", "lenet-5-caffe"), ("cifar10", "resnet-18")])
+def test_every_recipe_is_a_valid_config(recipe, dataset, model):
+    fields = RECIPES[recipe](dataset, model)
+    found = Config(dataset=dataset, model=model, criterion="dense", sparsity=0, **fields)
+    assert (found.epochs is None) != (found.steps is None)
+
+
+def test_published_recipes():
+    fts = config(**RECIPES["fts"]("cifar10", "resnet-18"))
+    assert (fts.lr, fts.batch_size, fts.epochs, fts.lr_drop_factor) == (0.01, 512, 160, 0.2)
+    assert [float(share) * 160 for share in fts.lr_drops.split()] == [60, 120]
+    snip = RECIPES["snip"]("mnist", "lenet-300-100")
+    assert [float(share) * 250_000 for share in snip["lr_drops"].split()] == [
+        25_000 * n for n in range(1, 10)
+    ]
