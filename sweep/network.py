@@ -20,9 +20,15 @@ def multiply_adds(model: str, shape: Shape, classes: int) -> dict[str, int]:
 
 def facts(
     model: nn.Module, masks: Mapping[str, Tensor], macs: Mapping[str, int], example: Tensor
-) -> tuple[dict[str, object], dict[str, Tensor]]:
-    """The `network` columns of a trial, and its effective masks. `params` counts the prunable weights."""
-    effective = pruners.effective_masks(model, masks, example)
+) -> tuple[dict[str, object], dict[str, Tensor] | None]:
+    """The `network` columns of a trial, and its effective masks. `params` counts the prunable weights.
+
+    Of a network that `pruners.effective_masks` cannot look through there are none: what it says is unknown.
+    """
+    try:
+        effective = pruners.effective_masks(model, masks, example)
+    except ValueError:
+        effective = None
     params = sum(mask.numel() for mask in masks.values())
     kept = sum(int(mask.sum()) for mask in masks.values())
     density = pruners.densities(masks)
@@ -30,7 +36,7 @@ def facts(
         "params": params,
         "kept": kept,
         "density": kept / params,
-        "effective_density": sum(int(mask.sum()) for mask in effective.values()) / params,
+        "effective_density": effective and sum(int(mask.sum()) for mask in effective.values()) / params,
         "collapsed_layers": len(pruners.collapsed_layers(masks)),
         "min_layer_density": min(density.values()),
         "macs_dense": sum(macs.values()),

@@ -87,7 +87,7 @@ class Record:
         example = data.inputs(data.train.take(torch.arange(1)).images)
         self._network, effective = network.facts(model, masks, macs, example)
         weights = dict(model.named_parameters())
-        density, effective_density = pruners.densities(masks), pruners.densities(effective)
+        density, effective_density = pruners.densities(masks), pruners.densities(effective or {})
         self.layers = [
             {
                 "layer": index,
@@ -96,7 +96,7 @@ class Record:
                 "params": mask.numel(),
                 "kept": int(mask.sum()),
                 "density": density[name],
-                "effective_density": effective_density[name],
+                "effective_density": effective_density.get(name),
                 "score_mean": float(pruned.scores[name].mean()) if name in pruned.scores else None,
                 "pq_index": pruners.pq_index(weights[name].detach()[mask]),
             }

@@ -135,7 +135,7 @@ class Training:
                 self._optimizer.step()
             total += loss.detach()
             if self.first_loss is None:
-                self.first_loss = float(loss)
+                self.first_loss = float(loss.detach())
             self.step += 1
             self.spent += 1
             self.active += self.kept

@@ -73,7 +73,7 @@ def test_relevance_of_all_positive_weights_is_the_output():
         for parameter in model.parameters():
             parameter.abs_()
     inputs, targets = torch.rand(5, 1, 4, 4), torch.tensor([0, 1, 1, 0, 1])
-    expected = float(model(inputs).gather(1, targets.unsqueeze(1)).mean())
+    expected = model(inputs).gather(1, targets.unsqueeze(1)).mean().item()
     for alpha in (None, 1.0):
         scores = pruners.saliency("lrp", model, [(inputs, targets)], alpha=alpha)
         assert [float(score.sum()) for score in scores.values()] == pytest.approx([expected] * 2, rel=1e-4)

@@ -35,3 +35,10 @@ def test_facts_of_a_mask():
     facts, effective = network.facts(model, masks, macs, torch.zeros(1, 1, 8, 8))
     assert facts["collapsed_layers"] == 1 and facts["effective_density"] == 0
     assert not any(mask.any() for mask in effective.values())
+
+
+def test_a_network_that_cannot_be_looked_through_has_no_effective_density():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Threshold(0.1, 5), torch.nn.Linear(4, 2))
+    masks = {f"{n}.weight": torch.ones_like(model[n].weight, dtype=torch.bool) for n in (0, 2)}
+    facts, effective = network.facts(model, masks, {"0.weight": 16, "2.weight": 8}, torch.zeros(1, 4))
+    assert effective is None and facts["effective_density"] is None and facts["density"] == 1
