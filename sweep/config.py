@@ -110,6 +110,11 @@ class Config(BaseModel):
     split_seed: Seed = 0
     validation_fraction: float = Field(0.1, gt=0, lt=1)
 
+    @property
+    def dense(self) -> str:
+        """All that dense training up to the prune epoch depends on, as text."""
+        return self.model_dump_json(exclude=set(AFTER_DENSE))
+
 
 # Fields that only say how to choose a mask, those that only say what scores it, and so on: with nothing to
 # choose, or nothing to score, they cannot matter.
@@ -121,7 +126,8 @@ _PRUNING = (
 # What dense training before the pruning does not depend on.
 AFTER_DENSE = (
     *("criterion", "sparsity", "combination", "update_every", "update_end", "drop_fraction"),
-    *(name for name in _PRUNING if name not in ("prune_epoch", "rewind_epoch")),
+    # `layers` stays: what is counted as a prunable weight while training depends on it.
+    *(name for name in _PRUNING if name not in ("prune_epoch", "rewind_epoch", "layers")),
 )
 _UPDATES = ("update_every", "update_end", "drop_fraction")
 
@@ -206,10 +212,9 @@ def inconsistency(config: Config, given: Mapping[str, object]) -> tuple[str, str
         ),
         (
             config.rewind_epoch is not None
-            and config.criterion != "imp"
-            and config.rewind_epoch > config.prune_epoch,
+            and config.rewind_epoch > (end if config.criterion == "imp" else config.prune_epoch),
             "rewind_epoch",
-            "rewind_epoch lies after prune_epoch: there is nothing yet to go back to",
+            "rewind_epoch lies after the pruning: there is nothing yet to go back to",
         ),
         (
             config.rewind_epoch is not None and config.retrain_epochs is not None,
@@ -233,6 +238,27 @@ def inconsistency(config: Config, given: Mapping[str, object]) -> tuple[str, str
             ),
             "criterion",
             f"{config.criterion} prunes single weights and trains them all: leave out structure and retrain",
+        ),
+        (
+            (config.criterion in ALONG and config.ablation != "none")
+            or (config.criterion == "imp" and config.ablation == "shuffle"),
+            "ablation",
+            f"ablation {config.ablation} does not apply to {config.criterion}, whose masks change",
+        ),
+        (
+            config.criterion in ("set", "rigl") and config.prune_epoch > 0,
+            "prune_epoch",
+            f"{config.criterion} is sparse from the start: leave out prune_epoch",
+        ),
+        (
+            config.structure == "filter" and config.scope not in ("global", "uniform"),
+            "scope",
+            f"scope {config.scope} with structure filter: take global or uniform",
+        ),
+        (
+            config.scope == "rowwise" and config.min_per_layer > 0,
+            "min_per_layer",
+            "min_per_layer does not go with scope rowwise: every row keeps as many",
         ),
         (
             config.criterion in ALONG and config.rewind_epoch is not None,

@@ -12,7 +12,7 @@ import torch
 import typer
 from rich.console import Console
 
-from sweep import data, datasets, models, plan, provenance, results
+from sweep import data, datasets, masking, models, plan, provenance, results
 from sweep.config import Trial
 from sweep.errors import BadInput, command
 from sweep.progress import Progress, duration
@@ -86,6 +86,13 @@ def _check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float,
         shape = data.check(dataset, data_root)
         for model in {trial.config.model for trial in trials if trial.config.dataset == dataset}:
             models.check(model, shape)
+        checked = set()
+        for config in (trial.config for trial in trials if trial.config.dataset == dataset):
+            said = (config.layers, config.structure, config.retrain, config.min_per_layer)
+            several = (config.model, config.criterion == "oracle", config.sparsity, *said)
+            if said != ("*", "weight", "all", 0) and several not in checked:
+                checked.add(several)
+                masking.check(config, models.build(config.model, shape, classes=10, seed=0))
 
 
 def _missing(trials: Sequence[Trial], done: dict[str, results.Row], retry_failed: bool) -> list[Trial]:

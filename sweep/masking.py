@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from itertools import chain, count, islice
 
@@ -137,7 +137,10 @@ def _unranked(rank: int, size: int, taken: int) -> list[int]:
 
 
 def biases(model: nn.Module, masks: Masks) -> Masks:
-    """Masks of the biases of filters that are removed whole: a removed filter adds nothing."""
+    """Masks of the biases of filters that are removed whole.
+
+    A removed filter then adds nothing, but for what a BatchNorm behind it makes of zeros.
+    """
     parameters = dict(model.named_parameters())
     found = {}
     for name, mask in masks.items():
@@ -145,6 +148,64 @@ def biases(model: nn.Module, masks: Masks) -> Masks:
         if bias is not None and not (alive := mask.flatten(1).any(1)).all():
             found[f"{name.removesuffix('weight')}bias"] = alive
     return found
+
+
+def retrained(config: Config, model: nn.Module) -> Callable[[str], bool] | None:
+    """Which parameters are trained after pruning, as a test of their names; None: all.
+
+    Zimmer et al. 2023 (PERP).
+
+    Raises:
+        BadInput: there are none such.
+    """
+    normalization = {
+        f"{path}.{leaf}"
+        for path, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
+        for leaf, _ in module.named_parameters(recurse=False)
+    }
+    head = list(pruners.prunable(model))[-1].rpartition(".")[0]
+
+    def bias(name: str) -> bool:
+        leaf = name.rpartition(".")[2]
+        return leaf.endswith("bias") or leaf.startswith("bias_")
+
+    tests: dict[str, Callable[[str], bool] | None] = {
+        "all": None,
+        "bn": lambda name: name in normalization,
+        "bias": bias,
+        "bn+bias": lambda name: name in normalization or bias(name),
+        "head": lambda name: name.startswith(f"{head}."),
+    }
+    test = tests[config.retrain]
+    if test and not any(test(name) for name, p in model.named_parameters() if p.requires_grad):
+        raise BadInput(f"retrain {config.retrain}: {config.model} has no such parameters")
+    return test
+
+
+def check(config: Config, model: nn.Module) -> None:
+    """See that what the config says of the model's layers can be done.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    exclude = left_out(config, model)
+    retrained(config, model)
+    if config.criterion == "oracle":
+        combination(config, model, exclude)
+    elif config.structure == "filter" or config.min_per_layer:
+        try:
+            pruners.prune(
+                "random",
+                model,
+                sparsity=config.sparsity,
+                scope=config.scope,
+                exclude=exclude,
+                min_per_layer=config.min_per_layer,
+                structure=config.structure,
+            )
+        except ValueError as error:
+            raise BadInput(f"{config.model}: {error}") from None
 
 
 class _ScoringData:

@@ -78,12 +78,18 @@ def truncated_normal(weight: Tensor) -> Tensor:
     return nn.init.trunc_normal_(weight, std=0.1, a=-0.2, b=0.2)
 
 
+def torch_own(weight: Tensor) -> Tensor:
+    """Uniform of variance 1/3n, n the fan-in: how PyTorch's own layers begin."""
+    return nn.init.kaiming_uniform_(weight, a=5**0.5)
+
+
 # Each draws a matrix (outputs, inputs) or a convolution's weight in place.
 INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "kaiming": kaiming,
     "xavier": xavier,
     "normal": normal,
     "truncated-normal": truncated_normal,
+    "torch": torch_own,
 }
 
 

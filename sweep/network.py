@@ -40,5 +40,5 @@ def facts(
         "collapsed_layers": len(pruners.collapsed_layers(masks)),
         "min_layer_density": min(density.values()),
         "macs_dense": sum(macs.values()),
-        "macs_masked": sum(round(macs[name] * density[name]) for name in masks),
+        "macs_masked": sum(round(count * density.get(name, 1)) for name, count in macs.items()),
     }, effective

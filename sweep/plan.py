@@ -39,7 +39,11 @@ def packs(trials: Iterable[Trial], workers: int) -> list[Pack]:
     of a worker's share of what is left: few packs in all, as each costs its worker time to receive, yet small
     ones at the end, so that all workers finish together.
     """
-    ordered = sorted(trials, key=lambda trial: trial.config.seed)  # stable: else the order of the file
+    trials = list(trials)
+    first = {trial.config.dense: place for place, trial in reversed(list(enumerate(trials)))}
+    # By seed, then those together that share dense training, which a worker then does once; else in the order
+    # of the file.
+    ordered = sorted(trials, key=lambda trial: (trial.config.seed, first[trial.config.dense]))
     cut: list[Pack] = []
     while ordered:
         size = math.ceil(len(ordered) / (4 * workers))
@@ -59,10 +63,15 @@ def estimate(trials: Iterable[Trial], whole: Data, device: torch.device) -> floa
         # Evaluation costs about a third of a training step per image, on validation and test every epoch.
         evaluated = (len(whole.validation.labels) + len(whole.test.labels)) / batch_size / 3
         once = len(whole.train.labels) / batch_size / 3
+        shared: set[str] = set()
         for trial in members:
             config = trial.config
             an_epoch = max(1, len(whole.train.labels) // batch_size)
-            steps = training_steps(config, an_epoch) * (1 + evaluated / an_epoch) + once
+            trained = training_steps(config, an_epoch)
+            if config.dense in shared and config.criterion not in ("imp", *ALONG):
+                trained -= config.prune_epoch * an_epoch
+            shared.add(config.dense)
+            steps = trained * (1 + evaluated / an_epoch) + once
             if config.criterion in pruners.names() and pruners.find(config.criterion).needs_data:
                 steps += config.iterations * config.score_batches * config.score_batch_size / batch_size
             total += steps * step

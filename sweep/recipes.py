@@ -50,25 +50,28 @@ LR_SCHEDULES: dict[str, Callable[[float, "Config"], float]] = {
 }
 
 
+def _augment(dataset: str) -> Fields:
+    """Flips and crops, of pictures that are still what they are in a mirror."""
+    mirrored = ("cifar10", "cifar100", "tiny-imagenet", "imagenet")
+    return {"augment": "flip-crop"} if dataset in mirrored or dataset.startswith("image-folder:") else {}
+
+
 def _snip(dataset: str, model: str) -> Fields:
     """Lee et al. 2019: 250,000 steps on MNIST, else 150,000, times 0.1 every 25,000 or 30,000."""
     shared = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "lr_schedule": "step", "lr_drop_factor": 0.1}
     if dataset == "mnist":
         tenths = " ".join(str(tenth / 10) for tenth in range(1, 10))
         return shared | {"batch_size": 100, "score_batch_size": 100, "steps": 250_000, "lr_drops": tenths}
-    return shared | {
-        "batch_size": 128,
-        "steps": 150_000,
-        "lr_drops": "0.2 0.4 0.6 0.8",
-        "augment": "flip-crop",
-    }
+    longer = {"batch_size": 128, "steps": 150_000, "lr_drops": "0.2 0.4 0.6 0.8"}
+    return shared | longer | _augment(dataset)
 
 
 def _force(dataset: str, model: str) -> Fields:
     """De Jorge et al. 2021, CIFAR: 350 epochs, times 0.1 at 150 and 250."""
     return {
         **{"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 128, "epochs": 350},
-        **{"lr_schedule": "step", "lr_drops": f"{150 / 350} {250 / 350}", "augment": "flip-crop"},
+        **{"lr_schedule": "step", "lr_drops": f"{150 / 350} {250 / 350}"},
+        **_augment(dataset),
         "score_batches": 10 if dataset == "cifar100" else 1,
     }
 
@@ -77,7 +80,8 @@ def _fts(dataset: str, model: str) -> Fields:
     """Gollini et al. 2025, CIFAR: 160 epochs of batches of 512, times 0.2 at 60 and 120; 20 % validation."""
     return {
         **{"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 512, "epochs": 160},
-        **{"lr_schedule": "step", "lr_drops": "0.375 0.75", "lr_drop_factor": 0.2, "augment": "flip-crop"},
+        **{"lr_schedule": "step", "lr_drops": "0.375 0.75", "lr_drop_factor": 0.2},
+        **_augment(dataset),
         "validation_fraction": 0.2,
     }
 
@@ -91,7 +95,8 @@ def _lth(dataset: str, model: str) -> Fields:
         }
     return {
         **{"lr": 0.03, "momentum": 0.9, "weight_decay": 1e-4, "batch_size": 128, "steps": 30_000},
-        **{"lr_schedule": "step", "lr_drops": f"{20 / 30} {25 / 30}", "augment": "flip-crop"},
+        **{"lr_schedule": "step", "lr_drops": f"{20 / 30} {25 / 30}"},
+        **_augment(dataset),
         "warmup_epochs": 20_000 * 128 / 45_000,
     }
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import pruners
 from sweep.config import Config
+from sweep.errors import BadInput
 from sweep.masking import Masks, left_out
 from sweep.seeds import derive
 from sweep.training import Training
@@ -32,8 +33,14 @@ class Updates:
         self._names = list(pruners.prunable(training.model, left_out(config, training.model)))
         self._first = training.steps_of(config.prune_epoch) if self._prunes else 0
         # The last step that is a whole number of intervals after the first, within the part with updates.
-        rounds = floor((config.update_end * training.end - self._first) / config.update_every)
-        self._last = self._first + max(1, rounds) * config.update_every
+        end = min(config.update_end * training.end, training.end - 1)
+        rounds = floor((end - self._first) / config.update_every)
+        if rounds < 1:
+            raise BadInput(
+                f"update_every {config.update_every}: {config.criterion} has only "
+                f"{max(0, floor(end - self._first))} of {training.end} steps for updates; take fewer"
+            )
+        self._last = self._first + rounds * config.update_every
         if self._prunes:
             self.masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in self._weights().items()}
         else:
@@ -66,16 +73,20 @@ class Updates:
         if self._prunes:
             self.masks = self._pruned("magnitude", self._sparsity(step))
         if self.config.criterion != "gmp" and step < self._last:
-            self._regrow(step)
+            # Through the masks without what is dropped: what grows has no weight and no momentum, even if it
+            # was only just dropped.
+            self.training.mask(self._regrow(step))
         self.training.mask(self.masks)
-        return not self._prunes
+        return not self._prunes and step < self._last
 
     def _sparsity(self, step: int) -> Fraction:
         done = Fraction(step - self._first, self._last - self._first)
         return Fraction(str(self.config.sparsity)) * (1 - (1 - done) ** 3)
 
     @torch.no_grad()
-    def _regrow(self, step: int) -> None:
+    def _regrow(self, step: int) -> Masks:
+        """Drop and grow in each layer; the masks of what was neither."""
+        stays: Masks = {}
         share = self.config.drop_fraction * (1 + math.cos(math.pi * step / self._last)) / 2
         draws = torch.Generator().manual_seed(derive(self.config.seed, "grow", step))
         for name, weight in self._weights().items():
@@ -86,8 +97,8 @@ class Updates:
             score = _GROWTH[self.config.criterion](weight, draws)
             # Just dropped weights may come back (RigL), as any other that is not there.
             grown = _top(score.masked_fill(stay, -torch.inf), moved)
-            self.masks[name] = stay | grown
-            weight.masked_fill_(~stay, 0)
+            self.masks[name], stays[name] = stay | grown, stay
+        return stays
 
 
 def _top(scores: Tensor, count: int) -> Tensor:

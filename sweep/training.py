@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sweep.config import Config
 from sweep.data import Data, Split
 from sweep.recipes import LR_SCHEDULES, OPTIMIZERS
-from sweep.seeds import generator
+from sweep.seeds import derive, generator
 
 _EVALUATION_BATCH = 512
 _PROGRESS = ("step", "spent", "active", "first_loss")
@@ -90,7 +90,8 @@ class Training:
         again.
         """
         parameters = dict(self.model.named_parameters())
-        self._masked, self.kept = [], sum(int(mask.sum()) for mask in masks.values())
+        # Biases, that filters take with them, are no prunable weights.
+        self._masked, self.kept = [], sum(int(mask.sum()) for mask in masks.values() if mask.dim() > 1)
         for name, mask in masks.items():
             parameter = parameters[name]
             parameter.masked_fill_(~mask, 0)
@@ -102,6 +103,7 @@ class Training:
 
     def run(self, until: int, between: Between | None = None) -> Iterator[float]:
         """Train to a step. Yields the mean training loss of each epoch when it ends, and of the last part."""
+        device = self.data.mean.device
         while self.step < until:
             epoch, within = divmod(self.step, self.steps_per_epoch)
             order = generator(self.config.seed, "order", epoch)
@@ -109,7 +111,9 @@ class Training:
             batches = self.data.train.batches(
                 self.config.batch_size, order, self.config.augment, within, stop
             )
-            yield self._train(batches, stop - within, between)
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                loss = self._train(batches, stop - within, between)
+            yield loss
 
     def _train(self, batches: Iterator[tuple[Tensor, Tensor]], steps: int, between: Between | None) -> float:
         self.model.train()
@@ -117,6 +121,11 @@ class Training:
         self.rate = self.learning_rate(self.step)
         total = torch.zeros((), device=self.data.mean.device)
         for images, labels in batches:
+            # For layers that draw, such as dropout: the same in a step whatever was drawn before it.
+            draws = derive(config.seed, "layers", self.step)
+            torch.default_generator.manual_seed(draws)
+            if images.is_cuda:
+                torch.cuda.manual_seed(draws)
             for group in self._optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
             self._optimizer.zero_grad()

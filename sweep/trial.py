@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +15,8 @@ from torch import nn
 
 import pruners
 from sweep import data, masking, models
-from sweep.config import AFTER_DENSE, ALONG, DENSE, PROTOCOL, Config, Trial
+from sweep.config import ALONG, DENSE, PROTOCOL, Config, Trial
+from sweep.errors import BadInput
 from sweep.record import Record, Row
 from sweep.seeds import derive
 from sweep.sparse import Updates
@@ -86,8 +87,8 @@ def failure(trial: Trial, error: str) -> Result:
 
 
 # The last dense training of this process, up to its prune epoch: the trials of a pack often share one. Config
-# without what comes after -> the training's state, what to rewind to, its rows of `curves`.
-_DONE: dict[str, tuple[dict[str, Any], tuple[int, dict[str, torch.Tensor]] | None, list[Row]]] = {}
+# without what comes after -> its data, the training's state, what to rewind to, its rows of `curves`.
+_DONE: dict[str, tuple[data.Data, dict[str, Any], tuple[int, dict[str, torch.Tensor]] | None, list[Row]]] = {}
 
 
 class _Diverged(Exception):
@@ -101,6 +102,9 @@ class _Stages:
         self.config, self.data = config, whole
         self.model = self._built("init")
         self.training = Training(config, self.model, whole)
+        for name in ("prune_epoch", "rewind_epoch"):
+            if self.training.steps_of(getattr(config, name) or 0) > self.training.end:
+                raise BadInput(f"{name} is beyond the {self.training.end} steps of training")
         self.record = Record(config, self.training)
         self._snapshot: tuple[int, dict[str, torch.Tensor]] | None = None
 
@@ -133,14 +137,16 @@ class _Stages:
     def _dense(self) -> None:
         """Dense training to the prune epoch; what the trial before has done already is not done again."""
         config, training = self.config, self.training
-        prefix = config.model_dump_json(exclude=set(AFTER_DENSE))
-        if prefix not in _DONE:
+        prefix = config.dense
+        done = _DONE.get(prefix)
+        # The very data: the same set from another folder, or on another device, is other data.
+        if done is None or done[0] is not self.data:
             self._train_through("dense", training.steps_of(config.prune_epoch), config.rewind_epoch)
             if config.prune_epoch:
                 _DONE.clear()
-                _DONE[prefix] = training.state(), self._snapshot, list(self.record.curves)
+                _DONE[prefix] = self.data, training.state(), self._snapshot, list(self.record.curves)
             return
-        state, self._snapshot, curves = _DONE[prefix]
+        _, state, self._snapshot, curves = done
         training.restore(state)
         self.record.curves = list(curves)
 
@@ -193,7 +199,7 @@ class _Stages:
             state = self._built("reinit").state_dict()
         if reinit or self._snapshot:
             training.rewind(state, step)
-        chosen = _trained(config.retrain, self.model)
+        chosen = masking.retrained(config, self.model)
         if config.retrain_epochs is not None:
             length = training.steps_of(config.retrain_epochs)
             training.restart(training.step, length, config.retrain_lr or config.lr, chosen)
@@ -219,25 +225,6 @@ class _Stages:
         shape, classes = self.data.shape, self.data.classes
         model = models.build(config.model, shape, classes, derive(config.seed, stream), config.init)
         return model.to(self.data.mean.device)
-
-
-def _trained(retrain: str, model: nn.Module) -> Callable[[str], bool] | None:
-    """Which parameters are retrained, as a test of their names; None: all (Zimmer et al. 2023, PERP)."""
-    normalization = {
-        f"{path}.{leaf}"
-        for path, module in model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
-        for leaf, _ in module.named_parameters(recurse=False)
-    }
-    head = list(pruners.prunable(model))[-1].rpartition(".")[0]
-    tests: dict[str, Callable[[str], bool] | None] = {
-        "all": None,
-        "bn": lambda name: name in normalization,
-        "bias": lambda name: name.rpartition(".")[2].startswith("bias"),
-        "bn+bias": lambda name: name in normalization or name.rpartition(".")[2].startswith("bias"),
-        "head": lambda name: name.startswith(f"{head}."),
-    }
-    return tests[retrain]
 
 
 @contextmanager

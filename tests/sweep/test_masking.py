@@ -91,3 +91,19 @@ def test_scoring_options_reach_the_criterion(network):
     shuffled = masking.choose(config(ablation="shuffle"), model, whole).masks
     assert pruners.densities(shuffled) == pruners.densities(plain)
     assert any(not torch.equal(shuffled[name], plain[name]) for name in plain)
+
+
+def test_what_a_config_says_of_layers_is_checked_before_anything_runs(network):
+    model, _ = network
+    masking.check(config(layers="3.*", structure="filter"), model)
+    recurrent = models.build("lstm-s", (1, 28, 28), 10, 0)
+    lenet = models.build("lenet-300-100", (1, 8, 8), 10, 0)
+    for asked, net, message in [
+        (config(layers="conv9"), model, "layers conv9: conv-5 has no such prunable weight"),
+        (config(structure="filter"), recurrent, "of LSTM has no filters: exclude it"),
+        (config(min_per_layer=5000), model, "min_per_layer 5000 keeps more than"),
+        (config(retrain="bn"), lenet, "retrain bn: conv-5 has no such parameters"),
+        (config(criterion="oracle", structure="filter", layers="0.*", sparsity=0.5, combination=12870), model, "there are 12870 ways"),
+    ]:  # fmt: skip
+        with pytest.raises(BadInput, match=message):
+            masking.check(asked, net)

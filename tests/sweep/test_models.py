@@ -164,6 +164,7 @@ DEVIATIONS = {
     "xavier": lambda fan_in, fan_out: (2 / (fan_in + fan_out)) ** 0.5,
     "normal": lambda fan_in, fan_out: 0.1,
     "truncated-normal": lambda fan_in, fan_out: 0.08796,
+    "torch": lambda fan_in, fan_out: (1 / (3 * fan_in)) ** 0.5,
 }
 
 

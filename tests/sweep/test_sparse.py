@@ -6,6 +6,7 @@ import torch
 import pruners
 from sweep import data, models
 from sweep.config import Config
+from sweep.errors import BadInput
 from sweep.sparse import Updates
 from sweep.training import Training
 
@@ -86,3 +87,40 @@ def test_granet_prunes_as_gradual_pruning_does_but_lets_weights_come_back():
         any((mask & ~before[name]).any() for name, mask in after.items()) for before, after in seen.values()
     ]
     assert any(back)
+
+
+def test_what_grows_has_no_weight_and_no_momentum_even_if_it_was_only_just_dropped():
+    config = Config(
+        dataset="digits",
+        model="conv-5",
+        criterion="rigl",
+        sparsity=0.5,
+        epochs=4,
+        update_every=5,
+        drop_fraction=0.9,
+    )
+    whole = data.load("digits", Path("data"), 0.1, 0)
+    training = Training(config, models.build("conv-5", whole.shape, 10, 0), whole)
+    updates = Updates(config, training)
+    stays = {}
+    plain = updates._regrow
+    updates._regrow = lambda step: stays.setdefault(step, plain(step))
+    list(training.run(6, updates.between))
+    [stay] = stays.values()
+    dropped_and_back = 0
+    for name, mask in updates.masks.items():
+        weight = training.model.get_parameter(name)
+        grown = mask & ~stay[name]
+        # Momentum at the update was 0 and no step has been taken since.
+        assert grown.any() and not weight[grown].any()
+        assert not training._optimizer.state[weight]["momentum_buffer"][grown].any()
+        dropped_and_back += int(grown.sum())
+    assert dropped_and_back > 1000
+
+
+@pytest.mark.parametrize(
+    "fields", [{"update_every": 100, "epochs": 2}, {"criterion": "gmp", "prune_epoch": 4}]
+)
+def test_without_time_for_a_single_update_there_is_no_trial(fields):
+    with pytest.raises(BadInput, match=r"steps for updates; take fewer"):
+        started(**{"criterion": "rigl"} | fields)

@@ -83,3 +83,50 @@ def test_evaluation_is_loss_and_accuracy_over_the_split_and_changes_nothing():
     assert loss == pytest.approx(F.cross_entropy(output, run.data.train.labels).item(), rel=1e-5)
     assert accuracy == pytest.approx((output.argmax(1) == run.data.train.labels).double().mean().item())
     assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
+
+
+def test_layers_that_draw_see_the_same_in_a_step_whatever_was_drawn_before():
+    """Dropout, and with it any trial of a network that has it, in whatever pack and after whatever trial."""
+
+    def losses(stops):
+        torch.manual_seed(len(stops))
+        run = training()
+        run.model = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.Dropout(0.5), torch.nn.Linear(32, 10)
+        )
+        torch.nn.init.constant_(run.model[1].weight, 0.01)
+        torch.nn.init.eye_(run.model[3].weight)
+        with torch.no_grad():
+            run.model[1].bias.zero_(), run.model[3].bias.zero_()
+        run = Training(run.config, run.model, run.data)
+        for stop in stops:
+            list(run.run(stop))
+            torch.rand(3)
+        return run.model[1].weight
+
+    state = torch.get_rng_state()
+    assert torch.equal(losses([13, 25]), losses([25]))
+    torch.set_rng_state(state)
+    list(training().run(5))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_warm_up_rises_to_the_schedule_and_begins_again_with_a_new_one():
+    run = training(lr=0.4, epochs=4, warmup_epochs=1)
+    spe = run.steps_per_epoch
+    assert run.learning_rate(0) == pytest.approx(0.4 / spe)
+    assert run.learning_rate(spe) == pytest.approx(0.4 * (1 + math.cos(math.pi / 4)) / 2)
+    run.restart(10 * spe, 2 * spe, 0.1)
+    assert run.learning_rate(10 * spe) == pytest.approx(0.1 / spe)
+    assert run.learning_rate(11 * spe) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_what_adam_gathered_does_not_move_pruned_weights(optimizer):
+    run = training(optimizer=optimizer, lr=0.01)
+    epoch(run)
+    masks = pruners.prune("random", run.model, sparsity=0.9)
+    run.mask(masks)
+    epoch(run)
+    for name, mask in masks.items():
+        assert torch.count_nonzero(run.model.get_parameter(name)[~mask]) == 0

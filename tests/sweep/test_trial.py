@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sweep.config import Config, Trial
+from sweep.errors import BadInput
 from sweep.results import SCHEMAS
 from sweep.trial import failure, from_canonical, run
 
@@ -313,3 +314,25 @@ def test_trials_that_differ_before_the_pruning_share_nothing():
 
     module._DONE.clear()
     assert numbers(run(trial(prune_epoch=1, lr=0.2))) == numbers(second)
+
+
+def test_what_is_counted_while_training_is_of_the_layers_that_may_be_pruned():
+    """Also after a trial that trained the same network, but may prune other layers of it."""
+    asked = {"criterion": "oracle", "structure": "filter", "sparsity": 0.5, "prune_epoch": 1, "epochs": 1}
+    run(trial(retrain_epochs=1, **asked, layers="0.* 3.*"))
+    result = run(trial(retrain_epochs=1, **asked, layers="0.*"))
+    assert [row["kept"] for row in result.curves] == [144, 72]
+    assert result.trial["mean_active_params"] == (144 + 72) / 2
+    dense, masked = result.trial["macs_dense"], result.trial["macs_masked"]
+    assert dense - masked == 64 * 72, "half of the first layer's, and all of the others'"
+
+
+def test_a_filter_of_a_layer_with_biases_counts_its_weights_alone():
+    asked = {"model": "lenet-300-100", "structure": "filter", "layers": "1.*", "criterion": "magnitude"}
+    result = run(trial(**asked, sparsity=0.5, epochs=1))
+    assert result.trial["kept"] == result.curves[0]["kept"] == 150 * 64
+
+
+def test_pruning_beyond_the_steps_of_training_is_refused():
+    with pytest.raises(BadInput, match="prune_epoch is beyond the 5 steps of training"):
+        run(trial(epochs=None, steps=5, prune_epoch=4))
