@@ -336,3 +336,11 @@ def test_a_filter_of_a_layer_with_biases_counts_its_weights_alone():
 def test_pruning_beyond_the_steps_of_training_is_refused():
     with pytest.raises(BadInput, match="prune_epoch is beyond the 5 steps of training"):
         run(trial(epochs=None, steps=5, prune_epoch=4))
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_as_the_plain_one_does():
+    """To rounding: its kernels add in another order."""
+    plain, compiled = (run(trial(epochs=2, prune_epoch=1, compile=each)) for each in (False, True))
+    assert compiled.trial["status"] == "ok"
+    assert compiled.curves[0]["train_loss"] == pytest.approx(plain.curves[0]["train_loss"], rel=0.05)
