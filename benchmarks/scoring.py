@@ -1,6 +1,5 @@
 """Scoring against the bare passes it is made of, on one thread."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
@@ -13,15 +12,10 @@ from torch.profiler import profile
 from torchvision.models import resnet18
 
 import pruners
+from benchmarks.timing import seconds
 from sweep import models
 
 _ROUNDS = 3
-
-
-def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def ratio(ours: Callable[[], object], bare: Callable[[], object], rounds: int = _ROUNDS) -> float:

@@ -1,6 +1,5 @@
 """Our training loop against a plain one: DataLoader, default memory format, mask after each step."""
 
-import time
 from pathlib import Path
 from statistics import median
 
@@ -9,6 +8,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import pruners
+from benchmarks.timing import seconds
 from sweep import data, models
 from sweep.config import Config
 from sweep.training import Training
@@ -40,11 +40,6 @@ def compare(dataset: str, model: str, rounds: int, steps: int) -> None:
 
     def ours() -> None:
         list(training.run(training.step + len(loader)))
-
-    def seconds(work) -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
 
     seconds(ours), seconds(theirs)
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]

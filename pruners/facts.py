@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pruners.maps import Interpreter, LinearMap
+from pruners.maps import Interpreter, LinearMap, in_mode
 from pruners.masks import densities, prunable
 from pruners.paths import effective_masks
 
@@ -71,14 +71,8 @@ def multiply_adds(model: nn.Module, example_input: Tensor) -> dict[str, int]:
             macs[name] += counter.get_total_flops() // 2  # a multiply-add is two operations
         return output
 
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        with torch.no_grad(), Interpreter(count):
-            model(example_input[:1])
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with in_mode(model, train=False), torch.no_grad(), Interpreter(count):
+        model(example_input[:1])
     return macs
 
 

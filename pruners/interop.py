@@ -9,6 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
+from pruners.masks import check_fit
+
 _SUFFIX = "_mask"
 
 
@@ -23,8 +25,7 @@ def to_torch_prune(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
         path, _, leaf = name.rpartition(".")
-        if name not in parameters or parameters[name].shape != mask.shape:
-            raise ValueError(f"mask {name} {tuple(mask.shape)} fits no parameter of {type(model).__name__}")
+        check_fit(name, mask, parameters, model)
         if len([n for n, p in model.named_parameters(remove_duplicate=False) if p is parameters[name]]) > 1:
             raise ValueError(f"{name} is shared by several modules, which torch.nn.utils.prune would part")
         torch_prune.custom_from_mask(model.get_submodule(path), leaf, mask.to(parameters[name].device))
@@ -35,8 +36,7 @@ def state_dict(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tenso
     """The model's state dict with pruned weights at 0, and each mask under its weight's name and `_mask`."""
     state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     for name, mask in masks.items():
-        if name not in state or state[name].shape != mask.shape:
-            raise ValueError(f"mask {name} {tuple(mask.shape)} fits no parameter of {type(model).__name__}")
+        check_fit(name, mask, state, model)
         state[name].masked_fill_(~mask.to(state[name].device), 0)
         state[name + _SUFFIX] = mask
     return state

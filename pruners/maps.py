@@ -1,6 +1,7 @@
 """The linear maps of a network, seen one by one as its forward pass calls them."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, NamedTuple, cast
 
@@ -56,6 +57,18 @@ def run(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Any:
         for module in model.modules():
             if isinstance(module, nn.RNNBase):
                 module._init_flat_weights()  # it keeps a list of its own, of what was put in
+
+
+@contextmanager
+def in_mode(model: nn.Module, train: bool) -> Iterator[None]:
+    """The model in train or eval mode; afterwards each module in its own again."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.train(train)
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def tensor(output: object) -> Tensor:

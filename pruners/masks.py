@@ -142,6 +142,12 @@ def _keep_rowwise(scores: Tensor, count: int) -> Tensor:
     return mask.view(scores.shape)
 
 
+def check_fit(name: str, mask: Tensor, tensors: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Raise `ValueError` unless the mask has the shape of the model's tensor of that name."""
+    if name not in tensors or tensors[name].shape != mask.shape:
+        raise ValueError(f"mask {name} {tuple(mask.shape)} fits no parameter of {type(model).__name__}")
+
+
 @torch.no_grad()
 def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Set the pruned weights of `model` to exactly 0, in place.
@@ -153,8 +159,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     for name, mask in masks.items():
         if mask.dtype != torch.bool:
             raise ValueError(f"mask {name} is of {mask.dtype}: masks are boolean, True is kept")
-        if name not in parameters or parameters[name].shape != mask.shape:
-            raise ValueError(f"mask {name} {tuple(mask.shape)} fits no parameter of {type(model).__name__}")
+        check_fit(name, mask, parameters, model)
         # Not a product with the mask: that would leave -0.0 behind, and NaN where a weight is not finite.
         parameters[name].masked_fill_(~mask.to(parameters[name].device), 0)
 

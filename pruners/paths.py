@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pruners.maps import Interpreter, LinearMap, run, tensor
+from pruners.maps import Interpreter, LinearMap, in_mode, run, tensor
 
 
 def effective_masks(
@@ -75,19 +75,13 @@ def reached(
             return args[0].copy_(given)  # the tensor itself, as others see it
         return given.clone() if given is args[0] else given
 
-    modes = {module: module.training for module in model.modules()}
     signal = torch.ones_like(example_input[:1], dtype=kind)
     whole = ("multi_head_attention_forward",)
-    try:
-        model.eval()
-        with torch.inference_mode(False), torch.enable_grad():
-            signal = signal.clone()
-            with Interpreter(through, between, whole):
-                output = tensor(run(model, {**state, **leaves}, signal))
-            slopes = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with in_mode(model, train=False), torch.inference_mode(False), torch.enable_grad():
+        signal = signal.clone()
+        with Interpreter(through, between, whole):
+            output = tensor(run(model, {**state, **leaves}, signal))
+        slopes = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
     return {
         name: masks[name] & (slope > 0) if slope is not None else torch.zeros_like(masks[name])
         for name, slope in zip(leaves, slopes, strict=True)

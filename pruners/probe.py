@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pruners import relevance, tangent
-from pruners.maps import Interpreter, run, tensor
+from pruners.maps import Interpreter, in_mode, run, tensor
 from pruners.norms import squared_inputs
 from pruners.samples import squared_gradients
 
@@ -84,6 +84,11 @@ class Probe:
                 "there are no batches to score with; an iterator is used up after one pass: give a list"
             )
         return self._drawn.batches
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in all batches."""
+        return sum(len(targets) for _, targets in self.batches)
 
     def batch_size(self) -> int:
         """Samples in each batch.
@@ -237,8 +242,7 @@ class Probe:
         def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
             return squared_inputs(self.forward, leaves, inputs).values(), len(targets)
 
-        samples = sum(len(targets) for _, targets in self.batches)
-        return {name: (samples * mean).sqrt() for name, mean in self._mean(part).items()}
+        return {name: (self.samples * mean).sqrt() for name, mean in self._mean(part).items()}
 
     def tangent_kernel(self, epsilon: float, draws: int, redraw: bool) -> Scores:
         """∂/∂m Σ ‖f(x; m⊙w) − f(x; m⊙(w + εz))‖² over draws of inputs x and noise z from N(0, 1).
@@ -321,7 +325,6 @@ def _slopes(
 @contextmanager
 def undisturbed(model: nn.Module, train_mode: bool, device: torch.device) -> Iterator[None]:
     """Modes, random state, autocast and kernels as scoring needs them; afterwards all as before."""
-    modes = {module: module.training for module in model.modules()}
     cuda = device.type == "cuda"
     flags = [(torch.backends.cudnn, "allow_tf32", False), (torch.backends.cuda.matmul, "allow_tf32", False)]
     if any(isinstance(module, nn.RNNBase) for module in model.modules()):
@@ -329,6 +332,7 @@ def undisturbed(model: nn.Module, train_mode: bool, device: torch.device) -> Ite
         flags.append((torch.backends.cudnn, "enabled", False))
     before = [(place, name, getattr(place, name)) for place, name, _ in flags]
     with (
+        in_mode(model, train_mode),
         # Seeding reaches every GPU, so all are put back.
         torch.random.fork_rng(range(torch.cuda.device_count()) if cuda else ()),
         torch.inference_mode(False),
@@ -340,13 +344,10 @@ def undisturbed(model: nn.Module, train_mode: bool, device: torch.device) -> Ite
         try:
             for place, name, value in flags:
                 setattr(place, name, value)
-            model.train(train_mode)
             yield
         finally:
             for place, name, value in before:
                 setattr(place, name, value)
-            for module, training in modes.items():
-                module.training = training
 
 
 def seed_layers(device: torch.device, seed: int) -> None:

@@ -232,10 +232,9 @@ def wanda(probe: Probe) -> Scores:
 @criterion("gblm", source="Das et al. 2023", equation="|w| · (‖x‖₂ + α (Σ g²)^½)", train_mode=False)
 def gblm(probe: Probe, alpha: float = 100.0) -> Scores:
     """Size times input norm and norm of the gradients of single samples."""
-    samples = sum(len(targets) for _, targets in probe.batches)
     fisher = probe.fisher(per_sample=True)
     return {
-        name: probe.weights[name].abs() * (norm + alpha * (samples * fisher[name]).sqrt())
+        name: probe.weights[name].abs() * (norm + alpha * (probe.samples * fisher[name]).sqrt())
         for name, norm in probe.input_norms().items()
     }
 

@@ -16,12 +16,13 @@ from sweep import data, models, recipes
 # Part of every trial's identity: raise it when the same config would give other numbers.
 PROTOCOL = 2
 DENSE = "dense"
-# Not scores but rules along training; `sweep.protocols` says what each does.
+# Not scores but rules: `sweep.trial` has the levels, `sweep.masking` the combinations, and `sweep.sparse` the
+# masks that change along training.
 ALONG = ("gmp", "set", "rigl", "granet")
 RULES = ("imp", *ALONG, "oracle")
 
 
-def _one_of(kind: str, known: list[str], prefix: str = "") -> AfterValidator:
+def one_of(kind: str, known: list[str], prefix: str = "") -> AfterValidator:
     """Accept a name out of a list, or one with the prefix; the error gives the nearest name."""
 
     def check(name: str) -> str:
@@ -58,17 +59,17 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset: Annotated[str, _one_of("dataset", list(data.DATASETS), data.FOLDER)]
-    augment: Annotated[str, _one_of("augmentation", list(data.AUGMENTATIONS))] = "none"
+    dataset: Annotated[str, one_of("dataset", list(data.DATASETS), data.FOLDER)]
+    augment: Annotated[str, one_of("augmentation", list(data.AUGMENTATIONS))] = "none"
     random_labels: bool = False
-    model: Annotated[str, _one_of("model", list(models.MODELS), models.TORCHVISION)]
-    init: Annotated[str, _one_of("initialization", list(models.INITIALIZATIONS))] = "kaiming"
+    model: Annotated[str, one_of("model", list(models.MODELS), models.TORCHVISION)]
+    init: Annotated[str, one_of("initialization", list(models.INITIALIZATIONS))] = "kaiming"
     # pruning
-    criterion: Annotated[str, _one_of("criterion", [*pruners.names(), *RULES, DENSE])]
+    criterion: Annotated[str, one_of("criterion", [*pruners.names(), *RULES, DENSE])]
     sparsity: float = Field(ge=0, lt=1)
-    scope: Annotated[str, _one_of("scope", list(pruners.SCOPES))] = "global"
+    scope: Annotated[str, one_of("scope", list(pruners.SCOPES))] = "global"
     iterations: Count = 1
-    schedule: Annotated[str, _one_of("schedule", list(pruners.SCHEDULES))] = "exponential"
+    schedule: Annotated[str, one_of("schedule", list(pruners.SCHEDULES))] = "exponential"
     structure: Literal["weight", "filter"] = "weight"
     layers: str = "*"
     min_per_layer: Annotated[int, Field(ge=0, le=10**9)] = 0
@@ -93,9 +94,9 @@ class Config(BaseModel):
     epochs: Count | None = None
     steps: Count | None = None
     batch_size: Count = 128
-    optimizer: Annotated[str, _one_of("optimizer", list(recipes.OPTIMIZERS))] = "sgd"
+    optimizer: Annotated[str, one_of("optimizer", list(recipes.OPTIMIZERS))] = "sgd"
     lr: float = Field(0.1, gt=0, allow_inf_nan=False)
-    lr_schedule: Annotated[str, _one_of("learning-rate schedule", list(recipes.LR_SCHEDULES))] = "cosine"
+    lr_schedule: Annotated[str, one_of("learning-rate schedule", list(recipes.LR_SCHEDULES))] = "cosine"
     lr_drops: Annotated[str, AfterValidator(_fractions)] = "0.5 0.75"
     lr_drop_factor: float = Field(0.1, gt=0, lt=1)
     warmup_epochs: Epoch = 0

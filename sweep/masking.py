@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pruners
-from sweep import models
+from sweep import network
 from sweep.config import Config
 from sweep.data import Data
 from sweep.errors import BadInput
@@ -61,10 +61,7 @@ def choose(config: Config, model: nn.Module, data: Data) -> pruners.Step:
     exclude = left_out(config, model)
     if config.criterion == "oracle":
         return pruners.Step({}, _shuffled(config, combination(config, model, exclude)))
-    scored = model
-    if config.score_init == "fresh":
-        seed = derive(config.seed, "score-init")
-        scored = models.build(config.model, data.shape, data.classes, seed, config.init).to(data.mean.device)
+    scored = network.built(config, data, "score-init") if config.score_init == "fresh" else model
     steps = pruners.trajectory(
         config.criterion,
         scored,

@@ -1,4 +1,4 @@
-"""What a mask makes of a network: the columns of a trial that say so."""
+"""A trial's network, and the columns that say what a mask makes of it."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 import pruners
 from sweep import models
-from sweep.data import Shape
+from sweep.config import Config
+from sweep.data import Data, Shape
+from sweep.seeds import derive
+
+
+def built(config: Config, data: Data, stream: str) -> nn.Module:
+    """The config's network with weights drawn from the named stream of its seed, where the data are."""
+    seed = derive(config.seed, stream)
+    return models.build(config.model, data.shape, data.classes, seed, config.init).to(data.mean.device)
 
 
 @lru_cache(maxsize=32)

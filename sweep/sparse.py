@@ -11,7 +11,7 @@ from torch import Tensor
 import pruners
 from sweep.config import Config
 from sweep.errors import BadInput
-from sweep.masking import Masks, left_out
+from sweep.masking import Masks, left_out, whole
 from sweep.seeds import derive
 from sweep.training import Training
 
@@ -30,7 +30,7 @@ class Updates:
 
     def __init__(self, config: Config, training: Training) -> None:
         self.config, self.training = config, training
-        self._names = list(pruners.prunable(training.model, left_out(config, training.model)))
+        self._exclude = left_out(config, training.model)
         self._first = training.steps_of(config.prune_epoch) if self._prunes else 0
         # The last step that is a whole number of intervals after the first, within the part with updates.
         end = min(config.update_end * training.end, training.end - 1)
@@ -42,7 +42,7 @@ class Updates:
             )
         self._last = self._first + rounds * config.update_every
         if self._prunes:
-            self.masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in self._weights().items()}
+            self.masks = whole(config, training.model)
         else:
             self.masks = self._pruned("random", config.sparsity)
         training.mask(self.masks)
@@ -51,10 +51,6 @@ class Updates:
     def _prunes(self) -> bool:
         return self.config.criterion in ("gmp", "granet")
 
-    def _weights(self) -> dict[str, torch.nn.Parameter]:
-        parameters = dict(self.training.model.named_parameters())
-        return {name: parameters[name] for name in self._names}
-
     def _pruned(self, criterion: str, sparsity: float | Fraction) -> Masks:
         return pruners.prune(
             criterion,
@@ -62,7 +58,7 @@ class Updates:
             sparsity=sparsity,
             scope=self.config.scope,
             seed=derive(self.config.seed, "mask"),
-            exclude=left_out(self.config, self.training.model),
+            exclude=self._exclude,
             min_per_layer=self.config.min_per_layer,
         )
 
@@ -89,7 +85,7 @@ class Updates:
         stays: Masks = {}
         share = self.config.drop_fraction * (1 + math.cos(math.pi * step / self._last)) / 2
         draws = torch.Generator().manual_seed(derive(self.config.seed, "grow", step))
-        for name, weight in self._weights().items():
+        for name, weight in pruners.prunable(self.training.model, self._exclude).items():
             mask = self.masks[name]
             kept = int(mask.sum())
             moved = min(int(share * kept), mask.numel() - kept)

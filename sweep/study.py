@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import pruners
 from sweep import data, models
-from sweep.config import DENSE, RULES, Config, Trial, inconsistency
+from sweep.config import DENSE, RULES, Config, Trial, inconsistency, one_of
 from sweep.errors import BadInput
 from sweep.recipes import RECIPES
 
@@ -29,6 +29,8 @@ _LONGEST = 100_000
 @cache
 def _validator(field: str) -> TypeAdapter[Any]:
     """Checks a value of one field on its own, so that an error can be told with its line."""
+    if field == _RECIPE:
+        return TypeAdapter(Annotated[str, one_of("recipe", list(RECIPES))])
     info = Config.model_fields[field]
     return TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
 
@@ -175,12 +177,6 @@ class _Reader:
             raise self.wrong(line, f"{name} {written}: text, where a whole number belongs")
         if str in kinds and isinstance(value, int | float):
             value = written  # one number where several may stand, as in lr_drops
-        if name == _RECIPE:
-            if value not in RECIPES:
-                near = get_close_matches(str(value), RECIPES, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RECIPES)}"
-                raise self.wrong(line, f"recipe {written}: no such recipe; {hint}")
-            return value
         try:
             return _validator(name).validate_python(value)
         except ValidationError as error:

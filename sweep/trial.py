@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 import pruners
-from sweep import data, masking, models
+from sweep import data, masking, network
 from sweep.config import ALONG, DENSE, PROTOCOL, Config, Trial
 from sweep.errors import BadInput
 from sweep.record import Record, Row
-from sweep.seeds import derive
 from sweep.sparse import Updates
 from sweep.training import Between, Training
 
@@ -100,7 +98,7 @@ class _Stages:
 
     def __init__(self, config: Config, whole: data.Data) -> None:
         self.config, self.data = config, whole
-        self.model = self._built("init")
+        self.model = network.built(config, whole, "init")
         self.training = Training(config, self.model, whole)
         for name in ("prune_epoch", "rewind_epoch"):
             if self.training.steps_of(getattr(config, name) or 0) > self.training.end:
@@ -109,7 +107,8 @@ class _Stages:
         self._snapshot: tuple[int, dict[str, torch.Tensor]] | None = None
 
     def run(self) -> Record:
-        self.training.kept = sum(mask.numel() for mask in masking.whole(self.config, self.model).values())
+        dense = pruners.prunable(self.model, masking.left_out(self.config, self.model))
+        self.training.kept = sum(weight.numel() for weight in dense.values())
         try:
             if self.config.criterion == "imp":
                 self._level_by_level()
@@ -154,7 +153,7 @@ class _Stages:
         """Iterative magnitude pruning: train to the end, prune, rewind, and again (Frankle & Carbin 2019)."""
         config, training = self.config, self.training
         exclude = masking.left_out(config, self.model)
-        total = sum(weight.numel() for weight in pruners.prunable(self.model, exclude).values())
+        total = training.kept
         kept = pruners.kept_count(total, config.sparsity)
         # Rounded, so that 0.8² and 0.8³ are steps of one rate: a level is then the beginning of the next.
         rate = round((1 - config.sparsity) ** (1 / config.iterations), 9)
@@ -196,7 +195,7 @@ class _Stages:
         config, training = self.config, self.training
         step, state = self._snapshot or (training.step, training.snapshot())
         if reinit:
-            state = self._built("reinit").state_dict()
+            state = network.built(config, self.data, "reinit").state_dict()
         if reinit or self._snapshot:
             training.rewind(state, step)
         chosen = masking.retrained(config, self.model)
@@ -219,12 +218,6 @@ class _Stages:
         for loss in self.record.timed(self.training.run(until, between)):
             if not self.record.epoch(phase, loss):
                 raise _Diverged
-
-    def _built(self, stream: str) -> nn.Module:
-        config = self.config
-        shape, classes = self.data.shape, self.data.classes
-        model = models.build(config.model, shape, classes, derive(config.seed, stream), config.init)
-        return model.to(self.data.mean.device)
 
 
 @contextmanager
