@@ -161,6 +161,7 @@ def test_initialization_depends_on_the_seed_alone_and_leaves_the_global_state():
 # Standard deviation by fan-in and fan-out; a normal distribution cut at two of them has 0.8796 of one left.
 DEVIATIONS = {
     "kaiming": lambda fan_in, fan_out: (2 / fan_in) ** 0.5,
+    "lecun": lambda fan_in, fan_out: (1 / fan_in) ** 0.5,
     "xavier": lambda fan_in, fan_out: (2 / (fan_in + fan_out)) ** 0.5,
     "normal": lambda fan_in, fan_out: 0.1,
     "truncated-normal": lambda fan_in, fan_out: 0.08796,
@@ -183,6 +184,8 @@ def test_initializations(init):
         assert abs(weight.mean().item()) < 0.03 * expected(fan_in, fan_out)
         if init == "truncated-normal":
             assert 0.19 < weight.abs().max() <= 0.2
+        if init == "lecun":
+            assert weight.abs().max() <= 2.28 * expected(fan_in, fan_out), "cut"
 
 
 def test_biases_start_at_zero_but_those_of_gates():

@@ -42,7 +42,7 @@ def test_writing_the_same_question_otherwise_gives_the_same_id(study_file):
 def test_a_recipe_stands_for_its_fields_and_written_fields_come_first(study_file):
     base = "dataset: mnist\nmodel: lenet-300-100\nsparsity: 0.9\ncriterion: snip\n"
     [named] = trials(base + "recipe: snip\n", study_file)
-    written = "steps: 250000\nbatch_size: 100\nscore_batch_size: 100\nlr_schedule: step\n"
+    written = "init: lecun\nsteps: 250000\nbatch_size: 100\nscore_batch_size: 100\nlr_schedule: step\n"
     drops = "lr_drops: 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9\n"
     assert named.id == trials(base + written + drops, study_file)[0].id
     [shorter] = trials(base + "recipe: snip\nepochs: 10\nlr: 0.05\n", study_file)
