@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from math import prod
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import torch
@@ -115,7 +115,7 @@ def prune(
     score_mode: Mode | None = None,
     min_per_layer: int = 0,
     structure: Literal["weight", "filter"] = "weight",
-    **options: object,
+    **options: Any,
 ) -> Masks:
     """Masks that keep exactly max(1, round(N·(1 − sparsity))) of the N prunable weights.
 
@@ -190,9 +190,14 @@ def trajectory(
     score_mode: Mode | None = None,
     min_per_layer: int = 0,
     structure: Literal["weight", "filter"] = "weight",
+    first: Scores | None = None,
     **options: object,
 ) -> Iterator[Step]:
-    """What `prune` does, step by step: the scores and masks of each of its iterations."""
+    """What `prune` does, step by step: the scores and masks of each of its iterations.
+
+    Args:
+        first: the scores of the first iteration, where `saliency` has given them already.
+    """
     chosen = find(name)
     if iterations is not None and iterations < 1:
         raise ValueError(f"iterations {iterations}: at least 1")
@@ -218,9 +223,10 @@ def trajectory(
     for step, kept in enumerate(zip(*counts, strict=True)):
         # Each iteration has its own draws.
         draw = crc32(f"{seed}/{step}".encode()) if step else seed
-        scores = score([chosen], model, weights, masks, batches, loss, draw, score_mode, **options)[
-            chosen.name
-        ]
+        if first is not None and not step:
+            scores = first
+        else:
+            scores = score([chosen], model, weights, masks, batches, loss, draw, score_mode, **options)[name]
         ranked = {layer: -s for layer, s in scores.items()} if invert else scores
         if structure == "filter":
             ranked = filter_scores(ranked)

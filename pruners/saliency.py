@@ -42,6 +42,11 @@ class Criterion:
         """Whether the score depends on the training data."""
         return self.needs == "data"
 
+    @property
+    def static(self) -> bool:
+        """Whether pruning in several iterations gives the masks that one gives: the scores stay the same."""
+        return self.needs == "nothing"
+
 
 Mode = Literal["train", "eval"]
 

@@ -112,25 +112,47 @@ class Config(BaseModel):
     validation_fraction: float = Field(0.1, gt=0, lt=1)
 
     @property
-    def dense(self) -> str:
-        """All that dense training up to the prune epoch depends on, as text."""
-        return self.model_dump_json(exclude=set(AFTER_DENSE))
+    def trunk(self) -> str:
+        """All that dense training depends on, however far it goes, as text."""
+        return self.model_dump_json(exclude=set(_AFTER_DENSE))
+
+    @property
+    def scoring(self) -> str:
+        """All that the scores of the unpruned network depend on, as text."""
+        return self.model_dump_json(exclude=set(_AFTER_SCORING))
+
+    @property
+    def chain(self) -> str:
+        """All that the levels of iterative magnitude pruning depend on, however many there are, as text.
+
+        Levels remove an equal share each, so that the first levels of many are those of few. The share is
+        rounded, so that 0.8² and 0.8³ are levels of one chain.
+        """
+        fields = self.model_dump_json(exclude={*_AFTER_DENSE, "rewind_epoch"} - {*_LEVELS})
+        return f"{fields} {self.rewind_epoch or 0:g} {self.level_density}"
+
+    @property
+    def level_density(self) -> float:
+        """Share of weights that one level of iterative magnitude pruning keeps."""
+        return round(float((1 - self.sparsity) ** (1 / self.iterations)), 9)
 
 
 # Fields that only say how to choose a mask, those that only say what scores it, and so on: with nothing to
 # choose, or nothing to score, they cannot matter.
 _SCORING = ("score_batches", "score_batch_size", "balanced", "score_loss")
+_LEVELS = ("scope", "layers", "min_per_layer")
 _PRUNING = (
     *("scope", "iterations", "schedule", "structure", "layers", "min_per_layer", "prune_epoch", *_SCORING),
     *("score_mode", "score_init", "ablation", "rewind_epoch", "retrain", "retrain_epochs", "retrain_lr"),
 )
-# What dense training before the pruning does not depend on.
-AFTER_DENSE = (
-    *("criterion", "sparsity", "combination", "update_every", "update_end", "drop_fraction"),
-    # `layers` stays: what is counted as a prunable weight while training depends on it.
-    *(name for name in _PRUNING if name not in ("prune_epoch", "rewind_epoch", "layers")),
-)
 _UPDATES = ("update_every", "update_end", "drop_fraction")
+# What dense training does not depend on.
+_AFTER_DENSE = ("criterion", "sparsity", "combination", *_UPDATES, *_PRUNING)
+# What the scores of the unpruned network do not depend on: how masks come of them, and what comes then.
+_AFTER_SCORING = (
+    *("sparsity", "scope", "iterations", "schedule", "structure", "min_per_layer", "combination", *_UPDATES),
+    *("ablation", "rewind_epoch", "retrain", "retrain_epochs", "retrain_lr"),
+)
 
 
 def moot(config: Config) -> dict[str, Any]:
@@ -149,7 +171,10 @@ def moot(config: Config) -> dict[str, Any]:
             names += [*_SCORING, "score_mode", "score_init"]
         elif not pruners.find(config.criterion).needs_data:
             names += _SCORING
-        if config.iterations == 1:
+        if config.criterion in pruners.names() and pruners.find(config.criterion).static:
+            # Its ranking is the same at every mask: one iteration gives what many would.
+            names += ["iterations"]
+        if config.iterations == 1 or "iterations" in names:
             names += ["schedule"]
     if config.optimizer != "sgd":
         names += ["momentum", "nesterov"]

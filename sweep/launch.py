@@ -1,10 +1,11 @@
 """`python -m sweep.launch [STUDY]`: run what a study asks for and has no result yet."""
 
+import math
 import os
-import signal
 import sys
 import threading
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -14,14 +15,22 @@ from rich.console import Console
 
 from sweep import data, datasets, masking, models, plan, provenance, results
 from sweep.config import Trial
+from sweep.cost import Costs
+from sweep.driver import TUNE, Ending, Options, drive
 from sweep.errors import BadInput, command
 from sweep.progress import Progress, duration
 from sweep.study import Study
 from sweep.study import load as load_study
-from sweep.trial import Result
 
-_TUNE = "tune"  # the name of the thread that Tune runs in
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+class Logger(StrEnum):
+    """Services that Tune can log to."""
+
+    TENSORBOARD = "tensorboard"
+    WANDB = "wandb"
+    MLFLOW = "mlflow"
 
 
 @app.command()
@@ -34,13 +43,19 @@ def launch(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="trials at once; default: one a CPU")] = None,
     gpus_per_trial: Annotated[float, typer.Option(min=0, help="share of a GPU each trial gets")] = 0,
+    max_trials: Annotated[int | None, typer.Option(min=1, help="run so many now")] = None,
+    max_hours: Annotated[float, typer.Option(min=0, help="stop after so many hours")] = math.inf,
+    max_failures: Annotated[int | None, typer.Option(min=1, help="stop after so many failed trials")] = None,
+    max_retries: Annotated[int, typer.Option(min=0, help="tries more of a trial whose worker died")] = 3,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed trials again")] = False,
     download: Annotated[bool, typer.Option("--download", help="get data sets that are missing")] = False,
+    log: Annotated[Logger | None, typer.Option(help="also log to this service")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run, and stop")] = False,
 ) -> int:
     """Run the trials of STUDY that have no result yet. Ctrl-C keeps what is done; the same command goes on.
 
-    Exit code 0: every trial has a result; 1: some failed; 2: bad input; 130: interrupted.
+    Exit code 0: every trial has a result, or as many as --max-trials and --max-hours allow; 1: some failed;
+    2: bad input; 130: interrupted.
     """
     console = Console()
     asked = load_study(study)
@@ -48,29 +63,33 @@ def launch(
     if "://" in results_root:
         raise BadInput(f"--results {results_root}: only folders so far, no object stores")
     folder = Path(results_root) / asked.name
+    options = Options(
+        data_root, address, workers, gpus_per_trial, max_hours, max_failures or math.inf, max_retries, log
+    )
     if not address:
         _check_here(trials, data_root, gpus_per_trial, download)
+    costs = Costs(data_root, torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu"))
     if dry_run:
-        missing = _missing(trials, results.finished(folder), retry_failed)
+        missing = _missing(trials, results.finished(folder), retry_failed, max_trials)
+        costs.learn(results.costs(folder))
         _say_plan(console, asked, trials, missing)
-        _say_estimate(console, missing, data_root, workers, gpus_per_trial, bool(address))
+        _say_estimate(console, asked, missing, costs, options)
         return 0
+    ending = Ending.FINISHED
     with results.lock(folder):
         results.compact(folder)
         done = results.finished(folder)
-        missing = _missing(trials, done, retry_failed)
+        missing = _missing(trials, done, retry_failed, max_trials)
+        costs.learn(results.costs(folder))
         _say_plan(console, asked, trials, missing)
-        interrupted = False
         if missing:
             left = {trial.id for trial in missing}
-            earlier = [done[trial.id] for trial in trials if trial.id not in left]
-            with Progress(asked.name, len(trials), earlier, console) as progress:
-                interrupted = not _run(
-                    missing, folder, asked, progress, address, workers, gpus_per_trial, data_root
-                )
+            earlier = [done[trial.id] for trial in trials if trial.id in done and trial.id not in left]
+            with Progress(asked.name, len(earlier) + len(left), earlier, console) as progress:
+                ending = drive(asked, missing, folder, options, costs.roughly, progress)
             results.compact(folder)
         done = results.finished(folder)
-    return _summary(console, trials, done, folder, interrupted)
+    return _summary(console, trials, done, folder, ending, limited=max_trials is not None)
 
 
 def _check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float, download: bool) -> None:
@@ -95,131 +114,89 @@ def _check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float,
                 masking.check(config, models.build(config.model, shape, classes=10, seed=0))
 
 
-def _missing(trials: Sequence[Trial], done: dict[str, results.Row], retry_failed: bool) -> list[Trial]:
+def _missing(
+    trials: Sequence[Trial], done: dict[str, results.Row], retry_failed: bool, most: int | None
+) -> list[Trial]:
+    """The trials to run; of more than `most` those that come first in the plan."""
     again = {"failed"} if retry_failed else set()
-    return [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
-
-
-def _run(
-    missing: Sequence[Trial],
-    folder: Path,
-    study: Study,
-    progress: Progress,
-    address: str | None,
-    workers: int | None,
-    gpus_per_trial: float,
-    data_root: Path,
-) -> bool:
-    """Run the trials on Ray; False if interrupted. What is finished is on disk either way."""
-    # Ray takes a second to import, which --dry-run and bad input need not wait for.
-    from sweep import schedule
-
-    writer = results.Writer(folder, study.name)
-    failures: list[BaseException] = []
-
-    def found(result: Result) -> None:
-        writer.add(result.trial, result.curves, result.layers)
-        progress.add(result.trial)
-
-    def work() -> None:
-        try:
-            schedule.execute(
-                plan.packs(missing, at_once),
-                workers=at_once,
-                data_root=str(data_root.resolve()),
-                gpus_per_trial=gpus_per_trial,
-                on_result=found,
-            )
-        except BaseException as error:
-            failures.append(error)
-
-    # Tune runs in a thread: there it leaves the signals alone, which would wait for running trials to end.
-    thread = threading.Thread(target=work, name=_TUNE, daemon=True)
-    try:
-        # Not in the thread: Ray's processes end with the thread that started them.
-        at_once = schedule.start(address, workers, gpus_per_trial)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
-        results.note_launch(folder, study.name, study.text, provenance.here())
-        thread.start()
-        while thread.is_alive() and not writer.error:
-            thread.join(0.1)
-        finished = True
-    except KeyboardInterrupt:
-        finished = False
-    # A second signal must not lose what the first one is saving.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    try:
-        writer.close()
-    finally:
-        if not thread.is_alive():
-            schedule.stop()
-    if finished and failures:
-        raise failures[0]
-    return finished
+    missing = [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
+    if most is None or len(missing) <= most:
+        return missing
+    return [job.trial for pack in plan.packs(missing, 1) for job in pack.jobs][:most]
 
 
 def _say_plan(console: Console, study: Study, trials: Sequence[Trial], missing: Sequence[Trial]) -> None:
-    have = len(trials) - len(missing)
+    have, asked = len(trials) - len(missing), len(study.configs)
+    same = f" ({asked} asked for, those that are the same once)" if asked > len(trials) else ""
     console.out(
-        f"{study.name}: {len(trials)} trials, {have} with a result, {len(missing)} to run", highlight=False
+        f"{study.name}: {len(trials)} trials{same}, {have} with a result, {len(missing)} to run",
+        highlight=False,
     )
 
 
 def _say_estimate(
-    console: Console,
-    missing: Sequence[Trial],
-    data_root: Path,
-    workers: int | None,
-    gpus_per_trial: float,
-    cluster: bool,
+    console: Console, study: Study, missing: Sequence[Trial], costs: Costs, options: Options
 ) -> None:
-    device = torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu")
-    seconds = 0.0
-    groups: dict[data.Data, list[Trial]] = {}
-    for trial in missing:
-        config = trial.config
-        try:
-            whole = data.load(config.dataset, data_root, config.validation_fraction, config.split_seed)
-        except BadInput:
-            if not cluster:
-                raise
-            console.out("no estimate: it takes the data on this machine too", highlight=False)
-            return
-        groups.setdefault(whole, []).append(trial)
-    for whole, members in groups.items():
-        seconds += plan.estimate(members, data.to(whole, device), device)
-    here = int(torch.cuda.device_count() / gpus_per_trial) if gpus_per_trial else plan.cores()
-    at_once = max(1, (workers or here) if cluster else min(workers or here, here))
-    place = "on a machine like this one" if cluster else "here"
+    """How much of the training is shared, how long it takes, and what it costs."""
+    try:
+        jobs = [job for chain in plan.share(missing) for job in chain]
+        seconds = sum(map(costs.job, jobs))
+        longest = max((costs.alone(job.trial.config) for job in jobs), default=0.0)
+        work = plan.work([trial.config for trial in missing], costs.epoch)
+    except BadInput:
+        if not options.address:
+            raise
+        console.out("no estimate: it takes the data on this machine too", highlight=False)
+        return
+    here = int(torch.cuda.device_count() / options.gpus) if options.gpus else provenance.cores()
+    at_once = max(1, (options.workers or here) if options.address else min(options.workers or here, here))
+    steps = f"{work.steps_run:,.0f} of {work.steps_distinct:,.0f} steps to run"
+    states = len({point.key for job in jobs for point in job.saves})
     console.out(
-        f"about {duration(seconds / at_once)} with {at_once} workers, {duration(seconds)} of one worker "
-        f"({device.type} steps timed {place})",
+        f"{work.shared:.0%} of the training shared: {steps}; {states} states are left for others",
+        highlight=False,
+    )
+    place = "on a machine like this one" if options.address else "here"
+    source = "from earlier results" if costs.speeds else f"{costs.device.type} steps timed {place}"
+    wall = max(longest, seconds / at_once)
+    price = ""
+    if study.price_per_gpu_hour and options.gpus:
+        price = f", {study.price_per_gpu_hour * options.gpus * seconds / 3600:,.2f} at the study's price"
+    console.out(
+        f"about {duration(wall)} with {at_once} workers, {duration(longest)} with any number; "
+        f"{duration(seconds)} of one worker ({source}){price}",
         highlight=False,
     )
 
 
 def _summary(
-    console: Console, trials: Sequence[Trial], done: dict[str, results.Row], folder: Path, interrupted: bool
+    console: Console,
+    trials: Sequence[Trial],
+    done: dict[str, results.Row],
+    folder: Path,
+    ending: Ending,
+    limited: bool,
 ) -> int:
     found = [done[trial.id]["status"] for trial in trials if trial.id in done]
     failed, lost = found.count("failed"), len(trials) - len(found)
     console.out(f"results: {folder}", highlight=False)
-    if interrupted:
-        console.out(
-            f"interrupted with {len(found)} of {len(trials)} trials done; the same command goes on",
-            highlight=False,
-        )
-        return 130
-    if lost:
-        console.out(f"{lost} trials have no result: launch again to run them", highlight=False)
     if failed:
         console.out(
             f'{failed} trials failed: python -m analysis sql "SELECT trial_id, error FROM trials WHERE '
             f"status = 'failed'\" --results {folder}; --retry-failed runs them again",
             highlight=False,
         )
-    return 1 if failed or lost else 0
+    if ending is not Ending.FINISHED:
+        console.out(
+            f"{ending.value} with {len(found)} of {len(trials)} trials done; the same command goes on",
+            highlight=False,
+        )
+    elif lost:
+        console.out(f"{lost} trials have no result: launch again to run them", highlight=False)
+    if ending is Ending.INTERRUPTED:
+        return 130
+    enough = ending is Ending.TIME or limited
+    return 1 if failed or (lost and not enough) else 0
 
 
 def main() -> NoReturn:
@@ -229,7 +206,7 @@ def main() -> NoReturn:
     except SystemExit as end:
         # After an interrupt Tune's thread goes on using Ray, and to shut Ray down under it can crash. All is
         # on disk by now: leaving in one step ends the thread, and Ray's processes end with this one.
-        if any(thread.name == _TUNE and thread.is_alive() for thread in threading.enumerate()):
+        if any(thread.name == TUNE and thread.is_alive() for thread in threading.enumerate()):
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(end.code if isinstance(end.code, int) else 1)

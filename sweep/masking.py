@@ -56,16 +56,29 @@ def whole(config: Config, model: nn.Module) -> Masks:
     return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
 
 
-def choose(config: Config, model: nn.Module, data: Data) -> pruners.Step:
-    """The masks the config asks for, and the scores of the last iteration (none for the oracle's)."""
+# What they depend on -> the scores of an unpruned network, and the passes over the scoring data they took.
+Memory = dict[str, tuple[dict[str, Tensor], int]]
+
+
+def choose(config: Config, model: nn.Module, data: Data, memory: Memory | None = None) -> pruners.Step:
+    """The masks the config asks for, and the scores of the last iteration (none for the oracle's).
+
+    Args:
+        memory: where scores of the unpruned network are looked for, and left for the next: those of one
+            network serve every sparsity and scope.
+    """
     exclude = left_out(config, model)
     if config.criterion == "oracle":
         return pruners.Step({}, _shuffled(config, combination(config, model, exclude)))
     scored = network.built(config, data, "score-init") if config.score_init == "fresh" else model
+    batches, memory = _ScoringData(config, data), {} if memory is None else memory
+    known = memory.get(config.scoring)
+    if known:
+        batches.passes = known[1]
     steps = pruners.trajectory(
         config.criterion,
         scored,
-        _ScoringData(config, data),
+        batches,
         sparsity=config.sparsity,
         scope=config.scope,
         iterations=config.iterations,
@@ -77,8 +90,15 @@ def choose(config: Config, model: nn.Module, data: Data) -> pruners.Step:
         score_mode=None if config.score_mode == "own" else config.score_mode,
         min_per_layer=config.min_per_layer,
         structure=config.structure,
+        first=known[0] if known else None,
     )
-    last = pruners.final(steps, config.iterations)
+    last = next(steps)
+    if not known:
+        memory.clear()
+        memory[config.scoring] = last.scores, batches.passes
+    if config.iterations > 1:
+        del last
+        last = pruners.final(steps, config.iterations - 1)
     return last._replace(masks=_shuffled(config, last.masks))
 
 

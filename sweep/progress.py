@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console, Group
@@ -13,10 +15,22 @@ from rich.text import Text
 _SECONDS_BETWEEN_LINES = 5.0
 
 
+@dataclass
+class _Mean:
+    """Validation accuracies of one criterion and scope."""
+
+    total: float = 0.0
+    count: int = 0
+
+    @property
+    def value(self) -> float:
+        return self.total / self.count
+
+
 class Progress:
     """Counts finished trials and shows how far the launch is.
 
-    `best` is the best validation accuracy so far; test accuracy is not for watching.
+    Means are of validation accuracy, over all sparsities and seeds so far; test accuracy is not for watching.
     """
 
     def __init__(
@@ -24,8 +38,13 @@ class Progress:
     ) -> None:
         self.study, self.total, self.console = study, total, console
         self.done = self.finished = self.failed = 0
-        self.best: dict[tuple[str, str], tuple[float, float]] = {}
+        self.means: dict[tuple[str, str], _Mean] = {}
         self.started = time.monotonic()
+        self.workers = 1
+        self._costs: Mapping[str, float] = {}
+        self._left = self._spent = self._busy = 0.0
+        self._from: datetime | None = None
+        self._to: datetime | None = None
         self._first: float | None = None
         self._printed = 0.0
         self._live = Live(get_renderable=self._view, console=console, refresh_per_second=4, transient=True)
@@ -39,55 +58,71 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         self._live.stop()
-        self.console.out(self.line(), self._best(), sep="", highlight=False)
+        self.console.out(self.line(), self._means(), sep="", highlight=False)
+
+    def begin(self, workers: int, costs: Mapping[str, float]) -> None:
+        """Trials are about to run.
+
+        Args:
+            costs: trial_id → what it is expected to take, in any unit.
+        """
+        self.workers, self._costs, self._left = workers, costs, sum(costs.values())
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count one trial that just finished."""
         self._note(row)
         now = time.monotonic()
-        self._first = self._first or now
+        cost = self._costs.get(row["trial_id"], 0.0)
+        self._left -= cost
+        # Starting up is over with the first result, which says nothing of the pace yet.
+        if self._first is None:
+            self._first = now
+        else:
+            self._spent += cost
         self.finished += 1
+        self._busy += sum(row.get(column) or 0.0 for column in ("train_seconds", "score_seconds"))
+        self._from = min(self._from or row["started_at"], row["started_at"])
+        self._to = max(self._to or row["finished_at"], row["finished_at"])
         if not self.console.is_terminal and now - self._printed >= _SECONDS_BETWEEN_LINES:
             self._printed = now
-            self.console.out(self.line(), self._best(), sep="", highlight=False)
+            self.console.out(self.line(), self._means(), sep="", highlight=False)
 
     def line(self) -> str:
         """Where things stand, in one line."""
         parts = [f"{self.study}: {self.done} of {self.total} trials"]
-        if rate := self._rate():
-            parts.append(f"{rate:.2f}/s")
-            if self.done < self.total:
-                parts.append(f"{duration((self.total - self.done) / rate)} to go")
+        if self._first is not None and self.finished > 1:
+            passed = max(time.monotonic() - self._first, 1e-9)
+            parts.append(f"{(self.finished - 1) / passed:.2f}/s")
+            if self.done < self.total and self._spent:
+                parts.append(f"{duration(self._left * passed / self._spent)} to go")
+            parts.append(f"{self.utilisation():.0%} of worker time training")
         if self.failed:
             parts.append(f"{self.failed} failed")
         return ", ".join([*parts, f"{duration(time.monotonic() - self.started)} so far"])
 
-    def _best(self) -> str:
-        best = (
-            f"{criterion} {scope} {best:.3f}" for (criterion, scope), (best, _) in sorted(self.best.items())
+    def utilisation(self) -> float:
+        """Share of the workers' time, from the first trial to the last, that was training and scoring."""
+        if self._from is None or self._to is None or self._to == self._from:
+            return 0.0
+        return self._busy / (self.workers * (self._to - self._from).total_seconds())
+
+    def _means(self) -> str:
+        means = (
+            f"{criterion} {scope} {mean.value:.3f}" for (criterion, scope), mean in sorted(self.means.items())
         )
-        return "; best validation accuracy: " + ", ".join(best) if self.best else ""
+        return "; mean validation accuracy: " + ", ".join(means) if self.means else ""
 
     def _note(self, row: Mapping[str, Any]) -> None:
         self.done += 1
         self.failed += row["status"] == "failed"
-        accuracy = row.get("val_accuracy")
-        key = row["criterion"], row["scope"]
-        if accuracy is not None and accuracy > self.best.get(key, (0.0, 0.0))[0]:
-            self.best[key] = accuracy, row["sparsity"]
-
-    def _rate(self) -> float | None:
-        """Trials a second since the first one arrived; starting up does not count."""
-        if self._first is None or self.finished < 2:
-            return None
-        return (self.finished - 1) / max(time.monotonic() - self._first, 1e-9)
+        if (accuracy := row.get("val_accuracy")) is not None:
+            mean = self.means.setdefault((row["criterion"], row["scope"]), _Mean())
+            mean.total, mean.count = mean.total + accuracy, mean.count + 1
 
     def _view(self) -> Group:
-        table = Table(
-            "criterion", "scope", "best validation accuracy", "at sparsity", box=None, padding=(0, 2)
-        )
-        for (criterion, scope), (accuracy, sparsity) in sorted(self.best.items()):
-            table.add_row(criterion, scope, f"{accuracy:.3f}", f"{sparsity:g}")
+        table = Table("criterion", "scope", "trials", "mean validation accuracy", box=None, padding=(0, 2))
+        for (criterion, scope), mean in sorted(self.means.items()):
+            table.add_row(criterion, scope, str(mean.count), f"{mean.value:.3f}")
         # The bar comes last: it does not end its line.
         return Group(table, Text(self.line()), ProgressBar(total=self.total, completed=self.done))
 

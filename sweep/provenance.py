@@ -1,5 +1,6 @@
 """Who ran what with which code, packages and hardware."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -10,9 +11,12 @@ from typing import Any
 
 import torch
 
-from sweep.plan import cores
-
 _PACKAGES = ("secateur", "ray", "torch", "torchvision", "pyarrow", "numpy")
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def here() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import nn
 
 import pruners
 from sweep import network
-from sweep.config import Config
+from sweep.config import DENSE, Config
 from sweep.training import Training
 
 Row = dict[str, Any]
@@ -33,6 +33,7 @@ class Record:
         self._config, self._training = config, training
         self._network: Row = {}
         self._before: Row = {}
+        self._epoch_seconds = 0.0
         self._seconds = {"score_seconds": 0.0, "train_seconds": 0.0, "evaluate_seconds": 0.0}
         self.curves: list[Row] = []
         self.layers: list[Row] = []
@@ -56,10 +57,10 @@ class Record:
             started = time.perf_counter()
             loss = next(epochs, None)
             seconds = time.perf_counter() - started
+            self._seconds["train_seconds"] += seconds
+            self._epoch_seconds += seconds  # of an epoch that was begun before a pause too
             if loss is None:
                 return
-            self._seconds["train_seconds"] += seconds
-            self._epoch_seconds = seconds
             yield loss
 
     def epoch(self, phase: str, train_loss: float) -> bool:
@@ -76,6 +77,7 @@ class Record:
                 "seconds": self._epoch_seconds,
             }
         )
+        self._epoch_seconds = 0.0
         first = training.first_loss
         return _finite(measured) and (first is None or train_loss <= _DIVERGED * first)
 
@@ -121,14 +123,16 @@ class Record:
         training = self._training
         # Before its first step a training has been through nothing: it is what the masks leave of it.
         active = training.active / training.spent if training.spent else training.kept
-        row = self._network | self._before | self._seconds | {"mean_active_params": active}
+        row = self._network | self._before | self._seconds
+        row |= {"mean_active_params": active, "trained_steps": training.trained}
         if self.diverged:
             return row | {"status": "diverged", "diverged": True}
         # Of methods that prune along training, only what has the planned density counts.
+        phase = "dense" if self._config.criterion == DENSE else "retrain"
         after = [
             epoch
             for epoch in self.curves
-            if epoch["phase"] == "retrain" or (epoch["phase"] == "sparse" and epoch["kept"] == training.kept)
+            if epoch["phase"] == phase or (epoch["phase"] == "sparse" and epoch["kept"] == training.kept)
         ]
         if not after:  # pruned at the very end: what can be measured right then is all there is
             with self._clock("evaluate_seconds"):

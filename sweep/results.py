@@ -7,11 +7,13 @@ RESULTS/STUDY/study.json
 import json
 import os
 import queue
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,109 +22,11 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from sweep.errors import BadInput
+from sweep.schema import KEYS as KEYS
+from sweep.schema import SCHEMAS as SCHEMAS
 
 Row = Mapping[str, Any]
 
-_text, _real, _whole, _flag = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-_time = pa.timestamp("us", tz="UTC")
-SCHEMAS: dict[str, pa.Schema] = {
-    # Written in this order: a trial is there once its row of `trials` is, and then the others are too.
-    "curves": pa.schema(
-        {
-            "trial_id": _text,
-            "phase": _text,
-            "epoch": _real,
-            "kept": _whole,
-            "train_loss": _real,
-            "val_loss": _real,
-            "val_accuracy": _real,
-            "test_loss": _real,
-            "test_accuracy": _real,
-            "lr": _real,
-            "seconds": _real,
-        }
-    ),
-    "layers": pa.schema(
-        {
-            "trial_id": _text,
-            "layer": _whole,
-            "name": _text,
-            "shape": pa.list_(_whole),
-            "params": _whole,
-            "kept": _whole,
-            "density": _real,
-            "effective_density": _real,
-            "score_mean": _real,
-            "pq_index": _real,
-        }
-    ),
-    "trials": pa.schema(
-        {
-            # identity
-            "trial_id": _text,
-            "study": _text,
-            "protocol": _whole,
-            "config": _text,
-            "dataset": _text,
-            "model": _text,
-            "criterion": _text,
-            "scope": _text,
-            "sparsity": _real,
-            "iterations": _whole,
-            "schedule": _text,
-            "prune_epoch": _real,
-            "epochs": _whole,
-            "steps": _whole,
-            "structure": _text,
-            "retrain": _text,
-            "rewind_epoch": _real,
-            "ablation": _text,
-            "seed": _whole,
-            # outcome
-            "status": _text,
-            "error": _text,
-            "pre_train_loss": _real,
-            "pre_test_loss": _real,
-            "pre_test_accuracy": _real,
-            "train_loss": _real,
-            "val_loss": _real,
-            "val_accuracy": _real,
-            "test_loss": _real,
-            "test_accuracy": _real,
-            "best_val_accuracy": _real,
-            "test_accuracy_at_best_val": _real,
-            "test_accuracy_selected_on_test": _real,
-            "diverged": _flag,
-            # network
-            "params": _whole,
-            "kept": _whole,
-            "density": _real,
-            "effective_density": _real,
-            "collapsed_layers": _whole,
-            "min_layer_density": _real,
-            "macs_dense": _whole,
-            "macs_masked": _whole,
-            "mean_active_params": _real,
-            # cost
-            "score_seconds": _real,
-            "train_seconds": _real,
-            "evaluate_seconds": _real,
-            "wall_seconds": _real,
-            "device": _text,
-            "node": _text,
-            "pack": _whole,
-            # when
-            "started_at": _time,
-            "finished_at": _time,
-        }
-    ),
-}
-# What makes two rows the same.
-KEYS = {
-    "trials": ("trial_id",),
-    "curves": ("trial_id", "phase", "epoch"),
-    "layers": ("trial_id", "layer"),
-}
 # More parts than this are merged into one when a launch begins or ends.
 _MANY_PARTS = 8
 
@@ -151,6 +55,14 @@ def lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
+def costs(folder: Path) -> list[Row]:
+    """What trials with a result have cost: rows of the columns that say so."""
+    columns = ("config", "model", "device", "macs_dense", "trained_steps", "train_seconds")
+    schema = pa.schema([SCHEMAS["trials"].field(column) for column in columns])
+    rows: list[Row] = _read_all(folder, "trials", schema).to_pylist()
+    return rows
+
+
 def finished(folder: Path) -> dict[str, Row]:
     """trial_id → what is known of every trial with a result: a success before a failure, then the latest."""
     columns = ("trial_id", "status", "criterion", "scope", "sparsity", "val_accuracy", "finished_at")
@@ -166,15 +78,16 @@ def compact(folder: Path) -> None:
     for table, schema in SCHEMAS.items():
         for unfinished in (folder / table).glob(".part-*"):
             unfinished.unlink()
-        parts = _parts(folder, table)
-        if len(parts) <= _MANY_PARTS:
+        parts = {part: _read(part, table, schema) for part in _parts(folder, table)}
+        whole = {part: rows for part, rows in parts.items() if rows is not None}
+        if len(whole) <= _MANY_PARTS:
             continue
-        rows = _read_all(folder, table, schema).to_pylist()
+        rows = pa.concat_tables(whole.values()).to_pylist()
         if table == "trials":
             rows.sort(key=_precedence)
         merged = {tuple(row[column] for column in KEYS[table]): row for row in rows}
         _write(folder, table, pa.Table.from_pylist(list(merged.values()), schema=schema))
-        for part in parts:
+        for part in whole:
             part.unlink()
 
 
@@ -273,24 +186,32 @@ def _read_all(folder: Path, table: str, schema: pa.Schema) -> pa.Table:
     """All rows of a table; looks again if a launch that just began or ended has merged parts meanwhile."""
     for attempts_left in (2, 1, 0):
         try:
-            return pa.concat_tables(
-                [schema.empty_table(), *(_read(p, schema) for p in _parts(folder, table))]
-            )
+            found = [_read(part, table, schema) for part in _parts(folder, table)]
+            return pa.concat_tables([schema.empty_table(), *(rows for rows in found if rows is not None)])
         except FileNotFoundError:
             if not attempts_left:
                 raise
     raise AssertionError
 
 
-def _read(part: Path, schema: pa.Schema) -> pa.Table:
+def _read(part: Path, table: str, schema: pa.Schema) -> pa.Table | None:
+    """The rows of a part; None, with one line on stderr, if it is damaged or not one of ours."""
     try:
-        return pq.read_table(part, schema=schema, partitioning=None)
+        missing = set(KEYS[table]) - set(pq.read_schema(part).names)
+        if not missing:
+            return pq.read_table(part, schema=schema, partitioning=None)
+        reason = f"it has no column {min(missing)}"
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise BadInput(
-            f"{part}: not a part of these results ({str(error).splitlines()[0]}): move it away, launch again"
-        ) from None
+        reason = str(error).splitlines()[0]
+    _leave_aside(part, reason)
+    return None
+
+
+@cache
+def _leave_aside(part: Path, reason: str) -> None:
+    print(f"{part}: not a part of these results ({reason}): left aside", file=sys.stderr)
 
 
 def _write(folder: Path, table: str, rows: pa.Table) -> None:

@@ -1,5 +1,6 @@
 """Ray Tune runs the packs: one Tune trial is one pack, on a worker that is kept for the next."""
 
+import gc
 import os
 import re
 import socket
@@ -7,6 +8,9 @@ import tempfile
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 # Ray reads these when it is imported.
@@ -23,17 +27,23 @@ import torch
 from ray import tune
 from ray.tune.search import Searcher
 
-from sweep import plan
+from sweep.config import Trial
 from sweep.errors import BadInput
+from sweep.masking import Memory
 from sweep.plan import Pack
+from sweep.prefixes import Point, Shared, Store
+from sweep.provenance import cores
 from sweep.trial import Result, failure, from_canonical, run
 
-# A trial that was running when its worker died is tried again; it may be the trial that kills it.
-_RETRIES = 3
 
+def start(address: str | None, workers: int | None, gpus: float = 0) -> tuple[int, float]:
+    """Connect to a Ray cluster, or start one here.
 
-def start(address: str | None, workers: int | None, gpus_per_trial: float = 0) -> int:
-    """Connect to a Ray cluster, or start one here; returns how many trials can run at once.
+    Args:
+        gpus: share of a GPU that each trial gets.
+
+    Returns:
+        How many trials can run at once, and each one's share of cores: all of one, or with a GPU of all.
 
     Raises:
         BadInput: there is no cluster at the address, or no GPU for the trials.
@@ -51,14 +61,38 @@ def start(address: str | None, workers: int | None, gpus_per_trial: float = 0) -
             ) from None
     else:
         # "local", not None: None would join whatever cluster happens to run on this machine.
-        ray.init(address="local", num_cpus=workers or plan.cores(), include_dashboard=False, **options)
+        ray.init(address="local", num_cpus=workers or cores(), include_dashboard=False, **options)
     resources = ray.cluster_resources()
-    available = int(resources.get("CPU", 1))
-    if gpus_per_trial:
-        available = min(available, int(resources.get("GPU", 0) / gpus_per_trial))
-    if not available:
-        raise BadInput(f"--gpus-per-trial {gpus_per_trial:g}: there is no such GPU; leave it out to use CPUs")
-    return min(workers or available, available)
+    cpus = int(resources.get("CPU", 1))
+    room = min(cpus, int(resources.get("GPU", 0) / gpus)) if gpus else cpus
+    if not room:
+        raise BadInput(f"--gpus-per-trial {gpus:g}: there is no such GPU; leave it out to use CPUs")
+    at_once = min(workers or room, room)
+    return at_once, max(1, cpus // at_once) if gpus else 1
+
+
+def loggers(name: str, study: str) -> list[tune.Callback]:
+    """Tune's callback that logs to a service, by its name.
+
+    Raises:
+        BadInput: its package is not installed.
+    """
+    try:
+        if name == "tensorboard":
+            from ray.tune.logger import TBXLoggerCallback
+
+            return [TBXLoggerCallback()]
+        if name == "mlflow":
+            from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+            import_module(name)
+            return [MLflowLoggerCallback(experiment_name=study)]
+        from ray.air.integrations.wandb import WandbLoggerCallback
+
+        import_module(name)
+        return [WandbLoggerCallback(project=study)]
+    except ImportError:
+        raise BadInput(f"--log {name}: it is not installed: pip install {name}") from None
 
 
 def stop() -> None:
@@ -66,28 +100,81 @@ def stop() -> None:
     ray.shutdown()
 
 
+@dataclass(frozen=True)
+class Where:
+    """Where workers find what they need, and what they run on; paths that every node has.
+
+    Attributes:
+        data_root: folder of the data sets.
+        prefixes: folder of the states that trials leave behind for each other.
+        gpus: share of a GPU for each worker; 0: none.
+        cpus: cores for each worker.
+    """
+
+    data_root: str
+    prefixes: str
+    gpus: float = 0
+    cpus: float = 1
+
+    @property
+    def device(self) -> str:
+        """What trials run on."""
+        return "cuda" if self.gpus else "cpu"
+
+    @property
+    def store(self) -> Store:
+        """The states that trials leave behind for each other."""
+        return Store(Path(self.prefixes), self.device)
+
+
+# How a worker does a trial; `sweep.trial.run`, unless the engine itself is what is being looked at.
+Run = Callable[[Trial, Where, Shared], Result]
+
+
+def run_trial(trial: Trial, where: Where, shared: Shared) -> Result:
+    """Do a trial; once more, with the memory cleared, if a GPU had too little for it."""
+    try:
+        return run(trial, where.data_root, where.device, shared)
+    except torch.OutOfMemoryError:
+        pass  # not within the handler, whose traceback keeps all that was allocated
+    shared.scores.clear()
+    gc.collect()
+    torch.cuda.empty_cache()
+    return run(trial, where.data_root, where.device, shared)
+
+
 def execute(
     packs: Sequence[Pack],
+    where: Where,
     *,
     workers: int,
-    data_root: str,
-    gpus_per_trial: float,
     on_result: Callable[[Result], None],
+    retries: int = 3,
+    run: Run = run_trial,
+    loggers: Sequence[tune.Callback] = (),
+    log_to: str | None = None,
 ) -> None:
-    """Run all packs; `on_result` gets each trial's result, in this thread, as soon as it is finished."""
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
-    source = _Packs(packs, data_root, "cuda" if gpus_per_trial else "cpu")
+    """Run all packs; `on_result` gets each trial's result, in this thread, as soon as it is finished.
 
+    Args:
+        retries: times that a trial is tried again whose worker died; it may be the trial that kills it.
+        loggers: Tune's own, that are told of every trial.
+        log_to: folder for what loggers write.
+    """
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    source = Source(packs, where, retries)
     with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
         tune.Tuner(
-            tune.with_resources(_Worker, {"cpu": 1, "gpu": gpus_per_trial}),
+            tune.with_resources(
+                tune.with_parameters(_Worker, run=run, where=where), {"cpu": where.cpus, "gpu": where.gpus}
+            ),
             tune_config=tune.TuneConfig(
                 search_alg=source, num_samples=-1, max_concurrent_trials=workers, reuse_actors=True
             ),
             run_config=tune.RunConfig(
                 name="packs",
-                storage_path=scratch,
-                callbacks=[_Deliver(source, on_result)],
+                storage_path=log_to or scratch,
+                callbacks=[_Deliver(source, on_result), *loggers],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
@@ -97,19 +184,23 @@ def execute(
 class _Worker(tune.Trainable):
     """One process that does packs; a step is one trial."""
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: dict[str, Any], run: Run, where: Where) -> None:
+        self.run, self.where = run, where
+        self.scores: Memory = {}
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.pack = new_config["pack"]
-        self.todo = deque(new_config["trials"])
-        self.data_root, self.device = new_config["data_root"], new_config["device"]
+        self.pack, self.todo = new_config["pack"], deque(new_config["jobs"])
         return True
 
     def step(self) -> dict[str, Any]:
-        trial = from_canonical(self.todo.popleft())
+        canonical, path, saves = self.todo.popleft()
+        trial = from_canonical(canonical)
+        shared = Shared(
+            self.where.store, tuple(Point(*p) for p in path), tuple(Point(*p) for p in saves), self.scores
+        )
         try:
-            result = run(trial, self.data_root, self.device)
+            result = self.run(trial, self.where, shared)
         except Exception as error:
             # After such an error a process cannot use its GPU again: it ends, and another takes the pack.
             if isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError):
@@ -120,9 +211,9 @@ class _Worker(tune.Trainable):
 
 
 class _Deliver(tune.Callback):
-    """Passes results on as they arrive."""
+    """Passes results on as they arrive; leaves the plain numbers to the loggers after it."""
 
-    def __init__(self, source: "_Packs", on_result: Callable[[Result], None]) -> None:
+    def __init__(self, source: "Source", on_result: Callable[[Result], None]) -> None:
         self.source, self.on_result = source, on_result
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,49 +223,67 @@ class _Deliver(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self.source.done.add(result["found"].trial["trial_id"])
-        self.on_result(result["found"])
+        found: Result = result.pop("found")
+        result |= {name: value for name, value in found.trial.items() if isinstance(value, str | int | float)}
+        self.source.finished(found.trial["trial_id"])
+        self.on_result(found)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         while self.source.given_up:
             self.on_result(self.source.given_up.popleft())
 
 
-class _Packs(Searcher):
-    """Hands out packs in order; takes back what a dead worker left undone."""
+class Source(Searcher):
+    """Hands out packs in order, when what they need is there; takes back what a dead worker left undone."""
 
-    def __init__(self, packs: Sequence[Pack], data_root: str, device: str) -> None:
+    def __init__(self, packs: Sequence[Pack], where: Where, retries: int) -> None:
         super().__init__(metric="training_iteration", mode="max")
-        self.common = {"data_root": data_root, "device": device}
+        self.store, self.retries = where.store, retries
         self.waiting = deque(packs)
         self.running: dict[str, Pack] = {}
-        self.done: set[str] = set()
         self.deaths: Counter[str] = Counter()
         self.given_up: deque[Result] = deque()
+        self._left = {job.trial.id for pack in packs for job in pack.jobs}
+        # Who leaves behind the state of a key.
+        self._maker = {point.key: job.trial.id for pack in packs for job in pack.jobs for point in job.saves}
+
+    def finished(self, trial_id: str) -> None:
+        """A trial has its result."""
+        self._left.discard(trial_id)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self.waiting:
-            pack = self.running[trial_id] = self.waiting.popleft()
-            trials = [trial.canonical for trial in pack.trials]
-            return {"pack": pack.number, "trials": trials, **self.common}
+        """The next pack that can begin, as a Tune trial's config."""
+        for place, pack in enumerate(self.waiting):
+            if all(map(self._ready, pack.needs)):
+                del self.waiting[place]
+                self.running[trial_id] = pack
+                jobs = [(job.trial.canonical, job.path, job.saves) for job in pack.jobs]
+                return {"pack": pack.number, "jobs": jobs}
         # While a pack is out its worker may still die, and the pack come back.
-        return None if self.running else Searcher.FINISHED
+        return None if self.running or self.waiting else Searcher.FINISHED
+
+    def _ready(self, key: str) -> bool:
+        """Whether a state is there, or will never be: who needs it then trains by itself."""
+        return self._maker.get(key) not in self._left or self.store.has(key)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
+        """A pack is done, or its worker died."""
         pack = self.running.pop(trial_id)
-        missing = [trial for trial in pack.trials if trial.id not in self.done]
+        missing = [job for job in pack.jobs if job.trial.id in self._left]
         if missing and error:
-            running = missing[0]  # a pack's trials run in order
+            running = missing[0].trial  # a pack's trials run in order
             self.deaths[running.id] += 1
-            if self.deaths[running.id] > _RETRIES:
+            if self.deaths[running.id] > self.retries:
                 died = failure(running, f"its worker died {self.deaths[running.id]} times while it ran")
                 died.trial["pack"] = pack.number
                 self.given_up.append(died)
+                self.finished(running.id)
                 missing = missing[1:]
         if missing:
-            self.waiting.append(Pack(pack.number, tuple(missing)))
+            # In front: others may wait for what it leaves behind.
+            self.waiting.appendleft(Pack(pack.number, tuple(missing)))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: what is done stands in the results."""

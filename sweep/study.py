@@ -22,6 +22,8 @@ from sweep.recipes import RECIPES
 
 # A study file may also name a recipe: fields of the config under one name, for those not given otherwise.
 _RECIPE = "recipe"
+# And what an hour of a GPU costs, for estimates.
+_PRICE = "price_per_gpu_hour"
 # A span such as 0..36999 stands for so many values at most.
 _LONGEST = 100_000
 
@@ -37,12 +39,18 @@ def _validator(field: str) -> TypeAdapter[Any]:
 
 @dataclass(frozen=True)
 class Study:
-    """A validated study file."""
+    """A validated study file.
+
+    Attributes:
+        configs: what it asks for, as written: some may be the same trial.
+        price_per_gpu_hour: of one GPU, in whatever currency.
+    """
 
     name: str
     path: Path
     text: str
     configs: tuple[Config, ...]
+    price_per_gpu_hour: float | None = None
 
     def trials(self) -> list[Trial]:
         """The distinct trials, in the order of the file."""
@@ -95,6 +103,7 @@ class _Reader:
         fields = self.mapping(root, "a study")
         name = fields.pop("name", None)
         blocks = fields.pop("blocks", None)
+        price = fields.pop(_PRICE, None)
         shared = self.axes(fields)
         every = [
             ({**shared, **self.axes(self.mapping(node, "a block"))}, node.start_mark.line + 1)
@@ -103,7 +112,7 @@ class _Reader:
         configs = tuple(
             config for axes, line in every or [(shared, 1)] for config in self.product(axes, line)
         )
-        return Study(self.name(name), self.path, text, configs)
+        return Study(self.name(name), self.path, text, configs, self.price(price))
 
     def wrong(self, line: int, message: str) -> BadInput:
         return BadInput(f"{self.path}:{line}: {message}")
@@ -115,7 +124,11 @@ class _Reader:
         fields: dict[str, yaml.Node] = {}
         for key, value in node.value:
             at = key.start_mark.line + 1
-            known = [*Config.model_fields, _RECIPE, *(("name", "blocks") if what == "a study" else ())]
+            known = [
+                *Config.model_fields,
+                _RECIPE,
+                *(("name", "blocks", _PRICE) if what == "a study" else ()),
+            ]
             word = str(getattr(key, "value", ""))
             if word not in known:
                 near = get_close_matches(word, known, n=1, cutoff=0.5)
@@ -142,6 +155,19 @@ class _Reader:
                 line, f"name {value[:40]!r}: give it a name of up to 100 letters, digits, '-', '_' and '.'"
             )
         return value
+
+    def price(self, node: yaml.Node | None) -> float | None:
+        """What an hour of one GPU costs."""
+        if node is None:
+            return None
+        try:
+            price = float(str(node.value))
+        except ValueError:
+            price = -1
+        if not 0 <= price < math.inf:
+            line = node.start_mark.line + 1
+            raise self.wrong(line, f"{_PRICE} {str(node.value)[:40]}: a price, such as 2.5")
+        return price
 
     def axes(self, fields: Mapping[str, yaml.Node]) -> Axes:
         return {name: list(self.axis(name, node)) for name, node in fields.items()}
@@ -221,7 +247,8 @@ class _Reader:
             default = pruners.find(config.criterion).iterations
         if "iterations" not in items:
             return config.model_copy(update={"iterations": default})
-        if config.criterion != "imp" and default == 1 and config.iterations > 1:
+        static = not rule and pruners.find(config.criterion).static
+        if config.criterion != "imp" and default == 1 and config.iterations > 1 and not static:
             iterative = ", ".join(name for name in pruners.names() if pruners.find(name).iterations > 1)
             raise self.wrong(
                 items["iterations"].line,

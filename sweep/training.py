@@ -15,7 +15,7 @@ from sweep.recipes import LR_SCHEDULES, OPTIMIZERS
 from sweep.seeds import derive, generator
 
 _EVALUATION_BATCH = 512
-_PROGRESS = ("step", "spent", "active", "first_loss")
+_PROGRESS = ("step", "spent", "active", "first_loss", "_summed")
 # Called with the gradients of a step; True if what it did stands in for the optimizer's step.
 Between = Callable[[int], bool]
 
@@ -30,6 +30,7 @@ class Training:
         step: steps done since the training began, or the step that was gone back to.
         steps_per_epoch: of full batches.
         first_loss: mean loss of the very first batch; None before it.
+        trained: steps this very training did, those of a state it went on from not among them.
         active: sum over the steps done of the prunable weights that were not pruned.
         spent: steps done, those before a rewind included.
         kept: prunable weights that are not pruned now.
@@ -39,8 +40,10 @@ class Training:
     def __init__(self, config: Config, model: nn.Module, data: Data) -> None:
         self.config, self.model, self.data = config, model, data
         self.steps_per_epoch = max(1, len(data.train) // config.batch_size)
-        self.step = self.spent = self.active = 0
+        self.step = self.spent = self.active = self.trained = 0
         self.first_loss: float | None = None
+        # Of the epoch, or the part of one, that is under way: its losses added up, and its steps.
+        self._sum, self._summed = torch.zeros((), device=data.mean.device), 0
         self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if config.compile else model
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._trainable = [name for name, p in model.named_parameters() if p.requires_grad]
@@ -101,8 +104,12 @@ class Training:
             # In the gradient's own memory layout, which makes the product one plain loop.
             self._masked.append((parameter, torch.empty_like(parameter).copy_(mask)))
 
-    def run(self, until: int, between: Between | None = None) -> Iterator[float]:
-        """Train to a step. Yields the mean training loss of each epoch when it ends, and of the last part."""
+    def run(self, until: int, between: Between | None = None, pause: bool = False) -> Iterator[float]:
+        """Train to a step. Yields the mean training loss of each epoch when it ends, and of the last part.
+
+        Args:
+            pause: the epoch in which `until` lies goes on after it: its loss is yielded at its end.
+        """
         device = self.data.mean.device
         while self.step < until:
             epoch, within = divmod(self.step, self.steps_per_epoch)
@@ -112,14 +119,22 @@ class Training:
                 self.config.batch_size, order, self.config.augment, within, stop
             )
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                loss = self._train(batches, stop - within, between)
-            yield loss
+                self._train(batches, between)
+            if self.step % self.steps_per_epoch == 0:
+                yield self._mean_loss()
+        if self._summed and not pause:
+            yield self._mean_loss()
 
-    def _train(self, batches: Iterator[tuple[Tensor, Tensor]], steps: int, between: Between | None) -> float:
+    def _mean_loss(self) -> float:
+        mean = float(self._sum) / self._summed
+        self._sum, self._summed = torch.zeros_like(self._sum), 0
+        return mean
+
+    def _train(self, batches: Iterator[tuple[Tensor, Tensor]], between: Between | None) -> None:
         self.model.train()
         config = self.config
-        self.rate = self.learning_rate(self.step)
-        total = torch.zeros((), device=self.data.mean.device)
+        if not self._summed:
+            self.rate = self.learning_rate(self.step)
         for images, labels in batches:
             # For layers that draw, such as dropout: the same in a step whatever was drawn before it.
             draws = derive(config.seed, "layers", self.step)
@@ -142,13 +157,14 @@ class Training:
                     if parameter.grad is not None:
                         parameter.grad.mul_(mask)
                 self._optimizer.step()
-            total += loss.detach()
+            self._sum += loss.detach()
             if self.first_loss is None:
                 self.first_loss = float(loss.detach())
+            self._summed += 1
             self.step += 1
             self.spent += 1
+            self.trained += 1
             self.active += self.kept
-        return float(total) / steps
 
     def evaluate(self, split: Split) -> tuple[float, float]:
         """Mean loss and accuracy on a split, in eval mode."""
@@ -172,6 +188,8 @@ class Training:
             {
                 "model": self.model.state_dict(),
                 "optimizer": self._optimizer.state_dict(),
+                "sum": self._sum,
+                "rate": self.rate,
                 **{name: getattr(self, name) for name in _PROGRESS},
             }
         )
@@ -181,6 +199,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         # Copied: an optimizer goes on with the very tensors it is given.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self._sum, self.rate = state["sum"].clone(), state["rate"]
         for name in _PROGRESS:
             setattr(self, name, state[name])
 

@@ -1,40 +1,204 @@
-from pathlib import Path
+import itertools
 
-import torch
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep import data, plan
+from sweep import plan
 from sweep.config import Config, Trial
 
+SIX = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+FIVE = ("random", "magnitude", "force", "grasp-it", "synflow")
 
-def trials(seeds):
+
+def config(**fields):
+    base = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 10}
+    return Config(**(base | fields))
+
+
+def grid(criteria, sparsities, iterations, prune_epochs, seeds, epochs):
     return [
-        Trial.of(Config(dataset="digits", model="conv-5", criterion=c, sparsity=s, seed=seed, epochs=2))
-        for c in ("random", "snip")
-        for s in (0.5, 0.9)
-        for seed in range(seeds)
+        config(criterion=c, sparsity=s, iterations=i, prune_epoch=t, seed=seed, epochs=epochs)
+        for c, s, i, t, seed in itertools.product(
+            criteria, sparsities, iterations, prune_epochs, range(seeds)
+        )
     ]
 
 
-@given(st.integers(1, 40), st.integers(1, 9))
-def test_packs_hold_every_trial_once_one_seed_of_everything_first(seeds, workers):
-    packs = plan.packs(trials(seeds), workers)
-    ordered = [trial for pack in packs for trial in pack.trials]
-    assert sorted(t.id for t in ordered) == sorted(t.id for t in trials(seeds))
-    assert [t.config.seed for t in ordered] == sorted(t.config.seed for t in ordered)
+def epochs(trials):
+    return sum(plan.own_steps(job, 1) for chain in plan.share(trials) for job in chain)
+
+
+@pytest.mark.parametrize(
+    ("asked", "trials", "distinct", "deduped", "prefix_only", "both"),
+    [
+        (grid(FIVE, (0, *SIX), (1, 10, 100), (0, 1, 2, 4), 5, 10), 2100, 1325, 13_250, 17_345, 10_940),
+        (grid(FIVE, SIX, (1,), (0, 1, 2, 4), 5, 10), 600, 600, 6_000, 4_970, 4_970),
+        (grid(FIVE, (0, *SIX), (1,), (0, 1, 2, 4, 8, 16, 32), 3, 160), 735, 633, 101_280, 111_081, 95_610),
+        (
+            grid(FIVE, (0, *SIX), (1, 10, 100), (0, 1, 2, 4, 8, 16, 32), 3, 160),
+            *(2205, 1389, 222_240, 333_051, 209_766),
+        ),
+        (
+            grid(FIVE, (0, *SIX), (1, 10, 100), (0, 20, 40, 80, 120), 3, 160),
+            *(1575, 993, 158_880, 170_460, 107_400),
+        ),
+        (grid(("magnitude", "force"), (0, 0.9, 0.99), (1, 10), (0, 1, 2, 4), 2, 8), 96, 50, 400, 608, 316),
+    ],
+    ids=["full", "no-dense", "one-shot", "iterated", "late", "tiny"],
+)
+def test_trials_and_epochs_are_counted_as_by_hand(asked, trials, distinct, deduped, prefix_only, both):
+    """Closed forms: dense training is done once per seed, static criteria and sparsity 0 once per seed."""
+    work = plan.work(asked, lambda config: 1)
+    assert (work.asked, work.distinct) == (len(asked), distinct) == (trials, distinct)
+    assert work.steps_asked == trials * asked[0].epochs
+    assert (work.steps_distinct, work.steps_run) == (deduped, both)
+    assert epochs([Trial(config) for config in asked]) == prefix_only
+    assert work.shared == pytest.approx(1 - both / deduped)
+
+
+def one(chains, **fields):
+    [job] = [j for chain in chains for j in chain if j.trial == Trial.of(config(**fields))]
+    return job
+
+
+def test_the_trial_that_goes_furthest_leaves_behind_what_the_others_go_on_from():
+    trials = [Trial.of(config(prune_epoch=t, **f)) for t in (0, 2, 4) for f in ({}, {"criterion": "random"})]
+    chains = plan.share(trials)
+    maker, other = one(chains, prune_epoch=4), one(chains, prune_epoch=4, criterion="random")
+    assert [point.epoch for point in maker.saves] == [2, 4] and maker.start is None
+    assert other.start == maker.saves[1] and other.path == maker.saves and not other.saves
+    assert one(chains, prune_epoch=2).start == maker.saves[0]
+    assert one(chains, prune_epoch=0).start is None
+
+
+def test_a_dense_run_is_what_all_others_begin_with():
+    trials = [Trial.of(config(sparsity=s, prune_epoch=3)) for s in (0, 0.9)]
+    chains = plan.share([*trials, Trial.of(config(criterion="imp", sparsity=0.36, iterations=2))])
+    dense = one(chains, sparsity=0)
+    assert [point.epoch for point in dense.saves] == [3, None]
+    imp = one(chains, criterion="imp", sparsity=0.36, iterations=2)
+    assert imp.start == dense.saves[1]
+    assert plan.own_steps(imp, 1) == 20, "two levels of ten epochs"
+
+
+def test_pruning_at_the_last_epoch_is_where_a_dense_run_ends():
+    chains = plan.share([Trial.of(config(sparsity=s, prune_epoch=10)) for s in (0, 0.9)])
+    assert plan.own_steps(one(chains, prune_epoch=10), 1) == 0
+
+
+def test_levels_of_iterative_magnitude_pruning_go_on_from_each_other():
+    fields = {"criterion": "imp", "rewind_epoch": 1}
+    two, three = (0.36, 2), (0.488, 3)
+    trials = [Trial.of(config(sparsity=s, iterations=n, **fields)) for s, n in (three, two, (0.9, 5))]
+    again = Trial.of(config(sparsity=0.488, iterations=3, ablation="reinit", **fields))
+    chains = plan.share([*trials, again])
+    [chain] = [chain for chain in chains if len(chain) > 1]
+    assert [(j.trial.config.iterations, j.trial.config.ablation) for j in chain] == [
+        *((2, "none"), (3, "none"), (3, "reinit")),
+    ]
+    assert chain[1].start == chain[2].start == chain[0].saves[-1]
+    assert plan.own_steps(chain[1], 1) == 9 and plan.own_steps(chain[2], 1) == 9
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"seed": 0}, {"seed": 1}),
+        ({"lr": 0.1}, {"lr": 0.2}),
+        ({"epochs": 10}, {"epochs": 12}),  # the cosine is another
+        ({"batch_size": 64}, {}),
+        ({"init": "xavier"}, {}),
+        ({"split_seed": 1}, {}),
+    ],
+)
+def test_what_differs_before_the_pruning_is_not_shared(one, other):
+    trials = [Trial.of(config(prune_epoch=2, **fields)) for fields in (one, other)]
+    assert all(job.start is None and not job.saves for chain in plan.share(trials) for job in chain)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"criterion": "random"}, {"scope": "erk"}, {"retrain_lr": 0.01, "retrain_epochs": 5}, {"layers": "3.*"}],
+)
+def test_what_differs_after_the_dense_training_is_no_hindrance(fields):
+    trials = [Trial.of(config(prune_epoch=2)), Trial.of(config(prune_epoch=2, **fields))]
+    assert [job.start for chain in plan.share(trials) for job in chain].count(None) == 1
+
+
+def test_methods_that_prune_along_training_share_nothing():
+    trials = [Trial.of(config(criterion="gmp", prune_epoch=2, sparsity=s)) for s in (0.5, 0.9)]
+    assert all(job.start is None for chain in plan.share(trials) for job in chain)
+
+
+studies = st.builds(
+    lambda seeds, prune, extra: [
+        Trial.of(config(criterion=c, sparsity=s, seed=seed, prune_epoch=t, **f))
+        for c, s in itertools.product(("random", "snip"), (0, 0.5, 0.9))
+        for seed in range(seeds)
+        for t in prune
+        for f in extra
+    ],
+    st.integers(1, 6),
+    st.lists(st.sampled_from((0, 1, 2.5, 10)), min_size=1, max_size=3, unique=True),
+    st.lists(st.sampled_from(({}, {"rewind_epoch": 0}, {"lr": 0.01})), min_size=1, max_size=2),
+)
+
+
+@given(studies, st.integers(1, 9), st.floats(0, 5))
+def test_packs_hold_every_trial_once_and_none_waits_for_what_comes_later(trials, workers, least):
+    trials = list({trial.id: trial for trial in trials}.values())
+    packs = plan.packs(trials, workers, least=least)
+    jobs = [job for pack in packs for job in pack.jobs]
+    assert sorted(job.trial.id for job in jobs) == sorted(trial.id for trial in trials)
     assert [pack.number for pack in packs] == list(range(len(packs)))
-    sizes = [len(pack.trials) for pack in packs]
+    left: set[str] = set()
+    for pack in packs:
+        assert pack.needs <= left
+        left |= {point.key for job in pack.jobs for point in job.saves}
+    # One seed of everything first, but what others wait for may come a seed earlier.
+    waiting = [job.trial.config.seed for job in jobs if not job.saves]
+    assert waiting == sorted(waiting)
+
+
+@given(st.integers(1, 400), st.integers(1, 9))
+def test_packs_get_smaller_so_that_all_workers_end_together(count, workers):
+    packs = plan.packs([Trial.of(config(seed=seed)) for seed in range(count)], workers)
+    sizes = [len(pack.jobs) for pack in packs]
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] == 1
+    assert sizes[0] <= max(1, count / (4 * workers))
+    whole = plan.packs([Trial.of(config(seed=seed)) for seed in range(count)], workers, least=5)
+    assert all(len(pack.jobs) >= 5 for pack in whole[:-1])
 
 
-def test_the_estimate_grows_with_epochs_and_scoring():
-    whole = data.load("digits", Path("data"), 0.1, 0)
-    base = {"dataset": "digits", "model": "conv-5", "sparsity": 0.9}
+def test_what_all_wait_for_is_spread_over_the_workers():
+    trials = [
+        Trial.of(config(prune_epoch=5, sparsity=s, model=m))
+        for m in ("conv-5", "lenet-300-100")
+        for s in (0.5, 0.9)
+    ]
+    first, second, *rest = plan.packs(trials, 2)
+    assert [len(first.jobs), len(second.jobs)] == [1, 1] and first.saves and second.saves
+    assert all(pack.needs for pack in rest)
 
-    def seconds(**fields):
-        return plan.estimate([Trial.of(Config(**base, **fields))], whole, torch.device("cpu"))
 
-    once = seconds(criterion="random", epochs=5)
-    assert 0 < once < seconds(criterion="random", epochs=10) < 2 * once
-    assert seconds(criterion="force", epochs=5, iterations=20) > seconds(criterion="snip", epochs=5) > once
+def test_a_large_study_is_planned_in_seconds():
+    trials = [
+        Trial.of(
+            config(criterion="oracle", structure="filter", combination=n, prune_epoch=10, retrain_epochs=1)
+        )
+        for n in range(5000)
+    ]
+    packs = plan.packs(trials, 64)
+    assert max(len(pack.jobs) for pack in packs) <= 200 and len(packs[0].jobs) == 1
+
+
+def test_training_steps_of_every_protocol():
+    def steps(**fields):
+        return plan.training_steps(config(**fields), 100)
+
+    assert steps() == steps(prune_epoch=3) == 1000
+    assert steps(epochs=None, steps=250) == 250
+    assert steps(prune_epoch=4, rewind_epoch=1) == 1300
+    assert steps(prune_epoch=10, retrain_epochs=3) == 1300
+    assert steps(criterion="imp", iterations=3, rewind_epoch=1) == 1000 + 3 * 900

@@ -5,6 +5,7 @@ import signal
 import time
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -60,16 +61,22 @@ def test_compaction_keeps_every_row_in_one_part(tmp_path):
     assert len(results.finished(tmp_path)) == 20
 
 
-def test_what_is_not_a_part_is_named_and_left_alone(tmp_path):
-    (tmp_path / "trials").mkdir()
-    foreign = tmp_path / "trials" / "part-0.parquet"
-    foreign.write_text("hello")
-    with pytest.raises(BadInput, match=r"part-0\.parquet: not a part of these results .*: move it away"):
-        results.finished(tmp_path)
-    assert foreign.read_text() == "hello"
-    # What a writer that was killed left behind has another name, and is not looked at.
-    foreign.rename(tmp_path / "trials" / ".part-0.parquet")
-    assert results.finished(tmp_path) == {}
+def test_what_is_not_a_part_is_named_and_left_aside(tmp_path, capsys):
+    """A file that was cut off, and one of somebody else's: the other parts are read, and merged without them."""
+    for number in range(20):
+        results.write(tmp_path, *zip(rows(f"{number}"), strict=True))
+    broken, foreign = tmp_path / "trials" / "part-0.parquet", tmp_path / "trials" / "part-1.parquet"
+    broken.write_text("hello")
+    pq.write_table(pa.table({"name": ["somebody"]}), foreign)
+    for _ in range(2):
+        assert len(results.finished(tmp_path)) == 20
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2, "once each"
+    assert f"{broken}: not a part of these results" in said[0] and "left aside" in said[0]
+    assert f"{foreign}: not a part of these results (it has no column trial_id)" in said[1]
+    results.compact(tmp_path)
+    assert broken.exists() and foreign.exists()
+    assert len(list((tmp_path / "trials").glob("part-*"))) == 3 and len(results.finished(tmp_path)) == 20
 
 
 def test_compaction_leaves_each_row_once_and_the_one_that_counts(tmp_path):

@@ -105,7 +105,7 @@ def test_what_cannot_matter_makes_no_other_trial(study_file):
         ("magnitude, snip]", "magnitude, oracle]", 12, "oracle removes filters: give it structure: filter"),
         ("prune_epoch: 1", "prune_epoch: 3", 7, "prune_epoch 3 is beyond the 2 epochs of training"),
         ("snip]", "snap]", 12, "criterion snap: no such criterion; did you mean snip?"),
-        ("snip]", "force]\n    iterations: 3", 13, "iterations 3: magnitude is one-shot"),
+        ("magnitude, snip]", "snip, force]\n    iterations: 3", 13, "iterations 3: snip is one-shot"),
         ("erk]", "unifrom]", 11, "scope unifrom: no such scope; did you mean uniform?"),
         ("conv-5", "lenet-5-caffe", 3, "lenet-5-caffe needs images of at least 16×16 pixels and these are 8×8"),
         ("digits", "digit", 2, "did you mean digits?"),
@@ -114,6 +114,8 @@ def test_what_cannot_matter_makes_no_other_trial(study_file):
         ("name: small", "name: ../small", 1, "give it a name of up to 100 letters"),
         ("blocks:", "blocks: 3\nseed_: 1\nx:", 10, "unknown key"),
         ("seed: [0, 1]", "seed: 9223372036854775808", 8, "input should be less than"),
+        ("lr: 0.2", "price_per_gpu_hour: much", 5, "price_per_gpu_hour much: a price, such as 2.5"),
+        ("lr: 0.2", "price_per_gpu_hour: [1]", 5, "a price, such as 2.5"),
         ("lr: 0.2", "lr: .inf", 5, "lr .inf: input should be a finite number"),
         ("lr: 0.2", "lr: 2001-13-45", 5, "cannot be read as a value"),
         ("lr: 0.2", "lr: [", 7, "not YAML"),
@@ -171,3 +173,17 @@ def test_whatever_is_typed_into_a_study_it_loads_or_is_refused(tmp_path_factory,
         load(path)
     except BadInput as error:
         assert str(path) in str(error)
+
+
+def test_iterations_of_criteria_whose_scores_stay_the_same_are_one(study_file):
+    base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0.9\niterations: [1, 10]\n"
+    found = trials(base + "criterion: [random, magnitude, force]\n", study_file)
+    assert [(t.config.criterion, t.config.iterations) for t in found] == [
+        *(("random", 1), ("magnitude", 1), ("force", 1), ("force", 10)),
+    ]
+
+
+def test_a_study_may_say_what_an_hour_costs(study_file):
+    base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0\n"
+    assert load(study_file(base)).price_per_gpu_hour is None
+    assert load(study_file(base + "price_per_gpu_hour: 2.49\n")).price_per_gpu_hour == 2.49

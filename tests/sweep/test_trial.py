@@ -281,41 +281,6 @@ def test_the_oracle_removes_filters_and_looks_at_the_loss_before_retraining():
     assert all(row["train_loss"] < row["pre_train_loss"] for row in rows)
 
 
-@pytest.mark.parametrize("fields", [{}, {"rewind_epoch": 0.5}, {"retrain_epochs": 1, "ablation": "reinit"}])
-def test_dense_training_that_trials_share_is_done_once_and_changes_nothing(fields, monkeypatch):
-    from sweep import trial as module
-    from sweep.training import Training
-
-    steps = []
-    plain = Training._train
-
-    def counted(self, batches, number, between):
-        steps.append(number)
-        return plain(self, batches, number, between)
-
-    monkeypatch.setattr(Training, "_train", counted)
-    asked = [trial(criterion=c, prune_epoch=1.5, epochs=2, **fields) for c in ("snip", "random", "magnitude")]
-    alone = []
-    for each in asked:
-        module._DONE.clear()
-        alone.append(numbers(run(each)))
-    apart, steps[:] = sum(steps), []
-    module._DONE.clear()
-    assert [numbers(run(each)) for each in asked] == alone
-    dense = round(1.5 * 10)
-    assert apart - sum(steps) == 2 * dense
-
-
-def test_trials_that_differ_before_the_pruning_share_nothing():
-    first = run(trial(prune_epoch=1, lr=0.1))
-    second = run(trial(prune_epoch=1, lr=0.2))
-    assert first.curves[0]["train_loss"] != second.curves[0]["train_loss"]
-    from sweep import trial as module
-
-    module._DONE.clear()
-    assert numbers(run(trial(prune_epoch=1, lr=0.2))) == numbers(second)
-
-
 def test_what_is_counted_while_training_is_of_the_layers_that_may_be_pruned():
     """Also after a trial that trained the same network, but may prune other layers of it."""
     asked = {"criterion": "oracle", "structure": "filter", "sparsity": 0.5, "prune_epoch": 1, "epochs": 1}

@@ -1,0 +1,120 @@
+"""What trials cost: multiply-adds times steps, at the speed that was measured."""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+import pruners
+from sweep import data, models, network
+from sweep.config import Config
+from sweep.errors import BadInput
+from sweep.plan import Job, own_steps, training_steps
+
+# A step forward and back through a layer costs three times its forward pass.
+_PASSES = 3
+# Multiply-adds that the timing may take, about a second of a CPU; larger steps are timed on fewer images.
+_TIMED = 3e9
+_TIMED_STEPS = 5
+
+
+@dataclass
+class Costs:
+    """Seconds that one worker needs.
+
+    Attributes:
+        speeds: model → seconds a multiply-add in training, of earlier results.
+    """
+
+    data_root: Path
+    device: torch.device
+    speeds: dict[str, float] = field(default_factory=dict)
+    _timed: dict[str, float] = field(default_factory=dict)
+    _sets: dict[tuple[Any, ...], data.Data] = field(default_factory=dict)
+
+    def learn(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take the speed of each model from earlier results on such a device: rows of `trials`."""
+        found: dict[str, list[float]] = {}
+        for row in rows:
+            if (row["device"] == "cpu") != (self.device.type == "cpu"):
+                continue
+            if row["trained_steps"] and row["macs_dense"] and row["train_seconds"]:
+                work = row["trained_steps"] * row["macs_dense"] * json.loads(row["config"])["batch_size"]
+                found.setdefault(row["model"], []).append(row["train_seconds"] / (work * _PASSES))
+        self.speeds |= {model: median(values) for model, values in found.items()}
+
+    def roughly(self, job: Job) -> float:
+        """Seconds of a trial, as `job` says; each the same where the data are not on this machine."""
+        try:
+            return self.job(job)
+        except BadInput:
+            return 1.0
+
+    def job(self, job: Job) -> float:
+        """Seconds of a trial that takes over what the plan says."""
+        return self._seconds(job.trial.config, own_steps(job, self.epoch(job.trial.config)))
+
+    def alone(self, config: Config) -> float:
+        """Seconds of a trial that takes over nothing: none ends sooner, however many workers there are."""
+        return self._seconds(config, training_steps(config, self.epoch(config)))
+
+    def epoch(self, config: Config) -> int:
+        """Steps an epoch."""
+        return max(1, len(self._data(config).train) // config.batch_size)
+
+    def _data(self, config: Config) -> data.Data:
+        # Read once and kept: thousands of trials ask.
+        key = config.dataset, config.validation_fraction, config.split_seed
+        if key not in self._sets:
+            self._sets[key] = data.load(config.dataset, self.data_root, *key[1:])
+        return self._sets[key]
+
+    def _seconds(self, config: Config, steps: float) -> float:
+        whole = self._data(config)
+        step = self._multiply_adds(config) * config.batch_size * _PASSES * self._speed(config)
+        # Evaluation is forward only: of validation and test every epoch, of training and test at the pruning.
+        evaluated = (len(whole.validation) + len(whole.test)) * steps / self.epoch(config)
+        evaluated += len(whole.train) + len(whole.test)
+        return step * (steps + evaluated / config.batch_size / _PASSES + self._scoring(config))
+
+    def _scoring(self, config: Config) -> float:
+        """Scoring, in training steps: a pass over a batch costs what a step on as many images costs."""
+        if config.criterion not in pruners.names() or not pruners.find(config.criterion).needs_data:
+            return 0
+        return config.iterations * config.score_batches * config.score_batch_size / config.batch_size
+
+    def _multiply_adds(self, config: Config) -> int:
+        whole = self._data(config)
+        return sum(network.multiply_adds(config.model, whole.shape, whole.classes).values())
+
+    def _speed(self, config: Config) -> float:
+        if config.model in self.speeds:
+            return self.speeds[config.model]
+        if config.model not in self._timed:
+            self._timed[config.model] = self._time(config)
+        return self._timed[config.model]
+
+    def _time(self, config: Config) -> float:
+        """Seconds a multiply-add of a few training steps."""
+        whole, each = self._data(config), self._multiply_adds(config)
+        images = max(1, min(config.batch_size, int(_TIMED / _PASSES / _TIMED_STEPS / each), len(whole.train)))
+        model = models.build(config.model, whole.shape, whole.classes, seed=0).to(self.device)
+        some = whole.train.take(torch.arange(images))
+        inputs, labels = whole.inputs(some.images).to(self.device), some.labels.to(self.device)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        seconds = []
+        for _ in range(2 + _TIMED_STEPS):
+            started = time.perf_counter()
+            F.cross_entropy(model.train(images > 1)(inputs), labels).backward()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            seconds.append(time.perf_counter() - started)
+        torch.set_num_threads(threads)
+        return median(seconds[2:]) / (each * images * _PASSES)

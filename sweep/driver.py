@@ -1,0 +1,140 @@
+"""The driver: runs trials on Ray and writes what comes back, to the end or until it is told to stop."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from sweep import plan, provenance, results
+from sweep.config import Trial
+from sweep.plan import Job
+from sweep.prefixes import Claims
+from sweep.progress import Progress
+from sweep.study import Study
+from sweep.trial import Result
+
+TUNE = "tune"  # the name of the thread that Tune runs in
+_PREFIXES = ".prefixes"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a launch goes about it; nothing of this changes a result.
+
+    Attributes:
+        address: of a Ray cluster; None: one is started here.
+        workers: trials at once; None: as many as there is room for.
+        gpus: share of a GPU that each trial gets.
+        max_hours, max_failures: what ends the launch early.
+        retries: times that a trial is tried again whose worker died.
+        log: one of Tune's loggers.
+    """
+
+    data_root: Path
+    address: str | None = None
+    workers: int | None = None
+    gpus: float = 0
+    max_hours: float = math.inf
+    max_failures: float = math.inf
+    retries: int = 3
+    log: str | None = None
+
+
+class Ending(Enum):
+    """Why a launch ended."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    TIME = "--max-hours is over"
+    FAILURES = "--max-failures is reached"
+
+
+def drive(
+    study: Study,
+    trials: Sequence[Trial],
+    folder: Path,
+    options: Options,
+    cost: Callable[[Job], float],
+    progress: Progress,
+) -> Ending:
+    """Run the trials of a study. What is finished is on disk, however it ends.
+
+    Raises:
+        BadInput: there is no such cluster, or results can no longer be written.
+    """
+    # Ray takes a second to import, which --dry-run and bad input need not wait for.
+    from sweep import schedule
+
+    loggers = schedule.loggers(options.log, study.name) if options.log else ()
+    writer = results.Writer(folder, study.name)
+    errors: list[BaseException] = []
+    failed = 0
+    claims: Claims | None = None
+
+    def found(result: Result) -> None:
+        nonlocal failed
+        writer.add(result.trial, result.curves, result.layers)
+        progress.add(result.trial)
+        failed += result.trial["status"] == "failed"
+        if claims:
+            claims.done(result.trial["trial_id"])
+
+    def work() -> None:
+        try:
+            schedule.execute(
+                packs,
+                where,
+                workers=at_once,
+                on_result=found,
+                retries=options.retries,
+                loggers=loggers,
+                log_to=str(folder.resolve() / "log") if options.log else None,
+            )
+        except BaseException as error:
+            errors.append(error)
+
+    # Tune runs in a thread: there it leaves the signals alone, which would wait for running trials to end.
+    thread = threading.Thread(target=work, name=TUNE, daemon=True)
+    deadline = time.monotonic() + options.max_hours * 3600
+    ending = Ending.FINISHED
+    try:
+        # Not in the thread: Ray's processes end with the thread that started them.
+        at_once, cpus = schedule.start(options.address, options.workers, options.gpus)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
+        results.note_launch(folder, study.name, study.text, provenance.here())
+        packs = plan.packs(trials, at_once, cost)
+        where = schedule.Where(
+            str(options.data_root.resolve()), str(folder.parent.resolve() / _PREFIXES), options.gpus, cpus
+        )
+        claims = Claims(
+            where.store,
+            study.name,
+            {job.trial.id: {point.key for point in job.path} for pack in packs for job in pack.jobs},
+        )
+        progress.begin(at_once, {job.trial.id: cost(job) for pack in packs for job in pack.jobs})
+        thread.start()
+        while thread.is_alive() and not writer.error and ending is Ending.FINISHED:
+            thread.join(0.1)
+            if time.monotonic() > deadline:
+                ending = Ending.TIME
+            elif failed >= options.max_failures:
+                ending = Ending.FAILURES
+    except KeyboardInterrupt:
+        ending = Ending.INTERRUPTED
+    # A second signal must not lose what the first one is saving.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        writer.close()
+    finally:
+        if not thread.is_alive():
+            schedule.stop()
+    if ending is Ending.FINISHED and errors:
+        raise errors[0]
+    if ending is Ending.FINISHED and claims:
+        claims.close()
+    return ending

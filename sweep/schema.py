@@ -1,0 +1,105 @@
+"""The tables of results: their columns, and what makes two rows the same."""
+
+import pyarrow as pa
+
+_text, _real, _whole, _flag = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+_time = pa.timestamp("us", tz="UTC")
+SCHEMAS: dict[str, pa.Schema] = {
+    # Written in this order: a trial is there once its row of `trials` is, and then the others are too.
+    "curves": pa.schema(
+        {
+            "trial_id": _text,
+            "phase": _text,
+            "epoch": _real,
+            "kept": _whole,
+            "train_loss": _real,
+            "val_loss": _real,
+            "val_accuracy": _real,
+            "test_loss": _real,
+            "test_accuracy": _real,
+            "lr": _real,
+            "seconds": _real,
+        }
+    ),
+    "layers": pa.schema(
+        {
+            "trial_id": _text,
+            "layer": _whole,
+            "name": _text,
+            "shape": pa.list_(_whole),
+            "params": _whole,
+            "kept": _whole,
+            "density": _real,
+            "effective_density": _real,
+            "score_mean": _real,
+            "pq_index": _real,
+        }
+    ),
+    "trials": pa.schema(
+        {
+            # identity
+            "trial_id": _text,
+            "study": _text,
+            "protocol": _whole,
+            "config": _text,
+            "dataset": _text,
+            "model": _text,
+            "criterion": _text,
+            "scope": _text,
+            "sparsity": _real,
+            "iterations": _whole,
+            "schedule": _text,
+            "prune_epoch": _real,
+            "epochs": _whole,
+            "steps": _whole,
+            "structure": _text,
+            "retrain": _text,
+            "rewind_epoch": _real,
+            "ablation": _text,
+            "seed": _whole,
+            # outcome
+            "status": _text,
+            "error": _text,
+            "pre_train_loss": _real,
+            "pre_test_loss": _real,
+            "pre_test_accuracy": _real,
+            "train_loss": _real,
+            "val_loss": _real,
+            "val_accuracy": _real,
+            "test_loss": _real,
+            "test_accuracy": _real,
+            "best_val_accuracy": _real,
+            "test_accuracy_at_best_val": _real,
+            "test_accuracy_selected_on_test": _real,
+            "diverged": _flag,
+            # network
+            "params": _whole,
+            "kept": _whole,
+            "density": _real,
+            "effective_density": _real,
+            "collapsed_layers": _whole,
+            "min_layer_density": _real,
+            "macs_dense": _whole,
+            "macs_masked": _whole,
+            "mean_active_params": _real,
+            # cost
+            "trained_steps": _whole,
+            "score_seconds": _real,
+            "train_seconds": _real,
+            "evaluate_seconds": _real,
+            "wall_seconds": _real,
+            "device": _text,
+            "node": _text,
+            "pack": _whole,
+            # when
+            "started_at": _time,
+            "finished_at": _time,
+        }
+    ),
+}
+# What makes two rows the same.
+KEYS = {
+    "trials": ("trial_id",),
+    "curves": ("trial_id", "phase", "epoch"),
+    "layers": ("trial_id", "layer"),
+}

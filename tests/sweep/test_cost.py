@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from sweep.config import Config, Trial
+from sweep.cost import Costs
+from sweep.plan import Job, share
+from sweep.trial import run
+
+
+def config(**fields):
+    return Config(
+        **({"dataset": "digits", "model": "conv-5", "criterion": "random", "sparsity": 0.9} | fields)
+    )
+
+
+@pytest.fixture
+def costs():
+    """At a speed that is known, so that nothing is timed."""
+    return Costs(Path("data"), torch.device("cpu"), {"conv-5": 1e-9, "lenet-300-100": 1e-9})
+
+
+def test_costs_grow_with_epochs_scoring_and_the_network(costs):
+    once = costs.alone(config(epochs=5))
+    assert 0 < once < costs.alone(config(epochs=10)) < 2 * once
+    one, many = (
+        costs.alone(config(epochs=5, criterion=c, iterations=n)) for c, n in (("snip", 1), ("force", 20))
+    )
+    assert many > one > once
+    assert costs.alone(config(epochs=5, model="lenet-300-100")) < once, "fewer multiply-adds"
+
+
+def test_what_is_taken_over_costs_nothing(costs):
+    trials = [Trial.of(config(epochs=10, prune_epoch=8, criterion=c)) for c in ("random", "magnitude")]
+    maker, other = (job for chain in share(trials) for job in chain)
+    assert costs.job(maker) == costs.alone(maker.trial.config) > 3 * costs.job(other)
+
+
+def test_earlier_results_say_how_fast_training_is():
+    asked = Trial.of(config(epochs=2))
+    row = run(asked).trial
+    costs = Costs(Path("data"), torch.device("cpu"))
+    costs.learn([row, row | {"train_seconds": 1e9, "device": "NVIDIA H200"}, row | {"trained_steps": None}])
+    steps = costs.epoch(asked.config) * 2
+    evaluation = costs.alone(asked.config) / row["train_seconds"]
+    assert steps == row["trained_steps"] and 1 < evaluation < 3
+
+
+def test_a_large_network_is_timed_on_few_images():
+    costs = Costs(Path("data"), torch.device("cpu"))
+    seconds = costs.job(Job(Trial.of(config(epochs=1, model="resnet-18", batch_size=512))))
+    assert 0.1 < seconds < 1000
+
+
+def test_without_the_data_every_trial_costs_the_same():
+    costs = Costs(Path("nowhere"), torch.device("cpu"))
+    jobs = [Job(Trial.of(config(epochs=n, dataset="mnist"))) for n in (1, 9)]
+    assert [costs.roughly(job) for job in jobs] == [1.0, 1.0]

@@ -1,0 +1,180 @@
+import itertools
+
+import pytest
+import torch
+
+from sweep import plan
+from sweep.config import Config, Trial
+from sweep.masking import choose
+from sweep.prefixes import Claims, Shared, Store, dense_point
+from sweep.trial import run
+from tests.sweep.test_trial import numbers
+
+CPU = torch.device("cpu")
+
+
+def trial(**fields):
+    base = {
+        "dataset": "digits",
+        "model": "conv-5",
+        "criterion": "snip",
+        "sparsity": 0.9,
+        "epochs": 3,
+        "lr": 0.2,
+    }
+    return Trial.of(Config(**(base | fields)))
+
+
+def together(trials, store):
+    """Results of trials that share what the plan says, and the steps that were trained."""
+    found = {}
+    for pack in plan.packs(trials, 1):
+        for job in pack.jobs:
+            found[job.trial.id] = run(job.trial, shared=Shared(store, job.path, job.saves))
+    return [found[each.id] for each in trials], sum(r.trial["trained_steps"] for r in found.values())
+
+
+def same(results, others):
+    """The same numbers, but for how many of the steps each trained itself."""
+    for one, other in zip(results, others, strict=True):
+        one, other = numbers(one), numbers(other)
+        one[0].pop("trained_steps"), other[0].pop("trained_steps")
+        assert repr(one) == repr(other), "with NaN equal to NaN"
+
+
+STUDIES = {
+    "epochs and parts of them, with a dense run": [
+        trial(sparsity=s, prune_epoch=t, criterion=c)
+        for s, t, c in itertools.product((0, 0.9), (0, 1, 1.5, 2.05, 3), ("snip", "random"))
+    ],
+    "without a dense run, rewound": [
+        trial(prune_epoch=t, rewind_epoch=back)
+        for t, back in ((2.5, 1.05), (2.5, 0), (2, 1.05), (2, None), (1, None))
+    ],
+    "other layers, new weights, a second schedule": [
+        trial(prune_epoch=2, criterion="magnitude", **fields)
+        for fields in (
+            {"layers": "3.* 6.*"},
+            {"ablation": "reinit"},
+            {"retrain_epochs": 1, "retrain": "bn"},
+            {"structure": "filter", "retrain_epochs": 1},
+        )
+    ],
+    "levels": [
+        trial(criterion="imp", sparsity=s, iterations=n, rewind_epoch=back, epochs=2, ablation=ablation)
+        for s, n, back, ablation in (
+            (0.488, 3, 0.5, "none"),
+            (0.2, 1, 0.5, "none"),
+            (0.5904, 4, 0.5, "reinit"),
+            (0.36, 2, None, "none"),
+            (0.36, 2, 0.5, "none"),
+        )
+    ]
+    + [trial(sparsity=0, epochs=2), trial(prune_epoch=0.5, epochs=2)],
+    "a training without way back": [
+        trial(model="lenet-300-100", lr=30.0, momentum=0.0, epochs=6, prune_epoch=t, sparsity=s)
+        for t, s in ((0, 0), (1, 0.9), (4, 0.9), (5, 0.9), (5.5, 0.9))
+    ],
+}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_what_is_shared_is_trained_once_and_changes_no_number(study, tmp_path):
+    trials = list({each.id: each for each in STUDIES[study]}.values())
+    alone = [run(each) for each in trials]
+    shared, steps = together(trials, Store(tmp_path))
+    same(shared, alone)
+    apart = sum(result.trial["trained_steps"] for result in alone)
+    assert steps < apart
+    if study != "a training without way back":
+        assert steps == plan.work([each.config for each in trials], lambda config: 10).steps_run
+
+
+def test_states_that_were_lost_or_damaged_cost_time_alone(tmp_path):
+    trials = STUDIES["without a dense run, rewound"]
+    alone = [run(each) for each in trials]
+    jobs = [job for pack in plan.packs(trials, 1) for job in pack.jobs]
+    store = Store(tmp_path)
+    found = {}
+    for number, job in enumerate(jobs):
+        found[job.trial.id] = run(job.trial, shared=Shared(store, job.path, job.saves))
+        states = sorted(tmp_path.glob("*.pt"))
+        if states and number % 2:
+            states[0].unlink()
+        elif states:
+            states[-1].write_bytes(states[-1].read_bytes()[:1000])
+    same([found[each.id] for each in trials], alone)
+
+
+def test_a_trial_that_died_on_its_way_goes_on_from_what_it_left_behind_itself(tmp_path):
+    trials = [trial(prune_epoch=t, criterion=c) for t in (1, 2) for c in ("snip", "random")]
+    [maker] = [job for chain in plan.share(trials) for job in chain if job.saves]
+    store = Store(tmp_path)
+    first = run(maker.trial, shared=Shared(store, maker.path, maker.saves))
+    again = run(maker.trial, shared=Shared(store, maker.path, maker.saves))
+    same([again], [first])
+    assert (first.trial["trained_steps"], again.trial["trained_steps"]) == (30, 10)
+
+
+def test_a_full_disk_leaves_no_state_and_loses_no_trial(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder can be here")
+    point = dense_point(trial().config, 1)
+    result = run(trial(prune_epoch=1), shared=Shared(Store(blocked), (point,), (point,)))
+    assert result.trial["status"] == "ok"
+
+
+def test_states_of_another_kind_of_device_are_not_taken(tmp_path):
+    Store(tmp_path, "cuda").save("key", {"step": 1})
+    assert Store(tmp_path, "cuda").load("key", CPU) == {"step": 1}
+    assert not Store(tmp_path, "cpu").has("key") and Store(tmp_path, "cpu").load("key", CPU) is None
+
+
+def test_what_nobody_needs_any_more_is_removed_but_not_what_another_study_does(tmp_path):
+    store = Store(tmp_path / "prefixes")
+    mine = Claims(store, "mine", {"a": {"x", "y"}, "b": {"y"}})
+    others = Claims(store, "others", {"c": {"x"}})
+    for key in ("x", "y"):
+        store.save(key, {})
+    mine.done("a")
+    assert store.has("x") and store.has("y")
+    mine.done("b")
+    assert store.has("x") and not store.has("y")
+    others.done("c")
+    assert store.has("x"), "the first study may still be launched again"
+    mine.close()
+    others.close()
+    assert not store.folder.exists()
+
+
+def test_scores_of_one_network_serve_every_sparsity_and_scope(monkeypatch):
+    import pruners.pruning
+    from sweep import data, network
+
+    calls = []
+    plain = pruners.pruning.score
+
+    def counted(*args, **options):
+        calls.append(args[0][0].name)
+        return plain(*args, **options)
+
+    monkeypatch.setattr(pruners.pruning, "score", counted)
+    asked = [
+        trial(criterion=c, sparsity=s, scope=scope, iterations=n).config
+        for c, n in (("snip", 1), ("force", 3))
+        for s in (0.5, 0.9)
+        for scope in ("global", "uniform")
+    ]
+    from pathlib import Path
+
+    whole = data.load("digits", Path("data"), 0.1, 0)
+    model = network.built(asked[0], whole, "init")
+    alone = [choose(config, model, whole) for config in asked]
+    assert len(calls) == 4 + 4 * 3
+    calls.clear()
+    memory = {}
+    for config, expected in zip(asked, alone, strict=True):
+        step = choose(config, model, whole, memory)
+        assert all(torch.equal(step.masks[name], mask) for name, mask in expected.masks.items())
+        assert all(torch.equal(step.scores[name], score) for name, score in expected.scores.items())
+    assert len(calls) == 1 + 1 + 4 * 2 and len(memory) == 1
