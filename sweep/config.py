@@ -111,12 +111,12 @@ class Config(BaseModel):
     split_seed: Seed = 0
     validation_fraction: float = Field(0.1, gt=0, lt=1)
 
-    @property
+    @cached_property
     def trunk(self) -> str:
         """All that dense training depends on, however far it goes, as text."""
         return self.model_dump_json(exclude=set(_AFTER_DENSE))
 
-    @property
+    @cached_property
     def scoring(self) -> str:
         """All that the scores of the unpruned network depend on, as text."""
         return self.model_dump_json(exclude=set(_AFTER_SCORING))

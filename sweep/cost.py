@@ -35,8 +35,8 @@ class Costs:
     data_root: Path
     device: torch.device
     speeds: dict[str, float] = field(default_factory=dict)
-    _timed: dict[str, float] = field(default_factory=dict)
-    _sets: dict[tuple[Any, ...], data.Data] = field(default_factory=dict)
+    _timed: dict[tuple[str, str], float] = field(default_factory=dict)
+    _sizes: dict[tuple[Any, ...], tuple[int, int, int]] = field(default_factory=dict)
 
     def learn(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take the speed of each model from earlier results on such a device: rows of `trials`."""
@@ -66,22 +66,32 @@ class Costs:
 
     def epoch(self, config: Config) -> int:
         """Steps an epoch."""
-        return max(1, len(self._data(config).train) // config.batch_size)
+        return max(1, self._images(config)[0] // config.batch_size)
+
+    def _images(self, config: Config) -> tuple[int, int, int]:
+        """Images to train, to validate and to test with; looked up once, as thousands of trials ask."""
+        key = config.dataset, config.validation_fraction, config.split_seed
+        if key not in self._sizes:
+            whole = self._data(config)
+            self._sizes[key] = len(whole.train), len(whole.validation), len(whole.test)
+        return self._sizes[key]
 
     def _data(self, config: Config) -> data.Data:
-        # Read once and kept: thousands of trials ask.
-        key = config.dataset, config.validation_fraction, config.split_seed
-        if key not in self._sets:
-            self._sets[key] = data.load(config.dataset, self.data_root, *key[1:])
-        return self._sets[key]
+        return data.load(config.dataset, self.data_root, config.validation_fraction, config.split_seed)
 
     def _seconds(self, config: Config, steps: float) -> float:
-        whole = self._data(config)
-        step = self._multiply_adds(config) * config.batch_size * _PASSES * self._speed(config)
+        train, validation, test = self._images(config)
         # Evaluation is forward only: of validation and test every epoch, of training and test at the pruning.
-        evaluated = (len(whole.validation) + len(whole.test)) * steps / self.epoch(config)
-        evaluated += len(whole.train) + len(whole.test)
-        return step * (steps + evaluated / config.batch_size / _PASSES + self._scoring(config))
+        evaluated = (validation + test) * steps / self.epoch(config) + train + test
+        in_steps = steps + evaluated / config.batch_size / _PASSES + self._scoring(config)
+        return in_steps * config.batch_size * self._image(config)
+
+    def _image(self, config: Config) -> float:
+        """Seconds of training on an image."""
+        key = config.dataset, config.model
+        if key not in self._timed:
+            self._timed[key] = self._multiply_adds(config) * _PASSES * self._speed(config)
+        return self._timed[key]
 
     def _scoring(self, config: Config) -> float:
         """Scoring, in training steps: a pass over a batch costs what a step on as many images costs."""
@@ -94,11 +104,7 @@ class Costs:
         return sum(network.multiply_adds(config.model, whole.shape, whole.classes).values())
 
     def _speed(self, config: Config) -> float:
-        if config.model in self.speeds:
-            return self.speeds[config.model]
-        if config.model not in self._timed:
-            self._timed[config.model] = self._time(config)
-        return self._timed[config.model]
+        return self.speeds.get(config.model) or self._time(config)
 
     def _time(self, config: Config) -> float:
         """Seconds a multiply-add of a few training steps."""

@@ -119,7 +119,9 @@ def _missing(
 ) -> list[Trial]:
     """The trials to run; of more than `most` those that come first in the plan."""
     again = {"failed"} if retry_failed else set()
-    missing = [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
+    missing = list(trials)
+    if done:
+        missing = [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
     if most is None or len(missing) <= most:
         return missing
     return [job.trial for pack in plan.packs(missing, 1) for job in pack.jobs][:most]
@@ -139,10 +141,11 @@ def _say_estimate(
 ) -> None:
     """How much of the training is shared, how long it takes, and what it costs."""
     try:
-        jobs = [job for chain in plan.share(missing) for job in chain]
+        chains = plan.share(missing)
+        jobs = [job for chain in chains for job in chain]
         seconds = sum(map(costs.job, jobs))
         longest = max((costs.alone(job.trial.config) for job in jobs), default=0.0)
-        work = plan.work([trial.config for trial in missing], costs.epoch)
+        work = plan.work(chains, costs.epoch)
     except BadInput:
         if not options.address:
             raise
@@ -150,10 +153,10 @@ def _say_estimate(
         return
     here = int(torch.cuda.device_count() / options.gpus) if options.gpus else provenance.cores()
     at_once = max(1, (options.workers or here) if options.address else min(options.workers or here, here))
-    steps = f"{work.steps_run:,.0f} of {work.steps_distinct:,.0f} steps to run"
+    steps = f"{work.shared:,} of {work.alone:,} steps to run"
     states = len({point.key for job in jobs for point in job.saves})
     console.out(
-        f"{work.shared:.0%} of the training shared: {steps}; {states} states are left for others",
+        f"{work.saved:.0%} of the training shared: {steps}; {states} states are left for others",
         highlight=False,
     )
     place = "on a machine like this one" if options.address else "here"

@@ -73,32 +73,29 @@ def share(trials: Iterable[Trial]) -> list[Chain]:
         by_trunk.setdefault(chain[0].trial.config.trunk, []).append(place)
     for places in by_trunk.values():
         configs = {place: chains[place][0].trial.config for place in places}
-        maker = max(places, key=lambda place: (_extent(configs[place]), configs[place].criterion == DENSE))
-        wanted = {
-            point
-            for place in places
-            if place != maker
-            for point in (branch(configs[place]), rewound(configs[place]) if branch(configs[place]) else None)
-            if point
-        }
-        points = sorted(wanted, key=_position)
+        leaves = {place: branch(config) for place, config in configs.items()}
+        extents = {place: _position(point) if point else 0 for place, point in leaves.items()}
+        maker = max(places, key=lambda place: (extents[place], configs[place].criterion == DENSE))
+        others = [place for place in places if place != maker and leaves[place]]
+        wanted = {*(leaves[place] for place in others), *(rewound(configs[place]) for place in others)}
+        points = tuple(sorted(filter(None, wanted), key=_position))
         for place in places:
-            first, *others = chains[place]
-            path = tuple(point for point in points if _position(point) <= _extent(configs[place]))
-            start = None if place == maker else branch(configs[place])
-            saves = tuple(points) if place == maker else ()
-            first = replace(first, start=start, path=path, saves=saves + first.saves)
-            chains[place] = (first, *others)
+            first, *rest = chains[place]
+            path = tuple(point for point in points if _position(point) <= extents[place])
+            start = None if place == maker else leaves[place]
+            saves = (points if place == maker else ()) + first.saves
+            if points:
+                path += first.path
+                chains[place] = (replace(first, start=start, path=path, saves=saves), *rest)
     return chains
 
 
 def _levels(trials: Iterable[Trial]) -> list[Chain]:
     """Trials alone, but those of iterative magnitude pruning that are levels of each other in chains."""
-    groups: dict[str, list[Trial]] = {}
+    groups: dict[str | Trial, list[Trial]] = {}
     for trial in trials:
-        groups.setdefault(trial.config.chain if trial.config.criterion == "imp" else trial.id, []).append(
-            trial
-        )
+        key = trial.config.chain if trial.config.criterion == "imp" else trial
+        groups.setdefault(key, []).append(trial)
     chains: list[Chain] = []
     for group in groups.values():
         # New weights at the last level lead nowhere: those trials come after the others.
@@ -119,12 +116,6 @@ def _levels(trials: Iterable[Trial]) -> list[Chain]:
 
 def _position(point: Point) -> float:
     return math.inf if point.epoch is None else point.epoch
-
-
-def _extent(config: Config) -> float:
-    """The epoch up to which the config's training is dense."""
-    point = branch(config)
-    return _position(point) if point else 0
 
 
 def order(chains: Iterable[Chain], cost: Callable[[Job], float]) -> list[list[Chain]]:
@@ -237,39 +228,25 @@ def own_steps(job: Job, epoch: int) -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """What a study asks for and what is run for it.
+    """Steps of training: of trials each on its own, and when what they have in common is done once."""
 
-    Attributes:
-        asked: trials as they are written, before those that are the same are one.
-        steps_asked, steps_distinct, steps_run: steps of training of those, of the distinct ones each on its
-            own, and of those when what they have in common is trained once.
-    """
-
-    asked: int
-    distinct: int
-    steps_asked: int
-    steps_distinct: int
-    steps_run: int
+    alone: int
+    shared: int
 
     @property
-    def shared(self) -> float:
-        """Share of the distinct trials' training that need not be done again."""
-        return 1 - self.steps_run / self.steps_distinct if self.steps_distinct else 0.0
+    def saved(self) -> float:
+        """Share of the training that need not be done again."""
+        return 1 - self.shared / self.alone if self.alone else 0.0
 
 
-def work(configs: Sequence[Config], epoch: Callable[[Config], int]) -> Work:
-    """Count the work of a study.
+def work(chains: Iterable[Chain], epoch: Callable[[Config], int]) -> Work:
+    """Count the training that chains of jobs stand for.
 
     Args:
-        configs: as they are written.
         epoch: a config's steps an epoch.
     """
-    trials = list({trial.id: trial for trial in map(Trial.of, configs)}.values())
-    jobs = [job for chain in share(trials) for job in chain]
+    jobs = [(job, epoch(job.trial.config)) for chain in chains for job in chain]
     return Work(
-        asked=len(configs),
-        distinct=len(trials),
-        steps_asked=sum(training_steps(config, epoch(config)) for config in configs),
-        steps_distinct=sum(training_steps(trial.config, epoch(trial.config)) for trial in trials),
-        steps_run=sum(own_steps(job, epoch(job.trial.config)) for job in jobs),
+        alone=sum(training_steps(job.trial.config, steps) for job, steps in jobs),
+        shared=sum(own_steps(job, steps) for job, steps in jobs),
     )

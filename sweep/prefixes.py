@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,7 @@ def rewound(config: Config) -> Point | None:
     return dense_point(config, config.rewind_epoch) if config.rewind_epoch else None
 
 
+@cache
 def _key(*parts: object) -> str:
     return hashlib.sha256("@".join(map(str, (PROTOCOL, *parts))).encode()).hexdigest()[:16]
 

@@ -59,7 +59,7 @@ def _augment(dataset: str) -> Fields:
 def _snip(dataset: str, model: str) -> Fields:
     """Lee et al. 2019: 250,000 steps on MNIST, else 150,000, times 0.1 every 25,000 or 30,000."""
     shared = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "lr_schedule": "step", "lr_drop_factor": 0.1}
-    shared |= {"init": "lecun"}  # of the published code; LeNet-5-Caffe diverges from Kaiming's at this rate
+    shared |= {"init": "lecun"}  # of the published code
     if dataset == "mnist":
         tenths = " ".join(str(tenth / 10) for tenth in range(1, 10))
         return shared | {"batch_size": 100, "score_batch_size": 100, "steps": 250_000, "lr_drops": tenths}

@@ -54,7 +54,7 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """The distinct trials, in the order of the file."""
-        return list({trial.id: trial for trial in map(Trial.of, self.configs)}.values())
+        return list(dict.fromkeys(map(Trial.of, self.configs)))
 
 
 class _Item(NamedTuple):

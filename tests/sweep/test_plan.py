@@ -25,10 +25,6 @@ def grid(criteria, sparsities, iterations, prune_epochs, seeds, epochs):
     ]
 
 
-def epochs(trials):
-    return sum(plan.own_steps(job, 1) for chain in plan.share(trials) for job in chain)
-
-
 @pytest.mark.parametrize(
     ("asked", "trials", "distinct", "deduped", "prefix_only", "both"),
     [
@@ -49,12 +45,12 @@ def epochs(trials):
 )
 def test_trials_and_epochs_are_counted_as_by_hand(asked, trials, distinct, deduped, prefix_only, both):
     """Closed forms: dense training is done once per seed, static criteria and sparsity 0 once per seed."""
-    work = plan.work(asked, lambda config: 1)
-    assert (work.asked, work.distinct) == (len(asked), distinct) == (trials, distinct)
-    assert work.steps_asked == trials * asked[0].epochs
-    assert (work.steps_distinct, work.steps_run) == (deduped, both)
-    assert epochs([Trial(config) for config in asked]) == prefix_only
-    assert work.shared == pytest.approx(1 - both / deduped)
+    unique = list({trial.id: trial for trial in map(Trial.of, asked)}.values())
+    work = plan.work(plan.share(unique), lambda config: 1)
+    assert (len(asked), len(unique)) == (trials, distinct)
+    assert (work.alone, work.shared) == (deduped, both)
+    assert plan.work(plan.share([Trial(config) for config in asked]), lambda config: 1).shared == prefix_only
+    assert work.saved == pytest.approx(1 - both / deduped)
 
 
 def one(chains, **fields):

@@ -87,7 +87,7 @@ def test_what_is_shared_is_trained_once_and_changes_no_number(study, tmp_path):
     apart = sum(result.trial["trained_steps"] for result in alone)
     assert steps < apart
     if study != "a training without way back":
-        assert steps == plan.work([each.config for each in trials], lambda config: 10).steps_run
+        assert steps == plan.work(plan.share(trials), lambda config: 10).shared
 
 
 def test_states_that_were_lost_or_damaged_cost_time_alone(tmp_path):
