@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweep import plan, provenance, results
 from sweep.config import Trial
@@ -17,8 +18,13 @@ from sweep.progress import Progress
 from sweep.study import Study
 from sweep.trial import Result
 
+if TYPE_CHECKING:
+    from sweep import schedule
+
 TUNE = "tune"  # the name of the thread that Tune runs in
 _PREFIXES = ".prefixes"
+# Seconds of work below which no pack is made: to hand one over takes some hundredths of one.
+_LEAST = 2.0
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,13 @@ def drive(
     options: Options,
     cost: Callable[[Job], float],
     progress: Progress,
+    run: "schedule.Run | None" = None,
 ) -> Ending:
     """Run the trials of a study. What is finished is on disk, however it ends.
+
+    Args:
+        cost: seconds that a trial is expected to take.
+        run: what a worker does with a trial; None: runs it.
 
     Raises:
         BadInput: there is no such cluster, or results can no longer be written.
@@ -92,6 +103,7 @@ def drive(
                 on_result=found,
                 retries=options.retries,
                 loggers=loggers,
+                run=run or schedule.run_trial,
                 log_to=str(folder.resolve() / "log") if options.log else None,
             )
         except BaseException as error:
@@ -106,7 +118,7 @@ def drive(
         at_once, cpus = schedule.start(options.address, options.workers, options.gpus)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
         results.note_launch(folder, study.name, study.text, provenance.here())
-        packs = plan.packs(trials, at_once, cost)
+        packs = plan.packs(trials, at_once, cost, _LEAST)
         where = schedule.Where(
             str(options.data_root.resolve()), str(folder.parent.resolve() / _PREFIXES), options.gpus, cpus
         )

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -31,6 +32,11 @@ class Logger(StrEnum):
     TENSORBOARD = "tensorboard"
     WANDB = "wandb"
     MLFLOW = "mlflow"
+
+    @property
+    def package(self) -> str:
+        """What it takes."""
+        return "tensorboardX" if self is Logger.TENSORBOARD else self.value
 
 
 @app.command()
@@ -62,6 +68,8 @@ def launch(
     trials = asked.trials()
     if "://" in results_root:
         raise BadInput(f"--results {results_root}: only folders so far, no object stores")
+    if log and not find_spec(log.package):
+        raise BadInput(f"--log {log}: it is not installed: pip install {log.package}")
     folder = Path(results_root) / asked.name
     options = Options(
         data_root, address, workers, gpus_per_trial, max_hours, max_failures or math.inf, max_retries, log

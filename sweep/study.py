@@ -26,6 +26,8 @@ _RECIPE = "recipe"
 _PRICE = "price_per_gpu_hour"
 # A span such as 0..36999 stands for so many values at most.
 _LONGEST = 100_000
+# And all lists of a block together for so many trials.
+_MOST = 1_000_000
 
 
 @cache
@@ -210,6 +212,9 @@ class _Reader:
             raise self.wrong(line, f"{name} {written}: {message[0].lower()}{message[1:]}") from None
 
     def product(self, axes: Axes, line: int) -> Iterator[Config]:
+        asked = math.prod(map(len, axes.values()))
+        if asked > _MOST:
+            raise self.wrong(line, f"this asks for {asked:,} trials: at most {_MOST:,}, split the study")
         required = [name for name, field in Config.model_fields.items() if field.is_required()]
         for name in required:
             if name not in axes and not (name == "criterion" and self.all_dense(axes)):

@@ -9,21 +9,15 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import analysis
 from sweep.results import finished
-from sweep.study import load
-from sweep.trial import run
+from tests.integration.faults import launch, ordeal, rows, undisturbed, workers
 
 pytestmark = pytest.mark.slow
-NUMBERS = (
-    "trial_id, status, kept, effective_density, pre_train_loss, pre_test_loss, train_loss, val_loss, test_loss, "
-    "test_accuracy, best_val_accuracy"
-)
 # Long enough for a launch to be caught in the middle.
 LONGER = """\
 name: longer
@@ -36,11 +30,6 @@ scope: [global, erk]
 sparsity: [0.9, 0.99]
 seed: [0, 1, 2, 3]
 """
-
-
-def launch(*words):
-    command = [sys.executable, "-m", "sweep.launch", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def end(process, timeout=120):
@@ -64,16 +53,6 @@ def wait_for(folder, count, process, seconds=90):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, f"no {count} trials within {seconds} s"
         time.sleep(0.05)
-
-
-def rows(folder):
-    return sorted(analysis.open(folder).execute(f"SELECT {NUMBERS} FROM trials").fetchall())
-
-
-def undisturbed(path):
-    """What the trials of a study give in this process, without Ray."""
-    found = [run(trial).trial for trial in load(path).trials()]
-    return sorted(tuple(row[column] for column in NUMBERS.split(", ")) for row in found)
 
 
 def test_a_study_runs_to_the_end_and_then_has_nothing_left_to_do(study_file, tmp_path):
@@ -134,30 +113,10 @@ def test_a_killed_worker_costs_nothing_but_time(study_file, tmp_path):
     path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
     with running(path, "--results", results) as process:
         wait_for(results / "longer", 3, process)
-        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+        os.kill(workers({process.pid})[0], signal.SIGKILL)
         code, out, _ = end(process)
     assert code == 0 and "32 of 32 trials" in out and "failed" not in out
     assert rows(results) == undisturbed(path)
-
-
-def workers_of(driver):
-    """Processes of ours that run trials, by the name that Ray gives them."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            pid, name, _, parent = re.match(r"(\d+) \((.*)\) (\S) (\d+)", status.read_text()).groups()
-        except OSError:
-            continue
-        parents[int(pid)] = (int(parent), name)
-
-    def ours(pid):
-        while pid in parents and pid != driver:
-            pid = parents[pid][0]
-        return pid == driver
-
-    found = [pid for pid, (_, name) in parents.items() if name.startswith("ray::ResourceTr") and ours(pid)]
-    assert found, "no worker is running"
-    return found
 
 
 def test_an_address_without_a_cluster_is_one_line(study_file, tmp_path):
@@ -244,6 +203,7 @@ finally:
         (("--wrong",), "No such option"),
         (("--gpus-per-trial", "99"), "--gpus-per-trial 99: this machine has"),
         (("--results", "s3://bucket"), "only folders so far"),
+        (("--log", "wandb"), "--log wandb: it is not installed: pip install wandb"),
     ],
 )
 def test_bad_input_is_one_line_exit_code_2_and_nothing_written(words, message, study_file, tmp_path):
@@ -253,3 +213,95 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_written(words, message, s
     code, out, err = end(launch("--results", tmp_path / "r", "--data-root", tmp_path / "no-data", *words))
     assert code == 2 and message in err and err.count("\n") == 1 and out == ""
     assert not (tmp_path / "r").exists()
+
+
+def test_twenty_kills_of_driver_workers_and_nodes_cost_nothing_but_time(tmp_path):
+    """`python -m tests.integration.faults --kills 100` is the longer version."""
+    killed = ordeal(tmp_path, 20, seed=1, last=5)
+    assert killed.total() == 20 and set(killed) == {"driver", "worker", "node"}
+
+
+TINY = """\
+name: tiny
+dataset: digits
+model: conv-5
+epochs: 8
+lr: 0.2
+criterion: [magnitude, force]
+sparsity: [0, 0.9, 0.99]
+iterations: [1, 10]
+prune_epoch: [0, 1, 2, 4]
+seed: [0, 1]
+"""
+
+
+def test_what_the_plan_says_is_shared_is_trained_once(study_file, tmp_path):
+    """The tiny grid: 96 trials are asked for, 768 epochs; 50 are distinct, and 316 epochs are trained."""
+    path, results = study_file(TINY, "tiny.yaml"), tmp_path / "results"
+    _, said, _ = end(launch(path, "--results", results, "--dry-run"))
+    assert "50 trials (96 asked for, those that are the same once), 0 with a result" in said
+    assert "21% of the training shared: 3,160 of 4,000 steps to run; 8 states" in said
+    code, out, err = end(launch(path, "--results", results))
+    assert (code, err) == (0, "") and "of worker time training" in out
+    trained = analysis.open(results).execute("SELECT count(*), sum(trained_steps) FROM trials").fetchone()
+    assert trained == (50, 316 * 10)
+    assert not (results / ".prefixes").exists(), "nobody needs a state any more"
+    assert rows(results) == undisturbed(path)
+
+
+def test_finished_trials_are_on_disk_at_once_though_their_pack_goes_on(study_file, tmp_path):
+    path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
+    seen = {}
+    with running(path, "--results", results, "--workers", 1):
+        deadline = time.monotonic() + 60
+        while len(seen) < 6 and time.monotonic() < deadline:
+            for name, row in finished(results / "longer").items():
+                seen.setdefault(name, time.time() - row["finished_at"].timestamp())
+            time.sleep(0.1)
+    assert len(seen) >= 6 and max(seen.values()) < 2, "seconds from its end to the disk"
+
+
+def test_a_launch_can_be_limited_and_the_next_goes_on(study_file, tmp_path):
+    path, results = study_file(), tmp_path / "results"
+    code, out, _ = end(launch(path, "--results", results, "--max-trials", 4))
+    assert code == 0 and "small: 4 of 4 trials" in out and "16 trials have no result" in out
+    found = analysis.open(results).execute("SELECT DISTINCT seed FROM trials").fetchall()
+    assert found == [(0,)], "those that come first in the plan"
+    started = time.monotonic()
+    code, out, _ = end(launch(path, "--results", results, "--max-hours", 1e-9))
+    assert code == 0 and "--max-hours is over with 4 of 20 trials done; the same command goes on" in out
+    assert time.monotonic() - started < 40
+    code, out, _ = end(launch(path, "--results", results))
+    assert code == 0 and "4 with a result, 16 to run" in out
+    assert rows(results) == undisturbed(path)
+
+
+def test_too_many_failures_end_a_launch(study_file, pets, tmp_path):
+    seeds = study_file(PETS + "seed: 0..30\n", "pets.yaml")
+    words = (seeds, "--results", tmp_path / "r", "--data-root", pets)
+    code, out, _ = end(launch(*words, "--max-failures", 2))
+    assert code == 1 and "--max-failures is reached with" in out
+    assert (
+        2
+        <= len([row for row in finished(tmp_path / "r" / "pets").values() if row["status"] == "failed"])
+        < 31
+    )
+
+
+def test_two_studies_share_a_cluster_and_every_trial_goes_to_a_log(study_file, tmp_path):
+    from ray.cluster_utils import Cluster
+
+    paths = [study_file(), study_file(LONGER, "longer.yaml")]
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    try:
+        words = ("--results", tmp_path / "results", "--address", cluster.address, "--log", "tensorboard")
+        both = [launch(path, *words) for path in paths]
+        for process in both:
+            code, out, err = end(process)
+            assert code == 0, (out, err)
+    finally:
+        cluster.shutdown()
+    for path, name in zip(paths, ("small", "longer"), strict=True):
+        assert rows(tmp_path / "results" / name) == undisturbed(path)
+        events = list((tmp_path / "results" / name / "log").rglob("events.out.tfevents.*"))
+        assert events and any(b"val_accuracy" in event.read_bytes() for event in events)

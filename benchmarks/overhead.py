@@ -1,0 +1,106 @@
+"""What the engine costs a trial: trials that do nothing, their rows written; against plain Ray Tune."""
+
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from sweep.config import Config
+from sweep.driver import Options, drive
+from sweep.progress import Progress
+from sweep.study import Study
+from sweep.trial import Result, identity
+
+_PLAIN = 24
+
+
+def nothing(trial, where, shared):
+    """A trial's rows without the trial: one of `trials`, four of `curves`."""
+    now = datetime.now(UTC)
+    row = identity(trial) | {"status": "ok", "val_accuracy": 0.5, "started_at": now, "finished_at": now}
+    curves = [
+        {"trial_id": trial.id, "phase": "retrain", "epoch": float(n), "val_accuracy": 0.5} for n in range(4)
+    ]
+    return Result(row, curves)
+
+
+def launch(count: int) -> None:
+    """A whole launch in this process; prints seconds and the largest memory of the driver."""
+    logging.disable(logging.WARNING)
+    started = time.perf_counter()
+    configs = tuple(
+        Config(dataset="digits", model="conv-5", criterion=c, sparsity=0.9, epochs=1, seed=seed)
+        for seed in range(count // 2)
+        for c in ("random", "snip")
+    )
+    study = Study("nothing", Path("nothing.yaml"), "", configs)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "nothing"
+        folder.mkdir()
+        with (
+            Path(os.devnull).open("w") as devnull,
+            Progress("nothing", count, [], Console(file=devnull)) as progress,
+        ):
+            drive(study, study.trials(), folder, Options(Path("data")), lambda job: 0.001, progress, nothing)
+        seconds = time.perf_counter() - started
+        from sweep.results import finished
+
+        assert len(finished(folder)) == count
+    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]), flush=True)
+    os._exit(0)
+
+
+def _apart(*words: object) -> list[float]:
+    """What a launch in a process of its own prints."""
+    command = [sys.executable, "-m", "benchmarks.overhead", *map(str, words)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def plain(count: int) -> None:
+    """As many function trials of Ray Tune, one a config, as its documentation starts them."""
+    import ray
+    from ray import tune
+
+    logging.disable(logging.WARNING)
+    started = time.perf_counter()
+    ray.init(
+        address="local", num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, log_to_driver=False
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        tune.Tuner(
+            lambda config: tune.report({"val_accuracy": 0.5}),
+            param_space={"seed": tune.grid_search(list(range(count)))},
+            run_config=tune.RunConfig(storage_path=scratch, verbose=0),
+        ).fit()
+    print(json.dumps([time.perf_counter() - started]), flush=True)
+    os._exit(0)
+
+
+def main() -> None:
+    many, memory = _apart("ours", 10_000)
+    more, larger = _apart("ours", 100_000)
+    [theirs] = _apart("plain", _PLAIN)
+    print(
+        f"overhead, trials that do nothing, whole launch with its start: {many / 10:.2f} ms a trial of 10,000, "
+        f"{more / 100:.2f} of 100,000; driver {memory:.2f} and {larger:.2f} GiB; plain Tune "
+        f"{theirs / _PLAIN * 1e3:.0f} ms a trial of {_PLAIN}: {theirs / _PLAIN / (many / 10_000):.0f} times less"
+    )
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["ours", count]:
+            launch(int(count))
+        case ["plain", count]:
+            plain(int(count))
+        case _:
+            main()
