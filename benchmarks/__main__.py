@@ -1,6 +1,6 @@
 """`python -m benchmarks`: every measurement, a line each."""
 
-from benchmarks import engine, scoring, training
+from benchmarks import engine, overhead, scoring, sharing, training
 
-for benchmark in (training, scoring, engine):
+for benchmark in (training, scoring, overhead, sharing, engine):
     benchmark.main()

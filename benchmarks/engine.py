@@ -1,66 +1,69 @@
-"""Packs on kept workers against plain Ray Tune, one Tune trial a config, with the same trial code."""
+"""The quickstart by packs on kept workers, and as plain Ray Tune trials of the same code, in one run."""
 
+import json
 import logging
 import os
+import subprocess
+import sys
 import tempfile
 import time
+from pathlib import Path
 
-import ray
-from ray import tune
+from sweep.study import load
 
-from sweep import plan, schedule
-from sweep.config import Config, Trial
-from sweep.trial import from_canonical, run
+_STUDY = Path("studies/quickstart.yaml")
 
-_TRIALS = 24
+
+def ours() -> tuple[float, float]:
+    """Wall seconds of a whole launch, and the share of the workers' time that was training and scoring."""
+    with tempfile.TemporaryDirectory() as results:
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "sweep.launch", str(_STUDY), "--results", results]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        wall = time.perf_counter() - started
+        [line] = [line for line in said.splitlines() if " of worker time training" in line][-1:]
+        return wall, float(line.partition("% of worker time")[0].rpartition(" ")[2]) / 100
+
+
+def plain() -> None:
+    """The same trials as function trials of Ray Tune, as its documentation starts them."""
+    import ray
+    from ray import tune
+
+    from sweep.trial import from_canonical, run
+
+    logging.disable(logging.WARNING)
+    root = str(Path("data").resolve())
+
+    def one(config):
+        tune.report({"val_accuracy": run(from_canonical(config["trial"]), root).trial["val_accuracy"]})
+
+    started = time.perf_counter()
+    workers = len(os.sched_getaffinity(0))
+    ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    trials = load(_STUDY).trials()
+    with tempfile.TemporaryDirectory() as scratch:
+        found = tune.Tuner(
+            tune.with_resources(one, {"cpu": 1}),
+            param_space={"trial": tune.grid_search([trial.canonical for trial in trials])},
+            run_config=tune.RunConfig(storage_path=scratch, verbose=0),
+        ).fit()
+        assert len(found) == len(trials) and not found.errors
+    print(json.dumps(time.perf_counter() - started), flush=True)
+    os._exit(0)
 
 
 def main() -> None:
-    logging.disable(logging.WARNING)
-    workers = schedule.start(None, None)
-    trials = [
-        Trial.of(
-            Config(
-                dataset="digits", model="conv-5", criterion="snip", sparsity=s / 100, seed=seed, epochs=4,
-                batch_size=64, lr=0.2,
-            )
-        )
-        for s in (80, 90, 95, 98) for seed in range(_TRIALS // 4)
-    ]  # fmt: skip
-
-    found: list[float] = []
-    started = time.perf_counter()
-    schedule.execute(
-        plan.packs(trials, workers),
-        workers=workers,
-        data_root="data",
-        gpus_per_trial=0,
-        on_result=lambda result: found.append(result.trial["wall_seconds"]),
-    )
-    packed = time.perf_counter() - started
-
-    def one(config):
-        tune.report({"wall_seconds": run(from_canonical(config["trial"])).trial["wall_seconds"]})
-
-    # Tune as its documentation starts: a process a trial, its loggers on.
-    os.environ.pop("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS")
-    os.environ.pop("TUNE_GLOBAL_CHECKPOINT_S")
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as scratch:
-        results = tune.Tuner(
-            tune.with_resources(one, {"cpu": 1}),
-            param_space={"trial": tune.grid_search([trial.canonical for trial in trials])},
-            tune_config=tune.TuneConfig(max_concurrent_trials=workers),
-            run_config=tune.RunConfig(storage_path=scratch, verbose=0),
-        ).fit()
-    plain = time.perf_counter() - started
-    ray.shutdown()
-    assert len(found) == len(results) == _TRIALS and not results.errors
+    wall, utilisation = ours()
+    command = [sys.executable, "-m", "benchmarks.engine", "plain"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    theirs = json.loads(answer.stdout.splitlines()[-1])
     print(
-        f"engine, {_TRIALS} short trials on {workers} workers, starting processes included: packs {packed:.1f} s "
-        f"({sum(found) / workers / packed:.0%} of it trials), plain Tune {plain:.1f} s: {plain / packed:.2f} times faster"
+        f"engine, quickstart, {len(load(_STUDY).trials())} trials, start included: {wall:.0f} s, {utilisation:.0%} of the "
+        f"workers' time from the first trial to the last was training and scoring; plain Tune {theirs:.0f} s: "
+        f"{theirs / wall:.2f} times faster"
     )
 
 
 if __name__ == "__main__":
-    main()
+    plain() if sys.argv[1:] == ["plain"] else main()
