@@ -132,7 +132,9 @@ def _missing(
         missing = [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
     if most is None or len(missing) <= most:
         return missing
-    return [job.trial for pack in plan.packs(missing, 1) for job in pack.jobs][:most]
+    planned = [job.trial for pack in plan.packs(missing, 1) for job in pack.jobs]
+    seeds = list(dict.fromkeys(trial.config.seed for trial in missing))
+    return sorted(planned, key=lambda trial: seeds.index(trial.config.seed))[:most]
 
 
 def _say_plan(console: Console, study: Study, trials: Sequence[Trial], missing: Sequence[Trial]) -> None:
