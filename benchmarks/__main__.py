@@ -1,6 +1,6 @@
 """`python -m benchmarks`: every measurement, a line each."""
 
-from benchmarks import engine, overhead, scoring, sharing, training
+from benchmarks import engine, overhead, scoring, search, sharing, training
 
-for benchmark in (training, scoring, overhead, sharing, engine):
+for benchmark in (training, scoring, overhead, sharing, search, engine):
     benchmark.main()

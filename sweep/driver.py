@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sweep import plan, provenance, results
 from sweep.config import Trial
-from sweep.plan import Job
+from sweep.plan import Job, Pack
 from sweep.prefixes import Claims
 from sweep.progress import Progress
 from sweep.study import Study
@@ -67,12 +67,16 @@ def drive(
     cost: Callable[[Job], float],
     progress: Progress,
     run: "schedule.Run | None" = None,
+    more: Callable[[], Pack | None] = lambda: None,
+    heard: Callable[[Result], None] = lambda result: None,
 ) -> Ending:
     """Run the trials of a study. What is finished is on disk, however it ends.
 
     Args:
         cost: seconds that a trial is expected to take.
         run: what a worker does with a trial; None: runs it.
+        more: gives another pack when the trials are all out; None: there is none until more is heard.
+        heard: is told each result, in the thread that asks for more.
 
     Raises:
         BadInput: there is no such cluster, or results can no longer be written.
@@ -93,6 +97,13 @@ def drive(
         failed += result.trial["status"] == "failed"
         if claims:
             claims.done(result.trial["trial_id"])
+        heard(result)
+
+    def another() -> Pack | None:
+        pack = more()
+        if pack and claims:
+            claims.keep(pack.saves)
+        return pack
 
     def work() -> None:
         try:
@@ -104,6 +115,7 @@ def drive(
                 retries=options.retries,
                 loggers=loggers,
                 run=run or schedule.run_trial,
+                more=another,
                 log_to=str(folder.resolve() / "log") if options.log else None,
             )
         except BaseException as error:

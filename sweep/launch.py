@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,6 +65,8 @@ def launch(
     """
     console = Console()
     asked = load_study(study)
+    if asked.search:
+        raise BadInput(f"{study}: this study searches: python -m sweep.search {study}")
     trials = asked.trials()
     if "://" in results_root:
         raise BadInput(f"--results {results_root}: only folders so far, no object stores")
@@ -75,7 +77,7 @@ def launch(
         data_root, address, workers, gpus_per_trial, max_hours, max_failures or math.inf, max_retries, log
     )
     if not address:
-        _check_here(trials, data_root, gpus_per_trial, download)
+        check_here(trials, data_root, gpus_per_trial, download)
     costs = Costs(data_root, torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu"))
     if dry_run:
         missing = _missing(trials, results.finished(folder), retry_failed, max_trials)
@@ -100,7 +102,7 @@ def launch(
     return _summary(console, trials, done, folder, ending, limited=max_trials is not None)
 
 
-def _check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float, download: bool) -> None:
+def check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float, download: bool) -> None:
     """Raise `BadInput` for what this machine lacks; on a cluster its nodes find out."""
     gpus = torch.cuda.device_count()
     if gpus_per_trial > gpus:
@@ -212,10 +214,10 @@ def _summary(
     return 1 if failed or (lost and not enough) else 0
 
 
-def main() -> NoReturn:
-    """The command line."""
+def leave(program: Callable[[], NoReturn]) -> NoReturn:
+    """Run a program that drives trials, to its exit."""
     try:
-        command(app, "sweep.launch")
+        program()
     except SystemExit as end:
         # After an interrupt Tune's thread goes on using Ray, and to shut Ray down under it can crash. All is
         # on disk by now: leaving in one step ends the thread, and Ray's processes end with this one.
@@ -224,6 +226,11 @@ def main() -> NoReturn:
             sys.stderr.flush()
             os._exit(end.code if isinstance(end.code, int) else 1)
         raise
+
+
+def main() -> NoReturn:
+    """The command line."""
+    leave(lambda: command(app, "sweep.launch"))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -157,9 +157,20 @@ class Claims:
             for key in keys:
                 self._left.setdefault(key, set()).add(trial)
         self._of = points
+        # What an earlier launch has left behind is removed at the end of this one.
+        before = self._file.read_text().split() if self._file.exists() else ()
+        self.keep(key for key in before if key not in self._left)
+
+    def _note(self) -> None:
         if self._left:
-            store.folder.mkdir(parents=True, exist_ok=True)
+            self._store.folder.mkdir(parents=True, exist_ok=True)
             self._file.write_text("\n".join(sorted(self._left)))
+
+    def keep(self, keys: Iterable[str]) -> None:
+        """Claim more, to the end: a search does not know yet who will go on from them."""
+        for key in keys:
+            self._left.setdefault(key, set()).add("")
+        self._note()
 
     def done(self, trial: str) -> None:
         """A trial has its result: what it needed last of all is removed."""

@@ -55,6 +55,17 @@ def lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
+def measured(root: Path) -> dict[str, Row]:
+    """trial_id → what a search has to know of every trial with a result, of all studies of a folder."""
+    columns = ("trial_id", "config", "status", "finished_at", "val_accuracy", "test_accuracy")
+    also = ("density", "macs_masked", "collapsed_layers")
+    schema = pa.schema([SCHEMAS["trials"].field(column) for column in (*columns, *also)])
+    rows = [
+        row for folder in sorted(root.iterdir()) for row in _read_all(folder, "trials", schema).to_pylist()
+    ]
+    return {row["trial_id"]: row for row in sorted(rows, key=_precedence)}
+
+
 def costs(folder: Path) -> list[Row]:
     """What trials with a result have cost: rows of the columns that say so."""
     columns = ("config", "model", "device", "macs_dense", "trained_steps", "train_seconds")

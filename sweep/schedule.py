@@ -145,6 +145,7 @@ def execute(
     on_result: Callable[[Result], None],
     retries: int = 3,
     run: Run = run_trial,
+    more: Callable[[], Pack | None] = lambda: None,
     loggers: Sequence[tune.Callback] = (),
     log_to: str | None = None,
 ) -> None:
@@ -152,11 +153,12 @@ def execute(
 
     Args:
         retries: times that a trial is tried again whose worker died; it may be the trial that kills it.
+        more: gives another pack when all are out; None: there is none until another result is in.
         loggers: Tune's own, that are told of every trial.
         log_to: folder for what loggers write.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
-    source = Source(packs, where, retries)
+    source = Source(packs, where, retries, more)
     with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
         tune.Tuner(
             tune.with_resources(
@@ -241,9 +243,15 @@ class _Deliver(tune.Callback):
 class Source(Searcher):
     """Hands out packs in order, when what they need is there; takes back what a dead worker left undone."""
 
-    def __init__(self, packs: Sequence[Pack], where: Where, retries: int) -> None:
+    def __init__(
+        self,
+        packs: Sequence[Pack],
+        where: Where,
+        retries: int,
+        more: Callable[[], Pack | None] = lambda: None,
+    ) -> None:
         super().__init__(metric="training_iteration", mode="max")
-        self.store, self.retries = where.store, retries
+        self.store, self.retries, self.more = where.store, retries, more
         self.waiting = deque(packs)
         self.running: dict[str, Pack] = {}
         self.deaths: Counter[str] = Counter()
@@ -258,14 +266,23 @@ class Source(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next pack that can begin, as a Tune trial's config."""
+        pack = self._next()
+        if pack:
+            self.running[trial_id] = pack
+            jobs = [(job.trial.canonical, job.path, job.saves) for job in pack.jobs]
+            return {"pack": pack.number, "jobs": jobs}
+        # While a pack is out its worker may still die, and the pack come back.
+        return None if self.running or self.waiting else Searcher.FINISHED
+
+    def _next(self) -> Pack | None:
         for place, pack in enumerate(self.waiting):
             if all(map(self._ready, pack.needs)):
                 del self.waiting[place]
-                self.running[trial_id] = pack
-                jobs = [(job.trial.canonical, job.path, job.saves) for job in pack.jobs]
-                return {"pack": pack.number, "jobs": jobs}
-        # While a pack is out its worker may still die, and the pack come back.
-        return None if self.running or self.waiting else Searcher.FINISHED
+                return pack
+        new = None if self.waiting else self.more()
+        if new:
+            self._left |= {job.trial.id for job in new.jobs}
+        return new
 
     def _ready(self, key: str) -> bool:
         """Whether a state is there, or will never be: who needs it then trains by itself."""

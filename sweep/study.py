@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -15,15 +15,17 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 import pruners
-from sweep import data, models
+from sweep import data, models, space
 from sweep.config import DENSE, RULES, Config, Trial, inconsistency, one_of
 from sweep.errors import BadInput
 from sweep.recipes import RECIPES
+from sweep.space import Search
 
 # A study file may also name a recipe: fields of the config under one name, for those not given otherwise.
 _RECIPE = "recipe"
 # And what an hour of a GPU costs, for estimates.
 _PRICE = "price_per_gpu_hour"
+_FIELDS = (*Config.model_fields, _RECIPE)
 # A span such as 0..36999 stands for so many values at most.
 _LONGEST = 100_000
 # And all lists of a block together for so many trials.
@@ -53,6 +55,7 @@ class Study:
     text: str
     configs: tuple[Config, ...]
     price_per_gpu_hour: float | None = None
+    search: Search | None = None
 
     def trials(self) -> list[Trial]:
         """The distinct trials, in the order of the file."""
@@ -102,13 +105,22 @@ class _Reader:
             raise self.wrong(1, "not a study: nested too deeply") from None
         if root is None:
             raise self.wrong(1, "the file is empty; see docs/studies.md for what a study looks like")
-        fields = self.mapping(root, "a study")
+        fields = self.mapping(root, "a study", (*_FIELDS, "name", "blocks", "search", _PRICE))
         name = fields.pop("name", None)
         blocks = fields.pop("blocks", None)
         price = fields.pop(_PRICE, None)
+        searched = fields.pop("search", None)
         shared = self.axes(fields)
+        if searched is not None:
+            if blocks is not None:
+                raise self.wrong(
+                    blocks.start_mark.line + 1, "blocks: a search has none, its space says it all"
+                )
+            return Study(
+                self.name(name), self.path, text, (), self.price(price), self.search(searched, shared)
+            )
         every = [
-            ({**shared, **self.axes(self.mapping(node, "a block"))}, node.start_mark.line + 1)
+            ({**shared, **self.axes(self.mapping(node, "a block", _FIELDS))}, node.start_mark.line + 1)
             for node in self.sequence(blocks)
         ]
         configs = tuple(
@@ -119,18 +131,38 @@ class _Reader:
     def wrong(self, line: int, message: str) -> BadInput:
         return BadInput(f"{self.path}:{line}: {message}")
 
-    def mapping(self, node: yaml.Node, what: str) -> dict[str, yaml.Node]:
+    def search(self, node: yaml.Node, shared: Axes) -> Search:
+        """The search of a study whose other fields have one value each."""
+        for name, items in shared.items():
+            if len(items) > 1:
+                raise self.wrong(
+                    items[1].line, f"{name}: one value beside a search; put several in its space"
+                )
+
+        def make(chosen: Mapping[str, Any], lines: Mapping[str, int]) -> Config:
+            items = {name: [_Item(value, lines[name])] for name, value in chosen.items()}
+            return next(self.product(shared | items, 1))
+
+        return space.read(self, node, shared.keys(), make)
+
+    def value(self, name: str, node: yaml.Node) -> Any:
+        """A value of a field."""
+        found = self.values(name, node)
+        if len(found) > 1:
+            raise self.wrong(node.start_mark.line + 1, f"{name}: one value belongs here")
+        return found[0]
+
+    def values(self, name: str, node: yaml.Node) -> list[Any]:
+        """One or several values of a field."""
+        return [item.value for item in self.axis(name, node)]
+
+    def mapping(self, node: yaml.Node, what: str, known: Sequence[str]) -> dict[str, yaml.Node]:
         line = node.start_mark.line + 1
         if not isinstance(node, yaml.MappingNode):
             raise self.wrong(line, f"{what} is a mapping of fields to values, as in 'sparsity: [0.9, 0.99]'")
         fields: dict[str, yaml.Node] = {}
         for key, value in node.value:
             at = key.start_mark.line + 1
-            known = [
-                *Config.model_fields,
-                _RECIPE,
-                *(("name", "blocks", _PRICE) if what == "a study" else ()),
-            ]
             word = str(getattr(key, "value", ""))
             if word not in known:
                 near = get_close_matches(word, known, n=1, cutoff=0.5)

@@ -147,6 +147,16 @@ def test_what_nobody_needs_any_more_is_removed_but_not_what_another_study_does(t
     assert not store.folder.exists()
 
 
+def test_what_a_launch_that_died_left_behind_goes_with_the_next(tmp_path):
+    store = Store(tmp_path / "prefixes")
+    Claims(store, "mine", {"a": {"x"}})
+    store.save("x", {})
+    again = Claims(store, "mine", {})
+    assert store.has("x")
+    again.close()
+    assert not store.folder.exists()
+
+
 def test_scores_of_one_network_serve_every_sparsity_and_scope(monkeypatch):
     import pruners.pruning
     from sweep import data, network

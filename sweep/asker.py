@@ -1,0 +1,285 @@
+"""What a search asks to be run, and what it has learned: between Optuna's trials and ours."""
+
+import math
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import Any
+
+import optuna
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    GridSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.trial import TrialState, create_trial
+
+from sweep.config import Config, Trial
+from sweep.errors import BadInput
+from sweep.plan import Job, Pack
+from sweep.prefixes import Point, branch
+from sweep.space import OBJECTIVES, Search
+from sweep.trial import Result, from_canonical
+
+Row = Mapping[str, Any]
+_IDS = "trial_ids"
+# Choices in a row that were known, or did not go together, after which the space counts as exhausted.
+_FRUITLESS = 200
+
+
+def _tpe(search: Search, seed: int) -> BaseSampler:
+    # Together, and in groups that matter together: experimental in Optuna's own words.
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        return TPESampler(seed=seed, multivariate=True, group=True)
+
+
+def _grid(search: Search, seed: int) -> BaseSampler:
+    if any(not dimension.values for dimension in search.dimensions):
+        raise BadInput("sampler grid: every dimension needs a list of values")
+    return GridSampler({each.name: each.values for each in search.dimensions}, seed=seed)
+
+
+SAMPLERS: dict[str, Callable[[Search, int], BaseSampler]] = {
+    "tpe": _tpe,
+    "nsga2": lambda search, seed: NSGAIISampler(seed=seed),
+    "gp": lambda search, seed: GPSampler(seed=seed),
+    "cma-es": lambda search, seed: CmaEsSampler(seed=seed),
+    "random": lambda search, seed: RandomSampler(seed=seed),
+    "grid": _grid,
+}
+
+
+@dataclass
+class Candidate:
+    """A schedule under consideration: what it found with each seed."""
+
+    chosen: dict[str, Any]
+    config: Config
+    asked: optuna.Trial | None = None
+    rows: dict[str, Row] = field(default_factory=dict)
+    waits: set[str] = field(default_factory=set)
+
+    def trial(self, seed: int) -> Trial:
+        """Its trial with the seed that is so many after the study's."""
+        return Trial.of(self.config.model_copy(update={"seed": self.config.seed + seed}))
+
+    def mean(self, column: str) -> float:
+        """Mean over its seeds; one that diverged has no accuracy at all."""
+        return fmean(row[column] or 0.0 for row in self.rows.values())
+
+
+class Asker:
+    """Turns Optuna's choices into trials, and their results into what Optuna is told.
+
+    A schedule is tried with one seed first. If that is within two standard deviations between seeds of the
+    best, it is measured with the other seeds as well: means decide, not one lucky seed.
+
+    Args:
+        known: all results at hand, by trial_id: what is among them is not run again.
+        ran: trials that this search has run before.
+
+    Attributes:
+        warm: schedules that Optuna was told of before it was asked.
+    """
+
+    def __init__(self, search: Search, study: optuna.Study, known: Mapping[str, Row], ran: int = 0) -> None:
+        self.search, self.study, self.known, self.ran = search, study, dict(known), ran
+        self.warm = 0
+        self.candidates: list[Candidate] = []
+        self._again: deque[tuple[Candidate, Trial]] = deque()
+        self._points: dict[str, set[Point]] = {}
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Tell Optuna what was measured before it was asked, and ask again what was left open."""
+        told = {name for trial in self.study.trials for name in trial.user_attrs.get(_IDS, ())}
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self.study.tell(trial.number, state=TrialState.FAIL)
+            self.study.enqueue_trial(trial.params)
+        found: dict[str, Candidate] = {}
+        for name, row in self.known.items():
+            if candidate := self._candidate_of(row):
+                key = candidate.config.model_dump_json(exclude={"seed"})
+                found.setdefault(key, candidate).rows[name] = row
+        self.candidates += found.values()
+        self.warm = len(found)
+        for candidate in found.values():
+            if candidate.rows.keys() <= told:
+                continue
+            self.study.add_trial(
+                create_trial(
+                    params=candidate.chosen,
+                    distributions=self.search.distributions(candidate.chosen),
+                    values=self._values(candidate),
+                    user_attrs={_IDS: sorted(candidate.rows)},
+                    constraints=self._constraints(candidate),
+                )
+            )
+
+    def _candidate_of(self, row: Row) -> Candidate | None:
+        """The schedule that a result belongs to; None: the search would never choose it."""
+        config = from_canonical(row["config"]).config
+        chosen = self.search.chosen(config)
+        if chosen is None or row["status"] == "failed":
+            return None
+        try:
+            made = self.search.make(chosen)
+        except BadInput:
+            return None
+        if Trial.of(made.model_copy(update={"seed": config.seed})).id != row["trial_id"]:
+            return None
+        return Candidate(chosen, made)
+
+    @property
+    def over(self) -> bool:
+        """Whether so many trials have been run that what is left would not do for one more schedule."""
+        return self.ran + self.search.seeds > self.search.trials and not self._again
+
+    def next(self) -> Pack | None:
+        """The next trial to run; None: there is none, as long as nothing more is heard."""
+        if self._again:
+            return self._pack(*self._again.popleft())
+        # What is under way may look best, and will then want its other seeds too.
+        more = self.search.seeds - 1
+        wanted = more * sum(bool(each.waits) and not each.rows for each in self.candidates)
+        if self.ran + wanted + 1 + more > self.search.trials:
+            return None
+        for _ in range(_FRUITLESS):
+            asked = self.study.ask()
+            chosen = self.search.suggest(asked)
+            try:
+                config = self.search.make(chosen)
+            except BadInput:
+                # Values that do not go together: not a schedule at all.
+                self.study.tell(asked, state=TrialState.FAIL)
+                continue
+            candidate = Candidate(chosen, config, asked)
+            self.candidates.append(candidate)
+            trial = candidate.trial(0)
+            if trial.id not in self.known:
+                return self._pack(candidate, trial)
+            candidate.rows[trial.id] = self.known[trial.id]
+            self._decide(candidate)
+            if self._again:
+                return self._pack(*self._again.popleft())
+        return None
+
+    def examples(self) -> list[Trial]:
+        """A trial of every value that a dimension has, where it goes with the first values of the others."""
+        found = {}
+        for dimension in self.search.dimensions:
+            for value in dimension.values or (dimension.low, dimension.high):
+                chosen = {d.name: d.values[0] if d.values else d.low for d in self.search.dimensions}
+                chosen[dimension.name] = value
+                with suppress(BadInput):
+                    relevant = {d.name: chosen[d.name] for d in self.search.dimensions if d.matters(chosen)}
+                    trial = Trial.of(self.search.make(relevant))
+                    found[trial.id] = trial
+        return list(found.values())
+
+    def _pack(self, candidate: Candidate, trial: Trial) -> Pack:
+        """A pack of one trial, that goes on from the nearest state of its dense training."""
+        self.ran += 1
+        candidate.waits.add(trial.id)
+        point = branch(trial.config)
+        if point is None:
+            return Pack(self.ran, (Job(trial),))
+        known = self._points.setdefault(trial.config.trunk, set())
+        position = math.inf if point.epoch is None else point.epoch
+        path = sorted(
+            (p for p in known if p.epoch is not None and p.epoch <= position), key=lambda p: p.epoch or 0
+        )
+        known.add(point)
+        return Pack(self.ran, (Job(trial, None, (*path, point), (point,)),))
+
+    def found(self, result: Result) -> None:
+        """A trial has its result."""
+        row = result.trial
+        self.known[row["trial_id"]] = row
+        for candidate in self.candidates:
+            if row["trial_id"] in candidate.waits:
+                candidate.waits.discard(row["trial_id"])
+                candidate.rows[row["trial_id"]] = row
+                if not candidate.waits:
+                    self._decide(candidate)
+
+    def _decide(self, candidate: Candidate) -> None:
+        """Tell Optuna what a schedule is worth, or measure it with more seeds first."""
+        asked = candidate.asked
+        if asked is None:
+            return
+        if any(row["status"] == "failed" for row in candidate.rows.values()):
+            self.study.tell(asked, state=TrialState.FAIL)
+            return
+        trials = [candidate.trial(seed) for seed in range(self.search.seeds)]
+        missing = [trial for trial in trials if trial.id not in candidate.rows]
+        if missing and self._promising(candidate):
+            for trial in missing:
+                if trial.id in self.known:
+                    candidate.rows[trial.id] = self.known[trial.id]
+                else:
+                    candidate.waits.add(trial.id)
+                    self._again.append((candidate, trial))
+            if candidate.waits:
+                return
+        asked.set_user_attr(_IDS, sorted(candidate.rows))
+        for name, value in self._constraints(candidate).items():
+            asked.set_constraint(name, value)
+        self.study.tell(asked, self._values(candidate))
+
+    def _promising(self, candidate: Candidate) -> bool:
+        others = [
+            other for other in self.candidates if other is not candidate and other.rows and not other.waits
+        ]
+        if not others or not self._feasible(candidate):
+            return self._feasible(candidate)
+        spreads = [self._spread(other) for other in others if len(other.rows) > 1]
+        best = max((other.mean("val_accuracy") for other in others if self._feasible(other)), default=0.0)
+        return candidate.mean("val_accuracy") >= best - 2 * (fmean(spreads) if spreads else 0.0)
+
+    @staticmethod
+    def _spread(candidate: Candidate) -> float:
+        return stdev(row["val_accuracy"] or 0.0 for row in candidate.rows.values())
+
+    def _feasible(self, candidate: Candidate) -> bool:
+        return all(value <= 0 for value in self._constraints(candidate).values())
+
+    def _values(self, candidate: Candidate) -> list[float]:
+        return [candidate.mean(OBJECTIVES[name][0]) for name in self.search.objectives]
+
+    def _constraints(self, candidate: Candidate) -> dict[str, float]:
+        """At most 0 each where a schedule is an answer."""
+        found = {}
+        if self.search.min_accuracy:
+            found["accuracy"] = self.search.min_accuracy - candidate.mean("val_accuracy")
+        if self.search.no_collapse:
+            found["collapsed layers"] = candidate.mean("collapsed_layers")
+        return found
+
+    def best(self) -> list[Candidate]:
+        """The best schedule of those measured with all seeds; of several objectives all that none beats."""
+        whole = [
+            each
+            for each in self.candidates
+            if len(each.rows) >= self.search.seeds and not each.waits and self._feasible(each)
+        ]
+        signs = [1 if OBJECTIVES[name][1] else -1 for name in self.search.objectives]
+
+        def worth(candidate: Candidate) -> list[float]:
+            return [sign * value for sign, value in zip(signs, self._values(candidate), strict=True)]
+
+        def beaten(one: list[float], other: list[float]) -> bool:
+            return all(b >= a for a, b in zip(one, other, strict=True)) and one != other
+
+        front: dict[str, Candidate] = {}
+        for each in whole:
+            if not any(beaten(worth(each), worth(other)) for other in whole):
+                front.setdefault(Trial.of(each.config).id, each)
+        return sorted(front.values(), key=worth, reverse=True)

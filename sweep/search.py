@@ -1,0 +1,148 @@
+"""`python -m sweep.search STUDY`: Optuna looks for the best schedule, with trials of the same engine."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Annotated
+
+import optuna
+import typer
+import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from rich.console import Console
+from scipy.stats import t as student
+
+from sweep import results
+from sweep.asker import SAMPLERS, Asker, Candidate
+from sweep.driver import Ending, Options, drive
+from sweep.errors import BadInput, command
+from sweep.launch import check_here, leave
+from sweep.progress import Progress
+from sweep.space import OBJECTIVES, Search
+from sweep.study import Study
+from sweep.study import load as load_study
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+_JOURNAL = "optuna.journal"
+
+
+@app.command()
+def search(
+    study: Annotated[Path, typer.Argument(help="the study file, with a search: block")],
+    results_root: Annotated[Path, typer.Option("--results", help="folder for results")] = Path("results"),
+    data_root: Annotated[Path, typer.Option(help="folder of the data sets")] = Path("data"),
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to run on; default: start one here")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="trials at once; default: one a CPU")] = None,
+    gpus_per_trial: Annotated[float, typer.Option(min=0, help="share of a GPU each trial gets")] = 0,
+    max_hours: Annotated[float, typer.Option(min=0, help="stop after so many hours")] = math.inf,
+) -> int:
+    """Search for the best schedule. Ctrl-C keeps what is done; the same command goes on.
+
+    Exit code 0: done; 1: nothing was an answer; 2: bad input; 130: interrupted.
+    """
+    console = Console()
+    asked = load_study(study)
+    if not asked.search:
+        raise BadInput(f"{study}: it has no search: block; python -m sweep.launch runs all its trials")
+    folder = results_root / asked.name
+    options = Options(data_root, address, workers, gpus_per_trial, max_hours)
+    with results.lock(folder):
+        results.compact(folder)
+        history = _history(asked, asked.search, folder)
+        known = results.measured(results_root)
+        asker = Asker(asked.search, history, known, ran=len(results.finished(folder)))
+        if not address:
+            check_here(asker.examples(), data_root, gpus_per_trial, False)
+        say = f"{asked.name}: {asker.warm} schedules known, {asker.ran} of {asked.search.trials} trials run"
+        console.out(say, highlight=False)
+        ending = Ending.FINISHED
+        if not asker.over:
+            left = asked.search.trials - asker.ran
+            with Progress(asked.name, left, [], console) as progress:
+                ending = drive(
+                    *(asked, [], folder, options, lambda job: 1.0, progress),
+                    more=asker.next,
+                    heard=asker.found,
+                )
+            results.compact(folder)
+    with warnings.catch_warnings(action="ignore"):  # of values that were tried once
+        _answer(console, asked, asker, folder)
+    if ending is Ending.INTERRUPTED:
+        console.out("interrupted; the same command goes on", highlight=False)
+        return 130
+    return 0 if asker.best() else 1
+
+
+def _history(asked: Study, search: Search, folder: Path) -> optuna.Study:
+    """What Optuna remembers, in a journal beside the results, which `optuna-dashboard` opens too."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    backend = JournalFileBackend(str(folder / _JOURNAL))
+    return optuna.create_study(
+        storage=JournalStorage(backend),
+        study_name=asked.name,
+        sampler=SAMPLERS[search.sampler](search, 0),
+        directions=["maximize" if OBJECTIVES[name][1] else "minimize" for name in search.objectives],
+        load_if_exists=True,
+    )
+
+
+def _interval(values: Sequence[float]) -> str:
+    """Mean with its 95 % Student-t interval."""
+    if len(values) < 2:
+        return f"{values[0]:.4f} (one seed)"
+    half = student.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return f"{fmean(values):.4f} ± {half:.4f}"
+
+
+def _answer(console: Console, asked: Study, asker: Asker, folder: Path) -> None:
+    """Say what is best, what mattered, and write the best schedule as a study file."""
+    best = asker.best()
+    if not best:
+        seeds = asker.search.seeds
+        console.out(f"no schedule was measured with {seeds} seeds yet, or none is an answer", highlight=False)
+        return
+    console.out("best on validation data; test accuracy is only reported:", highlight=False)
+    for candidate in best:
+        chosen = " ".join(f"{name}={value}" for name, value in candidate.chosen.items())
+        rows = candidate.rows.values()
+        validation, test = (
+            _interval([row[column] or 0.0 for row in rows]) for column in ("val_accuracy", "test_accuracy")
+        )
+        console.out(
+            f"  {chosen}: validation {validation}, test {test}, density {candidate.mean('density'):.4g}",
+            highlight=False,
+        )
+    if len(asker.search.objectives) == 1 and len(asker.search.dimensions) > 1:
+        importances = optuna.importance.get_param_importances(asker.study)
+        console.out(
+            "what mattered: " + ", ".join(f"{name} {share:.0%}" for name, share in importances.items()),
+            highlight=False,
+        )
+    path = folder / "best.yaml"
+    path.write_text(_as_study(asked, best))
+    console.out(f"the best as a study: python -m sweep.launch {path}", highlight=False)
+
+
+def _as_study(asked: Study, best: Sequence[Candidate]) -> str:
+    """A study file of these schedules, each with all its seeds."""
+    blocks = []
+    for candidate in best:
+        seeds = sorted(trial.config.seed for trial in map(candidate.trial, range(len(candidate.rows))))
+        config = candidate.trial(0).config
+        blocks.append({**config.model_dump(exclude_defaults=True, mode="json"), "seed": seeds})
+    text = yaml.safe_dump({"name": f"{asked.name}-best", "blocks": blocks}, sort_keys=False)
+    return f"# The best that `python -m sweep.search {asked.path}` found.\n{text}"
+
+
+def main() -> None:
+    """The command line."""
+    leave(lambda: command(app, "sweep.search"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The search as people run it: a process of its own, real Ray, real Optuna, real Parquet."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+import analysis
+from sweep.results import finished
+from tests.integration.test_launch import end
+
+pytestmark = pytest.mark.slow
+STUDY = """\
+name: look
+dataset: digits
+model: conv-5
+epochs: 2
+batch_size: 64
+sparsity: 0.98
+search:
+  trials: 18
+  seeds: 2
+  space:
+    criterion: [random, magnitude, snip, force]
+    iterations: {low: 1, high: 20, log: true, when: {criterion: force}}
+    scope: [global, erk]
+    prune_epoch: {low: 0, high: 1.5, step: 0.5}
+    lr: {low: 0.02, high: 0.4, log: true}
+"""
+
+
+def search(*words):
+    command = [sys.executable, "-W", "error::FutureWarning", "-m", "sweep.search", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def history(folder):
+    return optuna.load_study(
+        study_name="look", storage=JournalStorage(JournalFileBackend(str(folder / "optuna.journal")))
+    )
+
+
+def test_a_killed_search_goes_on_and_optuna_and_parquet_agree(study_file, tmp_path):
+    path, results = study_file(STUDY, "look.yaml"), tmp_path / "results"
+    folder = results / "look"
+    process = search(path, "--results", results)
+    deadline = time.monotonic() + 120
+    while len(finished(folder)) < 5:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = set(finished(folder))
+    code, out, err = end(search(path, "--results", results))
+    assert (code, err) == (0, ""), out
+    assert (
+        f"{len(kept)} of 18 trials run" in out and "best on validation data" in out and "what mattered" in out
+    )
+
+    rows = analysis.open(folder).execute("SELECT trial_id, val_accuracy FROM trials").fetchall()
+    parts = f"SELECT count(*) FROM read_parquet('{folder}/trials/part-*.parquet')"
+    assert analysis.open(folder).execute(parts).fetchone() == (len(rows),), "no trial ran twice"
+    assert 16 < len(rows) <= 18
+    accuracy, told = dict(rows), []
+    for trial in history(folder).get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
+        names = trial.user_attrs["trial_ids"]
+        told += names
+        assert trial.value == pytest.approx(sum(accuracy[name] for name in names) / len(names))
+    assert sorted(set(told)) == sorted(accuracy)
+    assert not (results / ".prefixes").exists()
+
+    best = yaml.safe_load((folder / "best.yaml").read_text())
+    assert best["name"] == "look-best" and best["blocks"][0]["seed"] == [0, 1]
+    command = [sys.executable, "-m", "sweep.launch", str(folder / "best.yaml"), "--dry-run"]
+    assert "2 trials" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    code, out, _ = end(search(path, "--results", results))
+    assert code == 0 and "trials run" in out and len(finished(folder)) == len(rows), "nothing is left to do"
+
+
+def test_a_study_with_and_one_without_a_search_go_to_their_own_command(study_file, tmp_path):
+    path = study_file(STUDY, "look.yaml")
+    command = [sys.executable, "-m", "sweep.launch", str(path), "--results", str(tmp_path / "r")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (
+        answer.returncode == 2
+        and answer.stderr == f"{path}: this study searches: python -m sweep.search {path}\n"
+    )
+    code, out, err = end(search(study_file(), "--results", tmp_path / "r"))
+    assert code == 2 and "it has no search: block" in err and not out and not (tmp_path / "r").exists()
+
+
+def test_a_search_begins_with_what_a_sweep_has_found(study_file, tmp_path):
+    results = tmp_path / "results"
+    sweep = STUDY.partition("search:")[0].replace("look", "sweep")
+    sweep += "criterion: [snip, magnitude]\nscope: [global, erk]\nprune_epoch: [0, 0.5, 2]\nlr: [0.1, 0.9]\n"
+    command = [
+        sys.executable,
+        "-m",
+        "sweep.launch",
+        str(study_file(sweep, "sweep.yaml")),
+        "--results",
+        str(results),
+    ]
+    subprocess.run(command, capture_output=True, check=True)
+    path = study_file(STUDY.replace("trials: 18", "trials: 6"), "look.yaml")
+    code, out, err = end(search(path, "--results", results))
+    # Two criteria, two scopes, two of the three prune epochs and one of the two learning rates are its own.
+    assert (code, err) == (0, "") and "8 schedules known, 0 of 6 trials run" in out
+    theirs, ours = (set(finished(results / name)) for name in ("sweep", "look"))
+    assert not theirs & ours and len(ours) >= 5
+    assert len(json.loads((results / "look" / "study.json").read_text())["launches"]) == 1

@@ -1,0 +1,229 @@
+"""Search on made-up results: a table says what a schedule gives, so that a search takes no training."""
+
+import warnings
+from datetime import UTC, datetime
+
+import optuna
+import pytest
+
+from sweep.asker import SAMPLERS, Asker
+from sweep.errors import BadInput
+from sweep.study import load
+from sweep.trial import Result, identity
+
+STUDY = """\
+name: look
+dataset: digits
+model: conv-5
+epochs: 4
+sparsity: 0.99
+search:
+  trials: 40
+  seeds: 3
+  space:
+    criterion: [random, magnitude, snip, force]
+    iterations: {low: 1, high: 20, log: true, when: {criterion: force}}
+    scope: [global, erk, uniform]
+    prune_epoch: {low: 0, high: 3, step: 0.5}
+    lr: {low: 0.01, high: 1, log: true}
+"""
+
+
+def accuracy(config):
+    """Best at FORCE with many iterations, ERK, epoch 1, 0.1; seeds differ by a little."""
+    found = 0.9 - 0.05 * (config.criterion != "force") - 0.03 * (config.scope != "erk")
+    found -= 0.05 * abs(config.prune_epoch - 1) + 0.1 * abs(config.lr - 0.1) - 0.001 * config.iterations
+    return found + (config.seed % 3 - 1) * 0.002
+
+
+def row(trial, **fields):
+    now = datetime.now(UTC)
+    value = accuracy(trial.config)
+    own = {"status": "ok", "val_accuracy": value, "test_accuracy": value, "finished_at": now}
+    network = {"density": 1 - trial.config.sparsity, "macs_masked": 100, "collapsed_layers": 0}
+    return identity(trial) | own | network | fields
+
+
+def searching(study_file, text=STUDY, known=(), study=None, sampler=None, ran=0):
+    search = load(study_file(text)).search
+    sampler = SAMPLERS[sampler or search.sampler](search, 0)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = study or optuna.create_study(directions=["maximize"] * len(search.objectives), sampler=sampler)
+    return Asker(search, study, {r["trial_id"]: r for r in known}, ran)
+
+
+def go(asker, at_once=2, judge=row):
+    """Run it to its end, so many trials at a time; all trials it ran."""
+    out, ran = [], []
+    while True:
+        while len(out) < at_once and (pack := asker.next()):
+            out += [job.trial for job in pack.jobs]
+        if not out:
+            return ran
+        trial = out.pop(0)
+        ran.append(trial)
+        asker.found(Result(judge(trial)))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "gp"])
+def test_a_search_runs_its_trials_once_each_and_the_best_has_all_its_seeds(sampler, study_file):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        warnings.simplefilter("error", DeprecationWarning)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        asker = searching(study_file, sampler=sampler)
+        ran = go(asker)
+    assert len(ran) == len({trial.id for trial in ran})
+    assert 37 < len(ran) <= 40, "what would not do for all seeds of another schedule is left"
+    [best] = asker.best()
+    assert len(best.rows) == 3
+    told = [t for t in asker.study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+    for trial in told:
+        values = [asker.known[name]["val_accuracy"] for name in trial.user_attrs["trial_ids"]]
+        assert trial.value == pytest.approx(sum(values) / len(values)), "history and results agree"
+
+
+def test_a_schedule_that_looks_best_is_measured_with_more_seeds_and_a_poor_one_is_not(study_file):
+    asker = searching(study_file)
+    go(asker)
+    seeds = {}
+    for candidate in asker.candidates:
+        seeds.setdefault(len(candidate.rows), []).append(candidate.mean("val_accuracy"))
+    assert seeds.keys() == {1, 3}
+    assert max(seeds[1]) < max(seeds[3])
+
+
+def test_what_is_known_is_told_before_anything_is_asked_and_never_run_again(study_file):
+    first = searching(study_file)
+    known = [row(trial) for trial in go(first)]
+    second = searching(study_file, known=known)
+    schedules = {r["config"].replace(f'"seed":{r["seed"]}', "") for r in known}
+    assert second.warm == len(second.study.trials) == len(schedules)
+    again = {trial.id for trial in go(second)}
+    assert not again & {r["trial_id"] for r in known} and 37 < len(again) <= 40
+
+
+def test_results_of_another_study_or_outside_the_space_are_not_taken_for_its_own(study_file):
+    asker = searching(study_file)
+    [pack] = [asker.next()]
+    inside = pack.jobs[0].trial
+    others = [
+        inside.config.model_copy(update=update)
+        for update in ({"epochs": 5}, {"lr": 5.0}, {"criterion": "grasp"}, {"sparsity": 0.9})
+    ]
+    known = [row(type(inside).of(config)) for config in (inside.config, *others)]
+    assert searching(study_file, known=known).warm == 1
+
+
+def test_a_search_that_was_killed_goes_on_where_it_was(study_file):
+    asker = searching(study_file)
+    done = []
+    for _ in range(10):
+        [job] = asker.next().jobs
+        done.append(row(job.trial))
+        asker.found(Result(done[-1]))
+    open_trials = [asker.next().jobs[0].trial for _ in range(2)]
+    again = searching(study_file, known=done, study=asker.study, ran=len(done))
+    ran = go(again)
+    assert 27 < len(ran) <= 30 and not {t.id for t in ran} & {r["trial_id"] for r in done}
+    assert {t.id for t in open_trials} <= {t.id for t in ran}, "what was under way comes first"
+    complete = [t for t in again.study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+    told = [name for t in complete for name in t.user_attrs["trial_ids"]]
+    assert len(told) == len(set(told)), "nothing is told twice"
+
+
+def test_failed_and_diverged_trials_are_no_answer(study_file):
+    def judge(trial):
+        if trial.config.criterion == "force":
+            return row(trial, status="failed", val_accuracy=None)
+        if trial.config.criterion == "snip":
+            return row(trial, status="diverged", val_accuracy=None)
+        return row(trial)
+
+    asker = searching(study_file)
+    go(asker, judge=judge)
+    [best] = asker.best()
+    assert best.config.criterion in ("random", "magnitude")
+
+
+def test_a_schedule_that_breaks_a_constraint_is_no_answer(study_file):
+    text = STUDY.replace("seeds: 3", "seeds: 1\n  no_collapse: true\n  min_accuracy: 0.5")
+    asker = searching(study_file, text)
+    go(asker, judge=lambda trial: row(trial, collapsed_layers=int(trial.config.scope == "erk")))
+    [best] = asker.best()
+    assert best.config.scope != "erk"
+    broken = [t for t in asker.study.trials if t.constraints.get("collapsed layers", 0) > 0]
+    assert broken
+
+
+def test_several_objectives_have_a_front(study_file):
+    text = STUDY.replace("sparsity: 0.99\n", "").replace(
+        "seeds: 3", "seeds: 1\n  objectives: [accuracy, density]"
+    )
+    text += "    sparsity: [0.5, 0.9, 0.99]\n"
+    search = load(study_file(text)).search
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=SAMPLERS["nsga2"](search, 0))
+    asker = Asker(search, study, {})
+    go(
+        asker,
+        judge=lambda trial: row(trial, val_accuracy=accuracy(trial.config) - trial.config.sparsity / 10),
+    )
+    front = asker.best()
+    points = [(c.mean("val_accuracy"), c.mean("density")) for c in front]
+    assert len(points) > 1 and points == sorted(points, reverse=True)
+    assert [d for _, d in points] == sorted({d for _, d in points}, reverse=True)
+
+
+def test_grid_takes_every_choice_and_ends(study_file):
+    text = STUDY.replace("prune_epoch: {low: 0, high: 3, step: 0.5}", "prune_epoch: [0, 1]")
+    text = text.replace("lr: {low: 0.01, high: 1, log: true}", "lr: [0.1, 0.2]").replace(
+        "seeds: 3", "seeds: 1"
+    )
+    text = "\n".join(line for line in text.split("\n") if "iterations" not in line)
+    asker = searching(study_file, text, sampler="grid")
+    assert len({trial.id for trial in go(asker)}) == 4 * 3 * 2 * 2 - 8  # at its end Optuna asks again
+    with pytest.raises(BadInput, match="every dimension needs a list"):
+        searching(study_file, sampler="grid")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        (
+            "criterion: [random",
+            "criterium: [random",
+            10,
+            "unknown key 'criterium' in a space; did you mean criterion?",
+        ),
+        ("low: 0, high: 3", "low: 3, high: 0", 13, "prune_epoch: an empty range, from 3.0 to 0.0"),
+        ("low: 0.01, high: 1, log", "low: 0, high: 1, log", 14, "lr"),
+        (
+            "when: {criterion: force}",
+            "when: {scope: erk}",
+            11,
+            "iterations can only depend on a dimension before it",
+        ),
+        ("when: {criterion: force}", "when: {criterion: forc}", 11, "did you mean force?"),
+        ("trials: 40", "trials: 0", 7, "trials: input should be greater than or equal to 1"),
+        ("trials: 40", "trails: 40", 7, "did you mean trials?"),
+        ("seeds: 3", "sampler: best", 8, "sampler: input should be 'tpe'"),
+        ("sparsity: 0.99", "sparsity: [0.9, 0.99]", 5, "sparsity: one value beside a search"),
+        ("sparsity: 0.99\n", "", 6, "sparsity is missing"),
+        ("sparsity: 0.99", "sparsity: 0.99\nscope: erk", 13, "scope: the study gives it a value already"),
+        (
+            "lr: {low: 0.01, high: 1, log: true}",
+            "lr: {low: 0.01}",
+            14,
+            "lr: give a list of values, or low and high",
+        ),
+        ("lr: {low: 0.01, high: 1, log: true}", "lr: {low: a, high: 1}", 14, "lr a"),
+        ("search:", "blocks:\n  - seed: 1\nsearch:", 7, "blocks: a search has none"),
+        ("space:", "spice:", 9, "did you mean space?"),
+    ],
+)
+def test_a_bad_space_is_one_line(old, new, line, message, study_file):
+    path = study_file(STUDY.replace(old, new, 1))
+    with pytest.raises(BadInput) as error:
+        load(path)
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}:{line}: ")
