@@ -33,7 +33,7 @@ def nothing(trial, where, shared):
 
 
 def launch(count: int) -> None:
-    """A whole launch in this process; prints seconds and the largest memory of the driver."""
+    """Drive them in this process, from the start of Ray to its end; prints seconds and the largest memory."""
     logging.disable(logging.WARNING)
     started = time.perf_counter()
     configs = tuple(
@@ -49,7 +49,9 @@ def launch(count: int) -> None:
             Path(os.devnull).open("w") as devnull,
             Progress("nothing", count, [], Console(file=devnull)) as progress,
         ):
-            drive(study, study.trials(), folder, Options(Path("data")), lambda job: 0.001, progress, nothing)
+            drive(
+                study, study.trials(), folder, Options(Path("data")), lambda job: 0.001, progress, run=nothing
+            )
         seconds = time.perf_counter() - started
         from sweep.results import finished
 
@@ -90,7 +92,7 @@ def main() -> None:
     more, larger = _apart("ours", 100_000)
     [theirs] = _apart("plain", _PLAIN)
     print(
-        f"overhead, trials that do nothing, whole launch with its start: {many / 10:.2f} ms a trial of 10,000, "
+        f"overhead, trials that do nothing, from the start of Ray to its end: {many / 10:.2f} ms a trial of 10,000, "
         f"{more / 100:.2f} of 100,000; driver {memory:.2f} and {larger:.2f} GiB; plain Tune "
         f"{theirs / _PLAIN * 1e3:.0f} ms a trial of {_PLAIN}: {theirs / _PLAIN / (many / 10_000):.0f} times less"
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,8 +17,8 @@ from sweep import data, models, recipes
 # Part of every trial's identity: raise it when the same config would give other numbers.
 PROTOCOL = 2
 DENSE = "dense"
-# Not scores but rules: `sweep.trial` has the levels, `sweep.masking` the combinations, and `sweep.sparse` the
-# masks that change along training.
+# Not scores but rules: `sweep.stages` has the levels, `sweep.masking` the combinations, and `sweep.sparse`
+# the masks that change along training.
 ALONG = ("gmp", "set", "rigl", "granet")
 RULES = ("imp", *ALONG, "oracle")
 
@@ -129,7 +130,7 @@ class Config(BaseModel):
         rounded, so that 0.8² and 0.8³ are levels of one chain.
         """
         fields = self.model_dump_json(exclude={*_AFTER_DENSE, "rewind_epoch"} - {*_LEVELS})
-        return f"{fields} {self.rewind_epoch or 0:g} {self.level_density}"
+        return f"{fields} {float(self.rewind_epoch or 0)!r} {self.level_density}"
 
     @property
     def level_density(self) -> float:
@@ -171,6 +172,8 @@ def moot(config: Config) -> dict[str, Any]:
             names += [*_SCORING, "score_mode", "score_init"]
         elif not pruners.find(config.criterion).needs_data:
             names += _SCORING
+        if config.criterion == "imp":  # prunes at its end, by its own rate, and rewinds to 0 unless told
+            names += ["prune_epoch", "schedule", *(["rewind_epoch"] if not config.rewind_epoch else [])]
         if config.criterion in pruners.names() and pruners.find(config.criterion).static:
             # Its ranking is the same at every mask: one iteration gives what many would.
             names += ["iterations"]
@@ -220,6 +223,7 @@ def inconsistency(config: Config, given: Mapping[str, object]) -> tuple[str, str
         given: the fields that were written, not left to their defaults.
     """
     end = config.epochs if config.epochs is not None else config.prune_epoch
+    last = math.inf if config.epochs is None else end  # for levels; how long steps are the data say
     if (config.epochs is None) == (config.steps is None):
         which = "steps" if "steps" in given else "epochs"
         missing = which not in given
@@ -238,7 +242,7 @@ def inconsistency(config: Config, given: Mapping[str, object]) -> tuple[str, str
         ),
         (
             config.rewind_epoch is not None
-            and config.rewind_epoch > (end if config.criterion == "imp" else config.prune_epoch),
+            and config.rewind_epoch > (last if config.criterion == "imp" else config.prune_epoch),
             "rewind_epoch",
             "rewind_epoch lies after the pruning: there is nothing yet to go back to",
         ),

@@ -38,11 +38,11 @@ class Costs:
     _timed: dict[tuple[str, str], float] = field(default_factory=dict)
     _sizes: dict[tuple[Any, ...], tuple[int, int, int]] = field(default_factory=dict)
 
-    def learn(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take the speed of each model from earlier results on such a device: rows of `trials`."""
+    def learn(self, rows: Iterable[Mapping[str, Any]], gpu: bool = False) -> None:
+        """Take the speed of each model from earlier results, rows of `trials`, on a GPU or on CPUs."""
         found: dict[str, list[float]] = {}
         for row in rows:
-            if (row["device"] == "cpu") != (self.device.type == "cpu"):
+            if (row["device"] == "cpu") == gpu:
                 continue
             if row["trained_steps"] and row["macs_dense"] and row["train_seconds"]:
                 work = row["trained_steps"] * row["macs_dense"] * json.loads(row["config"])["batch_size"]
@@ -70,14 +70,15 @@ class Costs:
 
     def _images(self, config: Config) -> tuple[int, int, int]:
         """Images to train, to validate and to test with; looked up once, as thousands of trials ask."""
-        key = config.dataset, config.validation_fraction, config.split_seed
+        key = config.dataset, config.validation_fraction
         if key not in self._sizes:
             whole = self._data(config)
             self._sizes[key] = len(whole.train), len(whole.validation), len(whole.test)
         return self._sizes[key]
 
     def _data(self, config: Config) -> data.Data:
-        return data.load(config.dataset, self.data_root, config.validation_fraction, config.split_seed)
+        # How many images there are does not depend on how they are drawn.
+        return data.load(config.dataset, self.data_root, config.validation_fraction, 0)
 
     def _seconds(self, config: Config, steps: float) -> float:
         train, validation, test = self._images(config)

@@ -66,6 +66,8 @@ def drive(
     options: Options,
     cost: Callable[[Job], float],
     progress: Progress,
+    *,
+    last: bool = True,
     run: "schedule.Run | None" = None,
     more: Callable[[], Pack | None] = lambda: None,
     heard: Callable[[Result], None] = lambda result: None,
@@ -74,6 +76,7 @@ def drive(
 
     Args:
         cost: seconds that a trial is expected to take.
+        last: the study then has no more trials that could go on from what these leave behind.
         run: what a worker does with a trial; None: runs it.
         more: gives another pack when the trials are all out; None: there is none until more is heard.
         heard: is told each result, in the thread that asks for more.
@@ -143,6 +146,8 @@ def drive(
         thread.start()
         while thread.is_alive() and not writer.error and ending is Ending.FINISHED:
             thread.join(0.1)
+            if not thread.is_alive():
+                break
             if time.monotonic() > deadline:
                 ending = Ending.TIME
             elif failed >= options.max_failures:
@@ -159,6 +164,6 @@ def drive(
             schedule.stop()
     if ending is Ending.FINISHED and errors:
         raise errors[0]
-    if ending is Ending.FINISHED and claims:
+    if ending is Ending.FINISHED and claims and last:
         claims.close()
     return ending

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from sweep import data, datasets, masking, models, plan, provenance, results
-from sweep.config import Trial
+from sweep.config import Config, Trial
 from sweep.cost import Costs
 from sweep.driver import TUNE, Ending, Options, drive
 from sweep.errors import BadInput, command
@@ -80,9 +80,10 @@ def launch(
         check_here(trials, data_root, gpus_per_trial, download)
     costs = Costs(data_root, torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu"))
     if dry_run:
-        missing = _missing(trials, results.finished(folder), retry_failed, max_trials)
-        costs.learn(results.costs(folder))
-        _say_plan(console, asked, trials, missing)
+        done = results.finished(folder)
+        missing = _missing(trials, done, retry_failed, max_trials)
+        costs.learn(results.costs(folder), gpus_per_trial > 0)
+        _say_plan(console, asked, trials, done, missing)
         _say_estimate(console, asked, missing, costs, options)
         return 0
     ending = Ending.FINISHED
@@ -90,13 +91,16 @@ def launch(
         results.compact(folder)
         done = results.finished(folder)
         missing = _missing(trials, done, retry_failed, max_trials)
-        costs.learn(results.costs(folder))
-        _say_plan(console, asked, trials, missing)
+        costs.learn(results.costs(folder), gpus_per_trial > 0)
+        _say_plan(console, asked, trials, done, missing)
         if missing:
             left = {trial.id for trial in missing}
             earlier = [done[trial.id] for trial in trials if trial.id in done and trial.id not in left]
             with Progress(asked.name, len(earlier) + len(left), earlier, console) as progress:
-                ending = drive(asked, missing, folder, options, costs.roughly, progress)
+                ending = drive(
+                    *(asked, missing, folder, options, costs.roughly, progress),
+                    last=len(earlier) + len(left) == len(trials),
+                )
             results.compact(folder)
         done = results.finished(folder)
     return _summary(console, trials, done, folder, ending, limited=max_trials is not None)
@@ -116,12 +120,24 @@ def check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float, 
         for model in {trial.config.model for trial in trials if trial.config.dataset == dataset}:
             models.check(model, shape)
         checked = set()
-        for config in (trial.config for trial in trials if trial.config.dataset == dataset):
+        configs = [trial.config for trial in trials if trial.config.dataset == dataset]
+        _check_steps(configs, data_root)
+        for config in sorted(configs, key=lambda config: -config.combination):
             said = (config.layers, config.structure, config.retrain, config.min_per_layer)
             several = (config.model, config.criterion == "oracle", config.sparsity, *said)
             if said != ("*", "weight", "all", 0) and several not in checked:
                 checked.add(several)
                 masking.check(config, models.build(config.model, shape, classes=10, seed=0))
+
+
+def _check_steps(configs: Sequence[Config], data_root: Path) -> None:
+    """See that what happens at an epoch comes within the steps of training: the size of the data says."""
+    costs = Costs(data_root, torch.device("cpu"))
+    for config in configs:
+        when = max(config.prune_epoch, config.rewind_epoch or 0)
+        if config.steps and when and round(when * costs.epoch(config)) > config.steps:
+            steps = f"{config.steps} steps of training, {costs.epoch(config)} an epoch"
+            raise BadInput(f"epoch {when:g} is beyond the {steps}: prune and rewind earlier, or train longer")
 
 
 def _missing(
@@ -135,12 +151,18 @@ def _missing(
     if most is None or len(missing) <= most:
         return missing
     planned = [job.trial for pack in plan.packs(missing, 1) for job in pack.jobs]
-    seeds = list(dict.fromkeys(trial.config.seed for trial in missing))
-    return sorted(planned, key=lambda trial: seeds.index(trial.config.seed))[:most]
+    seeds = {seed: place for place, seed in enumerate(dict.fromkeys(t.config.seed for t in missing))}
+    return sorted(planned, key=lambda trial: seeds[trial.config.seed])[:most]
 
 
-def _say_plan(console: Console, study: Study, trials: Sequence[Trial], missing: Sequence[Trial]) -> None:
-    have, asked = len(trials) - len(missing), len(study.configs)
+def _say_plan(
+    console: Console,
+    study: Study,
+    trials: Sequence[Trial],
+    done: Mapping[str, results.Row],
+    missing: Sequence[Trial],
+) -> None:
+    have, asked = sum(trial.id in done for trial in trials) if done else 0, len(study.configs)
     same = f" ({asked} asked for, those that are the same once)" if asked > len(trials) else ""
     console.out(
         f"{study.name}: {len(trials)} trials{same}, {have} with a result, {len(missing)} to run",
@@ -156,7 +178,11 @@ def _say_estimate(
         chains = plan.share(missing)
         jobs = [job for chain in chains for job in chain]
         seconds = sum(map(costs.job, jobs))
-        longest = max((costs.alone(job.trial.config) for job in jobs), default=0.0)
+        # No chain ends sooner than its own stages one after another.
+        longest = max(
+            (costs.alone(first.trial.config) + sum(map(costs.job, rest)) for first, *rest in chains),
+            default=0.0,
+        )
         work = plan.work(chains, costs.epoch)
     except BadInput:
         if not options.address:
@@ -175,7 +201,7 @@ def _say_estimate(
     source = "from earlier results" if costs.speeds else f"{costs.device.type} steps timed {place}"
     wall = max(longest, seconds / at_once)
     price = ""
-    if study.price_per_gpu_hour and options.gpus:
+    if study.price_per_gpu_hour and options.gpus and (costs.speeds or costs.device.type == "cuda"):
         price = f", {study.price_per_gpu_hour * options.gpus * seconds / 3600:,.2f} at the study's price"
     console.out(
         f"about {duration(wall)} with {at_once} workers, {duration(longest)} with any number; "

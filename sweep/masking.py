@@ -72,7 +72,9 @@ def choose(config: Config, model: nn.Module, data: Data, memory: Memory | None =
         return pruners.Step({}, _shuffled(config, combination(config, model, exclude)))
     scored = network.built(config, data, "score-init") if config.score_init == "fresh" else model
     batches, memory = _ScoringData(config, data), {} if memory is None else memory
-    known = memory.get(config.scoring)
+    # Of these very weights: two trainings alike to the last digit of a CPU are not on a GPU.
+    key = f"{config.scoring} {sum(float(weight.detach().sum()) for weight in scored.parameters())!r}"
+    known = memory.get(key)
     if known:
         batches.passes = known[1]
     steps = pruners.trajectory(
@@ -95,7 +97,7 @@ def choose(config: Config, model: nn.Module, data: Data, memory: Memory | None =
     last = next(steps)
     if not known:
         memory.clear()
-        memory[config.scoring] = last.scores, batches.passes
+        memory[key] = last.scores, batches.passes
     if config.iterations > 1:
         del last
         last = pruners.final(steps, config.iterations - 1)

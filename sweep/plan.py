@@ -67,27 +67,41 @@ def share(trials: Iterable[Trial]) -> list[Chain]:
     Of dense training, the trial that goes furthest leaves behind what the others go on from. A trial of
     iterative magnitude pruning goes on from the one with the next fewer levels.
     """
-    chains = _levels(trials)
-    by_trunk: dict[str, list[int]] = {}
-    for place, chain in enumerate(chains):
-        by_trunk.setdefault(chain[0].trial.config.trunk, []).append(place)
-    for places in by_trunk.values():
-        configs = {place: chains[place][0].trial.config for place in places}
+    chains = [list(chain) for chain in _levels(trials)]
+    # Jobs that begin with dense training, not with another's levels.
+    by_trunk: dict[str, list[tuple[int, int]]] = {}
+    for number, chain in enumerate(chains):
+        for index, job in enumerate(chain):
+            if job.start is None:
+                by_trunk.setdefault(job.trial.config.trunk, []).append((number, index))
+    left: dict[str, tuple[Point, ...]] = {}
+    for trunk, places in by_trunk.items():
+        configs = {place: chains[place[0]][place[1]].trial.config for place in places}
         leaves = {place: branch(config) for place, config in configs.items()}
         extents = {place: _position(point) if point else 0 for place, point in leaves.items()}
         maker = max(places, key=lambda place: (extents[place], configs[place].criterion == DENSE))
         others = [place for place in places if place != maker and leaves[place]]
         wanted = {*(leaves[place] for place in others), *(rewound(configs[place]) for place in others)}
-        points = tuple(sorted(filter(None, wanted), key=_position))
-        for place in places:
-            first, *rest = chains[place]
+        points = left[trunk] = tuple(sorted(filter(None, wanted), key=_position))
+        for place in places if points else ():
+            job = chains[place[0]][place[1]]
             path = tuple(point for point in points if _position(point) <= extents[place])
-            start = None if place == maker else leaves[place]
-            saves = (points if place == maker else ()) + first.saves
-            if points:
-                path += first.path
-                chains[place] = (replace(first, start=start, path=path, saves=saves), *rest)
-    return chains
+            chains[place[0]][place[1]] = replace(
+                job,
+                start=None if place == maker else leaves[place],
+                path=path,
+                saves=(points if place == maker else ()) + job.saves,
+            )
+    # A level that was lost costs its own training, not the dense one before it too.
+    return [
+        tuple(
+            replace(job, path=left[job.trial.config.trunk] + job.path)
+            if job.start and job.start.level
+            else job
+            for job in chain
+        )
+        for chain in chains
+    ]
 
 
 def _levels(trials: Iterable[Trial]) -> list[Chain]:
@@ -101,13 +115,12 @@ def _levels(trials: Iterable[Trial]) -> list[Chain]:
         # New weights at the last level lead nowhere: those trials come after the others.
         ordered = sorted(group, key=lambda t: (t.config.ablation == "reinit", t.config.iterations))
         jobs: list[Job] = []
-        for trial in ordered:
+        for place, trial in enumerate(ordered):
             levels = trial.config.iterations
             before = [job for job in jobs if job.saves and job.saves[0].level < levels]
             path = tuple(job.saves[0] for job in before)
-            leads = (
-                trial.config.criterion == "imp" and trial.config.ablation != "reinit" and trial != ordered[-1]
-            )
+            further = any(later.config.iterations > levels for later in ordered[place + 1 :])
+            leads = trial.config.ablation != "reinit" and further
             saves = (level_point(trial.config, levels),) if leads else ()
             jobs.append(Job(trial, path[-1] if path else None, path, saves))
         chains.append(tuple(jobs))
@@ -223,7 +236,8 @@ def own_steps(job: Job, epoch: int) -> int:
         return asked
     if start.level:
         return asked - training_steps(config.model_copy(update={"iterations": start.level}), epoch)
-    return asked - (_whole(config, epoch) if start.epoch is None else round(start.epoch * epoch))
+    whole = _whole(config, epoch)
+    return asked - (whole if start.epoch is None else min(whole, round(start.epoch * epoch)))
 
 
 @dataclass(frozen=True)

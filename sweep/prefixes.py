@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,6 +16,10 @@ import torch
 from sweep.config import ALONG, DENSE, PROTOCOL, Config
 from sweep.masking import Memory
 
+# Of the states: raise it when others would be left behind for the same config.
+_FORMAT = 1
+# Seconds after which a file that is still being written belongs to a worker that died.
+_ABANDONED = 3600
 # A training's state and what was recorded on the way to it.
 State = Mapping[str, Any]
 
@@ -37,7 +42,7 @@ def dense_point(config: Config, epoch: float | None) -> Point:
     """The config's dense training at an epoch, or at its end."""
     if epoch is not None and epoch == config.epochs:
         epoch = None
-    return Point(_key(config.trunk, "end" if epoch is None else f"{epoch:g}"), epoch)
+    return Point(_key(config.trunk, "end" if epoch is None else repr(float(epoch))), epoch)
 
 
 def level_point(config: Config, level: int) -> Point:
@@ -61,7 +66,7 @@ def rewound(config: Config) -> Point | None:
 
 @cache
 def _key(*parts: object) -> str:
-    return hashlib.sha256("@".join(map(str, (PROTOCOL, *parts))).encode()).hexdigest()[:16]
+    return hashlib.sha256("@".join(map(str, (PROTOCOL, _FORMAT, *parts))).encode()).hexdigest()[:16]
 
 
 class Store:
@@ -84,10 +89,10 @@ class Store:
         """Whether there is a state of a key."""
         return self.path(key).exists()
 
-    def load(self, key: str, device: torch.device) -> State | None:
-        """The state of a key, its tensors on the device; None: there is none that can be read."""
+    def load(self, key: str) -> State | None:
+        """The state of a key, its tensors on the CPU; None: there is none that can be read."""
         try:
-            state: State = torch.load(self.path(key), map_location=device, weights_only=True)
+            state: State = torch.load(self.path(key), map_location="cpu", weights_only=True)
         except OSError:
             return None
         except Exception:  # whatever a damaged file makes torch say
@@ -129,9 +134,9 @@ class Shared:
     saves: tuple[Point, ...] = ()
     scores: Memory = field(default_factory=dict)
 
-    def load(self, point: Point, device: torch.device) -> State | None:
+    def load(self, point: Point) -> State | None:
         """The state at a point, if it is there."""
-        return self.store.load(point.key, device) if self.store else None
+        return self.store.load(point.key) if self.store else None
 
     def save(self, point: Point, state: State) -> None:
         """Leave a state behind, unless another trial has done so."""
@@ -158,13 +163,19 @@ class Claims:
                 self._left.setdefault(key, set()).add(trial)
         self._of = points
         # What an earlier launch has left behind is removed at the end of this one.
-        before = self._file.read_text().split() if self._file.exists() else ()
+        before: list[str] = []
+        with suppress(OSError, UnicodeDecodeError):
+            before = self._file.read_text().split()
         self.keep(key for key in before if key not in self._left)
 
     def _note(self) -> None:
-        if self._left:
+        if not self._left:
+            return
+        with suppress(OSError):  # then the others may remove what is needed here, which costs time
             self._store.folder.mkdir(parents=True, exist_ok=True)
-            self._file.write_text("\n".join(sorted(self._left)))
+            temporary = self._store.folder / f".{uuid.uuid4().hex}"
+            temporary.write_text("\n".join(sorted(self._left)))
+            temporary.replace(self._file)
 
     def keep(self, keys: Iterable[str]) -> None:
         """Claim more, to the end: a search does not know yet who will go on from them."""
@@ -180,15 +191,31 @@ class Claims:
                 self._release(key)
 
     def close(self) -> None:
-        """Every trial has a result: nothing is claimed any more."""
-        for key in self._left:
-            self._release(key)
-        self._file.unlink(missing_ok=True)
-        with suppress(OSError):  # others are in it, or it never was
-            self._store.folder.rmdir()
+        """Every trial has a result: nothing is claimed here any more, and what nobody claims is removed."""
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)
+            claimed = self._claimed()
+            for path in self._store.folder.glob("*.pt"):
+                if claimed is not None and path.name.rpartition("-")[0] not in claimed:
+                    path.unlink(missing_ok=True)
+            for path in self._store.folder.glob(".*"):
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink(missing_ok=True)
+            self._store.folder.rmdir()  # unless others are in it
+
+    def _claimed(self) -> set[str] | None:
+        """Keys that other studies claim; None: that cannot be read."""
+        claimed: set[str] = set()
+        for other in self._store.folder.glob("*.needs"):
+            try:
+                claimed |= set(other.read_text().split()) if other != self._file else set()
+            except FileNotFoundError:
+                continue  # its launch has just ended
+            except (OSError, UnicodeDecodeError):
+                return None
+        return claimed
 
     def _release(self, key: str) -> None:
-        for other in self._store.folder.glob("*.needs"):
-            if other != self._file and key in other.read_text().split():
-                return
-        self._store.remove(key)
+        claimed = self._claimed()
+        if claimed is not None and key not in claimed:
+            self._store.remove(key)

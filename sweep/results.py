@@ -82,7 +82,7 @@ def finished(folder: Path) -> dict[str, Row]:
 
 
 def compact(folder: Path) -> None:
-    """Merge many parts of a table into one, each row once.
+    """Merge many parts of a table into one, each row once; or leave them, if there is no room for that.
 
     Nobody else may be writing. A reader that listed the parts before may miss one of them and look again.
     """
@@ -93,11 +93,17 @@ def compact(folder: Path) -> None:
         whole = {part: rows for part, rows in parts.items() if rows is not None}
         if len(whole) <= _MANY_PARTS:
             continue
-        rows = pa.concat_tables(whole.values()).to_pylist()
+        rows = pa.concat_tables(whole.values())
+        # Of their columns only those that say which row is meant become Python's: there may be millions.
+        says = (*KEYS[table], *(("status", "finished_at") if table == "trials" else ()))
+        found = list(enumerate(rows.select(says).to_pylist()))
         if table == "trials":
-            rows.sort(key=_precedence)
-        merged = {tuple(row[column] for column in KEYS[table]): row for row in rows}
-        _write(folder, table, pa.Table.from_pylist(list(merged.values()), schema=schema))
+            found.sort(key=lambda row: _precedence(row[1]))
+        last = {tuple(row[column] for column in KEYS[table]): place for place, row in found}
+        try:
+            _write(folder, table, rows.take(list(last.values())))
+        except OSError:
+            return
         for part in whole:
             part.unlink()
 
@@ -185,8 +191,11 @@ def note_launch(folder: Path, study: str, spec: str, launch: Row) -> None:
         raise BadInput(f"{path}: damaged: move it away and launch again") from None
     text = json.dumps({"study": study, "spec": spec, "launches": [*earlier, launch]}, indent=2)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    temporary.write_text(text + "\n")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}: make room and launch again") from None
 
 
 def _parts(folder: Path, table: str) -> list[Path]:
@@ -230,8 +239,12 @@ def _write(folder: Path, table: str, rows: pa.Table) -> None:
     (folder / table).mkdir(parents=True, exist_ok=True)
     name = f"part-{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
     temporary = folder / table / f".{name}"
-    with temporary.open("wb") as file:
-        pq.write_table(rows, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / table / name)
+    try:
+        with temporary.open("wb") as file:
+            pq.write_table(rows, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / table / name)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -7,8 +7,8 @@ import socket
 import tempfile
 import time
 import traceback
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 import ray
 import torch
 from ray import tune
-from ray.tune.search import Searcher
 
 from sweep.config import Trial
 from sweep.errors import BadInput
@@ -33,6 +32,7 @@ from sweep.masking import Memory
 from sweep.plan import Pack
 from sweep.prefixes import Point, Shared, Store
 from sweep.provenance import cores
+from sweep.source import Source
 from sweep.trial import Result, failure, from_canonical, run
 
 
@@ -61,14 +61,38 @@ def start(address: str | None, workers: int | None, gpus: float = 0) -> tuple[in
             ) from None
     else:
         # "local", not None: None would join whatever cluster happens to run on this machine.
-        ray.init(address="local", num_cpus=workers or cores(), include_dashboard=False, **options)
-    resources = ray.cluster_resources()
-    cpus = int(resources.get("CPU", 1))
-    room = min(cpus, int(resources.get("GPU", 0) / gpus)) if gpus else cpus
+        here = cores() if gpus else workers or cores()
+        ray.init(address="local", num_cpus=here, include_dashboard=False, **options)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room, share = slots(nodes, gpus)
     if not room:
-        raise BadInput(f"--gpus-per-trial {gpus:g}: there is no such GPU; leave it out to use CPUs")
-    at_once = min(workers or room, room)
-    return at_once, max(1, cpus // at_once) if gpus else 1
+        what = f"--gpus-per-trial {gpus:g}: no node has such a GPU" if gpus else "no node has a CPU"
+        raise BadInput(f"{what}; {'leave it out to use CPUs' if gpus else 'add one with cores'}")
+    return min(workers or room, room), share
+
+
+def slots(nodes: Sequence[Mapping[str, float]], gpus: float) -> tuple[int, float]:
+    """How many trials have room on nodes at once, and how many cores each can have wherever it is.
+
+    Args:
+        nodes: resources of each, as Ray has them.
+        gpus: share of a GPU that each trial gets; one that does not divide a GPU leaves a rest of each.
+    """
+    if not gpus:
+        return sum(int(node.get("CPU", 0)) for node in nodes), 1
+    rooms = [
+        (
+            int(node["GPU"]) * int(1 / gpus + 1e-9) if gpus <= 1 else int(node["GPU"] / gpus),
+            node.get("CPU", 0),
+        )
+        for node in nodes
+        if node.get("GPU")
+    ]
+    # On a node with fewer cores than it has room for by its GPUs, the cores count.
+    fits = [(min(room, int(cpus)), cpus) for room, cpus in rooms if room and cpus >= 1]
+    if not fits:
+        return 0, 1
+    return sum(room for room, _ in fits), min(int(cpus / room) for room, cpus in fits)
 
 
 def loggers(name: str, study: str) -> list[tune.Callback]:
@@ -158,7 +182,7 @@ def execute(
         log_to: folder for what loggers write.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
-    source = Source(packs, where, retries, more)
+    source = Source(packs, where.store, retries, more)
     with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
         tune.Tuner(
             tune.with_resources(
@@ -184,6 +208,7 @@ class _Worker(tune.Trainable):
         self.run, self.where = run, where
         self.scores: Memory = {}
         self.node = os.uname().nodename
+        self.broken: Exception | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -191,10 +216,16 @@ class _Worker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
+        if self.broken:
+            raise self.broken
         found = [self.next()]
         began = time.monotonic()
         while self.todo and time.monotonic() < began + _TOGETHER:
-            found.append(self.next())
+            try:
+                found.append(self.next())
+            except torch.AcceleratorError as error:
+                self.broken = error  # what was found before it comes first
+                return {"found": found, "done": False}
         return {"found": found, "done": not self.todo}
 
     def next(self) -> Result:
@@ -217,7 +248,7 @@ class _Worker(tune.Trainable):
 class _Deliver(tune.Callback):
     """Passes results on as they arrive; leaves their numbers to loggers, if there are any after it."""
 
-    def __init__(self, source: "Source", on_result: Callable[[Result], None], logged: bool) -> None:
+    def __init__(self, source: Source, on_result: Callable[[Result], None], logged: bool) -> None:
         self.source, self.on_result, self.logged = source, on_result, logged
 
     def __getstate__(self) -> dict[str, Any]:
@@ -238,77 +269,3 @@ class _Deliver(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         while self.source.given_up:
             self.on_result(self.source.given_up.popleft())
-
-
-class Source(Searcher):
-    """Hands out packs in order, when what they need is there; takes back what a dead worker left undone."""
-
-    def __init__(
-        self,
-        packs: Sequence[Pack],
-        where: Where,
-        retries: int,
-        more: Callable[[], Pack | None] = lambda: None,
-    ) -> None:
-        super().__init__(metric="training_iteration", mode="max")
-        self.store, self.retries, self.more = where.store, retries, more
-        self.waiting = deque(packs)
-        self.running: dict[str, Pack] = {}
-        self.deaths: Counter[str] = Counter()
-        self.given_up: deque[Result] = deque()
-        self._left = {job.trial.id for pack in packs for job in pack.jobs}
-        # Who leaves behind the state of a key.
-        self._maker = {point.key: job.trial.id for pack in packs for job in pack.jobs for point in job.saves}
-
-    def finished(self, trial_id: str) -> None:
-        """A trial has its result."""
-        self._left.discard(trial_id)
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next pack that can begin, as a Tune trial's config."""
-        pack = self._next()
-        if pack:
-            self.running[trial_id] = pack
-            jobs = [(job.trial.canonical, job.path, job.saves) for job in pack.jobs]
-            return {"pack": pack.number, "jobs": jobs}
-        # While a pack is out its worker may still die, and the pack come back.
-        return None if self.running or self.waiting else Searcher.FINISHED
-
-    def _next(self) -> Pack | None:
-        for place, pack in enumerate(self.waiting):
-            if all(map(self._ready, pack.needs)):
-                del self.waiting[place]
-                return pack
-        new = None if self.waiting else self.more()
-        if new:
-            self._left |= {job.trial.id for job in new.jobs}
-        return new
-
-    def _ready(self, key: str) -> bool:
-        """Whether a state is there, or will never be: who needs it then trains by itself."""
-        return self._maker.get(key) not in self._left or self.store.has(key)
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """A pack is done, or its worker died."""
-        pack = self.running.pop(trial_id)
-        missing = [job for job in pack.jobs if job.trial.id in self._left]
-        if missing and error:
-            running = missing[0].trial  # a pack's trials run in order
-            self.deaths[running.id] += 1
-            if self.deaths[running.id] > self.retries:
-                died = failure(running, f"its worker died {self.deaths[running.id]} times while it ran")
-                died.trial["pack"] = pack.number
-                self.given_up.append(died)
-                self.finished(running.id)
-                missing = missing[1:]
-        if missing:
-            # In front: others may wait for what it leaves behind.
-            self.waiting.appendleft(Pack(pack.number, tuple(missing)))
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: what is done stands in the results."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""

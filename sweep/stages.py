@@ -81,7 +81,8 @@ class Stages:
         leave = deque(
             point
             for point in sorted(self.shared.saves, key=self._step)
-            if not point.level and self._step(point) > training.step
+            # A point beyond the end is of a trial that cannot be: it fails by itself.
+            if not point.level and training.step < self._step(point) <= training.end
         )
         stops = {self._step(point) for point in leave}
         if self._back is not None and self._snapshot is None:
@@ -107,7 +108,7 @@ class Stages:
     def _take_over(self, path: Sequence[Point], fits: Callable[[State], bool]) -> State | None:
         """Go on from the last of these points that has a state, one that fits."""
         for point in reversed(path):
-            state = self.shared.load(point, self.data.mean.device)
+            state = self.shared.load(point)
             if state and fits(state):
                 self.training.restore(state)
                 self.record.curves = list(state["curves"])
@@ -119,7 +120,7 @@ class Stages:
         if self._back is None or self._snapshot or self._back > state["step"]:
             return True
         point = rewound(self.config)
-        earlier = self.shared.load(point, self.data.mean.device) if point else None
+        earlier = self.shared.load(point) if point else None
         if earlier:
             self._snapshot = self._back, earlier["model"]
         return bool(earlier)

@@ -6,39 +6,27 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 import pruners
 from sweep import data, models, space
-from sweep.config import DENSE, RULES, Config, Trial, inconsistency, one_of
+from sweep.config import DENSE, RULES, Config, Trial, inconsistency
 from sweep.errors import BadInput
+from sweep.fields import RECIPE, kinds, validator
 from sweep.recipes import RECIPES
 from sweep.space import Search
 
-# A study file may also name a recipe: fields of the config under one name, for those not given otherwise.
-_RECIPE = "recipe"
-# And what an hour of a GPU costs, for estimates.
+# What an hour of a GPU costs, for estimates.
 _PRICE = "price_per_gpu_hour"
-_FIELDS = (*Config.model_fields, _RECIPE)
+_FIELDS = (*Config.model_fields, RECIPE)
 # A span such as 0..36999 stands for so many values at most.
 _LONGEST = 100_000
 # And all lists of a block together for so many trials.
 _MOST = 1_000_000
-
-
-@cache
-def _validator(field: str) -> TypeAdapter[Any]:
-    """Checks a value of one field on its own, so that an error can be told with its line."""
-    if field == _RECIPE:
-        return TypeAdapter(Annotated[str, one_of("recipe", list(RECIPES))])
-    info = Config.model_fields[field]
-    return TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -213,7 +201,7 @@ class _Reader:
             line = item.start_mark.line + 1
             if not isinstance(item, yaml.ScalarNode):
                 raise self.wrong(line, f"{name}: a value or a list of values, nothing nested")
-            if int in _kinds(name) and (span := re.fullmatch(r"(\d+)\.\.(\d+)", item.value)):
+            if int in kinds(name) and (span := re.fullmatch(r"(\d+)\.\.(\d+)", item.value)):
                 first, last = map(int, span.groups())
                 if not first <= last < first + _LONGEST:
                     raise self.wrong(
@@ -229,16 +217,16 @@ class _Reader:
             yield _Item(self.checked(name, value, item.value, line), line)
 
     def checked(self, name: str, value: object, written: str, line: int) -> object:
-        kinds = _kinds(name)
-        if isinstance(value, bool) != (bool in kinds):
-            belongs = "true or false belongs here" if bool in kinds else "no place for true or false"
+        allowed = kinds(name)
+        if isinstance(value, bool) != (bool in allowed):
+            belongs = "true or false belongs here" if bool in allowed else "no place for true or false"
             raise self.wrong(line, f"{name} {written}: {belongs}")
-        if int in kinds and isinstance(value, str):
+        if int in allowed and isinstance(value, str):
             raise self.wrong(line, f"{name} {written}: text, where a whole number belongs")
-        if str in kinds and isinstance(value, int | float):
+        if str in allowed and isinstance(value, int | float):
             value = written  # one number where several may stand, as in lr_drops
         try:
-            return _validator(name).validate_python(value)
+            return validator(name).validate_python(value)
         except ValidationError as error:
             message = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise self.wrong(line, f"{name} {written}: {message[0].lower()}{message[1:]}") from None
@@ -254,7 +242,7 @@ class _Reader:
         for values in itertools.product(*axes.values()):
             items = dict(zip(axes, values, strict=True))
             fields = {"criterion": DENSE} | {name: item.value for name, item in items.items()}
-            if recipe := fields.pop(_RECIPE, None):
+            if recipe := fields.pop(RECIPE, None):
                 own = RECIPES[recipe](fields["dataset"], fields["model"])
                 if fields.keys() & {"epochs", "steps"}:  # how long is one thing, however it is said
                     own = {name: value for name, value in own.items() if name not in ("epochs", "steps")}
@@ -298,20 +286,3 @@ class _Reader:
 def levels(sparsity: float) -> int:
     """Levels of iterative magnitude pruning that remove a fifth each, to the nearest."""
     return max(1, round(math.log(1 - sparsity) / math.log(0.8)))
-
-
-@cache
-def _kinds(field: str) -> frozenset[object]:
-    """The plain types a field can hold."""
-    return _plain(str if field == _RECIPE else Config.model_fields[field].annotation)
-
-
-def _plain(annotation: Any) -> frozenset[object]:
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _plain(inner[0])
-    if origin is Literal:
-        return frozenset(map(type, inner))
-    if inner:
-        return frozenset().union(*map(_plain, inner)) - {NoneType}
-    return frozenset({annotation})

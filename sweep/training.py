@@ -199,7 +199,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         # Copied: an optimizer goes on with the very tensors it is given.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-        self._sum, self.rate = state["sum"].clone(), state["rate"]
+        self._sum, self.rate = state["sum"].to(self._sum.device, copy=True), state["rate"]
         for name in _PROGRESS:
             setattr(self, name, state[name])
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import analysis
 from sweep.results import finished
+from sweep.schema import KEYS
 from sweep.study import load
 from sweep.trial import run
 
@@ -47,6 +48,16 @@ def undisturbed(path):
     """What the trials of a study give in this process, without Ray and each on its own."""
     found = [run(trial).trial for trial in load(path).trials()]
     return sorted(tuple(row[column] for column in NUMBERS.split(", ")) for row in found)
+
+
+def parts(folder):
+    """Rows of each table as the parts hold them, and how many of them are of one name."""
+    connection, found = analysis.open(folder), {}
+    for table, key in KEYS.items():
+        pattern = next(folder.glob(f"**/{table}")) / "part-*.parquet"
+        counted = f"SELECT count(*), count(DISTINCT ({', '.join(key)})) FROM read_parquet('{pattern}')"
+        found[table] = connection.execute(counted).fetchone()
+    return found
 
 
 def launch(*words):
@@ -150,6 +161,9 @@ def ordeal(folder, kills, seed, last):
             pass
         trial.finish()
         assert rows(folder / "results") == undisturbed(path)
+        for table, (count, distinct) in parts(folder / "results").items():
+            assert count == distinct > 0, f"{table}: rows that are there twice"
+        assert not (folder / "results" / ".prefixes").exists(), "nobody needs a state any more"
         return trial.killed
     finally:
         trial.close()

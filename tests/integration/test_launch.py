@@ -203,12 +203,15 @@ finally:
         (("--wrong",), "No such option"),
         (("--gpus-per-trial", "99"), "--gpus-per-trial 99: this machine has"),
         (("--results", "s3://bucket"), "only folders so far"),
+        (("late.yaml", "--data-root", "data"), "epoch 4 is beyond the 15 steps of training, 10 an epoch"),
         (("--log", "wandb"), "--log wandb: it is not installed: pip install wandb"),
     ],
 )
 def test_bad_input_is_one_line_exit_code_2_and_nothing_written(words, message, study_file, tmp_path):
     study_file("datase: digits\n", "broken.yaml")
     study_file("dataset: mnist\nmodel: conv-5\nepochs: 1\nsparsity: 0\n", "mnist.yaml")
+    late = "dataset: digits\nmodel: conv-5\nsteps: 15\ncriterion: snip\nsparsity: 0.5\nprune_epoch: 4\n"
+    study_file(late, "late.yaml")
     words = [tmp_path / word if word.endswith("yaml") else word for word in words]
     code, out, err = end(launch("--results", tmp_path / "r", "--data-root", tmp_path / "no-data", *words))
     assert code == 2 and message in err and err.count("\n") == 1 and out == ""
@@ -264,7 +267,8 @@ def test_finished_trials_are_on_disk_at_once_though_their_pack_goes_on(study_fil
 def test_a_launch_can_be_limited_and_the_next_goes_on(study_file, tmp_path):
     path, results = study_file(), tmp_path / "results"
     code, out, _ = end(launch(path, "--results", results, "--max-trials", 4))
-    assert code == 0 and "small: 4 of 4 trials" in out and "16 trials have no result" in out
+    assert code == 0 and "20 trials, 0 with a result, 4 to run" in out
+    assert "small: 4 of 4 trials" in out and "16 trials have no result" in out
     found = analysis.open(results).execute("SELECT DISTINCT seed FROM trials").fetchall()
     assert found == [(0,)], "those that come first in the plan"
     started = time.monotonic()
@@ -294,13 +298,18 @@ def test_two_studies_share_a_cluster_and_every_trial_goes_to_a_log(study_file, t
     paths = [study_file(), study_file(LONGER, "longer.yaml")]
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     try:
-        words = ("--results", tmp_path / "results", "--address", cluster.address, "--log", "tensorboard")
+        words = ("--results", tmp_path / "results", "--address", cluster.address, "--workers", 1)
+        words = (*words, "--log", "tensorboard")
         both = [launch(path, *words) for path in paths]
         for process in both:
             code, out, err = end(process)
             assert code == 0, (out, err)
     finally:
         cluster.shutdown()
+    spans = "SELECT min(started_at), max(finished_at) FROM trials WHERE study = ?"
+    everything = analysis.open(tmp_path / "results")
+    (begun, _), (_, done) = (everything.execute(spans, [name]).fetchone() for name in ("longer", "small"))
+    assert begun < done, "at the same time"
     for path, name in zip(paths, ("small", "longer"), strict=True):
         assert rows(tmp_path / "results" / name) == undisturbed(path)
         events = list((tmp_path / "results" / name / "log").rglob("events.out.tfevents.*"))

@@ -95,6 +95,20 @@ def test_levels_of_iterative_magnitude_pruning_go_on_from_each_other():
     ]
     assert chain[1].start == chain[2].start == chain[0].saves[-1]
     assert plan.own_steps(chain[1], 1) == 9 and plan.own_steps(chain[2], 1) == 9
+    assert not chain[1].saves, "nobody has more levels"
+
+
+def test_levels_that_have_nothing_before_them_share_the_dense_training_all_the_same():
+    fields = {"criterion": "imp", "sparsity": 0.488, "iterations": 3}
+    trials = [Trial.of(config(ablation=ablation, **fields)) for ablation in ("none", "reinit")]
+    chains = plan.share([*trials, Trial.of(config(sparsity=0))])
+    assert sum(plan.own_steps(job, 1) for chain in chains for job in chain) == 10 + 2 * 30
+
+
+def test_what_cannot_matter_to_levels_makes_no_other_trial():
+    fields = {"criterion": "imp", "sparsity": 0.488, "iterations": 3}
+    same = ({}, {"prune_epoch": 3}, {"schedule": "linear"}, {"rewind_epoch": 0})
+    assert len({Trial.of(config(**fields, **also)).id for also in same}) == 1
 
 
 @pytest.mark.parametrize(

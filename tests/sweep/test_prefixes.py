@@ -10,8 +10,6 @@ from sweep.prefixes import Claims, Shared, Store, dense_point
 from sweep.trial import run
 from tests.sweep.test_trial import numbers
 
-CPU = torch.device("cpu")
-
 
 def trial(**fields):
     base = {
@@ -27,10 +25,10 @@ def trial(**fields):
 
 def together(trials, store):
     """Results of trials that share what the plan says, and the steps that were trained."""
-    found = {}
+    found, scores = {}, {}
     for pack in plan.packs(trials, 1):
         for job in pack.jobs:
-            found[job.trial.id] = run(job.trial, shared=Shared(store, job.path, job.saves))
+            found[job.trial.id] = run(job.trial, shared=Shared(store, job.path, job.saves, scores))
     return [found[each.id] for each in trials], sum(r.trial["trained_steps"] for r in found.values())
 
 
@@ -60,9 +58,21 @@ STUDIES = {
             {"structure": "filter", "retrain_epochs": 1},
         )
     ],
+    "other recipes": [
+        trial(prune_epoch=t, criterion=c, sparsity=s, epochs=2, **fields)
+        for fields in (
+            {"optimizer": "adam", "lr": 0.01, "augment": "crop"},
+            {"warmup_epochs": 0.5, "precision": "bf16", "random_labels": True},
+        )
+        for t, c, s in ((1, "snip", 0.9), (1, "snip", 0.5), (1.5, "random", 0.9))
+    ],
+    "steps, and a prune that comes after them": [
+        trial(epochs=None, steps=15, prune_epoch=t, sparsity=s) for t, s in ((0, 0), (1, 0.9), (1.5, 0.9))
+    ],
     "levels": [
         trial(criterion="imp", sparsity=s, iterations=n, rewind_epoch=back, epochs=2, ablation=ablation)
         for s, n, back, ablation in (
+            (0.5904, 4, 0.5, "none"),
             (0.488, 3, 0.5, "none"),
             (0.2, 1, 0.5, "none"),
             (0.5904, 4, 0.5, "reinit"),
@@ -88,6 +98,17 @@ def test_what_is_shared_is_trained_once_and_changes_no_number(study, tmp_path):
     assert steps < apart
     if study != "a training without way back":
         assert steps == plan.work(plan.share(trials), lambda config: 10).shared
+
+
+def test_a_prune_that_comes_after_the_end_harms_no_other_trial(tmp_path):
+    """How long an epoch is only the data say: the plan cannot know that it comes too late."""
+    good = [trial(epochs=None, steps=15, prune_epoch=t, sparsity=s) for t, s in ((0, 0), (1, 0.9))]
+    bad = trial(epochs=None, steps=15, prune_epoch=4)
+    jobs = [job for pack in plan.packs([*good, bad], 1) for job in pack.jobs if job.trial != bad]
+    store = Store(tmp_path)
+    found = {job.trial.id: run(job.trial, shared=Shared(store, job.path, job.saves)) for job in jobs}
+    same([found[each.id] for each in good], [run(each) for each in good])
+    assert 0 <= plan.work(plan.share([*good, bad]), lambda config: 10).saved < 1
 
 
 def test_states_that_were_lost_or_damaged_cost_time_alone(tmp_path):
@@ -126,8 +147,8 @@ def test_a_full_disk_leaves_no_state_and_loses_no_trial(tmp_path):
 
 def test_states_of_another_kind_of_device_are_not_taken(tmp_path):
     Store(tmp_path, "cuda").save("key", {"step": 1})
-    assert Store(tmp_path, "cuda").load("key", CPU) == {"step": 1}
-    assert not Store(tmp_path, "cpu").has("key") and Store(tmp_path, "cpu").load("key", CPU) is None
+    assert Store(tmp_path, "cuda").load("key") == {"step": 1}
+    assert not Store(tmp_path, "cpu").has("key") and Store(tmp_path, "cpu").load("key") is None
 
 
 def test_what_nobody_needs_any_more_is_removed_but_not_what_another_study_does(tmp_path):
@@ -145,6 +166,22 @@ def test_what_nobody_needs_any_more_is_removed_but_not_what_another_study_does(t
     mine.close()
     others.close()
     assert not store.folder.exists()
+
+
+def test_what_others_are_doing_to_their_claims_meanwhile_does_not_matter(tmp_path):
+    """A launch that ends just now, one whose claims cannot be read, a folder that cannot be written."""
+    store = Store(tmp_path / "prefixes")
+    claims = Claims(store, "mine", {"a": {"x"}})
+    store.save("x", {})
+    (store.folder / "gone.needs").symlink_to("nowhere")
+    (store.folder / "strange.needs").write_bytes(b"\xff\xfe")
+    claims.done("a")
+    assert store.has("x"), "it may be what the strange one needs"
+    (store.folder / "strange.needs").unlink()
+    claims.done("a")
+    assert not store.has("x")
+    (tmp_path / "file").write_text("")
+    Claims(Store(tmp_path / "file"), "mine", {"a": {"x"}}).close()
 
 
 def test_what_a_launch_that_died_left_behind_goes_with_the_next(tmp_path):
