@@ -64,7 +64,7 @@ def sentences(found: Sequence[Row]) -> list[str]:
         first = max(hit, key=lambda row: row["collapsed"])
         where = f", most often {first['most_often']}" if first["most_often"] else ", without a path left"
         safe = rows[0]["safe_from"]
-        ends = f"safe from epoch {safe:g} on" if safe is not None else "at no tested epoch safe"
+        ends = f"safe from epoch {safe:g} on" if safe is not None else "not safe at the last epoch tested"
         said.append(
             f"{setting}: {name} at {sparsity:g} collapses in {first['collapsed']:.0%} of trials "
             f"[{first['low']:.0%}, {first['high']:.0%}] pruned at epoch {first['prune_epoch']:g}{where}; {ends}"

@@ -1,5 +1,6 @@
 """Does what is measured before retraining say what comes after it?"""
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ def correlate(
                     names[setting], row["sparsity"], row["masks"],
                     pearson(row["pearson"], row["masks"]), spearman(row["spearman"], row["masks"]),
                     kendall(np.array(row["befores"]), np.array(row["afters"])),
-                    worse * (row["picked"] - row["best"]), worse * (row["picked"] - row["median"]),
+                    worse * (row["picked"] - row["best"]) + 0.0, worse * (row["picked"] - row["median"]) + 0.0,
                     row["anomalies"], np.array(row["befores"]), np.array(row["afters"]),
                 )
             )  # fmt: skip
@@ -96,8 +97,6 @@ def _ranks(values: Array) -> Array:
 
 def _settings(settings: Sequence[str]) -> dict[str, str]:
     """Names of settings: those of an arm that differs in nothing."""
-    import json
-
     filled = {s: json.dumps({"criterion": "", "scope": "", "iterations": 1} | json.loads(s)) for s in settings}
     labels = label(filled.values(), CHOICE)
     return {setting: labels[arm].setting for setting, arm in filled.items()}
@@ -133,7 +132,7 @@ def sentences(found: Sequence[Correlation]) -> list[str]:
         taus = [o.kendall.value for o in within if not math.isnan(o.kendall.value)]
         middle = f"; within one, its median is {np.median(taus):.2f}".replace("-", "−") if taus else ""
         said.append(
-            f"{one.setting}: τ {one.kendall} pooled over {len(within)} sparsities{middle}. Pooling inflates it: "
+            f"{one.setting}: τ {one.kendall} pooled over {len(within)} sparsities{middle}. Pooling over sparsities inflates it: "
             "sparsity itself moves both numbers (Simpson's paradox); go by the rows of one sparsity."
         )
     return said

@@ -13,7 +13,7 @@
 WITH arms AS (
     SELECT trial_id, regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm, sparsity
     FROM trials
-    WHERE sparsity > 0 AND density IS NOT NULL
+    WHERE sparsity > 0 AND density IS NOT NULL AND criterion <> 'oracle'
 ),
 emptied AS (
     SELECT arm, sparsity, name, min(layer) AS place, count(*) AS trials
