@@ -103,7 +103,7 @@ def collapse(rows: Sequence[Row], title: Mapping[str, str]) -> go.Figure:
     figure = go.Figure(
         go.Heatmap(
             z=share, x=[f"{name} {sparsity:g}" for name, sparsity in columns], y=layers, text=text, zmin=0, zmax=1,
-            hovertemplate="%{x}, %{y}: %{text}<extra></extra>", colorscale="Cividis", reversescale=True,
+            hovertemplate="%{x}, %{y}: %{text}<extra></extra>", colorscale=[[0, "rgba(128,128,128,0.15)"], [1, "#D55E00"]],
             colorbar={"title": "trials with<br>the layer<br>empty", "tickformat": ".0%"}, xgap=1, ygap=1,
         )
     )  # fmt: skip
@@ -135,10 +135,11 @@ def curves(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, go.Figure
 def pareto(ranked: Sequence[Ranked]) -> dict[str, go.Figure]:
     """Validation accuracy against density, and against hours, with the front that nothing beats."""
     figures = {}
-    for price, name in (("density", "against density"), ("hours", "against cost")):
+    for price, name in (("hours", "against cost"), ("density", "against density")):
         priced = [one for one in ranked if getattr(one, price)]
         if not priced:
             continue
+        scale = 3600 if price == "hours" else 1
         figure = go.Figure()
         on = sorted(
             (one for one in priced if getattr(one, "on_density_front" if price == "density" else "on_cost_front")),
@@ -146,14 +147,47 @@ def pareto(ranked: Sequence[Ranked]) -> dict[str, go.Figure]:
         )
         for index, (points, label) in enumerate(((priced, "all schedules"), (on, "Pareto front"))):
             figure.add_scatter(
-                x=[getattr(one, price) for one in points], y=[one.validation.value for one in points], name=label,
+                x=[getattr(one, price) * scale for one in points], y=[one.validation.value for one in points], name=label,
                 text=[f"{one.schedule}, sparsity {one.sparsity:g}: test {one.test}" for one in points],
                 hovertemplate="%{text}", mode="lines+markers" if index else "markers",
                 **_style(1 if index else 6),
             )  # fmt: skip
-        axis = "density" if price == "density" else "hours a trial"
+        axis = "density" if price == "density" else "seconds a trial"
         figure.update_layout(xaxis={"title": axis, "type": "log"}, yaxis={"title": "validation accuracy"})
         figures[name] = figure
+    return figures
+
+
+def regimes(rows: Sequence[Row], field: str) -> dict[str, go.Figure]:
+    """Mean test accuracy over sparsity and another field: one heat map a way to choose the mask, by its name.
+
+    Args:
+        rows: of queries/regimes.sql, with sparsity as x and the field as y.
+    """
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        steps = f" T={row['iterations']}" if row["iterations"] > 1 else ""
+        name = f"{row['dataset']}, {row['model']}, {row['criterion']} {row['scope']}{steps}: {field}"
+        groups[name].append(row)
+    figures = {}
+    for name, points in groups.items():
+        x, y = (sorted({row[axis] for row in points}, key=float) for axis in ("x", "y"))
+        accuracy = np.full((len(y), len(x)), np.nan)
+        trials = np.zeros(accuracy.shape)
+        for row in points:
+            place = y.index(row["y"]), x.index(row["x"])
+            accuracy[place], trials[place] = row["test_accuracy"], row["trials"]
+        figures[name] = go.Figure(
+            go.Heatmap(
+                z=accuracy, x=x, y=y, customdata=trials, colorscale="Cividis", zmin=0, zmax=1,
+                hovertemplate="%{x}, %{y}: %{z:.3f} over %{customdata} trials<extra></extra>",
+                colorbar={"title": "test<br>accuracy"}, xgap=1, ygap=1,
+            )
+        )  # fmt: skip
+        figures[name].update_layout(
+            xaxis={"type": "category", "title": "sparsity (load)"},
+            yaxis={"type": "category", "title": f"{field} (temperature)".replace("_", " ")},
+        )
     return figures
 
 

@@ -18,6 +18,9 @@ from analysis.warehouse import ask, rows
 # A page is for looking at: beyond this it says how many more there are.
 _SETTINGS = 12
 _TRIALS = 2_000
+_MENU = 60
+# What sets the temperature of training, or stands for it.
+_TEMPERATURES = ("weight_decay", "epochs", "batch_size", "lr", "prune_epoch")
 _COLUMNS = (
     *("trial_id", "study", "status", "dataset", "model", "criterion", "scope", "sparsity", "iterations", "prune_epoch"),
     *("epochs", "seed", "density", "pre_test_accuracy", "val_accuracy", "test_accuracy", "collapsed_layers", "wall_seconds"),
@@ -49,6 +52,7 @@ def render(connection: duckdb.DuckDBPyConnection, results: Path) -> str:
     _correlations(page, correlations)
     _arms(page, connection)
     _fronts(page, ranked)
+    _regimes(page, connection)
     _trials(page, connection)
     _provenance(page, results)
     return Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
@@ -196,6 +200,21 @@ def _arms(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
                 page.chart(f"Learning curves: {setting}", *figures.values(), choices=list(figures))
 
 
+def _regimes(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
+    figures: dict[str, go.Figure] = {}
+    for field in _TEMPERATURES:
+        values = f"SELECT count(DISTINCT config->>'{field}') FROM trials WHERE criterion <> 'dense'"
+        if rows(connection, values)[0][0] > 1:
+            figures |= charts.regimes(ask(connection, "regimes", {"x": "sparsity", "y": field}), field)
+    if figures:
+        page.heading(
+            "Regimes",
+            "Mean test accuracy over load and temperature (Zhou et al. 2023), over seeds and all other fields.",
+        )
+        names = list(figures)[-_MENU:]
+        page.chart("Accuracy over two axes", *(figures[name] for name in names), choices=names)
+
+
 def _fronts(page: _Page, ranked: Sequence[best.Ranked]) -> None:
     settings = list(dict.fromkeys(one.setting for one in ranked))
     if not settings:
@@ -205,7 +224,7 @@ def _fronts(page: _Page, ranked: Sequence[best.Ranked]) -> None:
     for setting in settings[:_SETTINGS]:
         figures = charts.pareto([one for one in ranked if one.setting == setting])
         page.subheading(setting)
-        page.chart(f"Pareto front: {setting}", *figures.values(), choices=list(figures)[::1])
+        page.chart(f"Pareto front: {setting}", *figures.values(), choices=list(figures))
         page.table(
             ["schedule", "sparsity", "rank", "validation", "test", "behind the best", "tied with it"],
             [
