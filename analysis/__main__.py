@@ -39,7 +39,9 @@ class After(StrEnum):
 
 @app.command()
 def sql(
-    query: Annotated[str | None, typer.Argument(help="a query over the views trials, curves and layers")] = None,
+    query: Annotated[
+        str | None, typer.Argument(help="a query over the views trials, curves and layers")
+    ] = None,
     file: Annotated[Path | None, typer.Option("-f", help="read the query from this file")] = None,
     results: Results = RESULTS,
     study: Study = None,
@@ -54,7 +56,9 @@ def sql(
         try:
             query = file.read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"{file}: {getattr(error, 'strerror', 'not text')}: give a file with one query") from None
+            raise BadInput(
+                f"{file}: {getattr(error, 'strerror', 'not text')}: give a file with one query"
+            ) from None
     assert query is not None
     chosen = output.chosen(form, out)
     answer = warehouse.reading(warehouse.open(results, study=study, where=where), query)
@@ -108,7 +112,9 @@ def crossover(
 
 @app.command()
 def correlation(
-    before: Annotated[Before, typer.Option(help="of the pruned network, before retraining")] = Before.TRAIN_LOSS,
+    before: Annotated[
+        Before, typer.Option(help="of the pruned network, before retraining")
+    ] = Before.TRAIN_LOSS,
     after: Annotated[After, typer.Option(help="after it")] = After.ACCURACY,
     results: Results = RESULTS,
     study: Study = None,
@@ -185,7 +191,9 @@ def regimes(
     """How does accuracy depend on two fields together, such as sparsity and learning rate?"""
     chosen = output.chosen(form, out)
     connection = _open(results, study, where)
-    fields = [row[0] for row in warehouse.rows(connection, "SELECT DISTINCT unnest(json_keys(config)) FROM trials")]
+    fields = [
+        row[0] for row in warehouse.rows(connection, "SELECT DISTINCT unnest(json_keys(config)) FROM trials")
+    ]
     for axis in (x, y):
         if axis not in fields:
             raise BadInput(f"{axis}: no such field; there are: {', '.join(sorted(fields))}")
@@ -197,7 +205,9 @@ def report(
     results: Results = RESULTS,
     study: Study = None,
     where: Where = None,
-    target: Annotated[Path | None, typer.Option("--output", help="default: report.html in the results folder")] = None,
+    target: Annotated[
+        Path | None, typer.Option("--output", help="default: report.html in the results folder")
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="serve it on this machine, and refresh it")] = False,
 ) -> None:
     """Write one HTML file, complete in itself, with all answers."""
@@ -215,7 +225,9 @@ def report(
 
 @app.command()
 def export(
-    target: Annotated[Path, typer.Argument(help=".csv or .parquet: all trials; .tex: accuracies; .png, .svg, .pdf: chart")],
+    target: Annotated[
+        Path, typer.Argument(help=".csv or .parquet: all trials; .tex: accuracies; .png, .svg, .pdf: chart")
+    ],
     results: Results = RESULTS,
     study: Study = None,
     where: Where = None,
@@ -246,7 +258,9 @@ def _open(results: Path, study: str | None, where: str | None) -> duckdb.DuckDBP
 
 def _known(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
     """Refuse a criterion that is nowhere in the results."""
-    found = warehouse.rows(connection, "SELECT DISTINCT criterion, scope FROM trials WHERE criterion <> 'dense'")
+    found = warehouse.rows(
+        connection, "SELECT DISTINCT criterion, scope FROM trials WHERE criterion <> 'dense'"
+    )
     known = {criterion for criterion, _ in found} | {f"{criterion}:{scope}" for criterion, scope in found}
     default = ("snip", "random")
     for name in names:

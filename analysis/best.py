@@ -129,6 +129,12 @@ def sentences(found: Sequence[Ranked]) -> list[str]:
             shown = ", ".join(ties[:5]) + (f" and {len(ties) - 5} more" if len(ties) > 5 else "")
             said.append(
                 f"{one.setting}, sparsity {one.sparsity:g}: {one.schedule}, test accuracy {one.test}"
-                + (f"; tied with it: {shown}" if ties else "; better than all others" if len(peers) > 1 else "")
+                + (
+                    f"; tied with it: {shown}"
+                    if ties
+                    else "; better than all others"
+                    if len(peers) > 1
+                    else ""
+                )
             )
     return said

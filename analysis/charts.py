@@ -127,7 +127,9 @@ def curves(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, go.Figure
                 mode="lines+markers", text=[row["phase"] for row in points],
                 hovertemplate="epoch %{x} (%{text}): %{y:.3f}", **_style(index),
             )  # fmt: skip
-        figure.update_layout(xaxis={"title": "epoch"}, yaxis={"title": "validation accuracy", "range": [0, 1.02]})
+        figure.update_layout(
+            xaxis={"title": "epoch"}, yaxis={"title": "validation accuracy", "range": [0, 1.02]}
+        )
         figures[f"sparsity {sparsity:g}"] = figure
     return figures
 
@@ -142,7 +144,11 @@ def pareto(ranked: Sequence[Ranked]) -> dict[str, go.Figure]:
         scale = 3600 if price == "hours" else 1
         figure = go.Figure()
         on = sorted(
-            (one for one in priced if getattr(one, "on_density_front" if price == "density" else "on_cost_front")),
+            (
+                one
+                for one in priced
+                if getattr(one, "on_density_front" if price == "density" else "on_cost_front")
+            ),
             key=lambda one: getattr(one, price),
         )
         for index, (points, label) in enumerate(((priced, "all schedules"), (on, "Pareto front"))):
@@ -195,7 +201,16 @@ def parallel(trials: Sequence[Row]) -> go.Figure:
     """Every trial a line through its axes and outcome; drag along an axis to choose some."""
     kept = [trials[i] for i in _thin(len(trials), 1)]
     dimensions = []
-    for column in ("dataset", "model", "criterion", "scope", "sparsity", "prune_epoch", "iterations", "test_accuracy"):
+    for column in (
+        "dataset",
+        "model",
+        "criterion",
+        "scope",
+        "sparsity",
+        "prune_epoch",
+        "iterations",
+        "test_accuracy",
+    ):
         values = [row[column] for row in kept]
         if column != "test_accuracy" and len(set(values)) < 2:
             continue
@@ -218,7 +233,12 @@ def parallel(trials: Sequence[Row]) -> go.Figure:
     return go.Figure(
         go.Parcoords(
             dimensions=dimensions,
-            line={"color": colours, "colorscale": "Cividis", "showscale": True, "colorbar": {"title": "test accuracy"}},
+            line={
+                "color": colours,
+                "colorscale": "Cividis",
+                "showscale": True,
+                "colorbar": {"title": "test accuracy"},
+            },
         )
     )
 

@@ -75,7 +75,9 @@ def correlate(
 
 
 def _pooled(setting: str, groups: Sequence[Correlation]) -> Correlation:
-    before, after = (np.concatenate([getattr(group, side) for group in groups]) for side in ("before", "after"))
+    before, after = (
+        np.concatenate([getattr(group, side) for group in groups]) for side in ("before", "after")
+    )
     return Correlation(
         setting, None, len(before), pearson(_corr(before, after), len(before)),
         spearman(_corr(_ranks(before), _ranks(after)), len(before)), kendall(before, after),
@@ -97,7 +99,9 @@ def _ranks(values: Array) -> Array:
 
 def _settings(settings: Sequence[str]) -> dict[str, str]:
     """Names of settings: those of an arm that differs in nothing."""
-    filled = {s: json.dumps({"criterion": "", "scope": "", "iterations": 1} | json.loads(s)) for s in settings}
+    filled = {
+        s: json.dumps({"criterion": "", "scope": "", "iterations": 1} | json.loads(s)) for s in settings
+    }
     labels = label(filled.values(), CHOICE)
     return {setting: labels[arm].setting for setting, arm in filled.items()}
 

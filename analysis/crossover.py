@@ -100,7 +100,9 @@ class Crossover:
 
     def __str__(self) -> str:
         name = self.first.replace("snip", "SNIP")
-        turns = [f"{'falls below' if c.falls else 'rises above'} {self.second} at {c}" for c in self.crossings]
+        turns = [
+            f"{'falls below' if c.falls else 'rises above'} {self.second} at {c}" for c in self.crossings
+        ]
         open_ = [d for d in self.differences if not d.sign]
         parts = []
         if turns:
@@ -125,7 +127,9 @@ class Crossover:
         return "; ".join(parts)
 
 
-def cross(sparsities: Sequence[float], seeds: Sequence[Mapping[int, float]]) -> tuple[list[Difference], list[Crossing]]:
+def cross(
+    sparsities: Sequence[float], seeds: Sequence[Mapping[int, float]]
+) -> tuple[list[Difference], list[Crossing]]:
     """Where paired differences change their sign.
 
     Args:
@@ -197,7 +201,9 @@ def _stretches(differences: Sequence[Difference]) -> str:
             if not runs or differences[index - 1].sign:
                 runs.append([])
             runs[-1].append(difference.sparsity)
-    return " and ".join(f"from {run[0]:g} to {run[-1]:g}" if len(run) > 1 else f"at {run[0]:g}" for run in runs)
+    return " and ".join(
+        f"from {run[0]:g} to {run[-1]:g}" if len(run) > 1 else f"at {run[0]:g}" for run in runs
+    )
 
 
 def digits(sparsity: float) -> str:
@@ -235,7 +241,9 @@ def compare(
         arm, known = row["arm"], labels[row["arm"]]
         places = {known.setting}
         if known.dense:  # the dense network is the same whenever the others are pruned
-            pruned = {labels[a].setting for a, rest in rests.items() if rest == rests[arm] and not labels[a].dense}
+            pruned = {
+                labels[a].setting for a, rest in rests.items() if rest == rests[arm] and not labels[a].dense
+            }
             places = pruned or places
         for place in places:
             means = found[place].means.setdefault(known.name, {})

@@ -58,14 +58,21 @@ def label(arms: Iterable[str], choice: Collection[str] = CHOICE) -> dict[str, La
     alike: dict[tuple[str, str], list[Fields]] = defaultdict(list)
     for arm, config in configs.items():
         alike[settings[arm], short(config)].append(config)
-    differing = {key: _varying([n for n in (*CHOICE, "prune_epoch") if n in choice], among) for key, among in alike.items()}
+    differing = {
+        key: _varying([n for n in (*CHOICE, "prune_epoch") if n in choice], among)
+        for key, among in alike.items()
+    }
     return {
         arm: Label(
             settings[arm],
             " ".join(
                 [
                     short(config),
-                    *(f"{n}={config.get(n)}" for n in differing[settings[arm], short(config)] if n != "iterations"),
+                    *(
+                        f"{n}={config.get(n)}"
+                        for n in differing[settings[arm], short(config)]
+                        if n != "iterations"
+                    ),
                 ]
             ),
             config["criterion"] == "dense",

@@ -34,14 +34,18 @@ def chosen(form: Format | None, out: Path | None) -> Format:
             return Format.TABLE
         known = {"csv": Format.CSV, "parquet": Format.PARQUET, "json": Format.JSON, "txt": Format.TABLE}
         if (found := known.get(out.suffix.lstrip(".").lower())) is None:
-            raise BadInput(f"--out {out}: which format? name it .csv, .json, .parquet or .txt, or give --format")
+            raise BadInput(
+                f"--out {out}: which format? name it .csv, .json, .parquet or .txt, or give --format"
+            )
         return found
     if form is Format.PARQUET and out is None:
         raise BadInput("--format parquet needs a file: give --out FILE.parquet")
     return form
 
 
-def write(rows: Sequence[Mapping[str, Any]], form: Format, out: Path | None, columns: Sequence[str] = ()) -> None:
+def write(
+    rows: Sequence[Mapping[str, Any]], form: Format, out: Path | None, columns: Sequence[str] = ()
+) -> None:
     """Write rows, all with the same keys.
 
     Args:

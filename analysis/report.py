@@ -22,8 +22,28 @@ _MENU = 60
 # What sets the temperature of training, or stands for it.
 _TEMPERATURES = ("weight_decay", "epochs", "batch_size", "lr", "prune_epoch")
 _COLUMNS = (
-    *("trial_id", "study", "status", "dataset", "model", "criterion", "scope", "sparsity", "iterations", "prune_epoch"),
-    *("epochs", "seed", "density", "pre_test_accuracy", "val_accuracy", "test_accuracy", "collapsed_layers", "wall_seconds"),
+    *(
+        "trial_id",
+        "study",
+        "status",
+        "dataset",
+        "model",
+        "criterion",
+        "scope",
+        "sparsity",
+        "iterations",
+        "prune_epoch",
+    ),
+    *(
+        "epochs",
+        "seed",
+        "density",
+        "pre_test_accuracy",
+        "val_accuracy",
+        "test_accuracy",
+        "collapsed_layers",
+        "wall_seconds",
+    ),
 )
 
 
@@ -56,7 +76,9 @@ def render(connection: duckdb.DuckDBPyConnection, results: Path) -> str:
     _trials(page, connection)
     _provenance(page, results)
     return Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
-        plotly=plotly.offline.get_plotlyjs(), title=html.escape(_title(connection)), body="\n".join(page.parts)
+        plotly=plotly.offline.get_plotlyjs(),
+        title=html.escape(_title(connection)),
+        body="\n".join(page.parts),
     )
 
 
@@ -80,11 +102,15 @@ class _Page:
     def details(self, title: str, texts: Sequence[str]) -> None:
         if texts:
             items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
-            self.parts.append(f"<details open><summary>{html.escape(title)}</summary><ul>{items}</ul></details>")
+            self.parts.append(
+                f"<details open><summary>{html.escape(title)}</summary><ul>{items}</ul></details>"
+            )
 
     def left_out(self, count: int) -> None:
         if count > _SETTINGS:
-            self.parts.append(f"<p>{count - _SETTINGS} more settings: narrow the report with --study or --where.</p>")
+            self.parts.append(
+                f"<p>{count - _SETTINGS} more settings: narrow the report with --study or --where.</p>"
+            )
 
     def chart(self, name: str, *figures: go.Figure, choices: Sequence[str] = (), height: int = 460) -> None:
         """One chart; with choices, a menu of which to show, the last at first."""
@@ -139,7 +165,9 @@ def _crossovers(page: _Page, comparisons: Sequence[crossover.Comparison]) -> Non
     page.left_out(len(comparisons))
     for comparison in comparisons[:_SETTINGS]:
         page.subheading(comparison.setting)
-        page.chart(f"Test accuracy against sparsity: {comparison.setting}", charts.crossover(comparison, names))
+        page.chart(
+            f"Test accuracy against sparsity: {comparison.setting}", charts.crossover(comparison, names)
+        )
         sparsities = comparison.sparsities
         page.table(
             ["sparsity", *(f"{sparsity:g}" for sparsity in sparsities)],
@@ -219,7 +247,9 @@ def _fronts(page: _Page, ranked: Sequence[best.Ranked]) -> None:
     settings = list(dict.fromkeys(one.setting for one in ranked))
     if not settings:
         return
-    page.heading("Which schedule is best?", "Chosen by validation accuracy; nothing is chosen by test accuracy.")
+    page.heading(
+        "Which schedule is best?", "Chosen by validation accuracy; nothing is chosen by test accuracy."
+    )
     page.left_out(len(settings))
     for setting in settings[:_SETTINGS]:
         figures = charts.pareto([one for one in ranked if one.setting == setting])
@@ -239,15 +269,21 @@ def _fronts(page: _Page, ranked: Sequence[best.Ranked]) -> None:
 
 def _trials(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
     [(total,)] = rows(connection, "SELECT count(*) FROM trials")
-    found = rows(connection, f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY finished_at DESC, trial_id LIMIT {_TRIALS}")
+    found = rows(
+        connection,
+        f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY finished_at DESC, trial_id LIMIT {_TRIALS}",
+    )
     trials: list[Mapping[str, Any]] = [dict(zip(_COLUMNS, row, strict=True)) for row in found]
-    finished = [row for row in trials if row["status"] == "ok" and row["test_accuracy"] == row["test_accuracy"]]
+    finished = [
+        row for row in trials if row["status"] == "ok" and row["test_accuracy"] == row["test_accuracy"]
+    ]
     if len(finished) > 1:
         page.heading("All axes together", "Each line is a trial; drag along an axis to choose some.")
         page.chart("Parallel coordinates of all trials", charts.parallel(finished))
     page.heading("Trials", "" if total <= _TRIALS else f"The latest {_TRIALS:,} of {total:,}.")
     values = [
-        [round(v, 5) if isinstance(v, float) and v == v else None if v != v else v for v in row] for row in found
+        [round(v, 5) if isinstance(v, float) and v == v else None if v != v else v for v in row]
+        for row in found
     ]
     page.parts.append(
         '<p><label>Search <input type="search" id="search" placeholder="snip 0.99 failed"></label> '

@@ -58,7 +58,18 @@ def write(folder: Path, trials: int) -> None:
     """`trials` rows of `trials` under folder/synthetic; one in a hundred is there twice, as after a retry."""
     config = Config(dataset="digits", model="conv-5", criterion="force", sparsity=0.5, iterations=2, epochs=1)
     fields = json.loads(Trial.of(config).canonical)
-    axes = ("criterion", "dataset", "epochs", "iterations", "lr", "model", "prune_epoch", "scope", "seed", "sparsity")
+    axes = (
+        "criterion",
+        "dataset",
+        "epochs",
+        "iterations",
+        "lr",
+        "model",
+        "prune_epoch",
+        "scope",
+        "seed",
+        "sparsity",
+    )
     # Braces that stand for themselves are doubled for format().
     text = json.dumps(fields | dict.fromkeys(axes, "@"), sort_keys=True, separators=(",", ":"))
     text = "{{" + text[1:-1] + "}}"
@@ -76,4 +87,6 @@ def write(folder: Path, trials: int) -> None:
         for field in missing:
             rows = rows.append_column(field, pa.nulls(len(rows), field.type))
         part = rows.select(SCHEMAS["trials"].names).cast(SCHEMAS["trials"])
-        pq.write_table(part, target / f"part-{span[0]:020d}-{uuid.uuid4().hex[:8]}.parquet", compression="zstd")
+        pq.write_table(
+            part, target / f"part-{span[0]:020d}-{uuid.uuid4().hex[:8]}.parquet", compression="zstd"
+        )
