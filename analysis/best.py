@@ -49,7 +49,7 @@ def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
     """Schedules (criterion, scope, iterations, prune epoch) by validation accuracy, in each setting."""
     answers = [row for row in ask(connection, "best") if row["trials"]]
     labels = label((row["arm"] for row in answers), _SCHEDULE)
-    places: dict[str, dict[float, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    places: dict[str, dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in answers:
         places[labels[row["arm"]].setting][row["sparsity"]].append(row)
     found = []

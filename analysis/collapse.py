@@ -1,7 +1,7 @@
 """Where do criteria remove whole layers, and from which prune epoch on is it safe?"""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
@@ -24,7 +24,7 @@ def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     answers = ask(connection, "collapse")
     labels = label((row["arm"] for row in answers), CHOICE)
     settings = label((row["arm"] for row in answers), _SCHEDULE)
-    groups: dict[tuple[str, str, float], list[Mapping[str, Any]]] = defaultdict(list)
+    groups: dict[tuple[str, str, float], list[dict[str, Any]]] = defaultdict(list)
     for row in answers:
         groups[settings[row["arm"]].setting, labels[row["arm"]].name, row["sparsity"]].append(row)
     found = []

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ def correlate(
     Args:
         before: one of `BEFORE`. after: one of `AFTER`.
     """
-    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in ask(connection, "correlation", {"before": before, "after": after}):
         groups[row["setting"]].append(row)
     names = _settings(list(groups))

@@ -209,7 +209,7 @@ def _arms(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
         ("layers", "Which layers are removed whole?", "Share of trials in which a layer keeps no weight."),
         ("curves", "How does training go?", "Mean validation accuracy over seeds at the end of each epoch."),
     ):
-        found = [row for row in ask(connection, name)]
+        found = ask(connection, name)
         labels = label(row["arm"] for row in found)
         names = {arm: known.name for arm, known in labels.items()}
         settings = sorted({known.setting for known in labels.values() if not known.dense})

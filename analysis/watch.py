@@ -3,6 +3,7 @@
 import html
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
@@ -45,7 +46,7 @@ def server(results: Path, render: Callable[[], str], port: int = 0) -> Threading
             return before + refresh + after
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  the library's name
+        def do_GET(self) -> None:
             if self.path not in ("/", "/version"):
                 self.send_error(404)
                 return
@@ -56,10 +57,8 @@ def server(results: Path, render: Callable[[], str], port: int = 0) -> Threading
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            try:
+            with suppress(BrokenPipeError):  # the reader has gone on
                 self.wfile.write(body)
-            except BrokenPipeError:  # the reader has gone on
-                pass
 
         def log_message(self, *_: object) -> None:
             """Say nothing of every look at what is new."""

@@ -58,7 +58,7 @@ def test_every_answer_has_its_words():
     assert said(0.1 * ones + spread) == (
         "no crossover", "SNIP against random erk: no crossover: above from 0.8 to 0.995",
     )  # fmt: skip
-    verdict, text = said([0.1, 0.1, 0.1, -0.1, -0.1, 0.1] + spread)
+    verdict, text = said(np.array([0.1, 0.1, 0.1, -0.1, -0.1, 0.1]) + spread)
     assert verdict == "several" and "falls below" in text and "and rises above random erk at 0.9929 [" in text
     verdict, text = said(100 * spread * [1, -1, 1, -1, 1, -1])
     assert (verdict, text) == (
