@@ -151,7 +151,7 @@ def _narrow(connection: duckdb.DuckDBPyConnection, study: str | None, where: str
     if where is not None:
         try:
             statements = connection.extract_statements(f"SELECT 1 FROM trials WHERE ({where}\n)")
-            if len(statements) != 1 or statements[0].type not in _READS:
+            if not where.strip() or len(statements) != 1 or statements[0].type not in _READS:
                 raise BadInput(f"--where {where}: not a condition")
             connection.execute(f"EXPLAIN SELECT 1 FROM trials WHERE ({where}\n)")
         except duckdb.Error as error:
