@@ -1,4 +1,6 @@
+import contextlib
 import csv
+import io
 import json
 import math
 import re
@@ -7,20 +9,37 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
 
 import analysis
 from analysis import report, watch
+from analysis.__main__ import app
 from sweep import results
+from sweep.errors import command
 from tests.analysis.conftest import trial
 
 
 def run(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "analysis", *map(str, words)], capture_output=True, text=True, check=False
-    )
+    """The command line, in this process: what it prints, and how it exits."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["analysis", *map(str, words)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        command(app, "analysis")
+    code = ended.value.code or 0
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def test_it_is_a_module_that_runs(made):
+    words = [sys.executable, "-m", "analysis", "sql", "SELEC", "--results", str(made)]
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2 and answer.stderr.count("\n") == 1
 
 
 def test_sql_prints_the_answer(made):
