@@ -69,7 +69,7 @@ async def look(page):
             await send(f"{domain}.enable")
         await send("Page.navigate", url=f"file://{page}")
         for _ in range(300):
-            if await value("document.documentElement.dataset.drawn") == "yes":
+            if await value("document.documentElement?.dataset.drawn") == "yes":
                 break
             await asyncio.sleep(0.1)
         seen["charts"] = await value("document.querySelectorAll('.chart').length")
