@@ -1,6 +1,6 @@
 """`python -m benchmarks`: every measurement, a line each."""
 
-from benchmarks import engine, scoring, training
+from benchmarks import analytics, engine, scoring, training
 
-for benchmark in (training, scoring, engine):
+for benchmark in (training, scoring, engine, analytics):
     benchmark.main()

@@ -79,7 +79,7 @@ async def look(page):
             "c.querySelector('.main-svg').getBoundingClientRect().height > 100 && c.data.length).length"
         )
         seen["loads"] = await value("performance.getEntriesByType('resource').map(e => e.name)")
-        for words in ("snip 0.98", "no such thing", ""):
+        for words in ("snip global-0.98", "no such thing", ""):
             await value(
                 f"(search.value = '{words}', search.dispatchEvent(new Event('input')), document.title)"
             )
@@ -109,7 +109,7 @@ def test_the_report_is_drawn_searched_and_themed_by_a_browser(full, tmp_path):
     seen = asyncio.run(look(page))
     assert seen["complaints"] == [] and seen["loads"] == []
     assert seen["charts"] == seen["drawn"] >= 7
-    assert (seen["snip 0.98"], seen["no such thing"], seen[""]) == (3, 0, 50)
+    assert (seen["snip global-0.98"], seen["no such thing"], seen[""]) == (3, 0, 50)
     assert seen["sorted"] == sorted(seen["sorted"]) and len(seen["sorted"]) == 50
     light, dark = seen["light", 1000], seen["dark", 1000]
     # Most of a light page is near white, of a dark one near black; text and grid are there on both.
