@@ -1,4 +1,4 @@
-"""The quickstart gave what it promises: every trial, and SNIP's mean falling below ERK-random's where it should."""
+"""The quickstart gave what it promises: all trials, and SNIP's mean below ERK-random's where it should be."""
 
 import analysis
 from analysis.crossover import compare

@@ -232,7 +232,7 @@ def export(
     study: Study = None,
     where: Where = None,
 ) -> None:
-    """Write all trials as one tidy table, a LaTeX table of accuracies, or the crossover chart as a picture."""
+    """Write all trials as a tidy table, accuracies for LaTeX, or the crossover chart as a picture."""
     from analysis.export import write
 
     for path in write(_open(results, study, where), target):
@@ -287,7 +287,7 @@ def _labelled(
 
 
 def _write(rows: Sequence[dict[str, Any]], form: Format, out: Path | None, notes: Sequence[str] = ()) -> None:
-    """The rows where they were asked for; what they come to on the terminal, and never within a file's format."""
+    """The rows where they were asked for; what they come to on the terminal, never within a file."""
     output.write(rows, form, out)
     into = sys.stdout if form is Format.TABLE and out is None else sys.stderr
     for index, note in enumerate(notes):

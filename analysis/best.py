@@ -22,13 +22,13 @@ class Ranked:
 
     Attributes:
         rank: by mean validation accuracy, 1 the best.
-        behind: the best's validation accuracy less this one's, paired by seed, with its interval; None for the
-            best itself and where no seed finished in both.
+        behind: the best's validation accuracy less this one's, paired by seed, with its interval; None for
+            the best itself and where no seed finished in both.
         tied: cannot be told from the best (Holm over all that are compared with it). With a single seed
             nothing can.
         hours: of a trial, on average.
-        on_density_front, on_cost_front: nothing in this setting is as accurate at a lower density (cost) or more
-            accurate at the same; by validation accuracy.
+        on_density_front, on_cost_front: nothing in this setting is as accurate at a lower density (cost) or
+            more accurate at the same; by validation accuracy.
     """
 
     setting: str
@@ -69,16 +69,27 @@ def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
                     tied = not adjusted[place - 1] < 1 - LEVEL
                 found.append(
                     Ranked(
-                        setting, sparsity, place + 1, labels[row["arm"]].name,
+                        setting,
+                        sparsity,
+                        place + 1,
+                        labels[row["arm"]].name,
                         mean_interval(
-                            row["validation_accuracy"], float(np.std(values, ddof=1)) if len(values) > 1 else None,
-                            row["trials"], row["lost"],
+                            row["validation_accuracy"],
+                            float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                            row["trials"],
+                            row["lost"],
                         ),
-                        mean_interval(row["test_accuracy"], row["test_deviation"], row["trials"], row["lost"]),
-                        difference, tied, row["density"] if row["density"] is not None else 1 - sparsity,
-                        row["hours"], id(row) in density, id(row) in cost,
+                        mean_interval(
+                            row["test_accuracy"], row["test_deviation"], row["trials"], row["lost"]
+                        ),
+                        difference,
+                        tied,
+                        row["density"] if row["density"] is not None else 1 - sparsity,
+                        row["hours"],
+                        id(row) in density,
+                        id(row) in cost,
                     )
-                )  # fmt: skip
+                )
     return found
 
 
@@ -107,16 +118,24 @@ def rows(found: Sequence[Ranked]) -> list[dict[str, Any]]:
     """One row a schedule and sparsity, as numbers: for files."""
     return [
         {
-            "setting": one.setting, "sparsity": one.sparsity, "rank": one.rank, "schedule": one.schedule,
-            "validation_accuracy": one.validation.value, "validation_half_width": one.validation.half_width,
-            "test_accuracy": one.test.value, "test_half_width": one.test.half_width,
+            "setting": one.setting,
+            "sparsity": one.sparsity,
+            "rank": one.rank,
+            "schedule": one.schedule,
+            "validation_accuracy": one.validation.value,
+            "validation_half_width": one.validation.half_width,
+            "test_accuracy": one.test.value,
+            "test_half_width": one.test.half_width,
             "behind": one.behind.value if one.behind else None,
             "behind_half_width": one.behind.half_width if one.behind else None,
-            "tied": one.tied, "density": one.density, "hours": one.hours,
-            "on_density_front": one.on_density_front, "on_cost_front": one.on_cost_front,
+            "tied": one.tied,
+            "density": one.density,
+            "hours": one.hours,
+            "on_density_front": one.on_density_front,
+            "on_cost_front": one.on_cost_front,
         }
         for one in found
-    ]  # fmt: skip
+    ]
 
 
 def sentences(found: Sequence[Ranked]) -> list[str]:

@@ -13,8 +13,8 @@ from analysis.correlation import Correlation
 from analysis.crossover import Comparison, digits
 
 Row = Mapping[str, Any]
-# Okabe & Ito's colours, told apart by the colour-blind, grey for their black, which a dark page would swallow;
-# dashes and symbols carry the same distinction.
+# Okabe & Ito's colours, told apart by the colour-blind, grey for their black, which a dark page would
+# swallow; dashes and symbols carry the same distinction.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star")
@@ -23,7 +23,7 @@ _POINTS = 4_000
 
 
 def crossover(comparison: Comparison, names: Sequence[str]) -> go.Figure:
-    """Mean test accuracy with its 95 % band against density, on a log scale with sparsity written under it."""
+    """Mean test accuracy with its 95 % band against density, on a log scale labelled with sparsity."""
     figure = go.Figure()
     for index, name in enumerate(names):
         means = sorted((s, m) for s, m in comparison.means.get(name, {}).items() if not math.isnan(m.value))
@@ -32,16 +32,27 @@ def crossover(comparison: Comparison, names: Sequence[str]) -> go.Figure:
         density = [1 - sparsity for sparsity, _ in means]
         sides = [[m.value + sign * (m.half_width or 0) for _, m in means] for sign in (1, -1)]
         figure.add_scatter(
-            x=density + density[::-1], y=[min(1.0, y) for y in sides[0]] + [max(0.0, y) for y in sides[1][::-1]],
-            fill="toself", fillcolor=_COLOURS[index % len(_COLOURS)], opacity=0.15, line={"width": 0},
-            mode="lines", legendgroup=name, showlegend=False, hoverinfo="skip",
-        )  # fmt: skip
+            x=density + density[::-1],
+            y=[min(1.0, y) for y in sides[0]] + [max(0.0, y) for y in sides[1][::-1]],
+            fill="toself",
+            fillcolor=_COLOURS[index % len(_COLOURS)],
+            opacity=0.15,
+            line={"width": 0},
+            mode="lines",
+            legendgroup=name,
+            showlegend=False,
+            hoverinfo="skip",
+        )
         figure.add_scatter(
-            x=density, y=[mean.value for _, mean in means],
+            x=density,
+            y=[mean.value for _, mean in means],
             customdata=[[sparsity, str(mean)] for sparsity, mean in means],
-            hovertemplate="sparsity %{customdata[0]}: %{customdata[1]}", name=name, legendgroup=name,
-            mode="lines+markers", **_style(index),
-        )  # fmt: skip
+            hovertemplate="sparsity %{customdata[0]}: %{customdata[1]}",
+            name=name,
+            legendgroup=name,
+            mode="lines+markers",
+            **_style(index),
+        )
     for crossing in (c for crossover in comparison.crossovers for c in crossover.crossings):
         figure.add_vline(x=1 - crossing.at, line={"color": "#808080", "dash": "dot", "width": 1})
     for index, crossed in enumerate(c for c in comparison.crossovers if c.crossings):
@@ -49,8 +60,10 @@ def crossover(comparison: Comparison, names: Sequence[str]) -> go.Figure:
         figure.add_annotation(
             text=f"{crossed.first} crosses {crossed.second} at {digits(crossing.at)} ",
             x=math.log10(1 - crossing.at),  # annotations take a log axis in its own units
-            y=0.02 + 0.06 * index, xanchor="right", showarrow=False,
-        )  # fmt: skip
+            y=0.02 + 0.06 * index,
+            xanchor="right",
+            showarrow=False,
+        )
     densities = [1 - sparsity for sparsity in comparison.sparsities]
     figure.update_layout(
         xaxis={
@@ -67,15 +80,18 @@ def crossover(comparison: Comparison, names: Sequence[str]) -> go.Figure:
 
 
 def correlation(groups: Sequence[Correlation]) -> go.Figure:
-    """What was lost right after pruning against the accuracy at the end; a colour a sparsity, τ in the legend."""
+    """The loss right after pruning against the accuracy at the end; a colour a sparsity, τ in the legend."""
     figure = go.Figure()
     for index, group in enumerate(groups):
         chosen = _thin(len(group.before), len(groups))
         figure.add_scatter(
-            x=group.before[chosen], y=group.after[chosen], mode="markers",
-            name=f"{group.sparsity:g}: τ {group.kendall}", hovertemplate="loss %{x:.3g}, accuracy %{y:.3f}",
+            x=group.before[chosen],
+            y=group.after[chosen],
+            mode="markers",
+            name=f"{group.sparsity:g}: τ {group.kendall}",
+            hovertemplate="loss %{x:.3g}, accuracy %{y:.3f}",
             **_style(index),
-        )  # fmt: skip
+        )
     # Losses of collapsed networks are far from those of the others.
     spread = [float(v) for group in groups for v in group.before if v > 0]
     far = bool(spread) and max(spread) > 30 * min(spread)
@@ -102,11 +118,19 @@ def collapse(rows: Sequence[Row], title: Mapping[str, str]) -> go.Figure:
         text[place] = f"empty in {row['collapsed']:.0%} of {row['trials']}, density {row['density']:.2g}"
     figure = go.Figure(
         go.Heatmap(
-            z=share, x=[f"{name} {sparsity:g}" for name, sparsity in columns], y=layers, text=text, zmin=0, zmax=1,
-            hovertemplate="%{x}, %{y}: %{text}<extra></extra>", colorscale=[[0, "rgba(128,128,128,0.15)"], [1, "#D55E00"]],
-            colorbar={"title": "trials with<br>the layer<br>empty", "tickformat": ".0%"}, xgap=1, ygap=1,
+            z=share,
+            x=[f"{name} {sparsity:g}" for name, sparsity in columns],
+            y=layers,
+            text=text,
+            zmin=0,
+            zmax=1,
+            hovertemplate="%{x}, %{y}: %{text}<extra></extra>",
+            colorscale=[[0, "rgba(128,128,128,0.15)"], [1, "#D55E00"]],
+            colorbar={"title": "trials with<br>the layer<br>empty", "tickformat": ".0%"},
+            xgap=1,
+            ygap=1,
         )
-    )  # fmt: skip
+    )
     figure.update_layout(
         yaxis={"autorange": "reversed", "type": "category"}, xaxis={"type": "category", "tickangle": -60}
     )
@@ -123,10 +147,14 @@ def curves(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, go.Figure
         figure = go.Figure()
         for index, (name, points) in enumerate(sorted(by_name.items())):
             figure.add_scatter(
-                x=[row["epoch"] for row in points], y=[row["validation_accuracy"] for row in points], name=name,
-                mode="lines+markers", text=[row["phase"] for row in points],
-                hovertemplate="epoch %{x} (%{text}): %{y:.3f}", **_style(index),
-            )  # fmt: skip
+                x=[row["epoch"] for row in points],
+                y=[row["validation_accuracy"] for row in points],
+                name=name,
+                mode="lines+markers",
+                text=[row["phase"] for row in points],
+                hovertemplate="epoch %{x} (%{text}): %{y:.3f}",
+                **_style(index),
+            )
         figure.update_layout(
             xaxis={"title": "epoch"}, yaxis={"title": "validation accuracy", "range": [0, 1.02]}
         )
@@ -153,11 +181,14 @@ def pareto(ranked: Sequence[Ranked]) -> dict[str, go.Figure]:
         )
         for index, (points, label) in enumerate(((priced, "all schedules"), (on, "Pareto front"))):
             figure.add_scatter(
-                x=[getattr(one, price) * scale for one in points], y=[one.validation.value for one in points], name=label,
+                x=[getattr(one, price) * scale for one in points],
+                y=[one.validation.value for one in points],
+                name=label,
                 text=[f"{one.schedule}, sparsity {one.sparsity:g}: test {one.test}" for one in points],
-                hovertemplate="%{text}", mode="lines+markers" if index else "markers",
+                hovertemplate="%{text}",
+                mode="lines+markers" if index else "markers",
                 **_style(1 if index else 6),
-            )  # fmt: skip
+            )
         axis = "density" if price == "density" else "seconds a trial"
         figure.update_layout(xaxis={"title": axis, "type": "log"}, yaxis={"title": "validation accuracy"})
         figures[name] = figure
@@ -185,11 +216,19 @@ def regimes(rows: Sequence[Row], field: str) -> dict[str, go.Figure]:
             accuracy[place], trials[place] = row["test_accuracy"], row["trials"]
         figures[name] = go.Figure(
             go.Heatmap(
-                z=accuracy, x=x, y=y, customdata=trials, colorscale="Cividis", zmin=0, zmax=1,
+                z=accuracy,
+                x=x,
+                y=y,
+                customdata=trials,
+                colorscale="Cividis",
+                zmin=0,
+                zmax=1,
                 hovertemplate="%{x}, %{y}: %{z:.3f} over %{customdata} trials<extra></extra>",
-                colorbar={"title": "test<br>accuracy"}, xgap=1, ygap=1,
+                colorbar={"title": "test<br>accuracy"},
+                xgap=1,
+                ygap=1,
             )
-        )  # fmt: skip
+        )
         figures[name].update_layout(
             xaxis={"type": "category", "title": "sparsity (load)"},
             yaxis={"type": "category", "title": f"{field} (temperature)".replace("_", " ")},

@@ -17,9 +17,9 @@ _SCHEDULE = (*CHOICE, "prune_epoch")
 def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     """One row a setting, criterion, sparsity and prune epoch, with the share of trials that collapsed.
 
-    A trial counts as collapsed when a layer keeps nothing, or when no kept weight lies on a path from input to
-    output. `low` and `high` are the share's 95 % Wilson interval; `safe_from` the earliest prune epoch from which
-    on no trial collapsed, None if there is none.
+    A trial counts as collapsed when a layer keeps nothing, or when no kept weight lies on a path from input
+    to output. `low` and `high` are the share's 95 % Wilson interval; `safe_from` the earliest prune epoch
+    from which on no trial collapsed, None if there is none.
     """
     answers = ask(connection, "collapse")
     labels = label((row["arm"] for row in answers), CHOICE)
@@ -40,14 +40,23 @@ def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
             low, high = wilson(failing, row["trials"])
             found.append(
                 {
-                    "setting": setting, "criterion": name, "sparsity": sparsity, "prune_epoch": row["prune_epoch"],
-                    "trials": row["trials"], "collapsed": failing / row["trials"], "low": low, "high": high,
+                    "setting": setting,
+                    "criterion": name,
+                    "sparsity": sparsity,
+                    "prune_epoch": row["prune_epoch"],
+                    "trials": row["trials"],
+                    "collapsed": failing / row["trials"],
+                    "low": low,
+                    "high": high,
                     "emptied_layers_in": row["collapsed"] / row["trials"],
                     "no_path_in": row["disconnected"] / row["trials"],
-                    "most_often": row["layer"], "min_layer_density": row["min_layer_density"],
-                    "density": row["density"], "effective_density": row["effective_density"], "safe_from": safe,
+                    "most_often": row["layer"],
+                    "min_layer_density": row["min_layer_density"],
+                    "density": row["density"],
+                    "effective_density": row["effective_density"],
+                    "safe_from": safe,
                 }
-            )  # fmt: skip
+            )
     return found
 
 
@@ -67,6 +76,7 @@ def sentences(found: Sequence[Row]) -> list[str]:
         ends = f"safe from epoch {safe:g} on" if safe is not None else "not safe at the last epoch tested"
         said.append(
             f"{setting}: {name} at {sparsity:g} collapses in {first['collapsed']:.0%} of trials "
-            f"[{first['low']:.0%}, {first['high']:.0%}] pruned at epoch {first['prune_epoch']:g}{where}; {ends}"
+            f"[{first['low']:.0%}, {first['high']:.0%}] pruned at epoch {first['prune_epoch']:g}"
+            f"{where}; {ends}"
         )
     return said or (["No layer collapsed."] if found else [])

@@ -24,7 +24,8 @@ class Correlation:
 
     Attributes:
         sparsity: None for all sparsities of the setting together.
-        regret_best, regret_median: how much worse the mask that looked best before ends than the best, and than
+        regret_best, regret_median: how much worse the mask that looked best before ends than the best, and
+        than
             the median (negative: better than it).
         anomalies: share of masks that end better than the one that looked best before (Feng et al. 2024).
     """
@@ -62,13 +63,19 @@ def correlate(
             worse = 1 if after == "test_loss" else -1
             found.append(
                 Correlation(
-                    names[setting], row["sparsity"], row["masks"],
-                    pearson(row["pearson"], row["masks"]), spearman(row["spearman"], row["masks"]),
+                    names[setting],
+                    row["sparsity"],
+                    row["masks"],
+                    pearson(row["pearson"], row["masks"]),
+                    spearman(row["spearman"], row["masks"]),
                     kendall(np.array(row["befores"]), np.array(row["afters"])),
-                    worse * (row["picked"] - row["best"]) + 0.0, worse * (row["picked"] - row["median"]) + 0.0,
-                    row["anomalies"], np.array(row["befores"]), np.array(row["afters"]),
+                    worse * (row["picked"] - row["best"]) + 0.0,
+                    worse * (row["picked"] - row["median"]) + 0.0,
+                    row["anomalies"],
+                    np.array(row["befores"]),
+                    np.array(row["afters"]),
                 )
-            )  # fmt: skip
+            )
         if len(rows) > 1:
             found.append(_pooled(names[setting], found[-len(rows) :]))
     return found
@@ -79,10 +86,18 @@ def _pooled(setting: str, groups: Sequence[Correlation]) -> Correlation:
         np.concatenate([getattr(group, side) for group in groups]) for side in ("before", "after")
     )
     return Correlation(
-        setting, None, len(before), pearson(_corr(before, after), len(before)),
-        spearman(_corr(_ranks(before), _ranks(after)), len(before)), kendall(before, after),
-        None, None, None, before, after,
-    )  # fmt: skip
+        setting,
+        None,
+        len(before),
+        pearson(_corr(before, after), len(before)),
+        spearman(_corr(_ranks(before), _ranks(after)), len(before)),
+        kendall(before, after),
+        None,
+        None,
+        None,
+        before,
+        after,
+    )
 
 
 def _corr(one: Array, other: Array) -> float | None:
@@ -114,16 +129,21 @@ def rows(found: Sequence[Correlation]) -> list[dict[str, Any]]:
 
     return [
         {
-            "setting": one.setting, "sparsity": one.sparsity, "pooled": one.sparsity is None, "masks": one.masks,
+            "setting": one.setting,
+            "sparsity": one.sparsity,
+            "pooled": one.sparsity is None,
+            "masks": one.masks,
             **{
                 name + suffix: number(getattr(coefficient, part))
                 for name, coefficient in (("tau", one.kendall), ("rho", one.spearman), ("r", one.pearson))
                 for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"), ("_p", "p"))
             },
-            "regret_best": one.regret_best, "regret_median": one.regret_median, "anomalies": one.anomalies,
+            "regret_best": one.regret_best,
+            "regret_median": one.regret_median,
+            "anomalies": one.anomalies,
         }
         for one in found
-    ]  # fmt: skip
+    ]
 
 
 def sentences(found: Sequence[Correlation]) -> list[str]:
@@ -136,7 +156,8 @@ def sentences(found: Sequence[Correlation]) -> list[str]:
         taus = [o.kendall.value for o in within if not math.isnan(o.kendall.value)]
         middle = f"; within one, its median is {np.median(taus):.2f}".replace("-", "−") if taus else ""
         said.append(
-            f"{one.setting}: τ {one.kendall} pooled over {len(within)} sparsities{middle}. Pooling over sparsities inflates it: "
+            f"{one.setting}: τ {one.kendall} pooled over {len(within)} sparsities{middle}. "
+            "Pooling over sparsities inflates it: "
             "sparsity itself moves both numbers (Simpson's paradox); go by the rows of one sparsity."
         )
     return said

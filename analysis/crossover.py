@@ -1,4 +1,4 @@
-"""Where does one criterion fall below another? Paired by seed, with intervals, and corrected for many tests."""
+"""Where does one criterion fall below another? Paired by seed, with intervals, corrected for many tests."""
 
 import math
 from collections import defaultdict
@@ -69,7 +69,8 @@ class Crossover:
 
     Attributes:
         differences: by rising sparsity.
-        crossings: those that are certain: the sign is certain on both sides; or on one, with the means crossing
+        crossings: those that are certain: the sign is certain on both sides; or on one, with the means
+        crossing
             on its other side.
     """
 
@@ -265,22 +266,29 @@ def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
     """One row a setting, pair and sparsity: for files."""
     return [
         {
-            "setting": comparison.setting, "first": crossover.first, "second": crossover.second,
-            "sparsity": d.sparsity, "seeds": d.seeds, "difference": d.mean.value,
+            "setting": comparison.setting,
+            "first": crossover.first,
+            "second": crossover.second,
+            "sparsity": d.sparsity,
+            "seeds": d.seeds,
+            "difference": d.mean.value,
             "low": None if d.mean.half_width is None else d.mean.value - d.mean.half_width,
             "high": None if d.mean.half_width is None else d.mean.value + d.mean.half_width,
-            "p_holm": None if math.isnan(d.p) else d.p, "verdict": crossover.verdict,
+            "p_holm": None if math.isnan(d.p) else d.p,
+            "verdict": crossover.verdict,
             "crossover": crossover.crossings[-1].at if crossover.crossings else None,
             "crossover_low": crossover.crossings[-1].low if crossover.crossings else None,
             "crossover_high": crossover.crossings[-1].high if crossover.crossings else None,
         }
-        for comparison in comparisons for crossover in comparison.crossovers for d in crossover.differences
-    ]  # fmt: skip
+        for comparison in comparisons
+        for crossover in comparison.crossovers
+        for d in crossover.differences
+    ]
 
 
 NOTE = (
-    "Mean test accuracy in percent ± 95 % Student-t interval over seeds. Differences are paired by seed; their\n"
-    "intervals are bootstrapped over seeds (Student's below 8 seeds), and certain is what holds at 5 % after\n"
+    "Mean test accuracy in percent ± 95 % Student-t interval over seeds. Differences are paired by seed,\n"
+    "their intervals bootstrapped over seeds (Student's below 8 seeds); certain is what holds at 5 % after\n"
     "Holm's correction for all sparsities tested. Crossovers are interpolated on log density [95 % interval]."
 )
 

@@ -18,8 +18,8 @@ _PICTURES = (".png", ".svg", ".pdf")
 def write(connection: duckdb.DuckDBPyConnection, target: Path) -> list[Path]:
     """Write what the file's name asks for.
 
-    `.csv`, `.parquet`: one row a trial, every column. `.tex`: a `tabular` (booktabs) a setting. `.png`, `.svg`,
-    `.pdf`: the crossover chart, a file a setting.
+    `.csv`, `.parquet`: one row a trial, every column. `.tex`: a `tabular` (booktabs) a setting. `.png`,
+    `.svg`, `.pdf`: the crossover chart, a file a setting.
 
     Returns:
         The files.
@@ -99,8 +99,11 @@ async def _draw(comparisons: list[Comparison], kind: str) -> list[bytes]:
         for comparison in comparisons:
             figure = charts.crossover(comparison, names)
             figure.update_layout(
-                template="plotly_white", title={"text": comparison.setting, "font": {"size": 14}},
-                legend={"orientation": "h", "y": -0.2}, width=900, height=560,
-            )  # fmt: skip
+                template="plotly_white",
+                title={"text": comparison.setting, "font": {"size": 14}},
+                legend={"orientation": "h", "y": -0.2},
+                width=900,
+                height=560,
+            )
             pictures.append(await browser.calc_fig(figure, opts={"format": kind, "scale": 2}))
     return pictures

@@ -127,8 +127,8 @@ class _Page:
             )
             self.parts.append(f'<label>Show <select data-for="chart-{number}">{options}</select></label>')
         self.parts.append(
-            f'<figure><div class="chart" id="chart-{number}" style="height:{height}px" role="img" tabindex="0" '
-            f'aria-label="{html.escape(name, quote=True)}"></div></figure>'
+            f'<figure><div class="chart" id="chart-{number}" style="height:{height}px" '
+            f'role="img" tabindex="0" aria-label="{html.escape(name, quote=True)}"></div></figure>'
             f'<script type="application/json" data-chart="chart-{number}">{_embedded(shapes)}</script>'
         )
 
@@ -141,7 +141,8 @@ class _Page:
             for line in body
         )
         self.parts.append(
-            f'<div class="scroll" tabindex="0"><table><thead><tr>{columns}</tr></thead><tbody>{lines}</tbody></table></div>'
+            f'<div class="scroll" tabindex="0"><table><thead><tr>{columns}</tr></thead>'
+            f"<tbody>{lines}</tbody></table></div>"
         )
 
 
@@ -159,7 +160,7 @@ def _crossovers(page: _Page, comparisons: Sequence[crossover.Comparison]) -> Non
     names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
     page.heading(
         "Where does random pruning overtake SNIP?",
-        "Test accuracy after retraining (last epoch): mean over seeds with its 95 % Student-t band. Differences "
+        "Test accuracy after retraining (last epoch): mean over seeds, 95 % Student-t band. Differences "
         "are paired by seed, certain at 5 % after Holm's correction for all sparsities tested.",
     )
     page.left_out(len(comparisons))
@@ -181,7 +182,7 @@ def _correlations(page: _Page, found: Sequence[correlation.Correlation]) -> None
         return
     page.heading(
         "Does the loss after pruning say what comes of it?",
-        "Each point is a trial. Kendall's τ within a sparsity, with its 95 % interval; pooled over sparsities it "
+        "Each point is a trial. Kendall's τ within a sparsity, with its 95 % interval; pooled over them it "
         "would be inflated, because sparsity itself moves both numbers.",
     )
     page.left_out(len(settings))
@@ -193,14 +194,18 @@ def _correlations(page: _Page, found: Sequence[correlation.Correlation]) -> None
             ["sparsity", "masks", "Kendall τ", "Spearman ρ", "Pearson r", "regret", "anomalies"],
             [
                 [
-                    f"{one.sparsity:g}" if one.sparsity is not None else "all (pooled: inflated)", one.masks,
-                    one.kendall, one.spearman, one.pearson,
+                    f"{one.sparsity:g}" if one.sparsity is not None else "all (pooled: inflated)",
+                    one.masks,
+                    one.kendall,
+                    one.spearman,
+                    one.pearson,
                     "" if one.regret_best is None else f"{one.regret_best:.3f}",
                     "" if one.anomalies is None else f"{one.anomalies:.1%}",
                 ]
-                for one in found if one.setting == setting
+                for one in found
+                if one.setting == setting
             ],
-        )  # fmt: skip
+        )
 
 
 def _arms(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
@@ -237,7 +242,7 @@ def _regimes(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
     if figures:
         page.heading(
             "Regimes",
-            "Mean test accuracy over load and temperature (Zhou et al. 2023), over seeds and all other fields.",
+            "Mean test accuracy over load and temperature (Zhou et al. 2023), and over all other fields.",
         )
         names = list(figures)[-_MENU:]
         page.chart("Accuracy over two axes", *(figures[name] for name in names), choices=names)
@@ -259,12 +264,18 @@ def _fronts(page: _Page, ranked: Sequence[best.Ranked]) -> None:
             ["schedule", "sparsity", "rank", "validation", "test", "behind the best", "tied with it"],
             [
                 [
-                    one.schedule, f"{one.sparsity:g}", one.rank, one.validation, one.test, one.behind or "",
+                    one.schedule,
+                    f"{one.sparsity:g}",
+                    one.rank,
+                    one.validation,
+                    one.test,
+                    one.behind or "",
                     "yes" if one.tied else "no",
                 ]
-                for one in ranked if one.setting == setting and (one.tied or one.rank <= 3)
+                for one in ranked
+                if one.setting == setting and (one.tied or one.rank <= 3)
             ],
-        )  # fmt: skip
+        )
 
 
 def _trials(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
@@ -285,10 +296,11 @@ def _trials(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
         [round(v, 5) if isinstance(v, float) and v == v else None if v != v else v for v in row]
         for row in found
     ]
+    listed = {"columns": _COLUMNS, "rows": values}
     page.parts.append(
         '<p><label>Search <input type="search" id="search" placeholder="snip 0.99 failed"></label> '
         '<output id="matches"></output></p><div class="scroll" tabindex="0"><table id="trials"></table></div>'
-        f'<script type="application/json" id="rows">{_embedded({"columns": _COLUMNS, "rows": values})}</script>'
+        f'<script type="application/json" id="rows">{_embedded(listed)}</script>'
     )
 
 
@@ -304,5 +316,6 @@ def _provenance(page: _Page, results: Path) -> None:
         page.subheading(str(known.get("study", path.parent.name)))
         page.parts.append(f"<pre>{html.escape(spec)}</pre>")
         page.parts.append(
-            f"<details><summary>Launches: commands, versions, hardware</summary><pre>{html.escape(launches)}</pre></details>"
+            f"<details><summary>Launches: commands, versions, hardware</summary>"
+            f"<pre>{html.escape(launches)}</pre></details>"
         )

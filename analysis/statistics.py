@@ -68,8 +68,9 @@ class Resampled:
 
     Bootstrap-t (Efron & Tibshirani 1993, 12.5) in its symmetric form (Hall 1988, whose coverage is off by
     O(n^-2) only): seeds are drawn with replacement, all points of a seed together, and the 95 % quantile of
-    |mean* − mean| / standard error* takes the place of Student's. With fewer than `ENOUGH` seeds Student's stays:
-    three seeds have ten different resamples, and plain percentile intervals then cover as little as 75 %.
+    |mean* − mean| / standard error* takes the place of Student's. With fewer than `ENOUGH` seeds Student's
+    stays: three seeds have ten different resamples, and plain percentile intervals then cover as little as
+    75 %.
 
     Args:
         values: seeds × points.
@@ -80,7 +81,8 @@ class Resampled:
         self.seeds = len(values)
         self.mean = values.mean(0)
         centred = values - self.mean
-        # Variances, and covariances of neighbours: the standard error of anything interpolated follows from them.
+        # Variances, and covariances of neighbours: the standard error of anything interpolated follows from
+        # them.
         self._variance = (centred**2).sum(0) / max(1, self.seeds - 1)
         self._covariance = (centred[:, :-1] * centred[:, 1:]).sum(0) / max(1, self.seeds - 1)
         self._many = self.seeds >= ENOUGH
@@ -118,7 +120,8 @@ class Resampled:
             return mean, math.nan, math.nan
         error = math.sqrt(max(0.0, float(variance(self._variance, self._covariance))) / self.seeds)
         if error <= 1e-12:
-            # The same for every seed, as few test images can make it: no spread to go by, but the signs agree.
+            # The same for every seed, as few test images can make it: no spread to go by, but the signs
+            # agree.
             p = 2.0 ** (1 - self.seeds) if abs(mean) > 1e-12 else 1.0
             return mean, 0.0 if p < 1 - LEVEL else math.nan, p
         ratio = abs(mean) / error
@@ -158,7 +161,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Coefficient:
-    """A correlation with its 95 % interval and p-value (two-sided, of there being none); NaN where there is none."""
+    """A correlation with its 95 % interval and its two-sided p-value; NaN where there is none."""
 
     value: float
     low: float
@@ -185,9 +188,10 @@ def spearman(value: float | None, count: int) -> Coefficient:
 def kendall(before: Array, after: Array) -> Coefficient:
     """τ-b with an interval from its own jackknife on Fisher's scale. τ and p are SciPy's.
 
-    With `n` pairs the textbook variance, 0.437 / (n − 4) on that scale (Fieller 1957), holds for normal data with a
-    moderate τ; the jackknife needs neither, and has Student's quantile with n − 1 degrees of freedom. Above
-    `_JACKKNIFED` pairs, where the two agree in the second digit, Fieller's is used for its speed.
+    With `n` pairs the textbook variance, 0.437 / (n − 4) on that scale (Fieller 1957), holds for normal
+    data with a moderate τ; the jackknife needs neither, and has Student's quantile with n − 1 degrees of
+    freedom. Above `_JACKKNIFED` pairs, where the two agree in the second digit, Fieller's is used for its
+    speed.
     """
     count = len(before)
     if count < 2:

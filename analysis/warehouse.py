@@ -15,7 +15,7 @@ from sweep.results import KEYS, SCHEMAS
 # Which of several rows with the same key is looked at, where they can differ.
 _PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, finished_at DESC"}
 # A folder named seed=7 is no column.
-_OPTIONS = "union_by_name = true, hive_partitioning = false"
+_OPTIONS = "union_by_name = true, hive_partitioning = false, filename = true, file_row_number = true"
 # What a row cannot be without.
 _REQUIRED = {**KEYS, "trials": ("trial_id", "status", "config")}
 _READS = {duckdb.StatementType.SELECT}
@@ -67,15 +67,14 @@ def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Path, patte
         _create(connection, table, None)
         return
     everything = f"'{_quoted(f'{glob.escape(str(folder))}/{pattern}')}'"
+    missing = " OR ".join(f"{name} IS NULL" for name in _REQUIRED[table])
     with suppress(duckdb.Error):
         _create(connection, table, everything)
         found = connection.execute(f"DESCRIBE {table}").fetchall()
         # A column of another type turns all of it into that type; what has no key is not a row of ours.
         if {row[:2] for row in found} >= {
             row[:2] for row in connection.execute(f"DESCRIBE no_{table}").fetchall()
-        } and not connection.execute(
-            f"SELECT 1 FROM all_{table} WHERE {' OR '.join(f'{name} IS NULL' for name in _REQUIRED[table])} LIMIT 1"
-        ).fetchone():
+        } and not connection.execute(f"SELECT 1 FROM all_{table} WHERE {missing} LIMIT 1").fetchone():
             return
     parts = [part for part in sorted(folder.glob(pattern)) if _is_sound(part, table)]
     listed = ", ".join(f"'{_quoted(glob.escape(str(part)))}'" for part in parts)
@@ -91,7 +90,7 @@ def _create(connection: duckdb.DuckDBPyConnection, table: str, parts: str | None
     key = ", ".join(KEYS[table])
     rows = f"FROM no_{table} SELECT *, '' AS filename, 0 AS file_row_number"
     if parts:
-        rows += f" UNION ALL BY NAME FROM read_parquet({parts}, {_OPTIONS}, filename = true, file_row_number = true)"
+        rows += f" UNION ALL BY NAME FROM read_parquet({parts}, {_OPTIONS})"
     connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {rows}")
     connection.execute(
         f"""CREATE OR REPLACE VIEW {table} AS

@@ -38,7 +38,7 @@ def server(results: Path, render: Callable[[], str], port: int = 0) -> Threading
                 try:
                     text = render()
                 except BadInput as nothing_yet:
-                    text = f"<!doctype html><title>waiting</title><body><p>{html.escape(str(nothing_yet))}</p></body>"
+                    text = f"<!doctype html><body><p>{html.escape(str(nothing_yet))}</p></body>"
                 latest[:] = now, text
             refresh = _REFRESH.format(version=latest[0], milliseconds=1000 * _SECONDS)
             # The last one: a script of the page may have the text too.

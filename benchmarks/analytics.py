@@ -1,9 +1,9 @@
 """Questions to a million results against the same in pandas, and ten million, and 10,000 small parts."""
 
-import os
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -30,10 +30,10 @@ def main() -> None:
             synthetic.write(place, trials)
             connection = analysis.open(place)
             for name in _QUESTIONS:
-                ours = min(seconds(lambda name=name: connection.sql(query(name)).to_arrow_table()) for _ in range(3))
+                ours = min(seconds(partial(_ask, connection, name)) for _ in range(3))
                 line = f"analysis, {name} of {trials:,} trials with deduplication: {ours:.2f} s"
                 if trials == 1_000_000:
-                    theirs = seconds(lambda name=name: _PANDAS[name](place))
+                    theirs = seconds(partial(_PANDAS[name], place))
                     line += f", pandas {theirs:.2f} s: {theirs / ours:.1f} times faster"
                 print(line, flush=True)
             if trials == 1_000_000:
@@ -41,12 +41,18 @@ def main() -> None:
         _small_parts(folder / "parts")
 
 
+def _ask(connection: duckdb.DuckDBPyConnection, name: str) -> object:
+    return connection.sql(query(name)).to_arrow_table()
+
+
 def _taus(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.sql(query("correlation")).fetchall()
     groups = [(np.array(row[-2]), np.array(row[-1])) for row in rows]
     spent = seconds(lambda: [kendall(*group) for group in groups])
     middle = statistics.median(len(one) for one, _ in groups)
-    print(f"analysis, Kendall's tau with jackknife intervals of {len(groups):,} groups of {middle:g}: {spent:.2f} s")
+    print(
+        f"analysis, Kendall's tau with jackknife intervals of {len(groups):,} groups of {middle:g}: {spent:.2f} s"
+    )
 
 
 def _small_parts(folder: Path) -> None:
@@ -56,7 +62,7 @@ def _small_parts(folder: Path) -> None:
     [*parts] = target.glob("part-*")
     rows = pq.read_table(parts[0], schema=SCHEMAS["trials"])
     for part in parts:
-        os.unlink(part)
+        part.unlink()
     for index in range(10_000):
         pq.write_table(rows.slice(index, 1), target / f"part-{index:020d}-small.parquet", compression="zstd")
     started = time.perf_counter()
@@ -69,7 +75,8 @@ def _small_parts(folder: Path) -> None:
 def _read(place: Path, columns: list[str]) -> pd.DataFrame:
     """Each trial once, with its arm, as the views and queries have it."""
     frame = pd.read_parquet(
-        place / "synthetic" / "trials", columns=["trial_id", "status", "finished_at", "config", "seed", "sparsity", *columns]
+        place / "synthetic" / "trials",
+        columns=["trial_id", "status", "finished_at", "config", "seed", "sparsity", *columns],
     )
     frame["ok"] = frame.status == "ok"
     frame = frame.sort_values(["ok", "finished_at"]).drop_duplicates("trial_id", keep="last")
@@ -109,9 +116,9 @@ def _correlation(place: Path) -> object:
 
 def _best(place: Path) -> object:
     frame = _read(place, ["val_accuracy", "test_accuracy", "density", "wall_seconds"])
-    return frame.groupby(["arm", "sparsity"])[["val_accuracy", "test_accuracy", "density", "wall_seconds"]].agg(
-        ["count", "mean", "std"]
-    )
+    return frame.groupby(["arm", "sparsity"])[
+        ["val_accuracy", "test_accuracy", "density", "wall_seconds"]
+    ].agg(["count", "mean", "std"])
 
 
 _PANDAS = {"crossover": _crossover, "correlation": _correlation, "best": _best}

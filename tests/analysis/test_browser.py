@@ -31,9 +31,18 @@ def full(made):
               val_accuracy=0.5, density=1 - sparsity, wall_seconds=2.0, pre_train_loss=sparsity)
         for sparsity in SPARSITIES
     ]  # fmt: skip
-    curves = [[{"trial_id": r["trial_id"], "phase": "retrain", "epoch": float(e), "val_accuracy": 0.5} for e in (1, 2)] for r in rows]
+    curves = [
+        [
+            {"trial_id": r["trial_id"], "phase": "retrain", "epoch": float(e), "val_accuracy": 0.5}
+            for e in (1, 2)
+        ]
+        for r in rows
+    ]
     layers = [
-        [{"trial_id": r["trial_id"], "layer": i, "name": f"{i}.weight", "kept": i, "density": i / 9} for i in (0, 1)]
+        [
+            {"trial_id": r["trial_id"], "layer": i, "name": f"{i}.weight", "kept": i, "density": i / 9}
+            for i in (0, 1)
+        ]
         for r in rows
     ]
     results.write(made, rows, curves, layers)
@@ -54,7 +63,9 @@ async def look(page):
             return answer["result"]
 
         async def value(expression):
-            found = await send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+            found = await send(
+                "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+            )
             assert "exceptionDetails" not in found, found
             return found["result"].get("value")
 
@@ -89,8 +100,16 @@ async def look(page):
             "[...document.querySelectorAll('#trials tbody tr')].map(r => r.cells[15].textContent).filter(Boolean).map(Number)"
         )
         for width, scheme in ((1000, "light"), (1000, "dark"), (380, "light")):
-            await send("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
-            await send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            await send(
+                "Emulation.setDeviceMetricsOverride",
+                width=width,
+                height=800,
+                deviceScaleFactor=1,
+                mobile=False,
+            )
+            await send(
+                "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+            )
             await asyncio.sleep(1)
             picture = (await send("Page.captureScreenshot", format="png"))["data"]
             ink = await value("document.querySelector('.chart .xtick text').style.fill")

@@ -98,7 +98,11 @@ QUESTIONS = ("accuracy", "best", "collapse", "correlation", "cost", "crossover",
 
 @pytest.mark.parametrize("name", [*QUESTIONS, "report"])
 def test_results_where_nothing_ended_with_an_accuracy_are_said_to_be_so(name, tmp_path):
-    rows = [trial("f", status="failed"), trial("d", status="diverged", seed=1), trial("n", seed=2, test_accuracy=math.nan)]
+    rows = [
+        trial("f", status="failed"),
+        trial("d", status="diverged", seed=1),
+        trial("n", seed=2, test_accuracy=math.nan),
+    ]
     results.write(tmp_path / "r", rows, [[]], [[]])
     answer = run(name, "--results", tmp_path / "r")
     assert answer.returncode == 2 and "none of 3 trials ended with an accuracy" in answer.stderr
@@ -151,9 +155,14 @@ def test_views_prints_the_schema(made):
 
 
 def test_the_prompt_answers_refuses_and_goes_on(made):
-    typed = "SELECT count(*) AS n\nFROM trials;\nDROP VIEW trials;\nFROM nowhere;\nSELECT 7 AS seven;\n.quit\n"
+    typed = (
+        "SELECT count(*) AS n\nFROM trials;\nDROP VIEW trials;\nFROM nowhere;\nSELECT 7 AS seven;\n.quit\n"
+    )
     answer = subprocess.run(
-        [sys.executable, "-m", "analysis", "shell", "--results", made], input=typed, capture_output=True, text=True
+        [sys.executable, "-m", "analysis", "shell", "--results", made],
+        input=typed,
+        capture_output=True,
+        text=True,
     )
     assert answer.returncode == 0 and "45" in answer.stdout and "seven" in answer.stdout
     assert len(answer.stderr.splitlines()) == 2 and answer.stderr.startswith("one query only")
@@ -169,7 +178,11 @@ def test_a_criterion_that_is_nowhere_is_one_line(made):
 def test_export_writes_tidy_tables_and_latex(made, tmp_path):
     for name in ("t.csv", "t.parquet", "t.tex"):
         assert run("export", tmp_path / name, "--results", made).returncode == 0
-    assert len(pq.read_table(tmp_path / "t.parquet")) == len(list(csv.DictReader((tmp_path / "t.csv").open()))) == 45
+    assert (
+        len(pq.read_table(tmp_path / "t.parquet"))
+        == len(list(csv.DictReader((tmp_path / "t.csv").open())))
+        == 45
+    )
     text = (tmp_path / "t.tex").read_text()
     assert r"random erk & $95.0 \pm 2.5$" in text and text.count(r"\toprule") == 1
     assert "export to .csv" in run("export", tmp_path / "t.doc", "--results", made).stderr

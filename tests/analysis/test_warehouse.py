@@ -105,7 +105,8 @@ def test_filters_narrow_every_view(made):
 
 
 @pytest.mark.parametrize(
-    "where", ["seed =", "nonsense > 1", "1); DROP VIEW trials; (1", "seed IN (FROM read_csv('/etc/passwd'))", ""]
+    "where",
+    ["seed =", "nonsense > 1", "1); DROP VIEW trials; (1", "seed IN (FROM read_csv('/etc/passwd'))", ""],
 )
 def test_a_condition_that_is_none_is_one_line(made, where):
     with pytest.raises(BadInput, match="--where"):
