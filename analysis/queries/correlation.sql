@@ -43,56 +43,51 @@ groups AS (
     FROM (SELECT DISTINCT setting, sparsity FROM cells JOIN settings USING (arm))
 ),
 masks AS (
-    SELECT number, before, after
+    SELECT
+        number, before, after,
+        -- Whichever way round is better: a loss, or an accuracy with its sign turned.
+        before * CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END AS badness,
+        after * CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS goodness
     FROM (
         SELECT number, unnest(befores) AS before, unnest(afters) AS after
         FROM cells JOIN settings USING (arm) JOIN groups USING (setting, sparsity)
     )
     WHERE isfinite(before) AND isfinite(after)
 ),
-ranked AS MATERIALIZED (
+ranked AS (
     SELECT
         *,
         rank() OVER b + (count(*) OVER (b RANGE BETWEEN CURRENT ROW AND CURRENT ROW) - 1) / 2 AS before_rank,
         rank() OVER a + (count(*) OVER (a RANGE BETWEEN CURRENT ROW AND CURRENT ROW) - 1) / 2 AS after_rank,
-        -- Whichever way round is better: a loss, or an accuracy with its sign turned.
-        before * CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END AS badness,
-        after * CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS goodness
+        first_value(badness) OVER b AS lowest
     FROM masks
-    WINDOW b AS (PARTITION BY number ORDER BY before), a AS (PARTITION BY number ORDER BY after)
+    WINDOW b AS (PARTITION BY number ORDER BY badness), a AS (PARTITION BY number ORDER BY goodness)
 ),
 coefficients AS (
     SELECT
         number,
         count(*) AS masks,
         corr(before, after) AS pearson,
-        corr(before_rank, after_rank) AS spearman,
+        -- Of ranks by badness and goodness: a turned sign turns the coefficient's.
+        corr(before_rank, after_rank)
+            * CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END
+            * CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS spearman,
         max(goodness) AS best,
         median(goodness) AS median,
-        min(badness) AS lowest,
+        avg(goodness) FILTER (badness = lowest) AS picked,
+        list(goodness) AS goods,
         list(before) AS befores,
         list(after) AS afters
     FROM ranked
-    GROUP BY number
-),
-picks AS (
-    SELECT number, avg(goodness) AS picked
-    FROM ranked JOIN coefficients USING (number)
-    WHERE badness = lowest
-    GROUP BY number
-),
-anomalies AS (
-    SELECT number, avg((goodness > picked)::INT) AS anomalies
-    FROM ranked JOIN picks USING (number)
     GROUP BY number
 )
 SELECT
     setting, sparsity, masks,
     CASE WHEN isfinite(pearson) THEN pearson END AS pearson,
     CASE WHEN isfinite(spearman) THEN spearman END AS spearman,
-    abs(best) AS best, abs(median) AS median, abs(picked) AS picked, anomalies, befores, afters
+    abs(best) AS best, abs(median) AS median, abs(picked) AS picked,
+    len(list_filter(goods, lambda good: good > picked)) / masks AS anomalies,
+    befores, afters
 FROM coefficients
-JOIN picks USING (number)
-JOIN anomalies USING (number)
 JOIN groups USING (number)
 ORDER BY setting, sparsity
