@@ -59,8 +59,8 @@ def _small_parts(folder: Path) -> None:
     """10,000 parts of one trial each, as a running study may have them between two launches."""
     synthetic.write(folder, 10_000)
     target = folder / "synthetic" / "trials"
-    [*parts] = target.glob("part-*")
-    rows = pq.read_table(parts[0], schema=SCHEMAS["trials"])
+    parts = sorted(target.glob("part-*"), key=lambda part: part.stat().st_size)
+    rows = pq.read_table(parts[-1], schema=SCHEMAS["trials"])
     for part in parts:
         part.unlink()
     for index in range(10_000):
