@@ -2,7 +2,7 @@
 
 import glob
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from sweep.results import KEYS, SCHEMAS
 _PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, finished_at DESC"}
 # A folder named seed=7 is no column.
 _OPTIONS = "union_by_name = true, hive_partitioning = false, filename = true, file_row_number = true"
+# More parts than this, and smaller than this many bytes on average, are taken into memory.
+_MANY, _SMALL = 300, 200_000
 # What a row cannot be without.
 _REQUIRED = {**KEYS, "trials": ("trial_id", "status", "config")}
 _READS = {duckdb.StatementType.SELECT}
@@ -27,7 +29,7 @@ def open(
     """A connection with the views `trials`, `curves` and `layers` over one study's folder, or over all.
 
     The views read what is on disk at the time of a query, so a running study can be watched (one without any
-    result yet must be opened again). Queries cannot reach files outside the results, nor change settings. A
+    result yet, or of hundreds of small parts, must be opened again). Queries cannot reach files outside the results, nor change settings. A
     part that is damaged or not of these results is named on stderr and left aside.
 
     Args:
@@ -63,34 +65,53 @@ def open(
 
 def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Path, pattern: str) -> None:
     """Create the view of a table; sound parts only."""
-    if next(folder.glob(pattern), None) is None:
+    parts = sorted(folder.glob(pattern), key=lambda part: part.name, reverse=True)
+    if not parts:
         _create(connection, table, None)
         return
-    everything = f"'{_quoted(f'{glob.escape(str(folder))}/{pattern}')}'"
+    source = f"read_parquet('{_quoted(f'{glob.escape(str(folder))}/{pattern}')}', {_OPTIONS})"
     missing = " OR ".join(f"{name} IS NULL" for name in _REQUIRED[table])
-    with suppress(duckdb.Error):
-        _create(connection, table, everything)
+    with suppress(duckdb.Error, FileNotFoundError):
+        if len(parts) > _MANY and sum(part.stat().st_size for part in parts) < _SMALL * len(parts):
+            source = _compacted(connection, table, parts)
+        _create(connection, table, source)
         found = connection.execute(f"DESCRIBE {table}").fetchall()
         # A column of another type turns all of it into that type; what has no key is not a row of ours.
         if {row[:2] for row in found} >= {
             row[:2] for row in connection.execute(f"DESCRIBE no_{table}").fetchall()
         } and not connection.execute(f"SELECT 1 FROM all_{table} WHERE {missing} LIMIT 1").fetchone():
             return
-    parts = [part for part in sorted(folder.glob(pattern)) if _is_sound(part, table)]
-    listed = ", ".join(f"'{_quoted(glob.escape(str(part)))}'" for part in parts)
-    _create(connection, table, f"[{listed}]" if parts else None)
+    sound = [part for part in parts if _is_sound(part, table)]
+    _create(connection, table, f"read_parquet({_listed(sound)}, {_OPTIONS})" if sound else None)
 
 
-def _create(connection: duckdb.DuckDBPyConnection, table: str, parts: str | None) -> None:
-    """A view of all rows of these parts, and one of each row once.
+def _compacted(connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[Path]) -> str:
+    """Take many small parts into memory at once: opening each anew for every query would take seconds.
+
+    Without looking through all of them for their columns first, which takes as long again: the newest part has
+    every column, and older ones without some of them make this fail, for the slower way to be taken.
+    """
+    connection.execute(
+        f"CREATE OR REPLACE TABLE parts_{table} AS FROM read_parquet({_listed(parts)}, "
+        "hive_partitioning = false, filename = true, file_row_number = true)"
+    )
+    return f"parts_{table}"
+
+
+def _listed(parts: Sequence[Path]) -> str:
+    return "[" + ", ".join(f"'{_quoted(glob.escape(str(part)))}'" for part in parts) + "]"
+
+
+def _create(connection: duckdb.DuckDBPyConnection, table: str, source: str | None) -> None:
+    """A view of all rows of a source, and one of each row once.
 
     Few rows are there twice, if any. Looking by the keys alone for those that do not count, and leaving them
     out of one pass over the others, is several times faster than sorting whole rows, and needs no memory.
     """
     key = ", ".join(KEYS[table])
     rows = f"FROM no_{table} SELECT *, '' AS filename, 0 AS file_row_number"
-    if parts:
-        rows += f" UNION ALL BY NAME FROM read_parquet({parts}, {_OPTIONS})"
+    if source:
+        rows += f" UNION ALL BY NAME FROM {source}"
     connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {rows}")
     connection.execute(
         f"""CREATE OR REPLACE VIEW {table} AS

@@ -164,3 +164,22 @@ def test_files_outside_the_results_are_out_of_reach_even_without_our_check(made)
 def test_importing_analysis_imports_neither_torch_nor_ray():
     code = "import analysis, analysis.crossover, sys; print({'torch', 'ray'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+@pytest.mark.parametrize("columns", ["same", "older", "foreign"])
+def test_hundreds_of_small_parts_are_read_as_few_are(made, columns, capfd):
+    part = next((made / "trials").glob("part-*"))
+    rows = pq.read_table(part)
+    part.unlink()
+    for index in range(450):
+        one = rows.slice(index % 45, 1)
+        if columns == "older" and index < 10:
+            one = one.drop_columns(["pack"])
+        if columns == "foreign" and index == 449:
+            one = pa.table({"price": [1.0]})
+        pq.write_table(one, part.with_name(f"part-{index:05d}.parquet"))
+    connection = analysis.open(made)
+    assert count(connection) == 45 and len(connection.execute("FROM trials").description) == len(
+        rows.column_names
+    )
+    assert len(capfd.readouterr().err.splitlines()) == (columns == "foreign")
