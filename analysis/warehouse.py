@@ -29,8 +29,9 @@ def open(
     """A connection with the views `trials`, `curves` and `layers` over one study's folder, or over all.
 
     The views read what is on disk at the time of a query, so a running study can be watched (one without any
-    result yet, or of hundreds of small parts, must be opened again). Queries cannot reach files outside the results, nor change settings. A
-    part that is damaged or not of these results is named on stderr and left aside.
+    result yet, or of hundreds of small parts, must be opened again). Queries cannot reach files outside the
+    results, nor change settings. A part that is damaged or not of these results is named on stderr and left
+    aside.
 
     Args:
         study: only the trials run for this study.
@@ -88,13 +89,15 @@ def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Path, patte
 def _compacted(connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[Path]) -> str:
     """Take many small parts into memory at once: opening each anew for every query would take seconds.
 
-    Without looking through all of them for their columns first, which takes as long again: the newest part has
-    every column, and older ones without some of them make this fail, for the slower way to be taken.
+    Without looking through all of them for their columns first, which takes as long again: the newest part
+    has every column, and older ones without some of them make this fail, for the slower way to be taken.
     """
+    connection.execute("SET preserve_insertion_order = false")
     connection.execute(
         f"CREATE OR REPLACE TABLE parts_{table} AS FROM read_parquet({_listed(parts)}, "
         "hive_partitioning = false, filename = true, file_row_number = true)"
     )
+    connection.execute("RESET preserve_insertion_order")
     return f"parts_{table}"
 
 

@@ -36,7 +36,7 @@ def test_coefficients_within_groups_are_scipys_and_pooling_is_warned_of(tmp_path
         assert one.kendall.value == pytest.approx(stats.kendalltau(one.before, one.after).statistic)
         assert one.spearman.value == pytest.approx(stats.spearmanr(one.before, one.after).statistic)
         assert one.pearson.value == pytest.approx(stats.pearsonr(one.before, one.after).statistic)
-    assert max(abs(one.kendall.value) for one in within) < 0.4 and pooled.kendall.high < -0.4
+    assert max(abs(one.kendall.value) for one in within) < 0.4 and pooled.kendall.high < -0.3
     [said] = correlation.sentences([*within, pooled])
     assert "Simpson" in said and "pooled over 2 sparsities" in said
 
