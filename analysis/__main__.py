@@ -1,80 +1,297 @@
-"""`python -m analysis`: SQL, tables and a report over the results."""
+"""`python -m analysis`: SQL, the papers' questions, a report and exports over the results."""
 
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import duckdb
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from analysis import warehouse
-from analysis.crossover import MARGIN, Comparison, compare
+from analysis import output, shell, warehouse
+from analysis.output import Format
 from sweep.errors import BadInput, command
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 Results = Annotated[Path, typer.Option("--results", help="folder of all results, or of one study")]
+Study = Annotated[str | None, typer.Option(help="only trials of this study")]
+Where = Annotated[str | None, typer.Option(help="only trials for which this SQL condition holds")]
+Form = Annotated[Format | None, typer.Option("--format", help="default: by the name of --out, else a table")]
+Out = Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")]
+RESULTS = Path("results")
+
+
+class Before(StrEnum):
+    """What is known of a pruned network before it is retrained."""
+
+    TRAIN_LOSS = "pre_train_loss"
+    TEST_LOSS = "pre_test_loss"
+    TEST_ACCURACY = "pre_test_accuracy"
+
+
+class After(StrEnum):
+    """What comes of it."""
+
+    ACCURACY = "test_accuracy"
+    LOSS = "test_loss"
 
 
 @app.command()
-def sql(query: str, results: Results = Path("results")) -> None:
+def sql(
+    query: Annotated[
+        str | None, typer.Argument(help="a query over the views trials, curves and layers")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("-f", help="read the query from this file")] = None,
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    form: Form = None,
+    out: Out = None,
+) -> None:
     """Answer a query over the views trials, curves and layers."""
-    console = Console()
-    warehouse.show(warehouse.open(results), query, console.width if console.is_terminal else 100_000)
+    if (query is None) == (file is None):
+        raise BadInput('give one query: python -m analysis sql "SELECT …", or -f FILE.sql')
+    if file is not None:
+        try:
+            query = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(
+                f"{file}: {getattr(error, 'strerror', 'not text')}: give a file with one query"
+            ) from None
+    assert query is not None
+    chosen = output.chosen(form, out)
+    answer = warehouse.reading(warehouse.open(results, study=study, where=where), query)
+    if chosen is Format.TABLE and out is None:
+        shell.show(answer)
+        return
+    with warehouse.told():
+        rows = answer.fetchall()
+    columns = list(answer.columns)
+    output.write([dict(zip(columns, row, strict=True)) for row in rows], chosen, out, columns)
 
 
 @app.command()
-def crossover(results: Results = Path("results")) -> None:
-    """Where does random pruning overtake SNIP?"""
-    for comparison in _comparisons(results):
-        table = _table(comparison)
-        # Wide enough for every number: a terminal that is narrower wraps, it does not cut.
-        console = Console(width=1000)
-        console.width = max(Console().width, console.measure(table).maximum)
-        console.out(comparison.setting)
-        console.print(table)
-        for found in comparison.crossovers:
-            console.out(f"  {found}", highlight=False)
-        console.out()
-    print(
-        "Mean test accuracy in percent ± 95 % Student-t interval over seeds. SNIP is below a baseline where\n"
-        f"its mean is more than {MARGIN:g} lower, interpolated on log density; differences paired by seed."
-    )
+def views(results: Results = RESULTS) -> None:
+    """Print the columns of the views."""
+    connection = warehouse.open(results)
+    for view in ("trials", "curves", "layers"):
+        print(view)
+        for name, kind, *_ in warehouse.rows(connection, f"DESCRIBE {view}"):
+            print(f"  {name:32}{kind}")
+
+
+@app.command(name="shell")
+def prompt(results: Results = RESULTS, study: Study = None, where: Where = None) -> None:
+    """Ask queries at a prompt; each ends with a semicolon."""
+    shell.loop(warehouse.open(results, study=study, where=where))
+
+
+@app.command()
+def crossover(
+    first: Annotated[str, typer.Argument(help="a criterion, or criterion:scope")] = "snip",
+    second: Annotated[str, typer.Argument(help="what it is compared with")] = "random",
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    form: Form = None,
+    out: Out = None,
+) -> None:
+    """Where does one criterion fall below another (random pruning overtake SNIP)?"""
+    from analysis import crossover as question
+
+    chosen = output.chosen(form, out)
+    connection = _open(results, study, where)
+    _known(connection, first, second)
+    found = question.compare(connection, first, second)
+    if chosen is not Format.TABLE or out is not None:
+        _write(question.rows(found), chosen, out)
+        return
+    print("\n".join(question.text(comparison) for comparison in found) + question.NOTE)
+
+
+@app.command()
+def correlation(
+    before: Annotated[
+        Before, typer.Option(help="of the pruned network, before retraining")
+    ] = Before.TRAIN_LOSS,
+    after: Annotated[After, typer.Option(help="after it")] = After.ACCURACY,
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    form: Form = None,
+    out: Out = None,
+) -> None:
+    """Does a pruned network's loss say how accurate it will be after retraining?"""
+    from analysis import correlation as question
+
+    chosen = output.chosen(form, out)
+    found = question.correlate(_open(results, study, where), before.value, after.value)
+    _write(question.rows(found), chosen, out, question.sentences(found))
+
+
+@app.command()
+def best(
+    results: Results = RESULTS, study: Study = None, where: Where = None, form: Form = None, out: Out = None
+) -> None:
+    """Which schedule is best at each sparsity, and which are tied with it?"""
+    from analysis import best as question
+
+    chosen = output.chosen(form, out)
+    found = question.rank(_open(results, study, where))
+    _write(question.rows(found), chosen, out, question.sentences(found))
+
+
+@app.command()
+def collapse(
+    results: Results = RESULTS, study: Study = None, where: Where = None, form: Form = None, out: Out = None
+) -> None:
+    """Where are whole layers removed, and from which prune epoch on is it safe?"""
+    from analysis import collapse as question
+
+    chosen = output.chosen(form, out)
+    found = question.collapse(_open(results, study, where))
+    _write(found, chosen, out, question.sentences(found))
+
+
+@app.command()
+def accuracy(
+    results: Results = RESULTS, study: Study = None, where: Where = None, form: Form = None, out: Out = None
+) -> None:
+    """How accurate is each criterion at each sparsity?"""
+    _labelled("accuracy", results, study, where, form, out)
+
+
+@app.command()
+def cost(
+    results: Results = RESULTS, study: Study = None, where: Where = None, form: Form = None, out: Out = None
+) -> None:
+    """What did each answer cost in CPU- and GPU-hours, and what is an hour worth?"""
+    _labelled("cost", results, study, where, form, out)
+
+
+@app.command()
+def layers(
+    results: Results = RESULTS, study: Study = None, where: Where = None, form: Form = None, out: Out = None
+) -> None:
+    """How dense is each layer, and how often is it empty?"""
+    _labelled("layers", results, study, where, form, out)
+
+
+@app.command()
+def regimes(
+    x: Annotated[str, typer.Option(help="a field of the study file: the load")] = "sparsity",
+    y: Annotated[str, typer.Option(help="another one: the temperature")] = "prune_epoch",
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    form: Form = None,
+    out: Out = None,
+) -> None:
+    """How does accuracy depend on two fields together, such as sparsity and learning rate?"""
+    chosen = output.chosen(form, out)
+    connection = _open(results, study, where)
+    fields = [
+        row[0] for row in warehouse.rows(connection, "SELECT DISTINCT unnest(json_keys(config)) FROM trials")
+    ]
+    for axis in (x, y):
+        if axis not in fields:
+            raise BadInput(f"{axis}: no such field; there are: {', '.join(sorted(fields))}")
+    _write(warehouse.ask(connection, "regimes", {"x": x, "y": y}), chosen, out)
 
 
 @app.command()
 def report(
-    results: Results = Path("results"),
-    output: Annotated[Path | None, typer.Option(help="default: report.html in the results folder")] = None,
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    target: Annotated[
+        Path | None, typer.Option("--output", help="default: report.html in the results folder")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="serve it on this machine, and refresh it")] = False,
 ) -> None:
-    """Write one HTML file, complete in itself, with the crossover chart."""
-    from analysis.report import write
+    """Write one HTML file, complete in itself, with all answers."""
+    from analysis import report as page
 
-    target = output or results / "report.html"
-    try:
-        write(_comparisons(results), target)
-    except OSError as error:
-        raise BadInput(f"{target}: {error.strerror}: choose another --output") from None
-    print(f"report: {target}")
+    if watch:
+        from analysis.watch import serve
 
-
-def _comparisons(results: Path) -> list[Comparison]:
-    found = compare(warehouse.open(results))
-    if not found:
-        raise BadInput(f"{results}: no finished trials yet; see python -m sweep.launch")
-    return found
+        serve(results, lambda: page.render(warehouse.open(results, study=study, where=where), results))
+        return
+    place = target or results / "report.html"
+    output.save(place, page.render(_open(results, study, where), results).encode())
+    print(f"report: {place}")
 
 
-def _table(comparison: Comparison) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("sparsity", no_wrap=True)
-    for sparsity in comparison.sparsities:
-        table.add_column(f"{sparsity:g}", justify="right", no_wrap=True)
-    for name, means in comparison.means.items():
-        table.add_row(
-            name,
-            *(means[sparsity].percent if sparsity in means else "" for sparsity in comparison.sparsities),
+@app.command()
+def export(
+    target: Annotated[
+        Path, typer.Argument(help=".csv or .parquet: all trials; .tex: accuracies; .png, .svg, .pdf: chart")
+    ],
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+) -> None:
+    """Write all trials as a tidy table, accuracies for LaTeX, or the crossover chart as a picture."""
+    from analysis.export import write
+
+    for path in write(_open(results, study, where), target):
+        print(f"export: {path}")
+
+
+def _open(results: Path, study: str | None, where: str | None) -> duckdb.DuckDBPyConnection:
+    """The results, when there is something in them to answer with."""
+    connection = warehouse.open(results, study=study, where=where)
+    [(trials, finished)] = warehouse.rows(
+        connection, "SELECT count(*), count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)) FROM trials"
+    )
+    if not trials:
+        narrowed = " that --study and --where leave" if study or where else ""
+        raise BadInput(f"{results}: no finished trials yet{narrowed}; see python -m sweep.launch")
+    if not finished:
+        raise BadInput(
+            f"{results}: none of {trials} trials ended with an accuracy; "
+            f'see python -m analysis sql "SELECT trial_id, status, error FROM trials" --results {results}'
         )
-    return table
+    return connection
+
+
+def _known(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
+    """Refuse a criterion that is nowhere in the results."""
+    found = warehouse.rows(
+        connection, "SELECT DISTINCT criterion, scope FROM trials WHERE criterion <> 'dense'"
+    )
+    known = {criterion for criterion, _ in found} | {f"{criterion}:{scope}" for criterion, scope in found}
+    default = ("snip", "random")
+    for name in names:
+        if name not in known and names != default:
+            raise BadInput(f"{name}: no trials of it; there are: {', '.join(sorted(known))}")
+
+
+def _labelled(
+    name: str, results: Path, study: str | None, where: str | None, form: Format | None, out: Path | None
+) -> None:
+    """Answer with a query alone, naming its arms."""
+    from analysis.labels import label
+
+    chosen = output.chosen(form, out)
+    rows = warehouse.ask(_open(results, study, where), name)
+    labels = label(row["arm"] for row in rows)
+    named = [
+        {"setting": labels[row["arm"]].setting, "criterion": labels[row["arm"]].name}
+        | {key: value for key, value in row.items() if key != "arm"}
+        for row in rows
+    ]
+    named.sort(key=lambda row: (row["setting"], row["criterion"], row["sparsity"]))
+    _write(named, chosen, out)
+
+
+def _write(rows: Sequence[dict[str, Any]], form: Format, out: Path | None, notes: Sequence[str] = ()) -> None:
+    """The rows where they were asked for; what they come to on the terminal, never within a file."""
+    output.write(rows, form, out)
+    into = sys.stdout if form is Format.TABLE and out is None else sys.stderr
+    for index, note in enumerate(notes):
+        print(("\n" if not index and into is sys.stdout else "") + note, file=into)
 
 
 if __name__ == "__main__":

@@ -1,76 +1,210 @@
-"""Where does random pruning overtake SNIP? Means with intervals, and the sparsity where it happens."""
+"""Where does one criterion fall below another? Paired by seed, with intervals, corrected for many tests."""
 
-import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import duckdb
+import numpy as np
+from rich.table import Table
 
-from analysis.statistics import Below, Mean, mean_interval, stretches_below
-from analysis.warehouse import query, rows
+from analysis.labels import CHOICE, label, without
+from analysis.output import draw
+from analysis.statistics import LEVEL, Mean, Resampled, holm, mean_interval
+from analysis.warehouse import ask
 
-# Half an accuracy point: with a handful of seeds, means that differ by less are equal.
-MARGIN = 0.005
+# Points between two tested sparsities at which the interpolated difference is looked at.
+_STEPS = 32
 
 
-Fields = dict[str, Any]
-# Fields of a config that say how the mask is chosen; the others are the setting in which it is tested.
-_CHOICE = ("criterion", "scope", "iterations", "schedule", "score_batches", "score_batch_size")
-# Named in every label; the others only where they differ.
-_SETTING = ("dataset", "model", "epochs", "prune_epoch")
+@dataclass(frozen=True)
+class Difference:
+    """One criterion's accuracy less another's at one sparsity.
+
+    Attributes:
+        mean: over the seeds, with its 95 % interval (pointwise).
+        seeds: how many finished in both.
+        p: of the mean being 0, corrected by Holm for all sparsities tested; NaN for a single seed.
+    """
+
+    sparsity: float
+    mean: Mean
+    seeds: int
+    p: float
+
+    @property
+    def sign(self) -> int:
+        """1 or −1 where the difference is certain after the correction, else 0."""
+        return (1 if self.mean.value > 0 else -1) if self.p < 1 - LEVEL else 0
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A sparsity where the sign of the difference changes.
+
+    Attributes:
+        at: interpolated linearly on log density between two tested sparsities.
+        low, high: 95 % interval: the sparsities at which the interval of the interpolated difference contains
+            0 (Fieller 1954). None where that reaches an end of what was tested.
+        falls: from above to below.
+    """
+
+    at: float
+    low: float | None
+    high: float | None
+    falls: bool
+
+    def __str__(self) -> str:
+        low = digits(self.low) if self.low is not None else "…"
+        high = digits(self.high) if self.high is not None else "…"
+        return f"{digits(self.at)} [{low}, {high}]"
 
 
 @dataclass(frozen=True)
 class Crossover:
-    """Where SNIP falls below one random baseline."""
+    """One criterion against another in one setting.
 
-    snip: str
-    baseline: str
-    sparsities: list[float]
-    differences: list[Mean]
+    Attributes:
+        differences: by rising sparsity.
+        crossings: those that are certain: the sign is certain on both sides; or on one, with the means
+        crossing
+            on its other side.
+    """
+
+    first: str
+    second: str
+    differences: list[Difference]
+    crossings: list[Crossing]
 
     @property
-    def below(self) -> list[Below]:
-        """The stretches of sparsity over which SNIP is below."""
-        return stretches_below(self.sparsities, [mean.value for mean in self.differences], MARGIN)
+    def verdict(self) -> str:
+        """`crossover`, `several`, `no crossover` or `undecided`."""
+        if self.crossings:
+            return "several" if len(self.crossings) > 1 else "crossover"
+        return "no crossover" if all(d.sign for d in self.differences) else "undecided"
 
     @property
     def at(self) -> float | None:
-        """The sparsity where SNIP falls below for the last time, if it does within the range."""
-        return self.below[-1].start if self.below else None
+        """Where the first's mean falls below the second's for the last time, if it does; certain or not."""
+        certain = next((crossing.at for crossing in reversed(self.crossings) if crossing.falls), None)
+        if certain is not None or self.crossings:
+            return certain
+        for one, other in reversed(list(pairwise(self.differences))):
+            above, below = one.mean.value, other.mean.value
+            if above > 0 > below:
+                logs = [math.log(1 - d.sparsity) for d in (one, other)]
+                return 1 - math.exp(logs[0] + above / (above - below) * (logs[1] - logs[0]))
+        return None
 
     def __str__(self) -> str:
-        low, high = self.sparsities[0], self.sparsities[-1]
-        name = self.snip.replace("snip", "SNIP")
-        if not self.below:
-            return f"{name} against {self.baseline}: no crossover in the range {low:g} to {high:g}"
-        if len(self.below) == 1 and (run := self.below[0]).end is None:
-            if run.start is None:
-                return (
-                    f"{name} is below {self.baseline} over the whole range {low:g} to {high:g}, "
-                    f"{self._confidence(run)}"
-                )
-            before, after = (
-                f"{self.differences[i].signed} at {self.sparsities[i]:g}" for i in (run.first - 1, run.first)
-            )
-            return (
-                f"{name} falls below {self.baseline} at sparsity {digits(run.start)} by interpolation "
-                f"({before}, {after}), {self._confidence(run)}"
-            )
-        stretches = " and ".join(
-            f"from {digits(run.start or low)} to {digits(run.end or high)} ({self._confidence(run)})"
-            for run in self.below
-        )
-        return f"{name} is below {self.baseline} {stretches}"
+        name = self.first.replace("snip", "SNIP")
+        turns = [
+            f"{'falls below' if c.falls else 'rises above'} {self.second} at {c}" for c in self.crossings
+        ]
+        open_ = [d for d in self.differences if not d.sign]
+        parts = []
+        if turns:
+            parts.append(f"{name} {' and '.join(turns)}")
+        elif not open_:
+            low, high = self.differences[0].sparsity, self.differences[-1].sparsity
+            side = "above" if self.differences[0].sign > 0 else "below"
+            where = f"from {low:g} to {high:g}" if low < high else f"at {low:g}"
+            parts.append(f"{name} against {self.second}: no crossover: {side} {where}")
+        else:
+            parts.append(f"{name} against {self.second}: undecided")
+        for sign, side in ((1, "above"), (-1, "below")):
+            if open_ and (certain := [f"{d.sparsity:g}" for d in self.differences if d.sign == sign]):
+                parts.append(f"certainly {side} at {', '.join(certain)}")
+        if open_:
+            parts.append(f"intervals overlap {_stretches(self.differences)}")
+        if open_ and all(d.seeds < 2 for d in open_):
+            parts.append("one seed has no interval")
+        elif not turns and self.at is not None:
+            seeds = max(d.seeds for d in self.differences)
+            parts.append(f"its mean falls below at {digits(self.at)}, which {seeds} seeds do not settle")
+        return "; ".join(parts)
 
-    def _confidence(self, run: Below) -> str:
-        """What the 95 % intervals of the paired differences say about a stretch."""
-        tested = range(run.first, run.last + 1)
-        clear = [f"{self.sparsities[i]:g}" for i in tested if self.differences[i].negative]
-        return f"with 95 % confidence at {', '.join(clear)}" if clear else "nowhere with 95 % confidence"
+
+def cross(
+    sparsities: Sequence[float], seeds: Sequence[Mapping[int, float]]
+) -> tuple[list[Difference], list[Crossing]]:
+    """Where paired differences change their sign.
+
+    Args:
+        sparsities: rising.
+        seeds: for each sparsity, the difference of each seed.
+    """
+    tested = []
+    for differences in seeds:
+        values = np.array([[value] for _, value in sorted(differences.items())])
+        tested.append(Resampled(values).at(0))
+    corrected = holm([p for _, _, p in tested])
+    found = [
+        Difference(s, Mean(mean, None if math.isnan(half) else half), len(by_seed), p)
+        for s, by_seed, (mean, half, _), p in zip(sparsities, seeds, tested, corrected, strict=True)
+    ]
+    certain = [index for index, difference in enumerate(found) if difference.sign]
+    turns = [(a, b) for a, b in pairwise(certain) if found[a].sign != found[b].sign]
+    # Where the two are alike at first, the means cross before the first certain difference, if they do.
+    if certain and not turns and any(d.mean.value * found[certain[0]].sign < 0 for d in found[: certain[0]]):
+        turns = [(0, certain[0])]
+    crossings = [_crossing(sparsities, seeds, a, b) for a, b in turns]
+    return found, [crossing for crossing in crossings if crossing]
+
+
+def _crossing(
+    sparsities: Sequence[float], seeds: Sequence[Mapping[int, float]], start: int, end: int
+) -> Crossing | None:
+    """The last place between two tested sparsities where the mean difference passes 0, and its interval."""
+    logs = [math.log(1 - sparsity) for sparsity in sparsities]
+    # On a fine grid: log density, mean, and by how much 0 is outside the interval (negative: it is inside).
+    places: list[float] = []
+    means: list[float] = []
+    outside: list[float] = []
+    for index in range(start, end):
+        both = sorted(seeds[index].keys() & seeds[index + 1].keys())
+        if not both:
+            continue
+        between = Resampled(np.array([[seeds[index][seed], seeds[index + 1][seed]] for seed in both]))
+        for step in range(_STEPS + 1):
+            mean, half, _ = between.at(0, step / _STEPS)
+            places.append(logs[index] + step / _STEPS * (logs[index + 1] - logs[index]))
+            means.append(mean)
+            outside.append(abs(mean) - half if not math.isnan(half) else -math.inf)
+
+    def zero(values: Sequence[float], i: int) -> float:
+        """The sparsity where a line from point i to the next passes 0."""
+        one, other = values[i], values[i + 1]
+        share = one / (one - other) if math.isfinite(one - other) and one != other else 0.5
+        return 1 - math.exp(places[i] + share * (places[i + 1] - places[i]))
+
+    last = max((i for i in range(len(means) - 1) if (means[i] > 0) != (means[i + 1] > 0)), default=None)
+    if last is None:  # the seeds that both neighbours have do not show it
+        return None
+    before = max((i for i in range(last + 1) if outside[i] > 0), default=None)
+    after = min((i for i in range(last + 1, len(places)) if outside[i] > 0), default=None)
+    return Crossing(
+        at=zero(means, last),
+        low=None if before is None else zero(outside, before),
+        high=None if after is None else zero(outside, after - 1),
+        falls=means[last] > 0,
+    )
+
+
+def _stretches(differences: Sequence[Difference]) -> str:
+    """The sparsities where nothing is certain: `from 0.8 to 0.95 and at 0.99`."""
+    runs: list[list[float]] = []
+    for index, difference in enumerate(differences):
+        if not difference.sign:
+            if not runs or differences[index - 1].sign:
+                runs.append([])
+            runs[-1].append(difference.sparsity)
+    return " and ".join(
+        f"from {run[0]:g} to {run[-1]:g}" if len(run) > 1 else f"at {run[0]:g}" for run in runs
+    )
 
 
 def digits(sparsity: float) -> str:
@@ -92,69 +226,81 @@ class Comparison:
         return sorted({sparsity for row in self.means.values() for sparsity in row})
 
 
-def compare(connection: duckdb.DuckDBPyConnection) -> list[Comparison]:
-    """Comparisons of all settings with finished trials; test accuracy of the last epoch."""
-    answers = rows(connection, query("crossover"))
-    configs = {row[0]: json.loads(row[0]) for row in answers}
-    settings, arms = _labels(configs)
-    found = {name: Comparison(name) for name in sorted(set(settings.values()))}
-    for arm, sparsity, trials, lost, mean, deviation in answers:
-        # The dense network is the same whenever the others are pruned.
-        places = (
-            {settings[other] for other in configs if _rest(configs[other]) == _rest(configs[arm])}
-            if configs[arm]["criterion"] == "dense"
-            else {settings[arm]}
-        )
-        for place in places:
-            means = found[place].means.setdefault(arms[arm], {})
-            means[sparsity] = mean_interval(mean, deviation, trials, lost)
-    paired: dict[tuple[str, str], list[tuple[float, Mean]]] = defaultdict(list)
-    for snip, random, sparsity, trials, mean, deviation in rows(connection, query("difference")):
-        paired[snip, random].append((sparsity, mean_interval(mean, deviation, trials)))
-    for (snip, random), differences in paired.items():
-        sparsities, means_of_difference = zip(*differences, strict=True)
-        found[settings[snip]].crossovers.append(
-            Crossover(arms[snip], arms[random], list(sparsities), list(means_of_difference))
-        )
-    return list(found.values())
+def compare(
+    connection: duckdb.DuckDBPyConnection, first: str = "snip", second: str = "random"
+) -> list[Comparison]:
+    """Comparisons of all settings with finished trials; test accuracy of the last epoch.
 
-
-def _labels(configs: Mapping[str, Fields]) -> tuple[dict[str, str], dict[str, str]]:
-    """Two labels of each arm, by its text: the setting it was tested in, and how it chose its mask.
-
-    Both name a field that is not always named where it takes more than one value.
+    Args:
+        first, second: what is compared in each: a criterion, or `criterion:scope`.
     """
+    answers = ask(connection, "accuracy")
+    labels = label(row["arm"] for row in answers)
+    found = {name: Comparison(name) for name in sorted({known.setting for known in labels.values()})}
+    rests = {arm: without(arm, (*CHOICE, "prune_epoch")) for arm in labels}
+    for row in answers:
+        arm, known = row["arm"], labels[row["arm"]]
+        places = {known.setting}
+        if known.dense:  # the dense network is the same whenever the others are pruned
+            pruned = {
+                labels[a].setting for a, rest in rests.items() if rest == rests[arm] and not labels[a].dense
+            }
+            places = pruned or places
+        for place in places:
+            means = found[place].means.setdefault(known.name, {})
+            means[row["sparsity"]] = mean_interval(row["mean"], row["deviation"], row["trials"], row["lost"])
+    pairs: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in ask(connection, "crossover", {"first": first, "second": second}):
+        pairs[row["first"], row["second"]].append(row)
+    for (one, other), rows in pairs.items():
+        differences, crossings = cross(
+            [row["sparsity"] for row in rows],
+            [dict(zip(row["seeds"], row["differences"], strict=True)) for row in rows],
+        )
+        crossover = Crossover(labels[one].name, labels[other].name, differences, crossings)
+        found[labels[one].setting].crossovers.append(crossover)
+    return [comparison for comparison in found.values() if comparison.means]
 
-    def varying(fields: Iterable[str], among: Iterable[Fields]) -> list[str]:
-        return [name for name in fields if len({config.get(name) for config in among}) > 1]
 
-    every = list(configs.values())
-    others = sorted({name for config in every for name in config} - {*_CHOICE, *_SETTING})
-    also = varying(others, every)
-    settings, arms = {}, {}
-    for text, config in configs.items():
-        settings[text] = "{dataset}, {model}, {epochs} epochs, pruned at epoch {prune_epoch}".format(**config)
-        settings[text] += "".join(f", {name} {config[name]}" for name in also if name in config)
-    for text, config in configs.items():
-        alike = [
-            other
-            for key, other in configs.items()
-            if settings[key] == settings[text] and _name(other) == _name(config)
-        ]
-        arms[text] = " ".join([_name(config), *(f"{n}={config.get(n)}" for n in varying(_CHOICE, alike))])
-    return settings, arms
+def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
+    """One row a setting, pair and sparsity: for files."""
+    return [
+        {
+            "setting": comparison.setting,
+            "first": crossover.first,
+            "second": crossover.second,
+            "sparsity": d.sparsity,
+            "seeds": d.seeds,
+            "difference": d.mean.value,
+            "low": None if d.mean.half_width is None else d.mean.value - d.mean.half_width,
+            "high": None if d.mean.half_width is None else d.mean.value + d.mean.half_width,
+            "p_holm": None if math.isnan(d.p) else d.p,
+            "verdict": crossover.verdict,
+            "crossover": crossover.crossings[-1].at if crossover.crossings else None,
+            "crossover_low": crossover.crossings[-1].low if crossover.crossings else None,
+            "crossover_high": crossover.crossings[-1].high if crossover.crossings else None,
+        }
+        for comparison in comparisons
+        for crossover in comparison.crossovers
+        for d in crossover.differences
+    ]
 
 
-def _rest(config: Fields) -> Fields:
-    """A config less how and when the mask is chosen."""
-    return {name: value for name, value in config.items() if name not in (*_CHOICE, "prune_epoch")}
+NOTE = (
+    "Mean test accuracy in percent ± 95 % Student-t interval over seeds. Differences are paired by seed,\n"
+    "their intervals bootstrapped over seeds (Student's below 8 seeds); certain is what holds at 5 % after\n"
+    "Holm's correction for all sparsities tested. Crossovers are interpolated on log density [95 % interval]."
+)
 
 
-def _name(config: Fields) -> str:
-    """A short name: `snip`, `random erk`, `force T=20`."""
-    words = [config["criterion"]]
-    if config["scope"] != "global" or config["criterion"] == "random":
-        words.append(config["scope"])
-    if config["iterations"] > 1:
-        words.append(f"T={config['iterations']}")
-    return " ".join(words)
+def text(comparison: Comparison) -> str:
+    """A comparison for the terminal: a table of all means, and a sentence a pair."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("sparsity", no_wrap=True)
+    for sparsity in comparison.sparsities:
+        table.add_column(f"{sparsity:g}", justify="right", no_wrap=True)
+    for name, means in comparison.means.items():
+        cells = (means[s].percent if s in means else "" for s in comparison.sparsities)
+        table.add_row(name, *cells)
+    found = "".join(f"  {crossover}\n" for crossover in comparison.crossovers)
+    return f"{comparison.setting}\n{draw(table)}{found}"

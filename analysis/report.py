@@ -1,121 +1,321 @@
 """One HTML file with the answers: opens offline, by itself."""
 
 import html
-import math
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import Template
+from typing import Any
 
+import duckdb
 import plotly.graph_objects as go
-import plotly.io
 import plotly.offline
 
-from analysis.crossover import MARGIN, Comparison, digits
+from analysis import best, charts, collapse, correlation, crossover
+from analysis.labels import label
+from analysis.warehouse import ask, rows
 
-# Okabe & Ito's colours, told apart by the colour-blind; dashes and symbols carry the same distinction.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-_SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star")
+# A page is for looking at: beyond this it says how many more there are.
+_SETTINGS = 12
+_TRIALS = 2_000
+_MENU = 60
+# What sets the temperature of training, or stands for it.
+_TEMPERATURES = ("weight_decay", "epochs", "batch_size", "lr", "prune_epoch")
+_COLUMNS = (
+    *(
+        "trial_id",
+        "study",
+        "status",
+        "dataset",
+        "model",
+        "criterion",
+        "scope",
+        "sparsity",
+        "iterations",
+        "prune_epoch",
+    ),
+    *(
+        "epochs",
+        "seed",
+        "density",
+        "pre_test_accuracy",
+        "val_accuracy",
+        "test_accuracy",
+        "collapsed_layers",
+        "wall_seconds",
+    ),
+)
 
 
-def write(comparisons: Sequence[Comparison], target: Path) -> None:
-    """Write the report; it replaces an earlier one only when complete."""
-    names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
-    sections = "\n".join(_section(comparison, names) for comparison in comparisons)
-    page = _PAGE.format(plotly=plotly.offline.get_plotlyjs(), sections=sections, margin=f"{MARGIN:g}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(target)
+def render(connection: duckdb.DuckDBPyConnection, results: Path) -> str:
+    """The page, as HTML that loads nothing.
+
+    Args:
+        connection: from `analysis.open`, maybe narrowed.
+        results: the folder, for its study files and provenance.
+    """
+    page = _Page()
+    comparisons = crossover.compare(connection)
+    correlations = correlation.correlate(connection)
+    ranked = best.rank(connection)
+    collapsed = collapse.collapse(connection)
+    page.heading("Summary")
+    page.sentences(
+        f"{comparison.setting}: {found}" if len(comparisons) > 1 else str(found)
+        for comparison in comparisons
+        for found in comparison.crossovers
+    )
+    page.details("Best schedules, by validation accuracy", best.sentences(ranked))
+    page.details("Loss before retraining against accuracy after it", correlation.sentences(correlations))
+    page.details("Collapsed layers", collapse.sentences(collapsed))
+    _crossovers(page, comparisons)
+    _correlations(page, correlations)
+    _arms(page, connection)
+    _fronts(page, ranked)
+    _regimes(page, connection)
+    _trials(page, connection)
+    _provenance(page, results)
+    return Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
+        plotly=plotly.offline.get_plotlyjs(),
+        title=html.escape(_title(connection)),
+        body="\n".join(page.parts),
+    )
 
 
-def chart(comparison: Comparison, names: Sequence[str]) -> go.Figure:
-    """Test accuracy against density, on a log scale with sparsity written under it."""
-    figure = go.Figure()
-    for index, name in enumerate(names):
-        means = sorted(comparison.means.get(name, {}).items())
-        figure.add_scatter(
-            x=[1 - sparsity for sparsity, _ in means],
-            y=[mean.value for _, mean in means],
-            error_y={"array": [mean.half_width or 0 for _, mean in means], "thickness": 1, "width": 3},
-            customdata=[[sparsity, str(mean)] for sparsity, mean in means],
-            hovertemplate="sparsity %{customdata[0]}: %{customdata[1]}",
-            name=name,
-            mode="lines+markers",
-            line={"color": _COLOURS[index % len(_COLOURS)], "dash": _DASHES[index % len(_DASHES)]},
-            marker={"symbol": _SYMBOLS[index % len(_SYMBOLS)], "size": 8},
-        )
-    for index, crossover in enumerate(comparison.crossovers):
-        if crossover.at is not None:
-            figure.add_vline(x=1 - crossover.at, line={"color": "#777777", "dash": "dot", "width": 1})
-            figure.add_annotation(
-                text=f"SNIP falls below {crossover.baseline} at {digits(crossover.at)} ",
-                x=math.log10(1 - crossover.at),  # annotations take a log axis in its own units
-                y=0.02 + 0.06 * index,
-                xanchor="right",
-                showarrow=False,
+class _Page:
+    """Pieces of HTML in the making."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self._charts = 0
+
+    def heading(self, text: str, note: str = "") -> None:
+        self.parts.append(f"<h2>{html.escape(text)}</h2>" + (f"<p>{html.escape(note)}</p>" if note else ""))
+
+    def subheading(self, text: str) -> None:
+        self.parts.append(f"<h3>{html.escape(text)}</h3>")
+
+    def sentences(self, texts: Any) -> None:
+        if items := "".join(f"<li>{html.escape(text)}</li>" for text in texts):
+            self.parts.append(f"<ul>{items}</ul>")
+
+    def details(self, title: str, texts: Sequence[str]) -> None:
+        if texts:
+            items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+            self.parts.append(
+                f"<details open><summary>{html.escape(title)}</summary><ul>{items}</ul></details>"
             )
-    densities = [1 - sparsity for sparsity in comparison.sparsities]
-    figure.update_layout(
-        template="plotly_white",
-        paper_bgcolor="#ffffff",
-        plot_bgcolor="#ffffff",
-        font={"family": "system-ui, sans-serif", "size": 14, "color": "#1a1a1a"},
-        legend={"orientation": "h", "y": -0.2},
-        margin={"l": 60, "r": 20, "t": 20, "b": 60},
-        height=520,
-        xaxis={
-            "type": "log",
-            "range": [math.log10(max(densities) * 1.1), math.log10(min(densities) / 1.1)],
-            "title": "sparsity (log density)",
-            "tickvals": densities,
-            "ticktext": [f"{sparsity:g}" for sparsity in comparison.sparsities],
-        },
-        yaxis={"title": "test accuracy", "range": [0, 1.02]},
-    )
-    return figure
+
+    def left_out(self, count: int) -> None:
+        if count > _SETTINGS:
+            self.parts.append(
+                f"<p>{count - _SETTINGS} more settings: narrow the report with --study or --where.</p>"
+            )
+
+    def chart(self, name: str, *figures: go.Figure, choices: Sequence[str] = (), height: int = 460) -> None:
+        """One chart; with choices, a menu of which to show, the last at first."""
+        self._charts += 1
+        number = self._charts
+        shapes = [json.loads(figure.to_json()) for figure in figures]
+        for shape in shapes:
+            shape["layout"].pop("template", None)
+            shape["layout"]["height"] = height
+        if choices:
+            options = "".join(
+                f"<option{' selected' if i == len(choices) - 1 else ''}>{html.escape(choice)}</option>"
+                for i, choice in enumerate(choices)
+            )
+            self.parts.append(f'<label>Show <select data-for="chart-{number}">{options}</select></label>')
+        self.parts.append(
+            f'<figure><div class="chart" id="chart-{number}" style="height:{height}px" '
+            f'role="img" tabindex="0" aria-label="{html.escape(name, quote=True)}"></div></figure>'
+            f'<script type="application/json" data-chart="chart-{number}">{_embedded(shapes)}</script>'
+        )
+
+    def table(self, head: Sequence[str], body: Sequence[Sequence[object]]) -> None:
+        columns = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in head)
+        lines = "".join(
+            f"<tr><th scope=row>{html.escape(str(line[0]))}</th>"
+            + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in line[1:])
+            + "</tr>"
+            for line in body
+        )
+        self.parts.append(
+            f'<div class="scroll" tabindex="0"><table><thead><tr>{columns}</tr></thead>'
+            f"<tbody>{lines}</tbody></table></div>"
+        )
 
 
-def _section(comparison: Comparison, names: Sequence[str]) -> str:
-    head = "".join(f"<th scope=col>{sparsity:g}</th>" for sparsity in comparison.sparsities)
-    rows = "".join(
-        f"<tr><th scope=row>{html.escape(name)}</th>"
-        + "".join(f"<td>{means.get(sparsity, '')}</td>" for sparsity in comparison.sparsities)
-        + "</tr>"
-        for name, means in comparison.means.items()
+def _embedded(value: object) -> str:
+    """JSON that can stand inside a script element."""
+    return json.dumps(value, default=str).replace("<", "\\u003c")
+
+
+def _title(connection: duckdb.DuckDBPyConnection) -> str:
+    names = [row[0] for row in rows(connection, "SELECT DISTINCT study FROM trials ORDER BY 1")]
+    return ", ".join(map(str, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _crossovers(page: _Page, comparisons: Sequence[crossover.Comparison]) -> None:
+    names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
+    page.heading(
+        "Where does random pruning overtake SNIP?",
+        "Test accuracy after retraining (last epoch): mean over seeds, 95 % Student-t band. Differences "
+        "are paired by seed, certain at 5 % after Holm's correction for all sparsities tested.",
     )
-    answers = "".join(f"<li>{html.escape(str(crossover))}</li>" for crossover in comparison.crossovers)
-    figure = plotly.io.to_html(
-        chart(comparison, names),
-        full_html=False,
-        include_plotlyjs=False,
-        config={"responsive": True, "displaylogo": False},
+    page.left_out(len(comparisons))
+    for comparison in comparisons[:_SETTINGS]:
+        page.subheading(comparison.setting)
+        page.chart(
+            f"Test accuracy against sparsity: {comparison.setting}", charts.crossover(comparison, names)
+        )
+        sparsities = comparison.sparsities
+        page.table(
+            ["sparsity", *(f"{sparsity:g}" for sparsity in sparsities)],
+            [[name, *(means.get(s, "") for s in sparsities)] for name, means in comparison.means.items()],
+        )
+
+
+def _correlations(page: _Page, found: Sequence[correlation.Correlation]) -> None:
+    settings = list(dict.fromkeys(one.setting for one in found))
+    if not settings:
+        return
+    page.heading(
+        "Does the loss after pruning say what comes of it?",
+        "Each point is a trial. Kendall's τ within a sparsity, with its 95 % interval; pooled over them it "
+        "would be inflated, because sparsity itself moves both numbers.",
     )
-    return (
-        f"<section><h2>{html.escape(comparison.setting)}</h2><ul>{answers}</ul>{figure}"
-        f"<div class=scroll><table><thead><tr><th scope=col>sparsity</th>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div></section>"
+    page.left_out(len(settings))
+    for setting in settings[:_SETTINGS]:
+        within = [one for one in found if one.setting == setting and one.sparsity is not None]
+        page.subheading(setting)
+        page.chart(f"Loss after pruning against final accuracy: {setting}", charts.correlation(within))
+        page.table(
+            ["sparsity", "masks", "Kendall τ", "Spearman ρ", "Pearson r", "regret", "anomalies"],
+            [
+                [
+                    f"{one.sparsity:g}" if one.sparsity is not None else "all (pooled: inflated)",
+                    one.masks,
+                    one.kendall,
+                    one.spearman,
+                    one.pearson,
+                    "" if one.regret_best is None else f"{one.regret_best:.3f}",
+                    "" if one.anomalies is None else f"{one.anomalies:.1%}",
+                ]
+                for one in found
+                if one.setting == setting
+            ],
+        )
+
+
+def _arms(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
+    """Charts of layers and of learning: a chart a setting, over the arms in it."""
+    for name, title, note in (
+        ("layers", "Which layers are removed whole?", "Share of trials in which a layer keeps no weight."),
+        ("curves", "How does training go?", "Mean validation accuracy over seeds at the end of each epoch."),
+    ):
+        found = ask(connection, name)
+        labels = label(row["arm"] for row in found)
+        names = {arm: known.name for arm, known in labels.items()}
+        settings = sorted({known.setting for known in labels.values() if not known.dense})
+        if not settings:
+            continue
+        page.heading(title, note)
+        page.left_out(len(settings))
+        for setting in settings[:_SETTINGS]:
+            here = [row for row in found if labels[row["arm"]].setting == setting]
+            page.subheading(setting)
+            if name == "layers":
+                depth = len({row["layer"] for row in here})
+                page.chart(f"Empty layers: {setting}", charts.collapse(here, names), height=300 + 14 * depth)
+            else:
+                figures = charts.curves(here, names)
+                page.chart(f"Learning curves: {setting}", *figures.values(), choices=list(figures))
+
+
+def _regimes(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
+    figures: dict[str, go.Figure] = {}
+    for field in _TEMPERATURES:
+        values = f"SELECT count(DISTINCT config->>'{field}') FROM trials WHERE criterion <> 'dense'"
+        if rows(connection, values)[0][0] > 1:
+            figures |= charts.regimes(ask(connection, "regimes", {"x": "sparsity", "y": field}), field)
+    if figures:
+        page.heading(
+            "Regimes",
+            "Mean test accuracy over load and temperature (Zhou et al. 2023), and over all other fields.",
+        )
+        names = list(figures)[-_MENU:]
+        page.chart("Accuracy over two axes", *(figures[name] for name in names), choices=names)
+
+
+def _fronts(page: _Page, ranked: Sequence[best.Ranked]) -> None:
+    settings = list(dict.fromkeys(one.setting for one in ranked))
+    if not settings:
+        return
+    page.heading(
+        "Which schedule is best?", "Chosen by validation accuracy; nothing is chosen by test accuracy."
+    )
+    page.left_out(len(settings))
+    for setting in settings[:_SETTINGS]:
+        figures = charts.pareto([one for one in ranked if one.setting == setting])
+        page.subheading(setting)
+        page.chart(f"Pareto front: {setting}", *figures.values(), choices=list(figures))
+        page.table(
+            ["schedule", "sparsity", "rank", "validation", "test", "behind the best", "tied with it"],
+            [
+                [
+                    one.schedule,
+                    f"{one.sparsity:g}",
+                    one.rank,
+                    one.validation,
+                    one.test,
+                    one.behind or "",
+                    "yes" if one.tied else "no",
+                ]
+                for one in ranked
+                if one.setting == setting and (one.tied or one.rank <= 3)
+            ],
+        )
+
+
+def _trials(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
+    [(total,)] = rows(connection, "SELECT count(*) FROM trials")
+    found = rows(
+        connection,
+        f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY finished_at DESC, trial_id LIMIT {_TRIALS}",
+    )
+    trials: list[Mapping[str, Any]] = [dict(zip(_COLUMNS, row, strict=True)) for row in found]
+    finished = [
+        row for row in trials if row["status"] == "ok" and row["test_accuracy"] == row["test_accuracy"]
+    ]
+    if len(finished) > 1:
+        page.heading("All axes together", "Each line is a trial; drag along an axis to choose some.")
+        page.chart("Parallel coordinates of all trials", charts.parallel(finished))
+    page.heading("Trials", "" if total <= _TRIALS else f"The latest {_TRIALS:,} of {total:,}.")
+    values = [
+        [round(v, 5) if isinstance(v, float) and v == v else None if v != v else v for v in row]
+        for row in found
+    ]
+    listed = {"columns": _COLUMNS, "rows": values}
+    page.parts.append(
+        '<p><label>Search <input type="search" id="search" placeholder="snip 0.99 failed"></label> '
+        '<output id="matches"></output></p><div class="scroll" tabindex="0"><table id="trials"></table></div>'
+        f'<script type="application/json" id="rows">{_embedded(listed)}</script>'
     )
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Where does random pruning overtake SNIP?</title>
-<style>
-  body {{ font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-         max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
-  h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.15rem; margin-top: 2.5rem; }}
-  table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }}
-  th, td {{ padding: .25rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }}
-  th[scope=row], th:first-child {{ text-align: left; }}
-  .scroll {{ overflow-x: auto; }}
-</style>
-<script>{plotly}</script>
-<h1>Where does random pruning overtake SNIP?</h1>
-<p>Test accuracy after retraining (last epoch), mean over seeds with its 95&nbsp;% Student-t interval.
-SNIP is below a random baseline where its mean is more than {margin} lower, interpolated on log density;
-the differences are paired by seed.</p>
-{sections}
-</html>
-"""
+def _provenance(page: _Page, results: Path) -> None:
+    page.heading("Study files and provenance")
+    for path in sorted(results.glob("study.json")) or sorted(results.glob("*/study.json")):
+        try:
+            known = json.loads(path.read_text())
+            spec, launches = str(known["spec"]), json.dumps(known["launches"], indent=1)
+        except (OSError, ValueError, KeyError, TypeError):
+            page.parts.append(f"<p>{html.escape(str(path))}: damaged</p>")
+            continue
+        page.subheading(str(known.get("study", path.parent.name)))
+        page.parts.append(f"<pre>{html.escape(spec)}</pre>")
+        page.parts.append(
+            f"<details><summary>Launches: commands, versions, hardware</summary>"
+            f"<pre>{html.escape(launches)}</pre></details>"
+        )

@@ -1,17 +1,73 @@
--- How accurate is each criterion at each sparsity?
--- One row an arm and sparsity:
---   arm        the trials' config less seed and sparsity: everything else is the same within a row
---   trials     finished trials, one a seed
---   lost       trials that failed or diverged: they have no accuracy and are not in the mean
---   mean       mean test accuracy after retraining (last epoch)
---   deviation  its standard deviation over the seeds (NULL for one seed)
-SELECT
-    json_merge_patch(config, '{"seed": null, "sparsity": null}') AS arm,
-    sparsity,
-    count(*) FILTER (status = 'ok') AS trials,
-    count(*) FILTER (status <> 'ok') AS lost,
-    avg(test_accuracy) FILTER (status = 'ok') AS mean,
-    stddev_samp(test_accuracy) FILTER (status = 'ok') AS deviation
-FROM trials
-GROUP BY ALL
-ORDER BY ALL
+-- By how much does one criterion differ from another, seed by seed, and where does the sign change?
+-- SET VARIABLE first = 'snip' and second = 'random' (the defaults) choose the criteria, or criterion:scope.
+-- One row a pair of arms that differ in nothing but how they choose the mask, and sparsity:
+--   first, second  their configs less seed and sparsity
+--   sparsity       share of prunable weights removed
+--   trials         seeds that finished in both
+--   mean           mean over the seeds of the first's test accuracy (last epoch) less the second's
+--   deviation      standard deviation of that difference (NULL for one seed)
+--   seeds          the seeds, rising
+--   differences    the difference for each of them
+WITH cells AS MATERIALIZED (
+    SELECT
+        regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm,
+        sparsity,
+        any_value(criterion) AS criterion,
+        any_value(scope) AS scope,
+        list(seed) AS seeds,
+        list(test_accuracy) AS accuracies
+    FROM trials
+    WHERE
+        status = 'ok' AND isfinite(test_accuracy)
+        AND criterion IN (
+            split_part(coalesce(getvariable('first'), 'snip'), ':', 1),
+            split_part(coalesce(getvariable('second'), 'random'), ':', 1)
+        )
+    GROUP BY ALL
+),
+settings AS (
+    SELECT
+        arm,
+        json_merge_patch(arm, '{"criterion": null, "scope": null, "iterations": null, "schedule": null,
+            "min_per_layer": null, "balanced": null, "combination": null, "score_batches": null,
+            "score_batch_size": null, "score_mode": null, "score_loss": null, "score_init": null,
+            "update_every": null, "update_end": null, "drop_fraction": null}')::VARCHAR AS setting
+    FROM (SELECT DISTINCT arm FROM cells)
+),
+placed AS MATERIALIZED (
+    -- One key to join by: sparsity by itself would be a poor one to begin with.
+    SELECT *, hash(setting, sparsity) AS place,
+        coalesce(getvariable('first'), 'snip') IN (criterion, criterion || ':' || scope) AS is_first,
+        coalesce(getvariable('second'), 'random') IN (criterion, criterion || ':' || scope) AS is_second
+    FROM cells JOIN settings USING (arm)
+),
+paired AS MATERIALIZED (
+    SELECT
+        row_number() OVER () AS pair, one.arm AS first, other.arm AS second, one.sparsity,
+        one.seeds AS seeds, one.accuracies AS accuracies,
+        other.seeds AS other_seeds, other.accuracies AS other_accuracies
+    FROM placed AS one
+    JOIN placed AS other ON one.place = other.place
+    WHERE one.is_first AND other.is_second AND one.arm <> other.arm
+),
+by_seed AS (
+    SELECT pair, seed, one.accuracy - other.accuracy AS difference
+    FROM (SELECT pair, unnest(seeds) AS seed, unnest(accuracies) AS accuracy FROM paired) AS one
+    JOIN (SELECT pair, unnest(other_seeds) AS seed, unnest(other_accuracies) AS accuracy FROM paired) AS other
+        USING (pair, seed)
+),
+answers AS (
+    SELECT
+        pair,
+        count(*) AS trials,
+        avg(difference) AS mean,
+        stddev_samp(difference) AS deviation,
+        list(seed ORDER BY seed) AS seeds,
+        list(difference ORDER BY seed) AS differences
+    FROM by_seed
+    GROUP BY pair
+)
+SELECT first, second, sparsity, trials, mean, deviation, answers.seeds, differences
+FROM answers
+JOIN paired USING (pair)
+ORDER BY first, second, sparsity

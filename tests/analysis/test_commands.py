@@ -1,14 +1,45 @@
+import contextlib
+import csv
+import io
+import json
+import math
 import re
 import subprocess
 import sys
+import threading
+import urllib.error
+import urllib.request
+from unittest import mock
 
+import pyarrow.parquet as pq
 import pytest
+
+import analysis
+from analysis import report, watch
+from analysis.__main__ import app
+from sweep import results
+from sweep.errors import command
+from tests.analysis.conftest import trial
 
 
 def run(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "analysis", *map(str, words)], capture_output=True, text=True, check=False
-    )
+    """The command line, in this process: what it prints, and how it exits."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["analysis", *map(str, words)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        command(app, "analysis")
+    code = ended.value.code or 0
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def test_it_is_a_module_that_runs(made):
+    words = [sys.executable, "-m", "analysis", "sql", "SELEC", "--results", str(made)]
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2 and answer.stderr.count("\n") == 1
 
 
 def test_sql_prints_the_answer(made):
@@ -20,7 +51,7 @@ def test_crossover_prints_table_and_answers(made):
     answer = run("crossover", "--results", made.parent)
     assert answer.returncode == 0
     assert "random erk" in answer.stdout and "90.0±2.5" in answer.stdout
-    assert "SNIP falls below random erk at sparsity 0.972" in answer.stdout
+    assert "SNIP falls below random erk at 0.968 [0.967, 0.970]" in answer.stdout
 
 
 def test_a_narrow_terminal_cuts_no_name_and_no_number(made, monkeypatch):
@@ -35,9 +66,9 @@ def test_report_is_one_file_with_chart_and_numbers_that_loads_nothing(made):
     answer = run("report", "--results", made)
     assert answer.stdout.strip() == f"report: {made / 'report.html'}"
     page = (made / "report.html").read_text()
-    assert "SNIP falls below random erk at sparsity 0.972" in page and "0.900 ± 0.025" in page
+    assert "SNIP falls below random erk at 0.968 [0.967, 0.970]" in page and "0.900 ± 0.025" in page
     # plotly.js is inside; no tag fetches anything.
-    assert "Plotly.newPlot" in page and not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
+    assert "Plotly.react" in page and not re.search(r"<(script|link|img)[^>]+(src|href)=\"(?!data:)", page)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +78,7 @@ def test_report_is_one_file_with_chart_and_numbers_that_loads_nothing(made):
         (("sql", "SELECT * FROM read_csv('/etc/passwd')"), "Cannot access file"),
         (("sql", "SELEC"), "syntax error"),
         (("crossover", "--wrong"), "No such option"),
-        (("report", "--output", "/proc/report.html"), "choose another --output"),
+        (("report", "--output", "/proc/report.html"), "choose another file"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words, message, made):
@@ -60,3 +91,118 @@ def test_results_without_trials_are_said_to_be_empty(tmp_path):
     for name in ("crossover", "report"):
         answer = run(name, "--results", tmp_path)
         assert answer.returncode == 2 and "no finished trials yet" in answer.stderr
+
+
+QUESTIONS = ("accuracy", "best", "collapse", "correlation", "cost", "crossover", "layers", "regimes")
+
+
+@pytest.mark.parametrize("name", [*QUESTIONS, "report"])
+def test_results_where_nothing_ended_with_an_accuracy_are_said_to_be_so(name, tmp_path):
+    rows = [
+        trial("f", status="failed"),
+        trial("d", status="diverged", seed=1),
+        trial("n", seed=2, test_accuracy=math.nan),
+    ]
+    results.write(tmp_path / "r", rows, [[]], [[]])
+    answer = run(name, "--results", tmp_path / "r")
+    assert answer.returncode == 2 and "none of 3 trials ended with an accuracy" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def single(tmp_path):
+    """Results of one trial, beside one that failed."""
+    whole = trial(
+        "a", test_accuracy=0.9, val_accuracy=0.9, pre_train_loss=1.0, density=0.1, collapsed_layers=0,
+        effective_density=0.1, wall_seconds=3.0, device="cpu",
+    )  # fmt: skip
+    curves = [{"trial_id": "a", "phase": "retrain", "epoch": 1.0, "val_accuracy": 0.9}]
+    layers = [{"trial_id": "a", "layer": 0, "name": "0.weight", "params": 10, "kept": 1, "density": 0.1}]
+    results.write(tmp_path / "r", [whole, trial("b", seed=1, status="failed")], [curves], [layers])
+    return tmp_path / "r"
+
+
+@pytest.mark.parametrize("name", [*QUESTIONS, "report"])
+def test_one_trial_is_answered_as_far_as_it_goes(name, single):
+    answer = run(name, "--results", single)
+    assert answer.returncode == 0, answer.stderr
+    assert "nan" not in answer.stdout.replace("nano", "")
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_question_is_answered_in_every_format_with_the_same_rows(name, made, tmp_path):
+    files = [tmp_path / f"{name}.{kind}" for kind in ("csv", "json", "parquet")]
+    for file in files:
+        answer = run(name, "--results", made, "--out", file)
+        assert answer.returncode == 0 and answer.stdout == ""
+    texts = list(csv.DictReader(files[0].open()))
+    objects, table = json.loads(files[1].read_text()), pq.read_table(files[2])
+    assert len(texts) == len(objects) == len(table)
+    if texts:
+        assert list(texts[0]) == list(objects[0]) == table.column_names
+
+
+def test_sql_is_read_from_a_file_and_written_as_asked(made, tmp_path):
+    (tmp_path / "q.sql").write_text("SELECT criterion, count(*) AS n FROM trials GROUP BY 1 ORDER BY 1")
+    answer = run("sql", "-f", tmp_path / "q.sql", "--format", "csv", "--results", made, "--where", "seed > 0")
+    assert answer.stdout == "criterion,n\nrandom,20\nsnip,10\n"
+    assert run("sql", "--results", made).stderr.startswith("give one query")
+    assert "needs a file" in run("sql", "SELECT 1", "--format", "parquet", "--results", made).stderr
+
+
+def test_views_prints_the_schema(made):
+    assert re.search(r"^  test_accuracy +DOUBLE$", run("views", "--results", made).stdout, re.MULTILINE)
+
+
+def test_the_prompt_answers_refuses_and_goes_on(made):
+    typed = (
+        "SELECT count(*) AS n\nFROM trials;\nDROP VIEW trials;\nFROM nowhere;\nSELECT 7 AS seven;\n.quit\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-m", "analysis", "shell", "--results", made],
+        input=typed,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0 and "45" in answer.stdout and "seven" in answer.stdout
+    assert len(answer.stderr.splitlines()) == 2 and answer.stderr.startswith("one query only")
+
+
+def test_a_criterion_that_is_nowhere_is_one_line(made):
+    answer = run("crossover", "snap", "random", "--results", made)
+    assert answer.returncode == 2 and "snap: no trials of it; there are: random" in answer.stderr
+    answer = run("regimes", "--y", "warmth", "--results", made)
+    assert answer.returncode == 2 and answer.stderr.startswith("warmth: no such field; there are: criterion")
+
+
+def test_export_writes_tidy_tables_and_latex(made, tmp_path):
+    for name in ("t.csv", "t.parquet", "t.tex"):
+        assert run("export", tmp_path / name, "--results", made).returncode == 0
+    assert (
+        len(pq.read_table(tmp_path / "t.parquet"))
+        == len(list(csv.DictReader((tmp_path / "t.csv").open())))
+        == 45
+    )
+    text = (tmp_path / "t.tex").read_text()
+    assert r"random erk & $95.0 \pm 2.5$" in text and text.count(r"\toprule") == 1
+    assert "export to .csv" in run("export", tmp_path / "t.doc", "--results", made).stderr
+
+
+def test_the_watched_page_follows_the_results_on_loopback_only(made, add):
+    running = watch.server(made, lambda: report.render(analysis.open(made), made))
+    assert running.server_address[0] == "127.0.0.1"
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    at = f"http://127.0.0.1:{running.server_address[1]}/"
+
+    def get(path):
+        with urllib.request.urlopen(at + path) as answer:
+            return answer.read().decode()
+
+    before = get("version")
+    assert "45 of 45" not in get("") and f'const seen = "{before}"' in get("")
+    add(trial("new", test_accuracy=0.5))
+    assert get("version") != before and '"new"' in get("")
+    with pytest.raises(urllib.error.HTTPError):
+        get("../etc/passwd")
+    running.shutdown()
+    running.server_close()

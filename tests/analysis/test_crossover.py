@@ -1,49 +1,140 @@
 import math
 
+import numpy as np
 import pytest
 
 import analysis
-from analysis.crossover import compare, digits
+from analysis.crossover import Crossover, compare, cross, digits
 from tests.analysis.conftest import trial
+
+SPARSITIES = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995]
+LOGS = np.log(1 - np.array(SPARSITIES))
+
+
+def by_seed(values):
+    """seeds × sparsities → for each sparsity, seed → difference."""
+    return [dict(enumerate(column)) for column in np.asarray(values).T]
+
+
+def noise(random, seeds):
+    """What is common to a seed, and what is not."""
+    return 0.02 * (random.normal(size=(seeds, 1)) / 2 + random.normal(size=(seeds, len(SPARSITIES))))
+
+
+@pytest.mark.parametrize("seeds", [5, 20])
+def test_a_planted_crossover_is_inside_its_interval(seeds):
+    random = np.random.default_rng(seeds)
+    truth = 0.985
+    slope = (LOGS - math.log(1 - truth)) * 0.2 / math.sqrt(seeds)
+    decided = inside = 0
+    for _ in range(100):
+        _, crossings = cross(SPARSITIES, by_seed(slope + noise(random, seeds)))
+        if crossings:
+            decided += 1
+            last = crossings[-1]
+            inside += (last.low or 0) <= truth <= (last.high or 1)
+    assert decided >= 99 and inside >= 92, (decided, inside)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 20])
+def test_identical_criteria_are_undecided(seeds):
+    random = np.random.default_rng(seeds)
+    undecided = 0
+    for _ in range(100):
+        differences, crossings = cross(SPARSITIES, by_seed(noise(random, seeds)))
+        undecided += Crossover("a", "b", differences, crossings).verdict == "undecided"
+    assert undecided >= 90
+
+
+def said(values):
+    differences, crossings = cross(SPARSITIES, by_seed(values))
+    crossover = Crossover("snip", "random erk", differences, crossings)
+    return crossover.verdict, str(crossover)
+
+
+def test_every_answer_has_its_words():
+    spread = np.linspace(-0.001, 0.001, 9)[:, None]
+    ones = np.ones(6)
+    assert said(0.1 * ones + spread) == (
+        "no crossover", "SNIP against random erk: no crossover: above from 0.8 to 0.995",
+    )  # fmt: skip
+    verdict, text = said(np.array([0.1, 0.1, 0.1, -0.1, -0.1, 0.1]) + spread)
+    assert verdict == "several" and "falls below" in text and "and rises above random erk at 0.9929 [" in text
+    verdict, text = said(100 * spread * [1, -1, 1, -1, 1, -1])
+    assert (verdict, text) == (
+        "undecided",
+        "SNIP against random erk: undecided; intervals overlap from 0.8 to 0.995",
+    )
+    verdict, text = said(spread * 100 * [1, 1, 1, 0.01, 0.01, 0.01] + [0.01, 0.01, 0.01, -0.1, -0.1, -0.1])
+    assert verdict == "crossover" and text.startswith("SNIP falls below random erk at 0.95")
+    assert text.endswith("certainly below at 0.98, 0.99, 0.995; intervals overlap from 0.8 to 0.95")
+    verdict, text = said(np.array([[0.1, 0.1, 0.1, -0.1, -0.1, -0.1]]))
+    assert verdict == "undecided" and text.endswith("one seed has no interval")
+
+
+def test_the_crossing_is_interpolated_on_log_density_and_its_interval_is_fiellers():
+    """Two sparsities: the interval's ends are where Student's interval of the interpolated values touches 0."""
+    values = np.array([[0.2, -0.1], [0.25, -0.14], [0.22, -0.17], [0.19, -0.12]])
+    _, [crossing] = cross([0.9, 0.99], by_seed(values))
+
+    def touches(sparsity):
+        weight = (math.log(0.1) - math.log(1 - sparsity)) / math.log(10)
+        mixed = (1 - weight) * values[:, 0] + weight * values[:, 1]
+        return abs(mixed.mean()) / (mixed.std(ddof=1) / 2) - 3.182446
+
+    mean = values.mean(0)
+    assert crossing.at == pytest.approx(1 - 0.1 * 10 ** -(mean[0] / (mean[0] - mean[1])))
+    assert crossing.low < crossing.at < crossing.high
+    assert touches(crossing.low) == pytest.approx(0, abs=0.05) == touches(crossing.high)
+
+
+def test_a_sparsity_that_few_seeds_have_is_compared_over_those():
+    spread = np.linspace(-0.01, 0.01, 6)
+    columns = [
+        {s: 0.1 + x for s, x in enumerate(spread)},
+        {s: -0.1 - x for s, x in enumerate(spread) if s < 3},
+    ]
+    differences, [crossing] = cross([0.9, 0.99], columns)
+    assert [d.seeds for d in differences] == [6, 3] and 0.9 < crossing.at < 0.99
 
 
 def test_means_and_crossovers_of_results_with_a_known_answer(made):
     [comparison] = compare(analysis.open(made))
     assert comparison.setting == "digits, conv-5, 2 epochs, pruned at epoch 0"
     assert str(comparison.means["snip"][0.98]) == "0.900 ± 0.025"  # t(2) · 0.01 / √3
-    against = {crossover.baseline: crossover for crossover in comparison.crossovers}
-    # From +.02 at .95 to -.02 at .98; -.005 is 5/8 of the way on log density.
-    expected = 1 - math.exp(math.log(0.05) + 25 / 40 * (math.log(0.02) - math.log(0.05)))
-    assert against["random erk"].at == pytest.approx(expected)
-    assert str(against["random erk"]) == (
-        "SNIP falls below random erk at sparsity 0.972 by interpolation (+0.020 ± 0.000 at 0.95, −0.020 ± 0.000 at 0.98), "
-        "with 95 % confidence at 0.98, 0.99"
-    )
-    assert (
-        str(against["random global"]) == "SNIP against random global: no crossover in the range 0.8 to 0.99"
-    )
+    against = {crossover.second: crossover for crossover in comparison.crossovers}
+    # From +.02 at .95 to −.02 at .98: half way on log density.
+    assert against["random erk"].at == pytest.approx(1 - math.sqrt(0.05 * 0.02))
+    assert str(against["random erk"]) == "SNIP falls below random erk at 0.968 [0.967, 0.970]"
+    assert against["random global"].verdict == "no crossover"
+
+
+def test_any_two_criteria_and_scopes_can_be_compared(made):
+    [comparison] = compare(analysis.open(made), "random:erk", "random:global")
+    [crossover] = comparison.crossovers
+    assert (crossover.first, crossover.second) == ("random erk", "random global")
+    assert [d.mean.value for d in crossover.differences] == pytest.approx([0.05, 0.14, 0.23, 0.62, 0.8])
 
 
 def test_only_finished_trials_count_and_settings_are_kept_apart(made, add):
+    snip = {"criterion": "snip", "scope": "global", "sparsity": 0.8}
     add(
-        trial("f", criterion="snip", scope="global", sparsity=0.8, seed=9, status="failed"),
-        trial("d", criterion="snip", scope="global", sparsity=0.8, seed=9, status="diverged"),
-        trial("e", criterion="snip", scope="global", sparsity=0.8, seed=0, test_accuracy=0.2, prune_epoch=1),
+        trial("f", **snip, seed=9, status="failed"),
+        trial("d", **snip, seed=9, status="diverged", split_seed=0),
+        trial("n", **snip, seed=10, test_accuracy=math.nan),
+        trial("e", **snip, seed=0, test_accuracy=0.2, prune_epoch=1),
     )
     early, late = compare(analysis.open(made))
-    assert str(early.means["snip"][0.8]) == "0.970 ± 0.025 (2 lost)"
-    assert (
-        late.setting.endswith("pruned at epoch 1")
-        and str(late.means["snip"][0.8]) == "0.200"
-        and late.crossovers == []
-    )
+    assert str(early.means["snip"][0.8]) == "0.970 ± 0.025 (3 lost)"
+    assert late.setting.endswith("pruned at epoch 1")
+    assert str(late.means["snip"][0.8]) == "0.200" and late.crossovers == []
 
 
 def test_differences_are_paired_by_seed(made, add):
     add(trial("s", criterion="snip", scope="global", sparsity=0.8, seed=7, test_accuracy=0.0))
     [comparison] = compare(analysis.open(made))
     [first, *_] = comparison.crossovers[0].differences
-    assert first.value == pytest.approx(0.02), "seed 7 has no random trial to be compared with"
+    assert first.mean.value == pytest.approx(0.02), "seed 7 has no random trial to be compared with"
 
 
 def test_trials_that_differ_in_anything_but_the_seed_are_never_averaged(made, add):
@@ -58,23 +149,17 @@ def test_trials_that_differ_in_anything_but_the_seed_are_never_averaged(made, ad
         "snip": "0.500",
         "random erk": "0.700",
     }
-    assert len(one.crossovers) == 4 and other.crossovers[0].differences[0].value == pytest.approx(-0.2)
+    assert len(one.crossovers) == 4
+    assert other.crossovers[0].differences[0].mean.value == pytest.approx(-0.2)
 
 
 def test_names_say_scope_and_iterations_where_they_matter(made, add):
-    add(trial("a", criterion="force", iterations=20, scope="erk"), trial("b", criterion="magnitude"))
+    add(
+        trial("a", criterion="force", iterations=20, scope="erk", test_accuracy=0.1),
+        trial("b", criterion="magnitude", test_accuracy=0.1),
+    )
     [comparison] = compare(analysis.open(made))
-    assert list(comparison.means) == ["force erk T=20", "magnitude", "random erk", "random global", "snip"]
-
-
-def test_a_difference_within_its_interval_is_not_called_certain(made, add):
-    """Two seeds on either side: the mean is below, but nobody can be sure."""
-    for seed, accuracy in ((3, 0.5), (4, 0.99)):
-        add(trial(f"r{seed}", criterion="random", scope="erk", sparsity=0.995, seed=seed, test_accuracy=0.8))
-        add(trial(f"s{seed}", criterion="snip", sparsity=0.995, seed=seed, test_accuracy=accuracy))
-    [comparison] = compare(analysis.open(made))
-    [against] = [c for c in comparison.crossovers if c.baseline == "random erk"]
-    assert str(against).endswith("with 95 % confidence at 0.98, 0.99")
+    assert sorted(comparison.means) == ["force erk T=20", "magnitude", "random erk", "random global", "snip"]
 
 
 def test_the_dense_network_stands_beside_every_prune_epoch(made, add):
@@ -85,7 +170,7 @@ def test_the_dense_network_stands_beside_every_prune_epoch(made, add):
 
 
 def test_results_from_before_a_field_existed_are_still_compared(made, add):
-    old = trial("o", criterion="magnitude")
+    old = trial("o", criterion="magnitude", test_accuracy=0.5)
     add(old | {"config": old["config"].replace('"lr":0.1,', "")}, trial("n", criterion="magnitude", lr=0.3))
     assert len(compare(analysis.open(made))) == 3
 

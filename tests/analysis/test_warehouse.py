@@ -2,10 +2,13 @@ import subprocess
 import sys
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from analysis.warehouse import show
+from analysis import shell
+from analysis.warehouse import reading
 from sweep import results
 from sweep.errors import BadInput
 from tests.analysis.conftest import LATER, trial
@@ -63,11 +66,56 @@ def test_folders_with_odd_names_are_read(made, tmp_path):
     assert count(analysis.open(odd), "(SELECT DISTINCT seed FROM trials)") == 3
 
 
-def test_a_damaged_part_is_one_line(made):
+@pytest.mark.parametrize("table", ["trials", "curves", "layers"])
+@pytest.mark.parametrize("what", ["damaged", "foreign", "another type", "empty"])
+def test_a_part_that_is_none_is_named_in_one_line_and_left_aside(made, table, what, capfd):
+    part = made / table / "part-0.parquet"
+    part.parent.mkdir(exist_ok=True)
+    if what == "damaged":
+        part.write_bytes(next((made / "trials").glob("part-*")).read_bytes()[:-100])
+    elif what == "empty":
+        part.touch()
+    elif what == "foreign":
+        pq.write_table(pa.table({"price": [1.0]}), part)
+    else:
+        row = {**dict.fromkeys(results.SCHEMAS[table].names), "trial_id": 7}
+        pq.write_table(pa.table({name: [value] for name, value in row.items()}), part)
+    connection = analysis.open(made)
+    assert count(connection) == 45 and count(connection, table) == (45 if table == "trials" else 0)
+    [line] = capfd.readouterr().err.splitlines()
+    assert str(part) in line and line.endswith("left aside; move it away")
+
+
+def test_parts_with_older_and_newer_columns_are_read_together(made, capfd):
     part = next((made / "trials").glob("part-*"))
-    part.write_bytes(part.read_bytes()[:-100])
-    with pytest.raises(BadInput, match="move that file away"):
-        analysis.open(made)
+    older = pq.read_table(part).drop_columns(["pack", "steps"])
+    newer = older.slice(0, 1).append_column("of_tomorrow", [[7]]).set_column(0, "trial_id", [["new"]])
+    pq.write_table(older, part)
+    pq.write_table(newer, part.with_name("part-1.parquet"))
+    connection = analysis.open(made)
+    assert count(connection) == 46 and capfd.readouterr().err == ""
+    assert connection.execute("SELECT of_tomorrow FROM trials WHERE trial_id = 'new'").fetchall() == [(7,)]
+
+
+def test_filters_narrow_every_view(made):
+    results.write(made, [trial("x", seed=77)], [[{"trial_id": "x", "phase": "retrain", "epoch": 1.0}]], [[]])
+    one = analysis.open(made.parent, study="made", where="seed = 77 -- or not")
+    assert count(one) == count(one, "curves") == 1
+    assert count(analysis.open(made, where="seed < 77"), "curves") == 0
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["seed =", "nonsense > 1", "1); DROP VIEW trials; (1", "seed IN (FROM read_csv('/etc/passwd'))", ""],
+)
+def test_a_condition_that_is_none_is_one_line(made, where):
+    with pytest.raises(BadInput, match="--where"):
+        analysis.open(made, where=where)
+
+
+def test_a_study_that_is_not_there_names_those_that_are(made):
+    with pytest.raises(BadInput, match="--study other: no trials of it here; there are: made"):
+        analysis.open(made, study="other")
 
 
 def test_a_missing_folder_is_one_line(tmp_path):
@@ -82,6 +130,15 @@ def test_a_missing_folder_is_one_line(tmp_path):
         "SELECT * FROM read_text('/etc/passwd')",
         "COPY trials TO 'stolen.csv'",
         "ATTACH 'other.db'",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM glob('/etc/*')",
+        "EXPLAIN ANALYZE COPY trials TO 'part-1.csv'",
+        "WITH x AS (SELECT 1) INSERT INTO no_trials SELECT * FROM trials",
+        "PRAGMA database_list",
+        "SET VARIABLE x = 1",
+        "RESET allowed_directories",
+        "CALL pragma_version()",
+        "EXPORT DATABASE 'x'",
         "INSTALL httpfs",
         "LOAD httpfs",
         "SET threads = 1",
@@ -96,7 +153,7 @@ def test_a_missing_folder_is_one_line(tmp_path):
 )
 def test_queries_only_read_results(sql, made):
     with pytest.raises(BadInput):
-        show(analysis.open(made), sql, 80)
+        shell.show(reading(analysis.open(made), sql))
 
 
 def test_files_outside_the_results_are_out_of_reach_even_without_our_check(made):
@@ -107,3 +164,22 @@ def test_files_outside_the_results_are_out_of_reach_even_without_our_check(made)
 def test_importing_analysis_imports_neither_torch_nor_ray():
     code = "import analysis, analysis.crossover, sys; print({'torch', 'ray'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+@pytest.mark.parametrize("columns", ["same", "older", "foreign"])
+def test_hundreds_of_small_parts_are_read_as_few_are(made, columns, capfd):
+    part = next((made / "trials").glob("part-*"))
+    rows = pq.read_table(part)
+    part.unlink()
+    for index in range(450):
+        one = rows.slice(index % 45, 1)
+        if columns == "older" and index < 10:
+            one = one.drop_columns(["pack"])
+        if columns == "foreign" and index == 449:
+            one = pa.table({"price": [1.0]})
+        pq.write_table(one, part.with_name(f"part-{index:05d}.parquet"))
+    connection = analysis.open(made)
+    assert count(connection) == 45 and len(connection.execute("FROM trials").description) == len(
+        rows.column_names
+    )
+    assert len(capfd.readouterr().err.splitlines()) == (columns == "foreign")

@@ -1,0 +1,296 @@
+"""The report's charts."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.best import Ranked
+from analysis.correlation import Correlation
+from analysis.crossover import Comparison, digits
+
+Row = Mapping[str, Any]
+# Okabe & Ito's colours, told apart by the colour-blind, grey for their black, which a dark page would
+# swallow; dashes and symbols carry the same distinction.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+_SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star")
+# More points than this are thinned out evenly.
+_POINTS = 4_000
+
+
+def crossover(comparison: Comparison, names: Sequence[str]) -> go.Figure:
+    """Mean test accuracy with its 95 % band against density, on a log scale labelled with sparsity."""
+    figure = go.Figure()
+    for index, name in enumerate(names):
+        means = sorted((s, m) for s, m in comparison.means.get(name, {}).items() if not math.isnan(m.value))
+        if not means:
+            continue
+        density = [1 - sparsity for sparsity, _ in means]
+        sides = [[m.value + sign * (m.half_width or 0) for _, m in means] for sign in (1, -1)]
+        figure.add_scatter(
+            x=density + density[::-1],
+            y=[min(1.0, y) for y in sides[0]] + [max(0.0, y) for y in sides[1][::-1]],
+            fill="toself",
+            fillcolor=_COLOURS[index % len(_COLOURS)],
+            opacity=0.15,
+            line={"width": 0},
+            mode="lines",
+            legendgroup=name,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+        figure.add_scatter(
+            x=density,
+            y=[mean.value for _, mean in means],
+            customdata=[[sparsity, str(mean)] for sparsity, mean in means],
+            hovertemplate="sparsity %{customdata[0]}: %{customdata[1]}",
+            name=name,
+            legendgroup=name,
+            mode="lines+markers",
+            **_style(index),
+        )
+    for crossing in (c for crossover in comparison.crossovers for c in crossover.crossings):
+        figure.add_vline(x=1 - crossing.at, line={"color": "#808080", "dash": "dot", "width": 1})
+    for index, crossed in enumerate(c for c in comparison.crossovers if c.crossings):
+        crossing = crossed.crossings[-1]
+        figure.add_annotation(
+            text=f"{crossed.first} crosses {crossed.second} at {digits(crossing.at)} ",
+            x=math.log10(1 - crossing.at),  # annotations take a log axis in its own units
+            y=0.02 + 0.06 * index,
+            xanchor="right",
+            showarrow=False,
+        )
+    densities = [1 - sparsity for sparsity in comparison.sparsities]
+    figure.update_layout(
+        xaxis={
+            "type": "log",
+            # Falling: sparser to the right, as papers have it.
+            "range": [math.log10(max(densities) * 1.1), math.log10(min(densities) / 1.1)],
+            "title": "sparsity (log density)",
+            "tickvals": densities,
+            "ticktext": [f"{sparsity:g}" for sparsity in comparison.sparsities],
+        },
+        yaxis={"title": "test accuracy", "range": [0, 1.02]},
+    )
+    return figure
+
+
+def correlation(groups: Sequence[Correlation]) -> go.Figure:
+    """The loss right after pruning against the accuracy at the end; a colour a sparsity, τ in the legend."""
+    figure = go.Figure()
+    for index, group in enumerate(groups):
+        chosen = _thin(len(group.before), len(groups))
+        figure.add_scatter(
+            x=group.before[chosen],
+            y=group.after[chosen],
+            mode="markers",
+            name=f"{group.sparsity:g}: τ {group.kendall}",
+            hovertemplate="loss %{x:.3g}, accuracy %{y:.3f}",
+            **_style(index),
+        )
+    # Losses of collapsed networks are far from those of the others.
+    spread = [float(v) for group in groups for v in group.before if v > 0]
+    far = bool(spread) and max(spread) > 30 * min(spread)
+    figure.update_layout(
+        xaxis={"title": "training loss right after pruning", "type": "log" if far else "linear"},
+        yaxis={"title": "test accuracy after retraining"},
+    )
+    return figure
+
+
+def collapse(rows: Sequence[Row], title: Mapping[str, str]) -> go.Figure:
+    """How often each layer is empty, by criterion and sparsity; its density in the tooltip.
+
+    Args:
+        rows: of queries/layers.sql. title: arm → its name.
+    """
+    layers = [name for _, name in sorted({(row["layer"], row["name"]) for row in rows})]
+    columns = sorted({(title[row["arm"]], row["sparsity"]) for row in rows})
+    share = np.full((len(layers), len(columns)), np.nan)
+    text = np.full(share.shape, "", dtype=object)
+    for row in rows:
+        place = layers.index(row["name"]), columns.index((title[row["arm"]], row["sparsity"]))
+        share[place] = row["collapsed"]
+        text[place] = f"empty in {row['collapsed']:.0%} of {row['trials']}, density {row['density']:.2g}"
+    figure = go.Figure(
+        go.Heatmap(
+            z=share,
+            x=[f"{name} {sparsity:g}" for name, sparsity in columns],
+            y=layers,
+            text=text,
+            zmin=0,
+            zmax=1,
+            hovertemplate="%{x}, %{y}: %{text}<extra></extra>",
+            colorscale=[[0, "rgba(128,128,128,0.15)"], [1, "#D55E00"]],
+            colorbar={"title": "trials with<br>the layer<br>empty", "tickformat": ".0%"},
+            xgap=1,
+            ygap=1,
+        )
+    )
+    figure.update_layout(
+        yaxis={"autorange": "reversed", "type": "category"}, xaxis={"type": "category", "tickangle": -60}
+    )
+    return figure
+
+
+def curves(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, go.Figure]:
+    """Mean validation accuracy by epoch, a line a criterion: one chart a sparsity, by its name."""
+    figures: dict[str, go.Figure] = {}
+    lines: dict[float, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        lines[row["sparsity"]][title[row["arm"]]].append(row)
+    for sparsity, by_name in sorted(lines.items()):
+        figure = go.Figure()
+        for index, (name, points) in enumerate(sorted(by_name.items())):
+            figure.add_scatter(
+                x=[row["epoch"] for row in points],
+                y=[row["validation_accuracy"] for row in points],
+                name=name,
+                mode="lines+markers",
+                text=[row["phase"] for row in points],
+                hovertemplate="epoch %{x} (%{text}): %{y:.3f}",
+                **_style(index),
+            )
+        figure.update_layout(
+            xaxis={"title": "epoch"}, yaxis={"title": "validation accuracy", "range": [0, 1.02]}
+        )
+        figures[f"sparsity {sparsity:g}"] = figure
+    return figures
+
+
+def pareto(ranked: Sequence[Ranked]) -> dict[str, go.Figure]:
+    """Validation accuracy against density, and against hours, with the front that nothing beats."""
+    figures = {}
+    for price, name in (("hours", "against cost"), ("density", "against density")):
+        priced = [one for one in ranked if getattr(one, price)]
+        if not priced:
+            continue
+        scale = 3600 if price == "hours" else 1
+        figure = go.Figure()
+        on = sorted(
+            (
+                one
+                for one in priced
+                if getattr(one, "on_density_front" if price == "density" else "on_cost_front")
+            ),
+            key=lambda one: getattr(one, price),
+        )
+        for index, (points, label) in enumerate(((priced, "all schedules"), (on, "Pareto front"))):
+            figure.add_scatter(
+                x=[getattr(one, price) * scale for one in points],
+                y=[one.validation.value for one in points],
+                name=label,
+                text=[f"{one.schedule}, sparsity {one.sparsity:g}: test {one.test}" for one in points],
+                hovertemplate="%{text}",
+                mode="lines+markers" if index else "markers",
+                **_style(1 if index else 6),
+            )
+        axis = "density" if price == "density" else "seconds a trial"
+        figure.update_layout(xaxis={"title": axis, "type": "log"}, yaxis={"title": "validation accuracy"})
+        figures[name] = figure
+    return figures
+
+
+def regimes(rows: Sequence[Row], field: str) -> dict[str, go.Figure]:
+    """Mean test accuracy over sparsity and another field: one heat map a way to choose the mask, by its name.
+
+    Args:
+        rows: of queries/regimes.sql, with sparsity as x and the field as y.
+    """
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        steps = f" T={row['iterations']}" if row["iterations"] > 1 else ""
+        name = f"{row['dataset']}, {row['model']}, {row['criterion']} {row['scope']}{steps}: {field}"
+        groups[name].append(row)
+    figures = {}
+    for name, points in groups.items():
+        x, y = (sorted({row[axis] for row in points}, key=float) for axis in ("x", "y"))
+        accuracy = np.full((len(y), len(x)), np.nan)
+        trials = np.zeros(accuracy.shape)
+        for row in points:
+            place = y.index(row["y"]), x.index(row["x"])
+            accuracy[place], trials[place] = row["test_accuracy"], row["trials"]
+        figures[name] = go.Figure(
+            go.Heatmap(
+                z=accuracy,
+                x=x,
+                y=y,
+                customdata=trials,
+                colorscale="Cividis",
+                zmin=0,
+                zmax=1,
+                hovertemplate="%{x}, %{y}: %{z:.3f} over %{customdata} trials<extra></extra>",
+                colorbar={"title": "test<br>accuracy"},
+                xgap=1,
+                ygap=1,
+            )
+        )
+        figures[name].update_layout(
+            xaxis={"type": "category", "title": "sparsity (load)"},
+            yaxis={"type": "category", "title": f"{field} (temperature)".replace("_", " ")},
+        )
+    return figures
+
+
+def parallel(trials: Sequence[Row]) -> go.Figure:
+    """Every trial a line through its axes and outcome; drag along an axis to choose some."""
+    kept = [trials[i] for i in _thin(len(trials), 1)]
+    dimensions = []
+    for column in (
+        "dataset",
+        "model",
+        "criterion",
+        "scope",
+        "sparsity",
+        "prune_epoch",
+        "iterations",
+        "test_accuracy",
+    ):
+        values = [row[column] for row in kept]
+        if column != "test_accuracy" and len(set(values)) < 2:
+            continue
+        name = column.replace("_", " ")
+        if any(isinstance(value, str) for value in values):
+            known = sorted({str(value) for value in values})
+            places = {"tickvals": list(range(len(known))), "ticktext": known}
+            dimensions.append({"label": name, "values": [known.index(str(v)) for v in values], **places})
+        elif column == "sparsity":
+            # Densities halve and halve again: on a plain axis the sparse end is a blot.
+            known_numbers = sorted(set(values))
+            places = {
+                "tickvals": [-math.log10(1 - v) for v in known_numbers],
+                "ticktext": [f"{v:g}" for v in known_numbers],
+            }
+            dimensions.append({"label": name, "values": [-math.log10(1 - v) for v in values], **places})
+        else:
+            dimensions.append({"label": name, "values": [math.nan if v is None else v for v in values]})
+    colours = [row["test_accuracy"] for row in kept]
+    return go.Figure(
+        go.Parcoords(
+            dimensions=dimensions,
+            line={
+                "color": colours,
+                "colorscale": "Cividis",
+                "showscale": True,
+                "colorbar": {"title": "test accuracy"},
+            },
+        )
+    )
+
+
+def _style(index: int) -> dict[str, Any]:
+    colour = _COLOURS[index % len(_COLOURS)]
+    return {
+        "line": {"color": colour, "dash": _DASHES[index % len(_DASHES)]},
+        "marker": {"symbol": _SYMBOLS[index % len(_SYMBOLS)], "size": 7, "color": colour},
+    }
+
+
+def _thin(count: int, shares: int) -> list[int]:
+    """Evenly spread indices, at most `_POINTS` / `shares` of them."""
+    step = max(1, math.ceil(count * shares / _POINTS))
+    return list(range(0, count, step))

@@ -1,0 +1,82 @@
+"""Where do criteria remove whole layers, and from which prune epoch on is it safe?"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from analysis.labels import CHOICE, label
+from analysis.statistics import wilson
+from analysis.warehouse import ask
+
+Row = dict[str, Any]
+_SCHEDULE = (*CHOICE, "prune_epoch")
+
+
+def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """One row a setting, criterion, sparsity and prune epoch, with the share of trials that collapsed.
+
+    A trial counts as collapsed when a layer keeps nothing, or when no kept weight lies on a path from input
+    to output. `low` and `high` are the share's 95 % Wilson interval; `safe_from` the earliest prune epoch
+    from which on no trial collapsed, None if there is none.
+    """
+    answers = ask(connection, "collapse")
+    labels = label((row["arm"] for row in answers), CHOICE)
+    settings = label((row["arm"] for row in answers), _SCHEDULE)
+    groups: dict[tuple[str, str, float], list[dict[str, Any]]] = defaultdict(list)
+    for row in answers:
+        groups[settings[row["arm"]].setting, labels[row["arm"]].name, row["sparsity"]].append(row)
+    found = []
+    for (setting, name, sparsity), rows in sorted(groups.items()):
+        ordered = sorted(rows, key=lambda row: row["prune_epoch"] or 0)
+        safe = None
+        for row in reversed(ordered):
+            if row["collapsed"] or row["disconnected"]:
+                break
+            safe = row["prune_epoch"]
+        for row in ordered:
+            failing = max(row["collapsed"], row["disconnected"])
+            low, high = wilson(failing, row["trials"])
+            found.append(
+                {
+                    "setting": setting,
+                    "criterion": name,
+                    "sparsity": sparsity,
+                    "prune_epoch": row["prune_epoch"],
+                    "trials": row["trials"],
+                    "collapsed": failing / row["trials"],
+                    "low": low,
+                    "high": high,
+                    "emptied_layers_in": row["collapsed"] / row["trials"],
+                    "no_path_in": row["disconnected"] / row["trials"],
+                    "most_often": row["layer"],
+                    "min_layer_density": row["min_layer_density"],
+                    "density": row["density"],
+                    "effective_density": row["effective_density"],
+                    "safe_from": safe,
+                }
+            )
+    return found
+
+
+def sentences(found: Sequence[Row]) -> list[str]:
+    """Which collapse, where, and until when."""
+    worst: dict[tuple[str, str, float], list[Row]] = defaultdict(list)
+    for row in found:
+        worst[row["setting"], row["criterion"], row["sparsity"]].append(row)
+    said = []
+    for (setting, name, sparsity), rows in worst.items():
+        hit = [row for row in rows if row["collapsed"]]
+        if not hit:
+            continue
+        first = max(hit, key=lambda row: row["collapsed"])
+        where = f", most often {first['most_often']}" if first["most_often"] else ", without a path left"
+        safe = rows[0]["safe_from"]
+        ends = f"safe from epoch {safe:g} on" if safe is not None else "not safe at the last epoch tested"
+        said.append(
+            f"{setting}: {name} at {sparsity:g} collapses in {first['collapsed']:.0%} of trials "
+            f"[{first['low']:.0%}, {first['high']:.0%}] pruned at epoch {first['prune_epoch']:g}"
+            f"{where}; {ends}"
+        )
+    return said or (["No layer collapsed."] if found else [])

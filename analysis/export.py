@@ -1,0 +1,109 @@
+"""Results for use elsewhere: a tidy table of trials, a LaTeX table, the crossover chart as a picture."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import duckdb
+
+from analysis import output
+from analysis.crossover import Comparison, compare
+from analysis.warehouse import told
+from sweep.errors import BadInput
+
+_TABLES = {".csv": output.Format.CSV, ".parquet": output.Format.PARQUET}
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+def write(connection: duckdb.DuckDBPyConnection, target: Path) -> list[Path]:
+    """Write what the file's name asks for.
+
+    `.csv`, `.parquet`: one row a trial, every column. `.tex`: a `tabular` (booktabs) a setting. `.png`,
+    `.svg`, `.pdf`: the crossover chart, a file a setting.
+
+    Returns:
+        The files.
+
+    Raises:
+        BadInput: another name; no browser to draw with; a file that cannot be written.
+    """
+    kind = target.suffix.lower()
+    if kind in _TABLES:
+        with told():
+            answer = connection.sql("FROM trials ORDER BY study, trial_id")
+            rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.fetchall()]
+        output.write(rows, _TABLES[kind], target)
+        return [target]
+    if kind == ".tex":
+        output.save(target, "\n".join(map(latex, compare(connection))).encode())
+        return [target]
+    if kind in _PICTURES:
+        return _pictures(compare(connection), target)
+    raise BadInput(f"{target}: export to .csv, .parquet, .tex, .png, .svg or .pdf")
+
+
+def latex(comparison: Comparison) -> str:
+    """Mean test accuracies in percent with their 95 % intervals, for the booktabs package."""
+    sparsities = comparison.sparsities
+    lines = [
+        f"% {comparison.setting}: test accuracy in percent, mean and 95 % Student-t interval over seeds",
+        r"\begin{tabular}{l" + "r" * len(sparsities) + "}",
+        r"\toprule",
+        " & ".join(["sparsity", *(f"{s:g}" for s in sparsities)]) + r" \\",
+        r"\midrule",
+    ]
+    for name, means in comparison.means.items():
+        cells = []
+        for sparsity in sparsities:
+            mean = means.get(sparsity)
+            if mean is None or mean.value != mean.value:
+                cells.append("--")
+            elif mean.half_width is None:
+                cells.append(f"{100 * mean.value:.1f}")
+            else:
+                cells.append(f"${100 * mean.value:.1f} \\pm {100 * mean.half_width:.1f}$")
+        lines.append(" & ".join([_escaped(name), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{letter}" if letter in "_%&#$" else letter for letter in text)
+
+
+def _pictures(comparisons: list[Comparison], target: Path) -> list[Path]:
+    from choreographer.browsers.chromium import ChromeNotFoundError
+
+    try:
+        drawn = asyncio.run(_draw(comparisons, target.suffix[1:].lower()))
+    except ChromeNotFoundError:
+        raise BadInput(f"{target}: Chromium draws pictures: install it (apt-get install chromium)") from None
+    written = []
+    for index, picture in enumerate(drawn):
+        path = target if len(drawn) == 1 else target.with_stem(f"{target.stem}-{index + 1}")
+        output.save(path, picture)
+        written.append(path)
+    return written
+
+
+async def _draw(comparisons: list[Comparison], kind: str) -> list[bytes]:
+    import kaleido
+
+    from analysis import charts
+
+    # It logs how the browser it has closed goes away.
+    logging.getLogger("choreographer").setLevel(logging.CRITICAL)
+    names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
+    pictures = []
+    # Without mathjax, which would be looked for on the network.
+    async with kaleido.Kaleido(mathjax=False) as browser:
+        for comparison in comparisons:
+            figure = charts.crossover(comparison, names)
+            figure.update_layout(
+                template="plotly_white",
+                title={"text": comparison.setting, "font": {"size": 14}},
+                legend={"orientation": "h", "y": -0.2},
+                width=900,
+                height=560,
+            )
+            pictures.append(await browser.calc_fig(figure, opts={"format": kind, "scale": 2}))
+    return pictures

@@ -1,0 +1,27 @@
+-- Which schedule is best at each sparsity?
+-- One row an arm (criterion, scope, iterations, prune epoch, in their setting) and sparsity:
+--   arm                   the trials' config less seed and sparsity
+--   sparsity              share of prunable weights removed
+--   trials, lost          finished trials, one a seed, and those without an accuracy
+--   validation_accuracy   mean after the last epoch: what to choose by
+--   test_accuracy         mean after the last epoch: what to report, never to choose by
+--   test_deviation        its standard deviation over the seeds
+--   density               mean share of weights kept
+--   hours                 mean time of a trial
+--   seeds, validation_accuracies  of each trial
+SELECT
+    regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm,
+    sparsity,
+    count(*) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS trials,
+    count(*) - count(*) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS lost,
+    avg(val_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS validation_accuracy,
+    avg(test_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS test_accuracy,
+    stddev_samp(test_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS test_deviation,
+    avg(density) AS density,
+    avg(wall_seconds) / 3600 AS hours,
+    list(seed) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS seeds,
+    list(val_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS validation_accuracies
+FROM trials
+WHERE sparsity > 0 AND criterion <> 'oracle'
+GROUP BY ALL
+ORDER BY arm, sparsity

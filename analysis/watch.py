@@ -1,0 +1,76 @@
+"""The report on a page of this machine that follows a running study."""
+
+import html
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock
+
+from sweep.errors import BadInput
+
+_SECONDS = 3
+# Put into the page as it is served: it asks what is new and loads itself again, where the reader stands.
+_REFRESH = """<script>
+const seen = "{version}";
+setInterval(async () => {{
+  try {{ if (await (await fetch("version")).text() !== seen) location.reload(); }} catch (gone) {{}}
+}}, {milliseconds});
+</script></body>"""
+
+
+def version(results: Path) -> str:
+    """Text that changes when a part comes or goes."""
+    parts = [*results.glob("trials/part-*.parquet"), *results.glob("*/trials/part-*.parquet")]
+    return f"{len(parts)}-{max((part.name for part in parts), default='')}"
+
+
+def server(results: Path, render: Callable[[], str], port: int = 0) -> ThreadingHTTPServer:
+    """A server on the loopback address that renders the page when there is something new, and only then."""
+    lock = Lock()
+    latest = ["", ""]
+
+    def page() -> str:
+        with lock:
+            now = version(results)
+            if latest[0] != now or not latest[1]:
+                try:
+                    text = render()
+                except BadInput as nothing_yet:
+                    text = f"<!doctype html><body><p>{html.escape(str(nothing_yet))}</p></body>"
+                latest[:] = now, text
+            refresh = _REFRESH.format(version=latest[0], milliseconds=1000 * _SECONDS)
+            # The last one: a script of the page may have the text too.
+            before, _, after = latest[1].rpartition("</body>")
+            return before + refresh + after
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path not in ("/", "/version"):
+                self.send_error(404)
+                return
+            body = (version(results) if self.path == "/version" else page()).encode()
+            kind = "text/plain" if self.path == "/version" else "text/html"
+            self.send_response(200)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            with suppress(BrokenPipeError):  # the reader has gone on
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing of every look at what is new."""
+
+    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+
+
+def serve(results: Path, render: Callable[[], str]) -> None:
+    """Serve until Ctrl-C."""
+    with server(results, render) as running:
+        print(f"report: http://127.0.0.1:{running.server_address[1]}/  (Ctrl-C ends)", flush=True)
+        try:
+            running.serve_forever()
+        except KeyboardInterrupt:
+            print(file=sys.stderr)

@@ -1,0 +1,146 @@
+"""The report, and pictures, in a real browser."""
+
+import asyncio
+import base64
+import io
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import analysis
+from analysis import report
+from analysis.export import write
+from sweep import results
+from tests.analysis.conftest import SPARSITIES, trial
+
+CHROMIUM = os.environ.get("BROWSER_PATH") or shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium"),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture
+def full(made):
+    """Made results with curves and layers too: everything a report draws."""
+    rows = [
+        trial(f"f{sparsity}", criterion="force", iterations=20, sparsity=sparsity, prune_epoch=1, test_accuracy=0.5,
+              val_accuracy=0.5, density=1 - sparsity, wall_seconds=2.0, pre_train_loss=sparsity)
+        for sparsity in SPARSITIES
+    ]  # fmt: skip
+    curves = [
+        [
+            {"trial_id": r["trial_id"], "phase": "retrain", "epoch": float(e), "val_accuracy": 0.5}
+            for e in (1, 2)
+        ]
+        for r in rows
+    ]
+    layers = [
+        [
+            {"trial_id": r["trial_id"], "layer": i, "name": f"{i}.weight", "kept": i, "density": i / 9}
+            for i in (0, 1)
+        ]
+        for r in rows
+    ]
+    results.write(made, rows, curves, layers)
+    return made
+
+
+async def look(page):
+    """What a browser makes of the page: complaints, charts, searches and screenshots."""
+    import choreographer
+
+    seen = {"complaints": []}
+    async with choreographer.Browser(path=CHROMIUM, headless=True, enable_sandbox=False) as browser:
+        tab = await browser.create_tab("about:blank")
+
+        async def send(command, **params):
+            answer = await tab.send_command(command, params=params)
+            assert "error" not in answer, answer
+            return answer["result"]
+
+        async def value(expression):
+            found = await send(
+                "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+            )
+            assert "exceptionDetails" not in found, found
+            return found["result"].get("value")
+
+        async def complain(event):
+            entry = event["params"].get("entry", {"level": "error"})
+            if entry["level"] == "error":
+                seen["complaints"].append(event["params"])
+
+        for event in ("Runtime.exceptionThrown", "Log.entryAdded"):
+            tab.subscribe(event, complain)
+        for domain in ("Runtime", "Log", "Page"):
+            await send(f"{domain}.enable")
+        await send("Page.navigate", url=f"file://{page}")
+        for _ in range(300):
+            if await value("document.documentElement?.dataset.drawn") == "yes":
+                break
+            await asyncio.sleep(0.1)
+        seen["charts"] = await value("document.querySelectorAll('.chart').length")
+        # A chart that is drawn has an axis or a map with a size.
+        seen["drawn"] = await value(
+            "[...document.querySelectorAll('.chart')].filter(c => c.querySelector('.main-svg') && "
+            "c.querySelector('.main-svg').getBoundingClientRect().height > 100 && c.data.length).length"
+        )
+        seen["loads"] = await value("performance.getEntriesByType('resource').map(e => e.name)")
+        for words in ("snip global-0.98", "no such thing", ""):
+            await value(
+                f"(search.value = '{words}', search.dispatchEvent(new Event('input')), document.title)"
+            )
+            seen[words] = await value("document.querySelectorAll('#trials tbody tr').length")
+        await value("document.querySelector('#trials th:nth-child(16) button').click()")
+        seen["sorted"] = await value(
+            "[...document.querySelectorAll('#trials tbody tr')].map(r => r.cells[15].textContent).filter(Boolean).map(Number)"
+        )
+        for width, scheme in ((1000, "light"), (1000, "dark"), (380, "light")):
+            await send(
+                "Emulation.setDeviceMetricsOverride",
+                width=width,
+                height=800,
+                deviceScaleFactor=1,
+                mobile=False,
+            )
+            await send(
+                "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+            )
+            await asyncio.sleep(1)
+            picture = (await send("Page.captureScreenshot", format="png"))["data"]
+            ink = await value("document.querySelector('.chart .xtick text').style.fill")
+            overflow = await value("document.documentElement.scrollWidth - innerWidth")
+            image = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("L"), dtype=float)
+            seen[scheme, width] = image, ink, overflow
+        seen["focusable"] = await value(
+            "[...document.querySelectorAll('.chart, .scroll, #search, select, summary, th button')].every(e => e.tabIndex >= 0)"
+        )
+    return seen
+
+
+def test_the_report_is_drawn_searched_and_themed_by_a_browser(full, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text(report.render(analysis.open(full), full))
+    seen = asyncio.run(look(page))
+    assert seen["complaints"] == [] and seen["loads"] == []
+    assert seen["charts"] == seen["drawn"] >= 7
+    assert (seen["snip global-0.98"], seen["no such thing"], seen[""]) == (3, 0, 50)
+    assert seen["sorted"] == sorted(seen["sorted"]) and len(seen["sorted"]) == 50
+    light, dark = seen["light", 1000], seen["dark", 1000]
+    # Most of a light page is near white, of a dark one near black; text and grid are there on both.
+    assert np.median(light[0]) > 240 and np.median(dark[0]) < 40
+    assert light[0].std() > 5 and dark[0].std() > 5
+    assert light[1] == "rgb(26, 26, 26)" and dark[1] == "rgb(232, 232, 232)"
+    assert seen["light", 380][2] <= 0, "a phone need not scroll sideways"
+    assert seen["focusable"]
+
+
+def test_pictures_are_drawn(made, tmp_path):
+    for kind, start in (("png", b"\x89PNG"), ("svg", b"<svg"), ("pdf", b"%PDF")):
+        [path] = write(analysis.open(made), tmp_path / f"chart.{kind}")
+        data = path.read_bytes()
+        assert data.startswith(start) and len(data) > 5000

@@ -1,0 +1,159 @@
+"""Correlation, ranking, collapse, cost and regimes of results with known answers."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import analysis
+from analysis import best, collapse, correlation
+from analysis.warehouse import ask
+from sweep import results
+from tests.analysis.conftest import trial
+
+
+def write(folder, rows, layers=None):
+    results.write(folder, rows, [[]], layers or [[]])
+    return analysis.open(folder)
+
+
+def masks(random, sparsity, shift, count=30):
+    """Trials whose loss says nothing within a sparsity, and everything between two."""
+    return [
+        trial(
+            f"{sparsity}-{i}", criterion="magnitude", sparsity=sparsity, seed=i,
+            pre_train_loss=shift + random.normal(), test_accuracy=0.9 - shift / 20 + random.normal() / 100,
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def test_coefficients_within_groups_are_scipys_and_pooling_is_warned_of(tmp_path):
+    random = np.random.default_rng(0)
+    rows = [*masks(random, 0.5, 0), *masks(random, 0.9, 10)]
+    *within, pooled = correlation.correlate(write(tmp_path / "r", rows))
+    assert [one.sparsity for one in within] == [0.5, 0.9] and pooled.sparsity is None
+    for one in (*within, pooled):
+        assert one.kendall.value == pytest.approx(stats.kendalltau(one.before, one.after).statistic)
+        assert one.spearman.value == pytest.approx(stats.spearmanr(one.before, one.after).statistic)
+        assert one.pearson.value == pytest.approx(stats.pearsonr(one.before, one.after).statistic)
+    assert max(abs(one.kendall.value) for one in within) < 0.4 and pooled.kendall.high < -0.3
+    [said] = correlation.sentences([*within, pooled])
+    assert "Simpson" in said and "pooled over 2 sparsities" in said
+
+
+def test_regret_and_anomalies_are_those_of_the_oracle_paper(tmp_path):
+    outcomes = [(0.5, 0.80), (0.7, 0.95), (0.9, 0.70), (1.1, 0.85), (1.5, 0.60)]
+    rows = [
+        trial(f"t{i}", criterion="oracle", sparsity=0.5, seed=i, pre_train_loss=loss, test_accuracy=accuracy,
+              pre_test_accuracy=1 - loss / 2, test_loss=1 - accuracy)
+        for i, (loss, accuracy) in enumerate(outcomes)
+    ]  # fmt: skip
+    connection = write(
+        tmp_path / "r", [*rows, trial("n", criterion="oracle", sparsity=0.5, seed=9, pre_train_loss=np.nan)]
+    )
+    for before, after in (("pre_train_loss", "test_accuracy"), ("pre_test_accuracy", "test_loss")):
+        [one] = correlation.correlate(connection, before, after)
+        assert one.masks == 5 and one.anomalies == pytest.approx(2 / 5)
+        assert (one.regret_best, one.regret_median) == pytest.approx((0.15, 0.0))
+        assert one.kendall.value == pytest.approx(-0.4)
+
+
+def test_masks_that_look_equally_good_count_as_their_mean(tmp_path):
+    rows = [
+        trial(f"t{i}", sparsity=0.5, seed=i, pre_train_loss=loss, test_accuracy=accuracy)
+        for i, (loss, accuracy) in enumerate([(0.5, 0.7), (0.5, 0.9), (1.0, 0.85)])
+    ]
+    [one] = correlation.correlate(write(tmp_path / "r", rows))
+    assert one.anomalies == pytest.approx(2 / 3) and one.regret_best == pytest.approx(0.1)
+
+
+@pytest.fixture
+def ranked(tmp_path):
+    """A clear best by validation, one that cannot be told from it, one that is better on test data only, one worse."""
+    random = np.random.default_rng(1)
+    rows = []
+    for name, validation, test, hours in (
+        ("snip", 0.90, 0.80, 1.0), ("force", 0.899, 0.80, 2.0), ("grasp", 0.70, 0.99, 0.5), ("magnitude", 0.5, 0.5, 3.0),
+    ):  # fmt: skip
+        for seed in range(10):
+            rows.append(
+                trial(
+                    f"{name}{seed}", criterion=name, sparsity=0.9, seed=seed, density=0.1, wall_seconds=3600 * hours,
+                    val_accuracy=validation + random.normal() / 100, test_accuracy=test,
+                )
+            )  # fmt: skip
+    return best.rank(write(tmp_path / "r", rows))
+
+
+def test_schedules_are_chosen_by_validation_and_ties_are_said(ranked):
+    names = [one.schedule for one in ranked]
+    assert names == ["snip", "force", "grasp", "magnitude"] or names == [
+        "force",
+        "snip",
+        "grasp",
+        "magnitude",
+    ]
+    assert [one.tied for one in ranked] == [True, True, False, False]
+    [said] = best.sentences(ranked)
+    assert f"tied with it: {names[1]}" in said and "grasp" not in said
+
+
+def test_what_another_beats_at_less_cost_is_off_the_front(ranked):
+    on = {one.schedule for one in ranked if one.on_cost_front}
+    assert "grasp" in on and "snip" in on and "magnitude" not in on
+    assert sum(one.on_density_front for one in ranked) == 1
+
+
+def test_a_single_seed_ties_everything(tmp_path):
+    rows = [
+        trial(n, criterion=n, val_accuracy=v, test_accuracy=v) for n, v in (("snip", 0.9), ("grasp", 0.1))
+    ]
+    assert [one.tied for one in best.rank(write(tmp_path / "r", rows))] == [True, True]
+
+
+def test_the_earliest_safe_prune_epoch_is_the_one_after_the_last_collapse(tmp_path):
+    rows, layers = [], []
+    for epoch, collapsed, effective in ((0, 1, 0.05), (0.5, 0, 0.05), (1, 0, 0.0), (2, 0, 0.1), (3, 0, 0.1)):
+        for seed in range(2):
+            name = f"{epoch}-{seed}"
+            rows.append(
+                trial(
+                    name, criterion="magnitude", prune_epoch=epoch, seed=seed, test_accuracy=0.5, density=0.1,
+                    collapsed_layers=collapsed, effective_density=effective,
+                )
+            )  # fmt: skip
+            layers.append(
+                [
+                    {"trial_id": name, "layer": i, "name": f"{i}.weight", "kept": 5 * (not (i and collapsed))}
+                    for i in (0, 1)
+                ]
+            )
+    found = collapse.collapse(write(tmp_path / "r", rows, layers))
+    assert [row["collapsed"] for row in found] == [1, 0, 1, 0, 0]
+    assert [row["most_often"] for row in found] == ["1.weight", None, None, None, None]
+    assert {row["safe_from"] for row in found} == {2}
+    [said] = collapse.sentences(found)
+    assert "collapses in 100%" in said and said.endswith("most often 1.weight; safe from epoch 2 on")
+
+
+def test_cost_counts_failed_trials_and_tells_cpus_from_gpus(tmp_path):
+    rows = [
+        trial("a", wall_seconds=1800.0, score_seconds=180.0, device="cpu", test_accuracy=0.8),
+        trial("b", seed=1, wall_seconds=1800.0, score_seconds=0.0, device="cpu", status="failed"),
+        trial("c", seed=2, wall_seconds=3600.0, score_seconds=0.0, device="cuda", test_accuracy=0.6),
+    ]
+    [row] = ask(write(tmp_path / "r", rows), "cost")
+    assert (row["trials"], row["cpu_hours"], row["gpu_hours"]) == (3, 1.0, 1.0)
+    assert row["accuracy_per_hour"] == pytest.approx(0.7 / 0.75) and row["scoring"] == pytest.approx(0.025)
+
+
+def test_regimes_are_over_any_two_fields(tmp_path):
+    rows = [
+        trial(f"{lr}{s}{seed}", lr=lr, sparsity=s, seed=seed, test_accuracy=lr + seed / 10)
+        for lr in (0.1, 0.3) for s in (0.9, 0.99) for seed in (0, 1)
+    ]  # fmt: skip
+    found = ask(write(tmp_path / "r", rows), "regimes", {"x": "sparsity", "y": "lr"})
+    assert [(row["x"], row["y"], row["trials"]) for row in found] == [
+        ("0.9", "0.1", 2), ("0.9", "0.3", 2), ("0.99", "0.1", 2), ("0.99", "0.3", 2),
+    ]  # fmt: skip
+    assert found[1]["test_accuracy"] == pytest.approx(0.35)
