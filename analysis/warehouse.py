@@ -20,6 +20,8 @@ _OPTIONS = "union_by_name = true, hive_partitioning = false, filename = true, fi
 _MANY, _SMALL = 300, 200_000
 # What a row cannot be without.
 _REQUIRED = {**KEYS, "trials": ("trial_id", "status", "config")}
+# A config less seed and sparsity.
+_ARM = """regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '')"""
 _READS = {duckdb.StatementType.SELECT}
 
 
@@ -116,6 +118,11 @@ def _create(connection: duckdb.DuckDBPyConnection, table: str, source: str | Non
     if source:
         rows += f" UNION ALL BY NAME FROM {source}"
     connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {rows}")
+    named = "SELECT * EXCLUDE (filename, file_row_number)"
+    with suppress(duckdb.Error):
+        # Results of before there was this column.
+        if table == "trials" and connection.execute("FROM all_trials WHERE arm IS NULL LIMIT 1").fetchone():
+            named += f" REPLACE (coalesce(arm, {_ARM}) AS arm)"
     connection.execute(
         f"""CREATE OR REPLACE VIEW {table} AS
         WITH twice AS (SELECT hash({key}) AS h FROM all_{table} GROUP BY 1 HAVING count(*) > 1),
@@ -124,7 +131,7 @@ def _create(connection: duckdb.DuckDBPyConnection, table: str, source: str | Non
             FROM (FROM all_{table} WHERE hash({key}) IN (FROM twice)
                   QUALIFY row_number() OVER (PARTITION BY {key} {_PRECEDENCE.get(table, "")}) > 1)
         )
-        SELECT * EXCLUDE (filename, file_row_number) FROM all_{table}
+        {named} FROM all_{table}
         WHERE hash(filename, file_row_number) NOT IN (FROM superseded)"""
     )
 

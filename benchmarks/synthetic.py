@@ -38,6 +38,7 @@ WITH drawn AS (
 SELECT
     lower(printf('%016x', hash(i))) AS trial_id, 'synthetic' AS study, 2 AS protocol,
     format({template}, criterion, dataset, epochs, iterations, lr, model, prune_epoch, scope, seed, sparsity) AS config,
+    regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm,
     * EXCLUDE (i, u, v, quality, lr), 'exponential' AS schedule, 'weight' AS structure, 'all' AS retrain, 'none' AS ablation,
     'ok' AS status, false AS diverged,
     2.3 * (1 - quality) + v AS pre_train_loss, 2.3 * (1 - quality) + v AS pre_test_loss, quality * u AS pre_test_accuracy,

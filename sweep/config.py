@@ -200,7 +200,15 @@ class Trial:
     @cached_property
     def canonical(self) -> str:
         """The config as JSON: sorted keys, defaults filled in, whole numbers as integers, the protocol."""
-        fields = {**self.config.model_dump(), "protocol": PROTOCOL}
+        return self._text()
+
+    @cached_property
+    def arm(self) -> str:
+        """The same less seed and sparsity: what trials have in common that answer one question together."""
+        return self._text("seed", "sparsity")
+
+    def _text(self, *without: str) -> str:
+        fields = {**self.config.model_dump(exclude=set(without)), "protocol": PROTOCOL}
         whole = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in fields.items()}
         return json.dumps(whole, sort_keys=True, separators=(",", ":"))
 

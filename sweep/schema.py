@@ -42,6 +42,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "study": _text,
             "protocol": _whole,
             "config": _text,
+            "arm": _text,
             "dataset": _text,
             "model": _text,
             "criterion": _text,

@@ -76,6 +76,7 @@ def identity(trial: Trial) -> Row:
         "trial_id": trial.id,
         "protocol": PROTOCOL,
         "config": trial.canonical,
+        "arm": trial.arm,
         **{column: getattr(config, column) for column in (*same, *also)},
     }
 

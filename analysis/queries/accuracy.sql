@@ -7,7 +7,7 @@
 --   mean       mean test accuracy after retraining (last epoch)
 --   deviation  its standard deviation over the seeds (NULL for one seed)
 SELECT
-    regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm,
+    arm,
     sparsity,
     count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS trials,
     count(*) - count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS lost,

@@ -10,7 +10,7 @@
 --   hours                 mean time of a trial
 --   seeds, validation_accuracies  of each trial
 SELECT
-    regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm,
+    arm,
     sparsity,
     count(*) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS trials,
     count(*) - count(*) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS lost,

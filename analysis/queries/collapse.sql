@@ -10,14 +10,12 @@
 --   min_layer_density  mean of the lowest layer density
 --   density            mean share of weights kept
 --   effective_density  mean share of weights kept and on a path (NULL where it is not known)
-WITH arms AS (
-    SELECT trial_id, regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm, sparsity
-    FROM trials
-    WHERE sparsity > 0 AND density IS NOT NULL AND criterion <> 'oracle'
+WITH pruned AS (
+    FROM trials WHERE sparsity > 0 AND density IS NOT NULL AND criterion <> 'oracle'
 ),
 emptied AS (
     SELECT arm, sparsity, name, min(layer) AS place, count(*) AS trials
-    FROM layers JOIN arms USING (trial_id)
+    FROM layers JOIN (SELECT trial_id, arm, sparsity FROM pruned) USING (trial_id)
     WHERE kept = 0
     GROUP BY ALL
 ),
@@ -37,8 +35,7 @@ SELECT
     avg(min_layer_density) AS min_layer_density,
     avg(density) AS density,
     avg(effective_density) AS effective_density
-FROM trials
-JOIN arms USING (trial_id, sparsity)
+FROM pruned
 LEFT JOIN worst USING (arm, sparsity)
 GROUP BY arm, sparsity
 ORDER BY ALL

@@ -14,7 +14,7 @@
 --   befores, afters  the numbers themselves
 WITH cells AS MATERIALIZED (
     SELECT
-        regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm,
+        arm,
         sparsity,
         list(CASE coalesce(getvariable('before'), 'pre_train_loss')
             WHEN 'pre_train_loss' THEN pre_train_loss

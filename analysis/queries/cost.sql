@@ -9,7 +9,7 @@
 --   test_accuracy      mean after retraining (last epoch)
 --   accuracy_per_hour  that mean, by the mean hours of a trial
 SELECT
-    regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm,
+    arm,
     sparsity,
     count(*) AS trials,
     coalesce(sum(wall_seconds) FILTER (device IS NULL OR device = 'cpu'), 0) / 3600 AS cpu_hours,

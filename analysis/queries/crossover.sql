@@ -10,7 +10,7 @@
 --   differences    the difference for each of them
 WITH cells AS MATERIALIZED (
     SELECT
-        regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm,
+        arm,
         sparsity,
         any_value(criterion) AS criterion,
         any_value(scope) AS scope,

@@ -9,7 +9,7 @@
 --   test_accuracy        mean over them
 --   train_loss           mean over them
 WITH arms AS (
-    SELECT trial_id, regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm, sparsity
+    SELECT trial_id, arm, sparsity
     FROM trials
     WHERE status = 'ok' AND criterion <> 'oracle'
 )

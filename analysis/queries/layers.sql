@@ -8,7 +8,7 @@
 --   density            mean share of its weights kept
 --   effective_density  mean share of its weights kept and on a path (NULL where it is not known)
 WITH arms AS (
-    SELECT trial_id, regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '') AS arm, sparsity
+    SELECT trial_id, arm, sparsity
     FROM trials
     WHERE sparsity > 0
 )

@@ -6,7 +6,9 @@ import pytest
 import analysis
 from analysis.labels import CHOICE
 from analysis.warehouse import query
+from sweep import results
 from sweep.config import Config, Trial
+from sweep.trial import identity
 
 NAMES = sorted(path.stem for path in (Path(analysis.__file__).parent / "queries").glob("*.sql"))
 
@@ -21,17 +23,19 @@ def test_each_query_runs_as_it_is_and_says_what_its_columns_are(name, made):
         assert re.search(rf"\b{column}\b", head), f"{name}.sql does not say what {column} is"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "regimes"])
-def test_configs_less_seed_and_sparsity_are_equal_for_seeds_and_sparsities(name):
-    """The pattern of the queries takes both out of what a launch writes: they are neighbours there."""
-    [pattern] = {*re.findall(r"regexp_replace\(config, '(.*?)'", query(name))}
+def test_the_arm_of_results_from_before_that_column_is_what_a_trial_says_of_itself(tmp_path):
+    """A config less seed and sparsity, which are neighbours there."""
     trials = [
         Trial.of(Config(dataset="digits", model="conv-5", criterion=c, epochs=1, sparsity=s, seed=seed))
         for c, s, seed in (("snip", 0.5, 0), ("snip", 0.99999, 12), ("dense", 0, 3), ("force", 1e-7, 2**62))
     ]
-    arms = [re.sub(pattern, "", trial.canonical, count=1) for trial in trials]
-    assert not any('"seed"' in arm or '"sparsity"' in arm for arm in arms)
-    assert arms[0] == arms[1] and len(set(arms)) == 3
+    assert trials[0].arm == trials[1].arm and len({trial.arm for trial in trials}) == 3
+    for column in ("arm", "nothing"):
+        rows = [{**identity(trial), "status": "ok", "nothing": None} for trial in trials]
+        old = [{**row, "arm": row[column]} for row in rows]
+        results.write(tmp_path / column, old, [[]], [[]])
+        found = analysis.open(tmp_path / column).execute("SELECT trial_id, arm FROM trials").fetchall()
+        assert dict(found) == {trial.id: trial.arm for trial in trials}
 
 
 @pytest.mark.parametrize("name", ["crossover", "correlation"])
