@@ -162,7 +162,11 @@ def _say_plan(
     done: Mapping[str, results.Row],
     missing: Sequence[Trial],
 ) -> None:
-    have, asked = sum(trial.id in done for trial in trials) if done else 0, len(study.configs)
+    # A failed one that is tried again counts as one to run.
+    have = (
+        sum(trial.id in done for trial in trials) - sum(trial.id in done for trial in missing) if done else 0
+    )
+    asked = len(study.configs)
     same = f" ({asked} asked for, those that are the same once)" if asked > len(trials) else ""
     console.out(
         f"{study.name}: {len(trials)} trials{same}, {have} with a result, {len(missing)} to run",

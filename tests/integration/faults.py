@@ -123,7 +123,7 @@ class Ordeal:
             assert time.monotonic() < deadline, "no trial within 90 s"
             time.sleep(0.05)
         time.sleep(self.draw.random() / 2)
-        what = self.draw.choice(("driver", "worker", "worker", "node", "node"))
+        what = self.draw.choice(("driver", *["worker"] * 4, *["node"] * 3))
         if what == "driver":
             self.driver.kill()
             self.driver.communicate()
