@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import re
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from PIL import Image
 
 import analysis
 from sweep.results import finished
-from tests.integration.faults import launch, ordeal, rows, undisturbed, workers
+from tests.integration.faults import launch, ordeal, rows, undisturbed
 
 pytestmark = pytest.mark.slow
 # Long enough for a launch to be caught in the middle.
@@ -107,16 +106,6 @@ def test_an_interrupt_ends_within_seconds_and_keeps_what_is_done(number, study_f
     done = len(finished(results / "longer"))
     assert 2 <= done < 32
     assert f"interrupted with {done} of 32 trials done; the same command goes on" in out
-
-
-def test_a_killed_worker_costs_nothing_but_time(study_file, tmp_path):
-    path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
-    with running(path, "--results", results) as process:
-        wait_for(results / "longer", 3, process)
-        os.kill(workers({process.pid})[0], signal.SIGKILL)
-        code, out, _ = end(process)
-    assert code == 0 and "32 of 32 trials" in out and "failed" not in out
-    assert rows(results) == undisturbed(path)
 
 
 def test_an_address_without_a_cluster_is_one_line(study_file, tmp_path):
