@@ -163,6 +163,9 @@ class Asker:
             candidate = Candidate(chosen, config, asked)
             self.candidates.append(candidate)
             trial = candidate.trial(0)
+            if any(trial.id in other.waits for other in self.candidates):
+                candidate.waits.add(trial.id)  # it is under way for another already
+                continue
             if trial.id not in self.known:
                 return self._pack(candidate, trial)
             candidate.rows[trial.id] = self.known[trial.id]

@@ -132,6 +132,17 @@ def test_a_search_that_was_killed_goes_on_where_it_was(study_file):
     assert len(told) == len(set(told)), "nothing is told twice"
 
 
+def test_a_schedule_that_is_asked_for_again_while_it_runs_is_run_once(study_file):
+    text = STUDY.partition("    criterion")[0] + "    criterion: [random, snip]\n    scope: [global, erk]\n"
+    asker = searching(study_file, text.replace("seeds: 3", "seeds: 1"), sampler="random")
+    out = [asker.next() for _ in range(3)]
+    out = [pack.jobs[0].trial for pack in out if pack]
+    assert len({trial.id for trial in out}) == len(out) > 1
+    for trial in out:
+        asker.found(Result(row(trial)))
+    assert all(t.state.is_finished() for t in asker.study.trials)
+
+
 def test_failed_and_diverged_trials_are_no_answer(study_file):
     def judge(trial):
         if trial.config.criterion == "force":
