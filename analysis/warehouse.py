@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from sweep.errors import BadInput
-from sweep.results import KEYS, SCHEMAS
+from sweep.schema import KEYS, SCHEMAS
 
 # Which of several rows with the same key is looked at, where they can differ.
 _PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, finished_at DESC"}

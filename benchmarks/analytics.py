@@ -16,7 +16,7 @@ from analysis.statistics import kendall
 from analysis.warehouse import query
 from benchmarks import synthetic
 from benchmarks.timing import seconds
-from sweep.results import SCHEMAS
+from sweep.schema import SCHEMAS
 
 _QUESTIONS = ("crossover", "correlation", "best")
 _CHOICE = r'"(?:criterion|scope|iterations|schedule)":[^,}]*,?'

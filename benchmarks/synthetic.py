@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep.config import Config, Trial
-from sweep.results import SCHEMAS
+from sweep.schema import SCHEMAS
 
 _PART = 125_000
 # 2 data sets × 3 models × 5 ways to choose × 10 sparsities × 3 prune epochs × 7 lengths × 8 learning rates.

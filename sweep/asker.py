@@ -1,11 +1,11 @@
 """What a search asks to be run, and what it has learned: between Optuna's trials and ours."""
 
-import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from statistics import fmean, stdev
 from typing import Any
 
@@ -195,10 +195,8 @@ class Asker:
         if point is None:
             return Pack(self.ran, (Job(trial),))
         known = self._points.setdefault(trial.config.trunk, set())
-        position = math.inf if point.epoch is None else point.epoch
-        path = sorted(
-            (p for p in known if p.epoch is not None and p.epoch <= position), key=lambda p: p.epoch or 0
-        )
+        before = (p for p in known if p.epoch is not None and p.epoch <= point.position)
+        path = sorted(before, key=attrgetter("position"))
         known.add(point)
         return Pack(self.ran, (Job(trial, None, (*path, point), (point,)),))
 

@@ -39,18 +39,24 @@ class Logger(StrEnum):
         return "tensorboardX" if self is Logger.TENSORBOARD else self.value
 
 
+# Options that all commands have that run trials.
+DataRoot = Annotated[Path, typer.Option(help="folder of the data sets")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to run on; default: start one here")]
+Workers = Annotated[int | None, typer.Option(min=1, help="trials at once; default: one a CPU")]
+GpusPerTrial = Annotated[float, typer.Option(min=0, help="share of a GPU each trial gets")]
+MaxHours = Annotated[float, typer.Option(min=0, help="stop after so many hours")]
+
+
 @app.command()
 def launch(
     study: Annotated[Path, typer.Argument(help="the study file")] = Path("studies/quickstart.yaml"),
     results_root: Annotated[str, typer.Option("--results", help="folder for results")] = "results",
-    data_root: Annotated[Path, typer.Option(help="folder of the data sets")] = Path("data"),
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to run on; default: start one here")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="trials at once; default: one a CPU")] = None,
-    gpus_per_trial: Annotated[float, typer.Option(min=0, help="share of a GPU each trial gets")] = 0,
+    data_root: DataRoot = Path("data"),
+    address: Address = None,
+    workers: Workers = None,
+    gpus_per_trial: GpusPerTrial = 0,
     max_trials: Annotated[int | None, typer.Option(min=1, help="run so many now")] = None,
-    max_hours: Annotated[float, typer.Option(min=0, help="stop after so many hours")] = math.inf,
+    max_hours: MaxHours = math.inf,
     max_failures: Annotated[int | None, typer.Option(min=1, help="stop after so many failed trials")] = None,
     max_retries: Annotated[int, typer.Option(min=0, help="tries more of a trial whose worker died")] = 3,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed trials again")] = False,

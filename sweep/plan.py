@@ -1,11 +1,10 @@
 """The plan: what trials have in common, what a worker does in one go, and in what order."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from sweep.config import ALONG, DENSE, Config, Trial
 from sweep.prefixes import Point, branch, level_point, rewound
@@ -78,14 +77,14 @@ def share(trials: Iterable[Trial]) -> list[Chain]:
     for trunk, places in by_trunk.items():
         configs = {place: chains[place[0]][place[1]].trial.config for place in places}
         leaves = {place: branch(config) for place, config in configs.items()}
-        extents = {place: _position(point) if point else 0 for place, point in leaves.items()}
+        extents = {place: point.position if point else 0 for place, point in leaves.items()}
         maker = max(places, key=lambda place: (extents[place], configs[place].criterion == DENSE))
         others = [place for place in places if place != maker and leaves[place]]
         wanted = {*(leaves[place] for place in others), *(rewound(configs[place]) for place in others)}
-        points = left[trunk] = tuple(sorted(filter(None, wanted), key=_position))
+        points = left[trunk] = tuple(sorted(filter(None, wanted), key=attrgetter("position")))
         for place in places if points else ():
             job = chains[place[0]][place[1]]
-            path = tuple(point for point in points if _position(point) <= extents[place])
+            path = tuple(point for point in points if point.position <= extents[place])
             chains[place[0]][place[1]] = replace(
                 job,
                 start=None if place == maker else leaves[place],
@@ -125,10 +124,6 @@ def _levels(trials: Iterable[Trial]) -> list[Chain]:
             jobs.append(Job(trial, path[-1] if path else None, path, saves))
         chains.append(tuple(jobs))
     return chains
-
-
-def _position(point: Point) -> float:
-    return math.inf if point.epoch is None else point.epoch
 
 
 def order(chains: Iterable[Chain], cost: Callable[[Job], float]) -> list[list[Chain]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -36,6 +37,11 @@ class Point(NamedTuple):
     key: str
     epoch: float | None
     level: int = 0
+
+    @property
+    def position(self) -> float:
+        """The epoch, as a number to compare."""
+        return math.inf if self.epoch is None else self.epoch
 
 
 def dense_point(config: Config, epoch: float | None) -> Point:

@@ -22,8 +22,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from sweep.errors import BadInput
-from sweep.schema import KEYS as KEYS
-from sweep.schema import SCHEMAS as SCHEMAS
+from sweep.schema import KEYS, SCHEMAS
 
 Row = Mapping[str, Any]
 

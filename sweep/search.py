@@ -19,7 +19,7 @@ from sweep import results
 from sweep.asker import SAMPLERS, Asker, Candidate
 from sweep.driver import Ending, Options, drive
 from sweep.errors import BadInput, command
-from sweep.launch import check_here, leave
+from sweep.launch import Address, DataRoot, GpusPerTrial, MaxHours, Workers, check_here, leave
 from sweep.progress import Progress
 from sweep.space import OBJECTIVES, Search
 from sweep.study import Study
@@ -33,13 +33,11 @@ _JOURNAL = "optuna.journal"
 def search(
     study: Annotated[Path, typer.Argument(help="the study file, with a search: block")],
     results_root: Annotated[Path, typer.Option("--results", help="folder for results")] = Path("results"),
-    data_root: Annotated[Path, typer.Option(help="folder of the data sets")] = Path("data"),
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to run on; default: start one here")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="trials at once; default: one a CPU")] = None,
-    gpus_per_trial: Annotated[float, typer.Option(min=0, help="share of a GPU each trial gets")] = 0,
-    max_hours: Annotated[float, typer.Option(min=0, help="stop after so many hours")] = math.inf,
+    data_root: DataRoot = Path("data"),
+    address: Address = None,
+    workers: Workers = None,
+    gpus_per_trial: GpusPerTrial = 0,
+    max_hours: MaxHours = math.inf,
 ) -> int:
     """Search for the best schedule. Ctrl-C keeps what is done; the same command goes on.
 

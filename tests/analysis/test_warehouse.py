@@ -11,6 +11,7 @@ from analysis import shell
 from analysis.warehouse import reading
 from sweep import results
 from sweep.errors import BadInput
+from sweep.schema import SCHEMAS
 from tests.analysis.conftest import LATER, trial
 
 
@@ -48,7 +49,7 @@ def test_curves_and_layers_are_there_once(made):
 
 def test_results_without_a_trial_have_all_columns_and_no_row(tmp_path):
     connection = analysis.open(tmp_path)
-    for table, schema in results.SCHEMAS.items():
+    for table, schema in SCHEMAS.items():
         assert [column[0] for column in connection.execute(f"DESCRIBE {table}").fetchall()] == schema.names
         assert count(connection, table) == 0
 
@@ -78,7 +79,7 @@ def test_a_part_that_is_none_is_named_in_one_line_and_left_aside(made, table, wh
     elif what == "foreign":
         pq.write_table(pa.table({"price": [1.0]}), part)
     else:
-        row = {**dict.fromkeys(results.SCHEMAS[table].names), "trial_id": 7}
+        row = {**dict.fromkeys(SCHEMAS[table].names), "trial_id": 7}
         pq.write_table(pa.table({name: [value] for name, value in row.items()}), part)
     connection = analysis.open(made)
     assert count(connection) == 45 and count(connection, table) == (45 if table == "trials" else 0)

@@ -11,6 +11,7 @@ import pytest
 
 from sweep import results
 from sweep.errors import BadInput
+from sweep.schema import SCHEMAS
 
 
 def rows(name, status="ok"):
@@ -34,7 +35,7 @@ def test_a_trial_is_on_disk_at_once_and_all_of_them_after_closing(tmp_path):
     writer.close()
     assert len(results.finished(tmp_path)) == 51
     table = pq.read_table(next((tmp_path / "trials").glob("part-*")))
-    assert table.schema.equals(results.SCHEMAS["trials"]) and table["study"][0].as_py() == "small"
+    assert table.schema.equals(SCHEMAS["trials"]) and table["study"][0].as_py() == "small"
 
 
 def test_many_results_share_parts(tmp_path):
@@ -55,7 +56,7 @@ def test_compaction_keeps_every_row_in_one_part(tmp_path):
     for i in range(20):
         results.write(tmp_path, *zip(rows(f"{i}"), strict=True))
     results.compact(tmp_path)
-    for table in results.SCHEMAS:
+    for table in SCHEMAS:
         [part] = (tmp_path / table).glob("part-*")
         assert pq.read_table(part).num_rows == 20
     assert len(results.finished(tmp_path)) == 20
@@ -115,7 +116,7 @@ def test_a_disk_that_refuses_is_one_line_and_keeps_what_was_written(tmp_path):
     writer.add(*rows("a"))
     while not results.finished(tmp_path):
         time.sleep(0.01)
-    for table in results.SCHEMAS:
+    for table in SCHEMAS:
         (tmp_path / table).rename(tmp_path / f"kept-{table}")
         (tmp_path / table).write_text("in the way")
     writer.add(*rows("b"))
