@@ -1,6 +1,7 @@
 """The search as people run it: a process of its own, real Ray, real Optuna, real Parquet."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import analysis
 from sweep.results import finished, stopped
-from tests.integration.faults import launch
+from tests.integration.faults import launch, processes
 from tests.integration.test_launch import end
 
 pytestmark = pytest.mark.slow
@@ -193,3 +194,21 @@ def test_poor_trials_are_stopped_and_run_in_full_by_whoever_asks_for_them(study_
     code, out, err = end(launch(study_file(sweep, "again.yaml"), *command))
     assert (code, err) == (0, "") and "1 with a result, 0 to run" in out
     assert name not in stopped(folder)
+
+
+def test_without_its_judge_a_search_stops_nothing_more_and_goes_on(study_file, tmp_path):
+    folder = tmp_path / "results" / "look"
+    process = search(study_file(STOPS, "look.yaml"), "--results", tmp_path / "results")
+    judge, deadline = None, time.monotonic() + 120
+    while judge is None:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        names = processes({process.pid})
+        judge = next((pid for pid, name in names.items() if name.startswith("ray::Judge")), None)
+        time.sleep(0.05)
+    os.kill(judge, signal.SIGKILL)
+    code, out, err = end(process)
+    assert (code, err) == (0, "") and "best on validation data" in out
+    assert len(finished(folder)) > 12 and not any(
+        row["status"] == "failed" for row in finished(folder).values()
+    )
+    assert len(stopped(folder)) <= 4, "those that were stopped before"

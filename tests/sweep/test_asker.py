@@ -159,6 +159,24 @@ def test_failed_and_diverged_trials_are_no_answer(study_file):
     assert best.config.criterion in ("random", "magnitude")
 
 
+def test_where_every_trial_fails_there_is_no_answer(study_file):
+    asker = searching(study_file, STUDY.replace("seeds: 3", "seeds: 1"))
+    go(asker, judge=lambda trial: row(trial, status="failed", val_accuracy=None))
+    assert asker.best() == []
+
+
+def test_results_that_cannot_be_of_the_space_are_ruled_out_unread(study_file):
+    text = STUDY.replace("sparsity: 0.99\n", "").replace("epochs: 4\n", "")
+    text += "    sparsity: [0.9, 0.99]\n    epochs: {low: 2, high: 4}\n"
+    inside = searching(study_file, text).next().jobs[0].trial
+    other = row(inside) | {"trial_id": "other", "config": "{"}
+    wrong = ({"dataset": "mnist"}, {"model": "lenet-5"}, {"sparsity": 0.5}, {"epochs": 5})
+    known = [row(inside), *(other | fields | {"trial_id": str(fields)} for fields in wrong)]
+    assert searching(study_file, text, known=known).warm == 1
+    with pytest.raises(ValueError, match="Expecting"):
+        searching(study_file, text, known=[other])
+
+
 def stopping(trial):
     """SNIP is stopped after its first epoch of retraining."""
     poor = trial.config.criterion == "snip"
