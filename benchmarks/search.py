@@ -11,8 +11,9 @@ from statistics import fmean
 import optuna
 
 from benchmarks.sharing import shared
-from sweep.asker import SAMPLERS, Asker
+from sweep.asker import Asker
 from sweep.config import Trial
+from sweep.samplers import SAMPLERS
 from sweep.study import load
 from sweep.trial import Result
 
