@@ -14,6 +14,7 @@ import plotly.offline
 from analysis import best, charts, collapse, correlation, crossover
 from analysis.labels import label
 from analysis.warehouse import ask, rows
+from sweep.storage import Place
 
 # A page is for looking at: beyond this it says how many more there are.
 _SETTINGS = 12
@@ -47,7 +48,7 @@ _COLUMNS = (
 )
 
 
-def render(connection: duckdb.DuckDBPyConnection, results: Path) -> str:
+def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
     """The page, as HTML that loads nothing.
 
     Args:
@@ -304,9 +305,10 @@ def _trials(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def _provenance(page: _Page, results: Path) -> None:
+def _provenance(page: _Page, results: Place) -> None:
     page.heading("Study files and provenance")
-    for path in sorted(results.glob("study.json")) or sorted(results.glob("*/study.json")):
+    found: list[Place] = [*results.glob("study.json")] or [*results.glob("*/study.json")]
+    for path in sorted(found, key=str):
         try:
             known = json.loads(path.read_text())
             spec, launches = str(known["spec"]), json.dumps(known["launches"], indent=1)

@@ -175,12 +175,13 @@ def _full(order: Tensor, size: int) -> list[Tensor]:
     return chunks if len(chunks) == 1 or len(chunks[-1]) == size else chunks[:-1]
 
 
-def check(name: str, root: Path) -> Shape:
+def check(name: str, root: str | Path) -> Shape:
     """Channels, height and width of the images of a data set, without reading all of it.
 
     Raises:
         BadInput: it is not under `root`; the message says what to do.
     """
+    root = datasets.local(name, root)
     datasets.require(name, root)
     return readers.shape(name, root)
 
@@ -188,7 +189,7 @@ def check(name: str, root: Path) -> Shape:
 @lru_cache(maxsize=2)
 def load(
     name: str,
-    root: Path,
+    root: str | Path,
     validation_fraction: float,
     split_seed: int,
     random_labels: bool = False,
@@ -201,12 +202,14 @@ def load(
     changes no image that a trial sees, other than how fast.
 
     Args:
+        root: a folder, or the URI of a prefix, whose data set is copied to this machine once.
         random_labels: shuffle the labels of training and validation images, by `split_seed` too.
         download: get the set first, if it is not there and can be downloaded.
 
     Raises:
         BadInput: the data set is missing or cannot be used.
     """
+    root = datasets.local(name, root)
     if download:
         datasets.download(name, root)
     datasets.require(name, root)

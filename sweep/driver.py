@@ -15,6 +15,7 @@ from sweep.config import Trial
 from sweep.plan import Job, Pack
 from sweep.prefixes import Claims
 from sweep.progress import Progress
+from sweep.storage import Place, absolute
 from sweep.study import Study
 from sweep.trial import Result
 
@@ -40,7 +41,7 @@ class Options:
         log: one of Tune's loggers.
     """
 
-    data_root: Path
+    data_root: str
     address: str | None = None
     workers: int | None = None
     gpus: float = 0
@@ -62,7 +63,7 @@ class Ending(Enum):
 def drive(
     study: Study,
     trials: Sequence[Trial],
-    folder: Path,
+    folder: Place,
     options: Options,
     cost: Callable[[Job], float],
     progress: Progress,
@@ -119,7 +120,7 @@ def drive(
                 loggers=loggers,
                 run=run or schedule.run_trial,
                 more=another,
-                log_to=str(folder.resolve() / "log") if options.log else None,
+                log_to=absolute(folder / "log") if options.log and isinstance(folder, Path) else None,
             )
         except BaseException as error:
             errors.append(error)
@@ -135,7 +136,7 @@ def drive(
         results.note_launch(folder, study.name, study.text, provenance.here())
         packs = plan.packs(trials, at_once, cost, _LEAST)
         where = schedule.Where(
-            str(options.data_root.resolve()), str(folder.parent.resolve() / _PREFIXES), options.gpus, cpus
+            absolute(options.data_root), absolute(folder.parent / _PREFIXES), options.gpus, cpus
         )
         claims = Claims(
             where.store,

@@ -10,7 +10,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 # Ray reads these when it is imported.
@@ -33,6 +32,7 @@ from sweep.plan import Pack
 from sweep.prefixes import Point, Shared, Store
 from sweep.provenance import cores
 from sweep.source import Source
+from sweep.storage import place
 from sweep.trial import Result, failure, from_canonical, run
 
 
@@ -139,7 +139,7 @@ class Where:
     @property
     def store(self) -> Store:
         """The states that trials leave behind for each other."""
-        return Store(Path(self.prefixes), self.device)
+        return Store(place(self.prefixes), self.device)
 
 
 # Trials that are over within so many seconds are reported together: a report takes about a thousandth of one.

@@ -22,6 +22,7 @@ from sweep.errors import BadInput, command
 from sweep.launch import Address, DataRoot, GpusPerTrial, MaxHours, Workers, check_here, leave
 from sweep.progress import Progress
 from sweep.space import OBJECTIVES, Search
+from sweep.storage import Remote, place
 from sweep.study import Study
 from sweep.study import load as load_study
 
@@ -32,8 +33,8 @@ _JOURNAL = "optuna.journal"
 @app.command()
 def search(
     study: Annotated[Path, typer.Argument(help="the study file, with a search: block")],
-    results_root: Annotated[Path, typer.Option("--results", help="folder for results")] = Path("results"),
-    data_root: DataRoot = Path("data"),
+    results_at: Annotated[str, typer.Option("--results", help="folder for results")] = "results",
+    data_root: DataRoot = "data",
     address: Address = None,
     workers: Workers = None,
     gpus_per_trial: GpusPerTrial = 0,
@@ -47,6 +48,9 @@ def search(
     asked = load_study(study)
     if not asked.search:
         raise BadInput(f"{study}: it has no search: block; python -m sweep.launch runs all its trials")
+    results_root = place(results_at)
+    if isinstance(results_root, Remote):
+        raise BadInput(f"--results {results_at}: a search keeps its journal in a folder; sweeps take stores")
     folder = results_root / asked.name
     options = Options(data_root, address, workers, gpus_per_trial, max_hours)
     with results.lock(folder):
