@@ -70,7 +70,7 @@ def drive(
     *,
     last: bool = True,
     run: "schedule.Run | None" = None,
-    more: Callable[[], Pack | None] = lambda: None,
+    more: Callable[[], Pack | None] | None = None,
     heard: Callable[[Result], None] = lambda result: None,
 ) -> Ending:
     """Run the trials of a study. What is finished is on disk, however it ends.
@@ -104,7 +104,7 @@ def drive(
         heard(result)
 
     def another() -> Pack | None:
-        pack = more()
+        pack = more() if more else None
         if pack and claims:
             claims.keep(pack.saves)
         return pack
@@ -119,7 +119,7 @@ def drive(
                 retries=options.retries,
                 loggers=loggers,
                 run=run or schedule.run_trial,
-                more=another,
+                more=another if more else None,
                 log_to=absolute(folder / "log") if options.log and isinstance(folder, Path) else None,
             )
         except BaseException as error:

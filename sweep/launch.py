@@ -42,8 +42,27 @@ class Logger(StrEnum):
 
 # Options that all commands have that run trials.
 DataRoot = Annotated[str, typer.Option(help="folder of the data sets, or a URI: s3://BUCKET/PREFIX")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to run on; default: start one here")]
-Workers = Annotated[int | None, typer.Option(min=1, help="trials at once; default: one a CPU")]
+
+
+def _cluster(address: str | None) -> str | None:
+    """The address that was given; on the head of a cluster that `ray up` made, this cluster."""
+    return address or ("auto" if (Path.home() / "ray_bootstrap_config.yaml").exists() else None)
+
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        envvar="RAY_ADDRESS",
+        callback=_cluster,
+        help="Ray cluster to run on; default: on a head or in a job its own, elsewhere one started here",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="trials at once, on a cluster that grows up to so many; default: all there is room for"
+    ),
+]
 GpusPerTrial = Annotated[float, typer.Option(min=0, help="share of a GPU each trial gets")]
 MaxHours = Annotated[float, typer.Option(min=0, help="stop after so many hours")]
 
