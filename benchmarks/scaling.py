@@ -12,9 +12,11 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
+import analysis
 from sweep import plan
 from sweep.config import Config, Trial
 from sweep.driver import Options, drive
@@ -81,12 +83,29 @@ class Clock:
         self.seconds += time.process_time() - self._began
 
 
-def simulate(count, workers, seed=0):
-    """Run them on a simulated clock: only the time that trials take is made up.
+class Simulated(NamedTuple):
+    """What came of it.
 
-    Returns seconds until nothing was left to hand out and a worker had nothing to do, and to the end; the share of
-    all workers' time up to then that was trials; CPU seconds of the scheduler; and packs.
+    Attributes:
+        tail: seconds until nothing was left to hand out and a worker had nothing to do.
+        end: seconds to the end of the last trial.
+        utilisation: share of all workers' time until the tail that was trials.
+        cpu: seconds of the scheduler.
+        work: seconds of all workers.
     """
+
+    tail: float
+    end: float
+    utilisation: float
+    cpu: float
+    packs: int
+    shortest: float
+    longest: float
+    work: float
+
+
+def simulate(count, workers, seed=0):
+    """Run them on a simulated clock: only the time that trials take is made up."""
     draw, states, scheduler, names = random.Random(seed), States(), Clock(), itertools.count()
     every = trials(count)
     with scheduler:
@@ -117,7 +136,10 @@ def simulate(count, workers, seed=0):
             if not left[name]:
                 source.on_trial_complete(name)
                 free += 1
-    return tail, now, used / (workers * tail), scheduler.seconds, handed
+    lengths = [expected(job) for job in jobs.values()]
+    return Simulated(
+        tail, now, used / (workers * tail), scheduler.seconds, handed, min(lengths), max(lengths), spent
+    )
 
 
 def nap(trial, where, shared):
@@ -131,8 +153,6 @@ def nodes(count, many=160):
     """Trials a second, from the first that began to the last that ended, on so many nodes of this machine."""
     from ray.cluster_utils import Cluster
 
-    from sweep.results import finished
-
     logging.disable(logging.WARNING)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(count):
@@ -145,10 +165,10 @@ def nodes(count, many=160):
         with Progress("naps", many, [], Console(file=nowhere)) as progress:
             options = Options("data", cluster.address)
             drive(study, study.trials(), folder, options, lambda job: _NAP, progress, run=nap)
-            span = (progress._to - progress._from).total_seconds()
-        assert len(finished(folder)) == many
+        rate = "SELECT count(*) / epoch(max(finished_at) - min(started_at)) FROM trials"
+        [found] = analysis.open(folder).execute(rate).fetchone()
     cluster.shutdown()
-    print(json.dumps(many / span), flush=True)
+    print(json.dumps(found), flush=True)
     os._exit(0)
 
 
@@ -160,11 +180,12 @@ def apart(count):
 
 
 def main(count=TRIALS, workers=WORKERS):
-    tail, end, utilisation, cpu, packs = simulate(count, workers)
+    found = simulate(count, workers)
     print(
-        f"scaling, simulated, {workers:,} workers, {count:,} trials of 1 to 12 minutes in {packs:,} packs: "
-        f"{utilisation:.1%} of the workers' time was trials until nothing was left to hand out, {tail / 3600:.2f} h; "
-        f"tail {(end - tail) / end:.1%} of {end / 3600:.2f} h; scheduler {cpu / count * 1e3:.2f} ms CPU a trial",
+        f"scaling, simulated, {workers:,} workers, {count:,} trials of {found.shortest:.0f} to {found.longest:.0f} s in "
+        f"{found.packs:,} packs, {found.work / 3600:,.0f} worker hours: {found.utilisation:.1%} of the workers' time was "
+        f"trials until nothing was left to hand out; tail {1 - found.tail / found.end:.1%} of {found.end / 3600:.2f} h; "
+        f"scheduler {found.cpu / count * 1e3:.2f} ms CPU a trial",
         flush=True,
     )
     one, two = apart(1), apart(2)
