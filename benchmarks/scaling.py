@@ -149,7 +149,7 @@ def nap(trial, where, shared):
     return Result(identity(trial) | {"status": "ok", "started_at": started, "finished_at": datetime.now(UTC)})
 
 
-def nodes(count, many=160):
+def nodes(count, many=80):
     """Trials a second, from the first that began to the last that ended, on so many nodes of this machine."""
     from ray.cluster_utils import Cluster
 

@@ -44,16 +44,18 @@ class Logger(StrEnum):
 DataRoot = Annotated[str, typer.Option(help="folder of the data sets, or a URI: s3://BUCKET/PREFIX")]
 
 
-def _cluster(address: str | None) -> str | None:
+def cluster_here(address: str | None) -> str | None:
     """The address that was given; on the head of a cluster that `ray up` made, this cluster."""
-    return address or ("auto" if (Path.home() / "ray_bootstrap_config.yaml").exists() else None)
+    # Which is there as long as it has not been stopped; its head alone has the other file.
+    running = Path("/tmp/ray/ray_current_cluster"), Path.home() / "ray_bootstrap_config.yaml"
+    return address or ("auto" if all(file.exists() for file in running) else None)
 
 
 Address = Annotated[
     str | None,
     typer.Option(
         envvar="RAY_ADDRESS",
-        callback=_cluster,
+        callback=cluster_here,
         help="Ray cluster to run on; default: on a head or in a job its own, elsewhere one started here",
     ),
 ]

@@ -68,7 +68,10 @@ def start(address: str | None, workers: int | None, gpus: float = 0) -> tuple[in
     room, share = slots(nodes, gpus)
     if not room and not (address and workers):
         what = f"--gpus-per-trial {gpus:g}: no node has such a GPU" if gpus else "no node has a CPU"
-        raise BadInput(f"{what}; {'leave it out to use CPUs' if gpus else 'add one with cores'}")
+        raise BadInput(
+            f"{what}; {'leave it out to use CPUs' if gpus else 'add one with cores'}, "
+            "or on a cluster that grows say how far: --workers N"
+        )
     # A cluster can grow: to see what it should grow to, its autoscaler must be asked for it.
     return workers if workers and address else min(workers or room, room), share
 

@@ -39,11 +39,12 @@ def test_ray_up_over_ssh_a_sweep_from_the_head_as_a_job_and_as_a_script_and_ray_
     found = json.loads(said.splitlines()[-1])
     assert found["rows"] == found["asked"] == 8
     assert "8 trials, 0 with a result" in found["exec"]
-    assert "drivers 2" in found["drivers"], "from the head the sweep ran on its cluster: it, and who asks"
+    assert "drivers 2" in found["exec"], "from the head the sweep ran on its cluster: it, and who asks"
     assert "8 with a result, 0 to run" in found["job"] and "succeeded" in found["job"]
     assert "8 with a result, 0 to run" in found["submit"]
     assert found["without the token"] != 0
     assert found["left"] == [], "ray down leaves no process"
+    assert found["found afterwards"] is None, "nor a cluster that a launch would look for"
     revision = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
     ).stdout.strip()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from sweep.launch import cluster_here
+
 STUDY = """\
 name: far
 dataset: digits
@@ -83,9 +85,8 @@ def main(folder):
     study.write_text(STUDY)
     command = f"python -m sweep.launch {study} --results {folder}/results"
     inside = f"cd {home}/secateur && {command}"
-    found["exec"] = say("ray", "exec", config, inside)
     drivers = "import ray, ray._private.state as state; ray.init('auto'); print('drivers', len(state.jobs()))"
-    found["drivers"] = say("ray", "exec", config, f'python -c "{drivers}"')
+    found["exec"] = say("ray", "exec", config, f'{inside} && python -c "{drivers}"')
     job = ("ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", "bash", "-c", inside)
     found["without the token"] = subprocess.run(
         job,
@@ -102,6 +103,7 @@ def main(folder):
     while ray_processes() and time.monotonic() < deadline:
         time.sleep(0.5)
     found["left"] = ray_processes()
+    found["found afterwards"] = cluster_here(None)
     server.terminate()
     results = folder / "results" / "far"
     import analysis
