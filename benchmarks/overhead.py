@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweep.config import Config
+from sweep.config import Config, Trial
 from sweep.driver import Options, drive
 from sweep.progress import Progress
 from sweep.study import Study
@@ -36,12 +36,12 @@ def launch(count: int) -> None:
     """Drive them in this process, from the start of Ray to its end; prints seconds and the largest memory."""
     logging.disable(logging.WARNING)
     started = time.perf_counter()
-    configs = tuple(
-        Config(dataset="digits", model="conv-5", criterion=c, sparsity=0.9, epochs=1, seed=seed)
+    trials = tuple(
+        Trial.of(Config(dataset="digits", model="conv-5", criterion=c, sparsity=0.9, epochs=1, seed=seed))
         for seed in range(count // 2)
         for c in ("random", "snip")
     )
-    study = Study("nothing", Path("nothing.yaml"), "", configs)
+    study = Study("nothing", Path("nothing.yaml"), "", trials, count)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "nothing"
         folder.mkdir()

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from pruners.maps import Interpreter, LinearMap, in_mode
 from pruners.masks import densities, prunable
@@ -55,7 +54,7 @@ def cost(model: nn.Module, masks: Mapping[str, Tensor], example_input: Tensor) -
 def multiply_adds(model: nn.Module, example_input: Tensor) -> dict[str, int]:
     """Name of each prunable weight → multiply-adds with it in a forward pass of one sample, unmasked.
 
-    Counted by `torch.utils.flop_counter` at each linear map, LSTM and GRU step by step.
+    At each linear map, LSTM and GRU step by step, as `torch.utils.flop_counter` counts: with padding.
 
     Args:
         example_input: one batch, of which the first sample is used.
@@ -65,10 +64,11 @@ def multiply_adds(model: nn.Module, example_input: Tensor) -> dict[str, int]:
     macs = dict.fromkeys(weights, 0)
 
     def count(call: LinearMap) -> Tensor:
-        with FlopCounterMode(display=False) as counter:
-            output = call.output()
+        output = call.output()
         if name := names.get(id(call.weight)):
-            macs[name] += counter.get_total_flops() // 2  # a multiply-add is two operations
+            # Each weight meets every position once: of the outputs, or of what is spread out over them.
+            positions = call.inputs if "transpose" in call.function else output
+            macs[name] += positions.numel() * call.weight[0].numel()
         return output
 
     with in_mode(model, train=False), torch.no_grad(), Interpreter(count):

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -94,7 +94,7 @@ class Asker:
         self.warm = 0
         self.candidates: list[Candidate] = []
         self._again: deque[tuple[Candidate, Trial]] = deque()
-        self._points: dict[str, set[Point]] = {}
+        self._points: dict[Hashable, set[Point]] = {}
         self._warm_up()
 
     def _warm_up(self) -> None:

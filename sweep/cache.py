@@ -56,7 +56,7 @@ def kept(
         pass
     lock = FileLock(folder.with_name(f"{key}.lock"))
     try:
-        folder.parent.mkdir(exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except (OSError, NotImplementedError):  # read-only, full, or without locks
         return make()

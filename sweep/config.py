@@ -3,10 +3,11 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -112,25 +113,24 @@ class Config(BaseModel):
     split_seed: Seed = 0
     validation_fraction: float = Field(0.1, gt=0, lt=1)
 
-    @cached_property
-    def trunk(self) -> str:
-        """All that dense training depends on, however far it goes, as text."""
-        return self.model_dump_json(exclude=set(_AFTER_DENSE))
-
-    @cached_property
-    def scoring(self) -> str:
-        """All that the scores of the unpruned network depend on, as text."""
-        return self.model_dump_json(exclude=set(_AFTER_SCORING))
+    @property
+    def trunk(self) -> Hashable:
+        """All that dense training depends on, however far it goes."""
+        return _of_dense(self)
 
     @property
-    def chain(self) -> str:
-        """All that the levels of iterative magnitude pruning depend on, however many there are, as text.
+    def scoring(self) -> Hashable:
+        """All that the scores of the unpruned network depend on."""
+        return _of_scoring(self)
+
+    @property
+    def chain(self) -> Hashable:
+        """All that the levels of iterative magnitude pruning depend on, however many there are.
 
         Levels remove an equal share each, so that the first levels of many are those of few. The share is
         rounded, so that 0.8² and 0.8³ are levels of one chain.
         """
-        fields = self.model_dump_json(exclude={*_AFTER_DENSE, "rewind_epoch"} - {*_LEVELS})
-        return f"{fields} {float(self.rewind_epoch or 0)!r} {self.level_density}"
+        return _of_levels(self), float(self.rewind_epoch or 0), self.level_density
 
     @property
     def level_density(self) -> float:
@@ -154,6 +154,23 @@ _AFTER_SCORING = (
     *("sparsity", "scope", "iterations", "schedule", "structure", "min_per_layer", "combination", *_UPDATES),
     *("ablation", "rewind_epoch", "retrain", "retrain_epochs", "retrain_lr"),
 )
+
+
+def _all_but(*names: str) -> tuple[str, ...]:
+    return tuple(name for name in Config.model_fields if name not in names)
+
+
+_ALL, _OF_ARM = _all_but(), _all_but("seed", "sparsity")
+_of_dense, _of_scoring = attrgetter(*_all_but(*_AFTER_DENSE)), attrgetter(*_all_but(*_AFTER_SCORING))
+_of_levels = attrgetter(*_all_but(*({*_AFTER_DENSE, "rewind_epoch"} - {*_LEVELS})))
+_DEFAULTS = {name: field.default for name, field in Config.model_fields.items()}
+
+
+@lru_cache(maxsize=4096)
+def _json(name: str, value: object) -> str:
+    """A field of the canonical config: trials have most of theirs in common."""
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    return f"{json.dumps(name)}:{json.dumps(whole)}"
 
 
 def moot(config: Config) -> dict[str, Any]:
@@ -183,7 +200,7 @@ def moot(config: Config) -> dict[str, Any]:
         names += ["momentum", "nesterov"]
     if config.lr_schedule != "step":
         names += ["lr_drops", "lr_drop_factor"]
-    return {name: Config.model_fields[name].default for name in names}
+    return {name: _DEFAULTS[name] for name in names}
 
 
 @dataclass(frozen=True)
@@ -197,20 +214,19 @@ class Trial:
         """16 hex digits of the SHA-256 of the canonical config; the same question has the same id."""
         return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
 
-    @cached_property
+    @property
     def canonical(self) -> str:
         """The config as JSON: sorted keys, defaults filled in, whole numbers as integers, the protocol."""
-        return self._text()
+        return self._text(_ALL)
 
-    @cached_property
+    @property
     def arm(self) -> str:
         """The same less seed and sparsity: what trials have in common that answer one question together."""
-        return self._text("seed", "sparsity")
+        return self._text(_OF_ARM)
 
-    def _text(self, *without: str) -> str:
-        fields = {**self.config.model_dump(exclude=set(without)), "protocol": PROTOCOL}
-        whole = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in fields.items()}
-        return json.dumps(whole, sort_keys=True, separators=(",", ":"))
+    def _text(self, names: Sequence[str]) -> str:
+        fields = map(_json, names, attrgetter(*names)(self.config))
+        return "{" + ",".join(sorted([*fields, _json("protocol", PROTOCOL)])) + "}"
 
     @staticmethod
     def of(config: Config) -> "Trial":
@@ -221,7 +237,8 @@ class Trial:
         update = moot(config)
         if config.sparsity == 0 or config.criterion == DENSE:
             update |= {"criterion": DENSE, "sparsity": 0.0}
-        return Trial(config.model_copy(update=update))
+        other = {name: value for name, value in update.items() if getattr(config, name) != value}
+        return Trial(config.model_copy(update=other) if other else config)
 
 
 def inconsistency(config: Config, given: Mapping[str, object]) -> tuple[str, str] | None:

@@ -36,7 +36,7 @@ class Costs:
     device: torch.device
     speeds: dict[str, float] = field(default_factory=dict)
     _timed: dict[tuple[str, str], float] = field(default_factory=dict)
-    _sizes: dict[tuple[Any, ...], tuple[int, int, int]] = field(default_factory=dict)
+    _sizes: dict[tuple[Any, ...], data.Sizes] = field(default_factory=dict)
 
     def learn(self, rows: Iterable[Mapping[str, Any]], gpu: bool = False) -> None:
         """Take the speed of each model from earlier results, rows of `trials`, on a GPU or on CPUs."""
@@ -66,22 +66,17 @@ class Costs:
 
     def epoch(self, config: Config) -> int:
         """Steps an epoch."""
-        return max(1, self._images(config)[0] // config.batch_size)
+        return max(1, self._data(config).train // config.batch_size)
 
-    def _images(self, config: Config) -> tuple[int, int, int]:
-        """Images to train, to validate and to test with; looked up once, as thousands of trials ask."""
+    def _data(self, config: Config) -> data.Sizes:
+        """Looked up once, as thousands of trials ask."""
         key = config.dataset, config.validation_fraction
         if key not in self._sizes:
-            whole = self._data(config)
-            self._sizes[key] = len(whole.train), len(whole.validation), len(whole.test)
+            self._sizes[key] = data.sizes(config.dataset, self.data_root, config.validation_fraction)
         return self._sizes[key]
 
-    def _data(self, config: Config) -> data.Data:
-        # How many images there are does not depend on how they are drawn.
-        return data.load(config.dataset, self.data_root, config.validation_fraction, 0)
-
     def _seconds(self, config: Config, steps: float) -> float:
-        train, validation, test = self._images(config)
+        train, validation, test, _, _ = self._data(config)
         # Evaluation is forward only: of validation and test every epoch, of training and test at the pruning.
         evaluated = (validation + test) * steps / self.epoch(config) + train + test
         in_steps = steps + evaluated / config.batch_size / _PASSES + self._scoring(config)
@@ -101,15 +96,17 @@ class Costs:
         return config.iterations * config.score_batches * config.score_batch_size / config.batch_size
 
     def _multiply_adds(self, config: Config) -> int:
-        whole = self._data(config)
-        return sum(network.multiply_adds(config.model, whole.shape, whole.classes).values())
+        found = self._data(config)
+        return sum(network.multiply_adds(config.model, found.shape, found.classes).values())
 
     def _speed(self, config: Config) -> float:
         return self.speeds.get(config.model) or self._time(config)
 
     def _time(self, config: Config) -> float:
         """Seconds a multiply-add of a few training steps."""
-        whole, each = self._data(config), self._multiply_adds(config)
+        # How images are drawn does not matter to how long they take.
+        whole = data.load(config.dataset, self.data_root, config.validation_fraction, 0)
+        each = self._multiply_adds(config)
         images = max(1, min(config.batch_size, int(_TIMED / _PASSES / _TIMED_STEPS / each), len(whole.train)))
         model = models.build(config.model, whole.shape, whole.classes, seed=0).to(self.device)
         some = whole.train.take(torch.arange(images))

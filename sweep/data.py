@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,10 +24,12 @@ __all__ = [
     "SHAPES",
     "Data",
     "Shape",
+    "Sizes",
     "Split",
     "batches",
     "check",
     "load",
+    "sizes",
     "to",
 ]
 
@@ -186,6 +189,40 @@ def check(name: str, root: str | Path) -> Shape:
     return readers.shape(name, root)
 
 
+class Sizes(NamedTuple):
+    """How many images of a data set there are to train, to validate and to test with, and of what kind."""
+
+    train: int
+    validation: int
+    test: int
+    shape: Shape
+    classes: int
+
+
+def sizes(name: str, root: Path, validation_fraction: float) -> Sizes:
+    """What `load` would give, without the work of it.
+
+    Raises:
+        BadInput: the data set is missing or cannot be used.
+    """
+    datasets.require(name, root)
+    found = readers.find(name, root)
+    train, test = len(found.train[1]), len(found.test[1])
+    held_out = _held_out(name, train, validation_fraction)
+    _, channels, height, width = found.train[0].shape
+    return Sizes(train - held_out, held_out, test, (channels, height, width), found.classes)
+
+
+def _held_out(name: str, images: int, validation_fraction: float) -> int:
+    held_out = round(images * validation_fraction)
+    if not 0 < held_out < images:
+        raise BadInput(
+            f"{name}: validation_fraction {validation_fraction} of {images} training images leaves "
+            "nothing for training or for validation"
+        )
+    return held_out
+
+
 @lru_cache(maxsize=2)
 def load(
     name: str,
@@ -216,12 +253,7 @@ def load(
     found = readers.find(name, root)
     everything = Split(*found.train)
     order = torch.randperm(len(everything), generator=generator(split_seed, "validation"))
-    held_out = round(len(order) * validation_fraction)
-    if not 0 < held_out < len(order):
-        raise BadInput(
-            f"{name}: validation_fraction {validation_fraction} of {len(order)} training images leaves "
-            "nothing for training or for validation"
-        )
+    held_out = _held_out(name, len(order), validation_fraction)
     labelled = everything
     if random_labels:
         shuffled = torch.randperm(len(order), generator=generator(split_seed, "labels"))

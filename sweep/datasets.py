@@ -27,7 +27,6 @@ class Known:
         files: what must be there, under the data root.
         hint: the end of "it is not under ROOT; …", with {root} for the data root.
         torchvision: the class that reads it, and the folder under the data root that the class is given.
-        cached: decoding it takes longer than reading what was decoded.
     """
 
     shape: Shape
@@ -35,7 +34,6 @@ class Known:
     files: tuple[str, ...] = ()
     hint: str = ""
     torchvision: tuple[str, str] | None = None
-    cached: bool = False
 
 
 def _mnist(name: str) -> Known:
@@ -51,7 +49,6 @@ def _cifar(name: str, classes: int, folder: str, files: tuple[str, ...], also: s
         tuple(f"{folder}/{file}" for file in files),
         _command(name, f"{name}('{{root}}', download=True)") + also,
         (name, ""),
-        cached=True,
     )
 
 
@@ -78,7 +75,6 @@ DATASETS = {
         ("svhn/train_32x32.mat", "svhn/test_32x32.mat"),
         _command("SVHN", "[SVHN('{root}/svhn', part, download=True) for part in ('train', 'test')]"),
         ("SVHN", "svhn"),
-        cached=True,
     ),
     "tiny-imagenet": Known(
         (3, 64, 64),

@@ -1,5 +1,6 @@
 """`python -m sweep.launch [STUDY]`: run what a study asks for and has no result yet."""
 
+import gc
 import math
 import os
 import sys
@@ -93,6 +94,8 @@ def launch(
     Exit code 0: every trial has a result, or as many as --max-trials and --max-hours allow; 1: some failed;
     2: bad input; 130: interrupted.
     """
+    # What was imported stays: the collector need not go through all of it for every few thousand trials.
+    gc.freeze()
     console = Console()
     asked = load_study(study)
     if asked.search:
@@ -197,7 +200,7 @@ def _say_plan(
     have = (
         sum(trial.id in done for trial in trials) - sum(trial.id in done for trial in missing) if done else 0
     )
-    asked = len(study.configs)
+    asked = study.asked
     same = f" ({asked} asked for, those that are the same once)" if asked > len(trials) else ""
     console.out(
         f"{study.name}: {len(trials)} trials{same}, {have} with a result, {len(missing)} to run",

@@ -1,6 +1,6 @@
 """The plan: what trials have in common, what a worker does in one go, and in what order."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -13,7 +13,7 @@ from sweep.prefixes import Point, branch, level_point, rewound
 _MOST = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A trial, and its place among those that it shares training with.
 
@@ -68,12 +68,12 @@ def share(trials: Iterable[Trial]) -> list[Chain]:
     """
     chains = [list(chain) for chain in _levels(trials)]
     # Jobs that begin with dense training, not with another's levels.
-    by_trunk: dict[str, list[tuple[int, int]]] = {}
+    by_trunk: dict[Hashable, list[tuple[int, int]]] = {}
     for number, chain in enumerate(chains):
         for index, job in enumerate(chain):
             if job.start is None:
                 by_trunk.setdefault(job.trial.config.trunk, []).append((number, index))
-    left: dict[str, tuple[Point, ...]] = {}
+    left: dict[Hashable, tuple[Point, ...]] = {}
     for trunk, places in by_trunk.items():
         configs = {place: chains[place[0]][place[1]].trial.config for place in places}
         leaves = {place: branch(config) for place, config in configs.items()}
@@ -105,7 +105,7 @@ def share(trials: Iterable[Trial]) -> list[Chain]:
 
 def _levels(trials: Iterable[Trial]) -> list[Chain]:
     """Trials alone, but those of iterative magnitude pruning that are levels of each other in chains."""
-    groups: dict[str | Trial, list[Trial]] = {}
+    groups: dict[Hashable, list[Trial]] = {}
     for trial in trials:
         key = trial.config.chain if trial.config.criterion == "imp" else trial
         groups.setdefault(key, []).append(trial)
@@ -156,14 +156,13 @@ def _leads(chain: Chain) -> bool:
 
 def _together(chains: Sequence[Chain]) -> list[Chain]:
     """In the order of the file, but those of one dense training, and those of one scoring, together."""
-    firsts: dict[str, int] = {}
-    for place, chain in enumerate(chains):
-        for text in (chain[0].trial.config.trunk, chain[0].trial.config.scoring):
-            firsts.setdefault(text, place)
-    return sorted(
-        chains,
-        key=lambda chain: (firsts[chain[0].trial.config.trunk], firsts[chain[0].trial.config.scoring]),
-    )
+    trunks: dict[Hashable, int] = {}
+    scorings: dict[Hashable, int] = {}
+    firsts = [
+        (trunks.setdefault(config.trunk, place), scorings.setdefault(config.scoring, place))
+        for place, config in enumerate(chain[0].trial.config for chain in chains)
+    ]
+    return [chains[place] for place in sorted(range(len(chains)), key=firsts.__getitem__)]
 
 
 def packs(

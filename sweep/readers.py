@@ -59,7 +59,8 @@ def find(name: str, root: Path) -> Found:
     if files is None:
         known = DATASETS[name]
         key = f"{name}-{cache.fingerprint(root, [(str(root / file), 0) for file in known.files])}"
-        held = _kept(root, key, partial(read, name, root)) if known.cached else read(name, root)
+        # Even where decoding takes no time: importing what can takes seconds of every process.
+        held = _kept(root, key, partial(read, name, root))
         return Found(held[:2], held[2:], known.classes, key)
     train, test, classes = files
     if name == "imagenet":

@@ -210,6 +210,9 @@ class _Worker(tune.Trainable):
     """One process that does packs; a step is one trial, or as many as are over in no time."""
 
     def setup(self, config: dict[str, Any], run: Run, where: Where) -> None:
+        # The first optimizer would import this, a second of the first trial's time.
+        import torch._dynamo  # noqa: F401
+
         self.run, self.where = run, where
         self.scores: Memory = {}
         self.node = os.uname().nodename
@@ -270,6 +273,13 @@ class _Deliver(tune.Callback):
         for each in found:
             self.source.finished(each.trial["trial_id"])
             self.on_result(each)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        # Tune keeps its trials to the end, and saves them then: with all their jobs that is a kilobyte each.
+        trial.config.clear()
+        trial.evaluated_params.clear()
+
+    on_trial_error = on_trial_complete
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         while self.source.given_up:

@@ -2,13 +2,23 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from ray.tune.search import ConcurrencyLimiter, Searcher, SearchGenerator
 
 from sweep.plan import Pack
 from sweep.prefixes import Store
 from sweep.trial import Result, failure
+
+
+class _Jobs(tuple[Any, ...]):
+    """What a worker gets to do; Tune copies each config, and puts it into the name that it keeps."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __str__(self) -> str:
+        return str(len(self))
 
 
 class Source(Searcher):
@@ -40,8 +50,8 @@ class Source(Searcher):
         pack = self._next()
         if pack:
             self.running[trial_id] = pack
-            jobs = [(job.trial.canonical, job.path, job.saves) for job in pack.jobs]
-            return {"pack": pack.number, "jobs": jobs}
+            jobs = ((job.trial.canonical, job.path, job.saves) for job in pack.jobs)
+            return {"pack": pack.number, "jobs": _Jobs(jobs)}
         # While a pack is out its worker may still die, and the pack come back.
         return None if self.running or self.waiting else Searcher.FINISHED
 

@@ -34,20 +34,22 @@ class Study:
     """A validated study file.
 
     Attributes:
-        configs: what it asks for, as written: some may be the same trial.
+        wanted: the distinct trials, in the order of the file.
+        asked: how many it asks for as written: some may be the same trial.
         price_per_gpu_hour: of one GPU, in whatever currency.
     """
 
     name: str
     path: Path
     text: str
-    configs: tuple[Config, ...]
+    wanted: tuple[Trial, ...]
+    asked: int
     price_per_gpu_hour: float | None = None
     search: Search | None = None
 
     def trials(self) -> list[Trial]:
         """The distinct trials, in the order of the file."""
-        return list(dict.fromkeys(map(Trial.of, self.configs)))
+        return list(self.wanted)
 
 
 class _Item(NamedTuple):
@@ -104,17 +106,19 @@ class _Reader:
                 raise self.wrong(
                     blocks.start_mark.line + 1, "blocks: a search has none, its space says it all"
                 )
-            return Study(
-                self.name(name), self.path, text, (), self.price(price), self.search(searched, shared)
-            )
+            search = self.search(searched, shared)
+            return Study(self.name(name), self.path, text, (), 0, self.price(price), search)
         every = [
             ({**shared, **self.axes(self.mapping(node, "a block", _FIELDS))}, node.start_mark.line + 1)
             for node in self.sequence(blocks)
         ]
-        configs = tuple(
-            config for axes, line in every or [(shared, 1)] for config in self.product(axes, line)
-        )
-        return Study(self.name(name), self.path, text, configs, self.price(price))
+        asked = 0
+        found: dict[Trial, None] = {}
+        for axes, line in every or [(shared, 1)]:
+            for config in self.product(axes, line):
+                asked += 1
+                found[Trial.of(config)] = None
+        return Study(self.name(name), self.path, text, tuple(found), asked, self.price(price))
 
     def wrong(self, line: int, message: str) -> BadInput:
         return BadInput(f"{self.path}:{line}: {message}")
@@ -271,7 +275,7 @@ class _Reader:
         if not rule:
             default = pruners.find(config.criterion).iterations
         if "iterations" not in items:
-            return config.model_copy(update={"iterations": default})
+            return config if default == 1 else config.model_copy(update={"iterations": default})
         static = not rule and pruners.find(config.criterion).static
         if config.criterion != "imp" and default == 1 and config.iterations > 1 and not static:
             iterative = ", ".join(name for name in pruners.names() if pruners.find(name).iterations > 1)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import pruners
 
@@ -10,6 +11,24 @@ def test_multiply_adds_of_convolutions_linear_and_shared_layers():
     model = nn.Sequential(nn.Conv2d(2, 4, 3, groups=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer, layer)
     macs = pruners.multiply_adds(model, torch.zeros(5, 2, 6, 6))
     assert macs == {"0.weight": 16 * 9 * 4, "3.weight": 2 * 16}
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (nn.Sequential(nn.Conv1d(2, 4, 3, stride=2, padding=2), nn.Linear(5, 3)), (2, 7)),
+        (nn.Sequential(nn.Conv2d(4, 6, (3, 2), dilation=2, groups=2), nn.Conv2d(6, 2, 1)), (4, 9, 8)),
+        (nn.Sequential(nn.ConvTranspose2d(4, 6, 3, stride=2), nn.Conv3d(1, 2, 2)), (4, 5, 5)),
+        (nn.ConvTranspose1d(4, 6, 3, groups=2, padding=1), (4, 5)),
+    ],
+)
+def test_multiply_adds_are_half_the_flops_that_torch_counts(model, shape):
+    inputs = torch.zeros(1, *shape)
+    if isinstance(model, nn.Sequential) and isinstance(model[-1], nn.Conv3d):
+        model.insert(1, nn.Unflatten(1, (1, 6)))
+    with FlopCounterMode(display=False) as counter:
+        model(inputs)
+    assert 2 * sum(pruners.multiply_adds(model, inputs).values()) == counter.get_total_flops()
 
 
 def test_multiply_adds_of_an_lstm_are_those_of_every_step(recurrent_net):
