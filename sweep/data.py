@@ -199,12 +199,13 @@ class Sizes(NamedTuple):
     classes: int
 
 
-def sizes(name: str, root: Path, validation_fraction: float) -> Sizes:
+def sizes(name: str, root: str | Path, validation_fraction: float) -> Sizes:
     """What `load` would give, without the work of it.
 
     Raises:
         BadInput: the data set is missing or cannot be used.
     """
+    root = datasets.local(name, root)
     datasets.require(name, root)
     found = readers.find(name, root)
     train, test = len(found.train[1]), len(found.test[1])
