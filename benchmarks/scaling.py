@@ -158,7 +158,8 @@ def nodes(count, many=80):
     for _ in range(count):
         cluster.add_node(num_cpus=1)
     fields = {"dataset": "digits", "model": "conv-5", "epochs": 1, "criterion": "random", "sparsity": 0.9}
-    study = Study("naps", Path("naps.yaml"), "", tuple(Config(seed=seed, **fields) for seed in range(many)))
+    wanted = tuple(Trial.of(Config(seed=seed, **fields)) for seed in range(many))
+    study = Study("naps", Path("naps.yaml"), "", wanted, many)
     with tempfile.TemporaryDirectory() as scratch, Path(os.devnull).open("w") as nowhere:
         folder = Path(scratch) / "naps"
         folder.mkdir()

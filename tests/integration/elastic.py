@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 import analysis
-from sweep.config import Config
+from sweep.config import Config, Trial
 from sweep.driver import Options, drive
 from sweep.progress import Progress
 from sweep.study import Study
@@ -143,11 +143,9 @@ def main(folder):
     subprocess.run(command, env={**os.environ, **quick}, check=True, stdout=subprocess.DEVNULL)
     watch = Watch(log)
     watch.start()
-    configs = tuple(
-        Config(dataset="digits", model="conv-5", criterion="random", sparsity=0.9, epochs=1, seed=seed)
-        for seed in range(TRIALS)
-    )
-    study = Study("elastic", Path("elastic.yaml"), "", configs)
+    fields = {"dataset": "digits", "model": "conv-5", "epochs": 1, "criterion": "random", "sparsity": 0.9}
+    wanted = tuple(Trial.of(Config(seed=seed, **fields)) for seed in range(TRIALS))
+    study = Study("elastic", Path("elastic.yaml"), "", wanted, TRIALS)
     results = folder / "results" / "elastic"
     results.mkdir(parents=True)
     with (
