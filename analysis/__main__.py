@@ -12,14 +12,17 @@ import typer
 from analysis import output, shell, warehouse
 from analysis.output import Format
 from sweep.errors import BadInput, command
+from sweep.storage import place
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-Results = Annotated[Path, typer.Option("--results", help="folder of all results, or of one study")]
+Results = Annotated[
+    str, typer.Option("--results", help="folder or URI (s3://BUCKET/PREFIX) of all results, or of one study")
+]
 Study = Annotated[str | None, typer.Option(help="only trials of this study")]
 Where = Annotated[str | None, typer.Option(help="only trials for which this SQL condition holds")]
 Form = Annotated[Format | None, typer.Option("--format", help="default: by the name of --out, else a table")]
 Out = Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")]
-RESULTS = Path("results")
+RESULTS = "results"
 
 
 class Before(StrEnum):
@@ -206,21 +209,23 @@ def report(
     study: Study = None,
     where: Where = None,
     target: Annotated[
-        Path | None, typer.Option("--output", help="default: report.html in the results folder")
+        Path | None,
+        typer.Option("--output", help="default: report.html, in the results folder"),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="serve it on this machine, and refresh it")] = False,
 ) -> None:
     """Write one HTML file, complete in itself, with all answers."""
     from analysis import report as page
 
+    folder = place(results)
     if watch:
         from analysis.watch import serve
 
-        serve(results, lambda: page.render(warehouse.open(results, study=study, where=where), results))
+        serve(folder, lambda: page.render(warehouse.open(results, study=study, where=where), folder))
         return
-    place = target or results / "report.html"
-    output.save(place, page.render(_open(results, study, where), results).encode())
-    print(f"report: {place}")
+    file = target or (folder / "report.html" if isinstance(folder, Path) else Path("report.html"))
+    output.save(file, page.render(_open(results, study, where), folder).encode())
+    print(f"report: {file}")
 
 
 @app.command()
@@ -239,7 +244,7 @@ def export(
         print(f"export: {path}")
 
 
-def _open(results: Path, study: str | None, where: str | None) -> duckdb.DuckDBPyConnection:
+def _open(results: str, study: str | None, where: str | None) -> duckdb.DuckDBPyConnection:
     """The results, when there is something in them to answer with."""
     connection = warehouse.open(results, study=study, where=where)
     [(trials, finished)] = warehouse.rows(
@@ -269,7 +274,7 @@ def _known(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
 
 
 def _labelled(
-    name: str, results: Path, study: str | None, where: str | None, form: Format | None, out: Path | None
+    name: str, results: str, study: str | None, where: str | None, form: Format | None, out: Path | None
 ) -> None:
     """Answer with a query alone, naming its arms."""
     from analysis.labels import label

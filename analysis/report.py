@@ -15,6 +15,7 @@ from analysis import best, charts, collapse, correlation, crossover, search
 from analysis.labels import label
 from analysis.page import SETTINGS, Page, embedded
 from analysis.warehouse import ask, rows
+from sweep.storage import Place
 
 # The latest so many are listed.
 _TRIALS = 2_000
@@ -47,7 +48,7 @@ _COLUMNS = (
 )
 
 
-def render(connection: duckdb.DuckDBPyConnection, results: Path) -> str:
+def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
     """The page, as HTML that loads nothing.
 
     Args:
@@ -236,9 +237,10 @@ def _trials(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def _provenance(page: Page, results: Path) -> None:
+def _provenance(page: Page, results: Place) -> None:
     page.heading("Study files and provenance")
-    for path in sorted(results.glob("study.json")) or sorted(results.glob("*/study.json")):
+    found: list[Place] = [*results.glob("study.json")] or [*results.glob("*/study.json")]
+    for path in sorted(found, key=str):
         try:
             known = json.loads(path.read_text())
             spec, launches = str(known["spec"]), json.dumps(known["launches"], indent=1)

@@ -2,28 +2,28 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 
 from analysis.page import Page
 from sweep.means import Mean
+from sweep.storage import Place
 
 FILE = "search.json"
 _AXES = {"density": "density", "cost": "multiply-adds of an image"}
 
 
-def show(page: Page, results: Path) -> None:
+def show(page: Page, results: Place) -> None:
     """The answers of all searches under a folder of results, if there were any."""
-    found = sorted(results.glob(FILE)) or sorted(results.glob(f"*/{FILE}"))
+    found: list[Place] = [*results.glob(FILE)] or [*results.glob(f"*/{FILE}")]
     if found:
         page.heading(
             "What did the search find?",
             "Chosen by validation accuracy: means over seeds, with 95 % Student-t intervals. The best of "
             "many looks better than it is; test accuracy has chosen nothing, and is the one to quote.",
         )
-    for path in found:
+    for path in sorted(found, key=str):
         try:
             answer = json.loads(path.read_text())
             parts = _sentences(answer), _table(answer), _fronts(answer)

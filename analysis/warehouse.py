@@ -11,6 +11,7 @@ import duckdb
 
 from sweep.errors import BadInput
 from sweep.schema import KEYS, SCHEMAS
+from sweep.storage import Place, Remote, place, read_all
 
 # Which of several rows with the same key is looked at, where they can differ.
 _PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, (status <> 'stopped') DESC, finished_at DESC"}
@@ -18,6 +19,8 @@ _PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, (status <> 'stopped') D
 _OPTIONS = "union_by_name = true, hive_partitioning = false, filename = true, file_row_number = true"
 # More parts than this, and smaller than this many bytes on average, are taken into memory.
 _MANY, _SMALL = 300, 200_000
+# Of an object store, less than this in all is taken into memory.
+_FETCHED = 250_000_000
 # What a row cannot be without.
 _REQUIRED = {**KEYS, "trials": ("trial_id", "status", "config")}
 # A config less seed and sparsity.
@@ -26,14 +29,14 @@ _READS = {duckdb.StatementType.SELECT}
 
 
 def open(
-    results: str | Path = "results", *, study: str | None = None, where: str | None = None
+    results: str | Place = "results", *, study: str | None = None, where: str | None = None
 ) -> duckdb.DuckDBPyConnection:
     """A connection with the views `trials`, `curves` and `layers` over one study's folder, or over all.
 
     The views read what is on disk at the time of a query, so a running study can be watched (one without any
-    result yet, or of hundreds of small parts, must be opened again). Queries cannot reach files outside the
-    results, nor change settings. A part that is damaged or not of these results is named on stderr and left
-    aside.
+    result yet, of hundreds of small parts, or in an object store must be opened again). Queries cannot reach
+    files outside the results, nor change settings. A part that is damaged or not of these results is named on
+    stderr and left aside.
 
     Args:
         study: only the trials run for this study.
@@ -43,11 +46,16 @@ def open(
     Raises:
         BadInput: the folder does not exist, or the condition is none.
     """
-    folder = Path(results).resolve()
-    if not folder.is_dir():
+    folder = place(results)
+    folder = folder.resolve() if isinstance(folder, Path) else folder
+    connection = duckdb.connect()
+    if not (folder.is_dir() if isinstance(folder, Path) else folder.exists()):
         raise BadInput(f"{results}: no such folder; run a study first, or name its results with --results")
     one_study = (folder / "study.json").exists() or (folder / "trials").exists()
-    connection = duckdb.connect()
+    if isinstance(folder, Remote):
+        from analysis.within import Within
+
+        connection.register_filesystem(Within(folder))
     for table in KEYS:
         # Without a part the view would not know its columns.
         connection.register("nothing_yet", SCHEMAS[table].empty_table())
@@ -56,7 +64,7 @@ def open(
         pattern = f"{table}/part-*.parquet" if one_study else f"*/{table}/part-*.parquet"
         _view(connection, table, folder, pattern)
     # A pattern is held against these as it is written, a file as it is named.
-    allowed = ", ".join(f"'{_quoted(text)}'" for text in (str(folder), glob.escape(str(folder))))
+    allowed = ", ".join(f"'{_quoted(text)}'" for text in (_named(folder), glob.escape(_named(folder))))
     connection.execute(f"SET allowed_directories = [{allowed}]")
     connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET autoinstall_known_extensions = false")
@@ -66,16 +74,25 @@ def open(
     return connection
 
 
-def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Path, pattern: str) -> None:
+def _named(where: Place) -> str:
+    """The name by which DuckDB finds it."""
+    return str(where) if isinstance(where, Path) else f"{where.scheme}://{where.path}"
+
+
+def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pattern: str) -> None:
     """Create the view of a table; sound parts only."""
-    parts = sorted(folder.glob(pattern), key=lambda part: part.name, reverse=True)
+    parts: list[Any] = sorted(folder.glob(pattern), key=lambda part: part.name, reverse=True)
     if not parts:
         _create(connection, table, None)
         return
-    source = f"read_parquet('{_quoted(f'{glob.escape(str(folder))}/{pattern}')}', {_OPTIONS})"
+    if isinstance(folder, Remote) and sum(part.size for part in parts) < _FETCHED:
+        _create(connection, table, _fetched(connection, table, parts))
+        return
+    source = f"read_parquet('{_quoted(f'{glob.escape(_named(folder))}/{pattern}')}', {_OPTIONS})"
     missing = " OR ".join(f"{name} IS NULL" for name in _REQUIRED[table])
     with suppress(duckdb.Error, FileNotFoundError):
-        if len(parts) > _MANY and sum(part.stat().st_size for part in parts) < _SMALL * len(parts):
+        few = len(parts) <= _MANY or isinstance(folder, Remote)
+        if not few and sum(part.stat().st_size for part in parts) < _SMALL * len(parts):
             source = _compacted(connection, table, parts)
         _create(connection, table, source)
         found = connection.execute(f"DESCRIBE {table}").fetchall()
@@ -103,8 +120,32 @@ def _compacted(connection: duckdb.DuckDBPyConnection, table: str, parts: Sequenc
     return f"parts_{table}"
 
 
-def _listed(parts: Sequence[Path]) -> str:
-    return "[" + ", ".join(f"'{_quoted(glob.escape(str(part)))}'" for part in parts) + "]"
+def _fetched(connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[Remote]) -> str | None:
+    """Take the parts of an object store into memory: every query would take many requests for each."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = []
+    for part, content in zip(parts, read_all(parts), strict=True):
+        if isinstance(content, FileNotFoundError):  # merged into another meanwhile
+            continue
+        if isinstance(content, OSError):
+            raise content
+        if _is_sound(part, table, pa.BufferReader(content)):
+            rows = pq.read_table(pa.BufferReader(content))
+            name = pa.repeat(_named(part), len(rows))
+            numbers = pa.array(range(len(rows)), pa.int64())
+            found.append(rows.append_column("filename", name).append_column("file_row_number", numbers))
+    if not found:
+        return None
+    connection.register("fetched", pa.concat_tables(found, promote_options="permissive"))
+    connection.execute(f"CREATE OR REPLACE TABLE parts_{table} AS FROM fetched")
+    connection.unregister("fetched")
+    return f"parts_{table}"
+
+
+def _listed(parts: Sequence[Place]) -> str:
+    return "[" + ", ".join(f"'{_quoted(glob.escape(_named(part)))}'" for part in parts) + "]"
 
 
 def _create(connection: duckdb.DuckDBPyConnection, table: str, source: str | None) -> None:
@@ -136,13 +177,19 @@ def _create(connection: duckdb.DuckDBPyConnection, table: str, source: str | Non
     )
 
 
-def _is_sound(part: Path, table: str) -> bool:
-    """Whether a file is a part of this table; if not, one line on stderr says so."""
+def _is_sound(part: Place, table: str, content: Any = None) -> bool:
+    """Whether a file is a part of this table; if not, one line on stderr says so.
+
+    Args:
+        content: of the part, if it was read already.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        schema = pq.read_schema(part)
+        if isinstance(part, Remote) and content is None:
+            content = pa.BufferReader(part.read_bytes())
+        schema = pq.read_schema(part if content is None else content)
     except FileNotFoundError:  # merged into another meanwhile
         return False
     except (pa.ArrowException, OSError):

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Lock
 
 from sweep.errors import BadInput
+from sweep.storage import Place
 
 _SECONDS = 3
 # Put into the page as it is served: it asks what is new and loads itself again, where the reader stands.
@@ -20,13 +20,13 @@ setInterval(async () => {{
 </script></body>"""
 
 
-def version(results: Path) -> str:
+def version(results: Place) -> str:
     """Text that changes when a part comes or goes."""
-    parts = [*results.glob("trials/part-*.parquet"), *results.glob("*/trials/part-*.parquet")]
+    parts = [part for among in ("trials", "*/trials") for part in results.glob(f"{among}/part-*.parquet")]
     return f"{len(parts)}-{max((part.name for part in parts), default='')}"
 
 
-def server(results: Path, render: Callable[[], str], port: int = 0) -> ThreadingHTTPServer:
+def server(results: Place, render: Callable[[], str], port: int = 0) -> ThreadingHTTPServer:
     """A server on the loopback address that renders the page when there is something new, and only then."""
     lock = Lock()
     latest = ["", ""]
@@ -66,7 +66,7 @@ def server(results: Path, render: Callable[[], str], port: int = 0) -> Threading
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 
 
-def serve(results: Path, render: Callable[[], str]) -> None:
+def serve(results: Place, render: Callable[[], str]) -> None:
     """Serve until Ctrl-C."""
     with server(results, render) as running:
         print(f"report: http://127.0.0.1:{running.server_address[1]}/  (Ctrl-C ends)", flush=True)

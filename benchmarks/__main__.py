@@ -1,6 +1,6 @@
 """`python -m benchmarks`: every measurement, a line each."""
 
-from benchmarks import analytics, engine, overhead, scoring, search, sharing, training
+from benchmarks import analytics, engine, overhead, scaling, scoring, search, sharing, training
 
-for benchmark in (training, scoring, overhead, sharing, search, engine, analytics):
+for benchmark in (training, scoring, overhead, sharing, search, engine, scaling, analytics):
     benchmark.main()

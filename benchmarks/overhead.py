@@ -49,9 +49,7 @@ def launch(count: int) -> None:
             Path(os.devnull).open("w") as devnull,
             Progress("nothing", count, [], Console(file=devnull)) as progress,
         ):
-            drive(
-                study, study.trials(), folder, Options(Path("data")), lambda job: 0.001, progress, run=nothing
-            )
+            drive(study, study.trials(), folder, Options("data"), lambda job: 0.001, progress, run=nothing)
         seconds = time.perf_counter() - started
         from sweep.results import finished
 

@@ -32,7 +32,7 @@ class Costs:
         speeds: model → seconds a multiply-add in training, of earlier results.
     """
 
-    data_root: Path
+    data_root: str | Path
     device: torch.device
     speeds: dict[str, float] = field(default_factory=dict)
     _timed: dict[tuple[str, str], float] = field(default_factory=dict)

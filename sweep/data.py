@@ -178,12 +178,13 @@ def _full(order: Tensor, size: int) -> list[Tensor]:
     return chunks if len(chunks) == 1 or len(chunks[-1]) == size else chunks[:-1]
 
 
-def check(name: str, root: Path) -> Shape:
+def check(name: str, root: str | Path) -> Shape:
     """Channels, height and width of the images of a data set, without reading all of it.
 
     Raises:
         BadInput: it is not under `root`; the message says what to do.
     """
+    root = datasets.local(name, root)
     datasets.require(name, root)
     return readers.shape(name, root)
 
@@ -198,12 +199,13 @@ class Sizes(NamedTuple):
     classes: int
 
 
-def sizes(name: str, root: Path, validation_fraction: float) -> Sizes:
+def sizes(name: str, root: str | Path, validation_fraction: float) -> Sizes:
     """What `load` would give, without the work of it.
 
     Raises:
         BadInput: the data set is missing or cannot be used.
     """
+    root = datasets.local(name, root)
     datasets.require(name, root)
     found = readers.find(name, root)
     train, test = len(found.train[1]), len(found.test[1])
@@ -225,7 +227,7 @@ def _held_out(name: str, images: int, validation_fraction: float) -> int:
 @lru_cache(maxsize=2)
 def load(
     name: str,
-    root: Path,
+    root: str | Path,
     validation_fraction: float,
     split_seed: int,
     random_labels: bool = False,
@@ -238,12 +240,14 @@ def load(
     changes no image that a trial sees, other than how fast.
 
     Args:
+        root: a folder, or the URI of a prefix, whose data set is copied to this machine once.
         random_labels: shuffle the labels of training and validation images, by `split_seed` too.
         download: get the set first, if it is not there and can be downloaded.
 
     Raises:
         BadInput: the data set is missing or cannot be used.
     """
+    root = datasets.local(name, root)
     if download:
         datasets.download(name, root)
     datasets.require(name, root)

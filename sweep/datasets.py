@@ -1,5 +1,6 @@
 """The data sets by name: what of them must lie under the data root, and how it gets there."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from filelock import FileLock
 
 from sweep import cache
 from sweep.errors import BadInput
+from sweep.storage import cache_folder, copy, place
 from sweep.streaming import CROPPED, Shape
 
 FOLDER = "image-folder:"
@@ -87,6 +89,43 @@ DATASETS = {
         "expected are imagenet/train/CLASS/IMAGE and imagenet/val/CLASS/IMAGE there, from image-net.org",
     ),
 }
+
+
+def local(name: str, root: str | Path) -> Path:
+    """The data root on this machine: of an object store, a folder that its data set is copied to once.
+
+    That is under ~/.cache/secateur, or where XDG_CACHE_HOME says. One process copies, the others wait for it.
+
+    Raises:
+        BadInput: the store does not have it, or does not give it.
+    """
+    source = place(root)
+    if isinstance(source, Path):
+        return source
+    home = cache_folder() / "data" / hashlib.sha256(str(source).encode()).hexdigest()[:16]
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with FileLock(home / f"{name.replace('/', '_')}.lock"):
+            if not _there(name, home):
+                files = () if name.startswith(FOLDER) else DATASETS[name].files
+                whole = files and all((source / file).exists() for file in files)
+                for wanted in files if whole else folders(name, home):
+                    target = home / wanted
+                    if not target.exists():
+                        copy(source / str(target.relative_to(home)), target)
+    except FileNotFoundError as error:
+        raise BadInput(f"{name}: it is not under {root} ({error}); put it there") from None
+    except OSError as error:
+        raise BadInput(f"{name}: it cannot be copied from {root} to {home}: {error}") from None
+    return home
+
+
+def _there(name: str, root: Path) -> bool:
+    try:
+        require(name, root)
+    except BadInput:
+        return False
+    return True
 
 
 def require(name: str, root: Path) -> None:

@@ -15,6 +15,7 @@ from sweep.config import Trial
 from sweep.plan import Job, Pack
 from sweep.prefixes import Claims
 from sweep.progress import Progress
+from sweep.storage import Place, absolute
 from sweep.study import Study
 from sweep.trial import Result
 
@@ -41,7 +42,7 @@ class Options:
         log: one of Tune's loggers.
     """
 
-    data_root: Path
+    data_root: str
     address: str | None = None
     workers: int | None = None
     gpus: float = 0
@@ -63,7 +64,7 @@ class Ending(Enum):
 def drive(
     study: Study,
     trials: Sequence[Trial],
-    folder: Path,
+    folder: Place,
     options: Options,
     cost: Callable[[Job], float],
     progress: Progress,
@@ -71,7 +72,7 @@ def drive(
     last: bool = True,
     run: "schedule.Run | None" = None,
     stop: "Rule | None" = None,
-    more: Callable[[], Pack | None] = lambda: None,
+    more: Callable[[], Pack | None] | None = None,
     heard: Callable[[Result], None] = lambda result: None,
 ) -> Ending:
     """Run the trials of a study. What is finished is on disk, however it ends.
@@ -106,7 +107,7 @@ def drive(
         heard(result)
 
     def another() -> Pack | None:
-        pack = more()
+        pack = more() if more else None
         if pack and claims:
             claims.keep(pack.saves)
         return pack
@@ -121,8 +122,8 @@ def drive(
                 retries=options.retries,
                 loggers=loggers,
                 run=run or schedule.run_trial,
-                more=another,
-                log_to=str(folder.resolve() / "log") if options.log else None,
+                more=another if more else None,
+                log_to=absolute(folder / "log") if options.log and isinstance(folder, Path) else None,
             )
         except BaseException as error:
             errors.append(error)
@@ -138,8 +139,8 @@ def drive(
         results.note_launch(folder, study.name, study.text, provenance.here())
         packs = plan.packs(trials, at_once, cost, _LEAST)
         where = schedule.Where(
-            str(options.data_root.resolve()),
-            str(folder.parent.resolve() / _PREFIXES),
+            absolute(options.data_root),
+            absolute(folder.parent / _PREFIXES),
             options.gpus,
             cpus,
             schedule.host(stop) if stop else None,

@@ -21,6 +21,7 @@ from sweep.cost import Costs
 from sweep.driver import TUNE, Ending, Options, drive
 from sweep.errors import BadInput, command
 from sweep.progress import Progress, duration
+from sweep.storage import Place, Remote, place
 from sweep.study import Study
 from sweep.study import load as load_study
 
@@ -41,9 +42,30 @@ class Logger(StrEnum):
 
 
 # Options that all commands have that run trials.
-DataRoot = Annotated[Path, typer.Option(help="folder of the data sets")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to run on; default: start one here")]
-Workers = Annotated[int | None, typer.Option(min=1, help="trials at once; default: one a CPU")]
+DataRoot = Annotated[str, typer.Option(help="folder of the data sets, or a URI: s3://BUCKET/PREFIX")]
+
+
+def cluster_here(address: str | None) -> str | None:
+    """The address that was given; on the head of a cluster that `ray up` made, this cluster."""
+    # Which is there as long as it has not been stopped; its head alone has the other file.
+    running = Path("/tmp/ray/ray_current_cluster"), Path.home() / "ray_bootstrap_config.yaml"
+    return address or ("auto" if all(file.exists() for file in running) else None)
+
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        envvar="RAY_ADDRESS",
+        callback=cluster_here,
+        help="Ray cluster to run on; default: on a head or in a job its own, elsewhere one started here",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="trials at once, on a cluster that grows up to so many; default: all there is room for"
+    ),
+]
 GpusPerTrial = Annotated[float, typer.Option(min=0, help="share of a GPU each trial gets")]
 MaxHours = Annotated[float, typer.Option(min=0, help="stop after so many hours")]
 
@@ -51,8 +73,10 @@ MaxHours = Annotated[float, typer.Option(min=0, help="stop after so many hours")
 @app.command()
 def launch(
     study: Annotated[Path, typer.Argument(help="the study file")] = Path("studies/quickstart.yaml"),
-    results_root: Annotated[str, typer.Option("--results", help="folder for results")] = "results",
-    data_root: DataRoot = Path("data"),
+    results_root: Annotated[
+        str, typer.Option("--results", help="folder for results, or a URI: s3://BUCKET/PREFIX")
+    ] = "results",
+    data_root: DataRoot = "data",
     address: Address = None,
     workers: Workers = None,
     gpus_per_trial: GpusPerTrial = 0,
@@ -77,11 +101,11 @@ def launch(
     if asked.search:
         raise BadInput(f"{study}: this study searches: python -m sweep.search {study}")
     trials = asked.trials()
-    if "://" in results_root:
-        raise BadInput(f"--results {results_root}: only folders so far, no object stores")
+    folder = place(results_root) / asked.name
+    if log is Logger.TENSORBOARD and isinstance(folder, Remote):
+        raise BadInput(f"--log {log}: its files go to a folder, not to {results_root}")
     if log and not find_spec(log.package):
         raise BadInput(f"--log {log}: it is not installed: pip install {log.package}")
-    folder = Path(results_root) / asked.name
     options = Options(
         data_root, address, workers, gpus_per_trial, max_hours, max_failures or math.inf, max_retries, log
     )
@@ -97,6 +121,7 @@ def launch(
         return 0
     ending = Ending.FINISHED
     with results.lock(folder):
+        results.send(folder)
         results.compact(folder)
         done = results.finished(folder)
         missing = _missing(trials, done, retry_failed, max_trials)
@@ -115,7 +140,7 @@ def launch(
     return _summary(console, trials, done, folder, ending, limited=max_trials is not None)
 
 
-def check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float, download: bool) -> None:
+def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: float, download: bool) -> None:
     """Raise `BadInput` for what this machine lacks; on a cluster its nodes find out."""
     gpus = torch.cuda.device_count()
     if gpus_per_trial > gpus:
@@ -124,7 +149,7 @@ def check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float, 
         )
     for dataset in {trial.config.dataset for trial in trials}:
         if download:
-            datasets.download(dataset, data_root)
+            datasets.download(dataset, datasets.local(dataset, data_root))
         shape = data.check(dataset, data_root)
         for model in {trial.config.model for trial in trials if trial.config.dataset == dataset}:
             models.check(model, shape)
@@ -139,7 +164,7 @@ def check_here(trials: Sequence[Trial], data_root: Path, gpus_per_trial: float, 
                 masking.check(config, models.build(config.model, shape, classes=10, seed=0))
 
 
-def _check_steps(configs: Sequence[Config], data_root: Path) -> None:
+def _check_steps(configs: Sequence[Config], data_root: str) -> None:
     """See that what happens at an epoch comes within the steps of training: the size of the data says."""
     costs = Costs(data_root, torch.device("cpu"))
     for config in configs:
@@ -227,7 +252,7 @@ def _summary(
     console: Console,
     trials: Sequence[Trial],
     done: dict[str, results.Row],
-    folder: Path,
+    folder: Place,
     ending: Ending,
     limited: bool,
 ) -> int:

@@ -4,7 +4,6 @@ import hashlib
 import io
 import math
 import time
-import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,11 +15,14 @@ import torch
 
 from sweep.config import ALONG, DENSE, PROTOCOL, Config
 from sweep.masking import Memory
+from sweep.storage import Place, put
 
 # Of the states: raise it when others would be left behind for the same config.
 _FORMAT = 1
 # Seconds after which a file that is still being written belongs to a worker that died.
 _ABANDONED = 3600
+# Seconds between looks at what states an object store has: many packs may wait for some.
+_LIST_EVERY = 1.0
 # A training's state and what was recorded on the way to it.
 State = Mapping[str, Any]
 
@@ -84,21 +86,31 @@ class Store:
         device: of the trainings: those on a GPU give other last digits than those on a CPU.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
+    def __init__(self, folder: Place, device: str = "cpu") -> None:
         self.folder, self.device = folder, device
+        self._listed, self._names = -math.inf, set[str]()
 
-    def path(self, key: str) -> Path:
+    def path(self, key: str) -> Any:
         """Where the state of a key is."""
         return self.folder / f"{key}-{self.device}.pt"
 
     def has(self, key: str) -> bool:
-        """Whether there is a state of a key."""
-        return self.path(key).exists()
+        """Whether there is a state of a key; of an object store, as of up to a second ago."""
+        path = self.path(key)
+        if isinstance(path, Path):
+            return path.exists()
+        if path.name not in self._names and time.monotonic() > self._listed + _LIST_EVERY:
+            with suppress(OSError):  # who waits for it asks again
+                self._names = {each.name for each in self.folder.glob("*.pt")}
+            self._listed = time.monotonic()
+        return path.name in self._names
 
     def load(self, key: str) -> State | None:
         """The state of a key, its tensors on the CPU; None: there is none that can be read."""
         try:
-            state: State = torch.load(self.path(key), map_location="cpu", weights_only=True)
+            path = self.path(key)
+            file = path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
+            state: State = torch.load(file, map_location="cpu", weights_only=True)
         except OSError:
             return None
         except Exception:  # whatever a damaged file makes torch say
@@ -110,14 +122,8 @@ class Store:
         """Leave a state; it appears under its key when it is complete. A full disk leaves none."""
         written = io.BytesIO()
         torch.save(dict(state), written)
-        temporary = self.folder / f".{uuid.uuid4().hex}"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(written.getbuffer())
-            temporary.replace(self.path(key))
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            put(self.path(key), lambda file: file.write(written.getbuffer()), sync=False)
 
     def remove(self, key: str) -> None:
         """Forget the state of a key."""
@@ -178,10 +184,8 @@ class Claims:
         if not self._left:
             return
         with suppress(OSError):  # then the others may remove what is needed here, which costs time
-            self._store.folder.mkdir(parents=True, exist_ok=True)
-            temporary = self._store.folder / f".{uuid.uuid4().hex}"
-            temporary.write_text("\n".join(sorted(self._left)))
-            temporary.replace(self._file)
+            text = "\n".join(sorted(self._left))
+            put(self._file, lambda file: file.write(text.encode()), sync=False)
 
     def keep(self, keys: Iterable[str]) -> None:
         """Claim more, to the end: a search does not know yet who will go on from them."""
@@ -204,7 +208,7 @@ class Claims:
             for path in self._store.folder.glob("*.pt"):
                 if claimed is not None and path.name.rpartition("-")[0] not in claimed:
                     path.unlink(missing_ok=True)
-            for path in self._store.folder.glob(".*"):
+            for path in self._store.folder.glob(".*") if isinstance(self._store.folder, Path) else ():
                 if time.time() - path.stat().st_mtime > _ABANDONED:
                     path.unlink(missing_ok=True)
             self._store.folder.rmdir()  # unless others are in it

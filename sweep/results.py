@@ -1,9 +1,10 @@
-"""Results on disk: Parquet parts that are whole or absent, one writer at a time, a provenance file.
+"""Results in a folder or an object store: Parquet parts that are whole or absent, and a provenance file.
 
 RESULTS/STUDY/{trials,curves,layers}/part-*.parquet
 RESULTS/STUDY/study.json
 """
 
+import hashlib
 import json
 import os
 import queue
@@ -22,8 +23,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from sweep import lease
 from sweep.errors import BadInput
 from sweep.schema import KEYS, SCHEMAS
+from sweep.storage import Place, Remote, cache_folder, put, read_all
 
 Row = Mapping[str, Any]
 
@@ -37,12 +40,16 @@ _MEASURED = (
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Place) -> Iterator[None]:
     """Hold a study's results for writing. The system lets go when the process ends, however it ends.
 
     Raises:
         BadInput: another launch holds them, or the folder cannot be written.
     """
+    if isinstance(folder, Remote):
+        with lease.hold(folder):
+            yield
+        return
     # The holder's name is kept apart from the locked file, which must not be replaced while it is locked.
     held, holder = FileLock(folder / ".lock", blocking=False), folder / ".lock.pid"
     try:
@@ -60,23 +67,23 @@ def lock(folder: Path) -> Iterator[None]:
         held.release()
 
 
-def measured(root: Path) -> dict[str, Row]:
+def measured(root: Place) -> dict[str, Row]:
     """trial_id → what a search has to know of every trial with a result, of all studies of a folder."""
-    return _each(sorted(root.iterdir()), _MEASURED)
+    return _each(_folders(root), _MEASURED)
 
 
-def stopped(folder: Path) -> dict[str, Row]:
+def stopped(folder: Place) -> dict[str, Row]:
     """The same of trials that were stopped early: they have no result, and are run if one is asked for."""
     return _each([folder], _MEASURED, stopped=True)
 
 
-def retraining(root: Path, trials: Collection[str]) -> dict[str, list[float]]:
+def retraining(root: Place, trials: Collection[str]) -> dict[str, list[float]]:
     """trial_id → validation accuracies after each epoch of retraining, of these trials."""
     columns = ("trial_id", "phase", "epoch", "val_accuracy")
     schema = pa.schema([SCHEMAS["curves"].field(column) for column in columns])
     wanted = pa.array(list(trials), pa.string())
     found: dict[str, dict[float, float]] = {}
-    for folder in sorted(root.iterdir()):
+    for folder in _folders(root):
         rows = _read_all(folder, "curves", schema).filter(
             (pc.field("phase") == "retrain") & pc.field("trial_id").isin(wanted)
         )
@@ -85,7 +92,11 @@ def retraining(root: Path, trials: Collection[str]) -> dict[str, list[float]]:
     return {name: [accuracy for _, accuracy in sorted(curve.items())] for name, curve in found.items()}
 
 
-def costs(folder: Path) -> list[Row]:
+def _folders(root: Place) -> list[Any]:
+    return sorted(root.iterdir(), key=str)
+
+
+def costs(folder: Place) -> list[Row]:
     """What trials with a result have cost: rows of the columns that say so."""
     columns = ("config", "model", "device", "macs_dense", "trained_steps", "train_seconds")
     schema = pa.schema([SCHEMAS["trials"].field(column) for column in columns])
@@ -93,12 +104,12 @@ def costs(folder: Path) -> list[Row]:
     return rows
 
 
-def finished(folder: Path) -> dict[str, Row]:
+def finished(folder: Place) -> dict[str, Row]:
     """trial_id → what is known of every trial with a result: a success before a failure, then the latest."""
     return _each([folder], ("criterion", "scope", "sparsity", "val_accuracy"))
 
 
-def _each(folders: Iterable[Path], columns: Sequence[str], *, stopped: bool = False) -> dict[str, Row]:
+def _each(folders: Iterable[Place], columns: Sequence[str], *, stopped: bool = False) -> dict[str, Row]:
     """trial_id → the row that counts of every trial with a result, or of those that were stopped early."""
     named = ("trial_id", "status", "finished_at", *columns)
     schema = pa.schema([SCHEMAS["trials"].field(column) for column in named])
@@ -107,7 +118,7 @@ def _each(folders: Iterable[Path], columns: Sequence[str], *, stopped: bool = Fa
     return {name: row for name, row in last.items() if (row["status"] == "stopped") == stopped}
 
 
-def compact(folder: Path) -> None:
+def compact(folder: Place) -> None:
     """Merge many parts of a table into one, each row once; or leave them, if there is no room for that.
 
     Nobody else may be writing. A reader that listed the parts before may miss one of them and look again.
@@ -115,8 +126,11 @@ def compact(folder: Path) -> None:
     for table, schema in SCHEMAS.items():
         for unfinished in (folder / table).glob(".part-*"):
             unfinished.unlink()
-        parts = {part: _read(part, table, schema) for part in _parts(folder, table)}
-        whole = {part: rows for part, rows in parts.items() if rows is not None}
+        parts = _parts(folder, table)
+        if len(parts) <= _MANY_PARTS:
+            continue
+        read = zip(parts, _read(parts, table, schema), strict=True)
+        whole = {part: rows for part, rows in read if rows is not None}
         if len(whole) <= _MANY_PARTS:
             continue
         rows = pa.concat_tables(whole.values())
@@ -147,10 +161,11 @@ class Writer:
     milliseconds when few finish, and parts grow by themselves when many do.
     """
 
-    def __init__(self, folder: Path, study: str) -> None:
+    def __init__(self, folder: Place, study: str) -> None:
         self.folder, self.study = folder, study
         self.error: BaseException | None = None
         self._queue: queue.SimpleQueue[tuple[Row, Sequence[Row], Sequence[Row]] | None] = queue.SimpleQueue()
+        self._unwritten: list[tuple[Row, Sequence[Row], Sequence[Row]]] = []
         self._thread = threading.Thread(target=self._work, name="results", daemon=True)
         self._thread.start()
 
@@ -166,10 +181,17 @@ class Writer:
         """
         self._queue.put(None)
         self._thread.join()
+        while not self._queue.empty():
+            if (late := self._queue.get()) is not None:
+                self._unwritten.append(late)
         if isinstance(self.error, OSError):
+            kept = "what is there is kept"
+            if isinstance(self.folder, Remote):
+                write(_unsent(self.folder), *zip(*self._unwritten, strict=True))
+                kept += f", and {len(self._unwritten)} more trials on this machine, to be sent then"
             raise BadInput(
                 f"{self.folder}: {self.error.strerror or self.error}: results can no longer be written; "
-                "make room and launch again, what is there is kept"
+                f"{_remedy(self.folder)} and launch again, {kept}"
             ) from None
         if self.error:
             raise self.error
@@ -188,6 +210,7 @@ class Writer:
                 write(self.folder, *zip(*arrived, strict=True))
             except BaseException as error:  # told by close()
                 self.error = error
+                self._unwritten = arrived
                 return
             if last:
                 return
@@ -195,8 +218,23 @@ class Writer:
             time.sleep(min(1.0, 9 * (time.perf_counter() - started)))
 
 
+def _unsent(folder: Remote) -> Path:
+    """Where results wait on this machine that a store did not take."""
+    return cache_folder() / "unsent" / hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+
+
+def send(folder: Place) -> None:
+    """Bring to a store what an earlier launch on this machine could not."""
+    if isinstance(folder, Path):
+        return
+    for table in SCHEMAS:
+        for part in sorted((_unsent(folder) / table).glob("part-*.parquet")):
+            (folder / table / part.name).write_bytes(part.read_bytes())
+            part.unlink()
+
+
 def write(
-    folder: Path, trials: Iterable[Row], curves: Iterable[Sequence[Row]], layers: Iterable[Sequence[Row]]
+    folder: Place, trials: Iterable[Row], curves: Iterable[Sequence[Row]], layers: Iterable[Sequence[Row]]
 ) -> None:
     """Write one part of each table, `trials` last."""
     rows: dict[str, Sequence[Row]] = {
@@ -209,31 +247,35 @@ def write(
             _write(folder, table, pa.Table.from_pylist(rows[table], schema=schema))
 
 
-def note_launch(folder: Path, study: str, spec: str, launch: Row) -> None:
+def note_launch(folder: Place, study: str, spec: str, launch: Row) -> None:
     """Put the study's text and an entry about this launch into study.json."""
     path = folder / "study.json"
     try:
         earlier = json.loads(path.read_text())["launches"] if path.exists() else []
+    except BadInput:
+        raise
     except (ValueError, KeyError, TypeError, OSError):
         raise BadInput(f"{path}: damaged: move it away and launch again") from None
     text = json.dumps({"study": study, "spec": spec, "launches": [*earlier, launch]}, indent=2)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        temporary.write_text(text + "\n")
-        temporary.replace(path)
+        put(path, lambda file: file.write(text.encode() + b"\n"))
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}: make room and launch again") from None
+        raise BadInput(f"{path}: {error.strerror or error}: {_remedy(path)} and launch again") from None
 
 
-def _parts(folder: Path, table: str) -> list[Path]:
-    return sorted((folder / table).glob("part-*.parquet"))
+def _remedy(place: Place) -> str:
+    return "see to the store" if isinstance(place, Remote) else "make room"
 
 
-def _read_all(folder: Path, table: str, schema: pa.Schema) -> pa.Table:
+def _parts(folder: Place, table: str) -> list[Any]:
+    return sorted((folder / table).glob("part-*.parquet"), key=str)
+
+
+def _read_all(folder: Place, table: str, schema: pa.Schema) -> pa.Table:
     """All rows of a table; looks again if a launch that just began or ended has merged parts meanwhile."""
     for attempts_left in (2, 1, 0):
         try:
-            found = [_read(part, table, schema) for part in _parts(folder, table)]
+            found = _read(_parts(folder, table), table, schema)
             return pa.concat_tables([schema.empty_table(), *(rows for rows in found if rows is not None)])
         except FileNotFoundError:
             if not attempts_left:
@@ -241,12 +283,24 @@ def _read_all(folder: Path, table: str, schema: pa.Schema) -> pa.Table:
     raise AssertionError
 
 
-def _read(part: Path, table: str, schema: pa.Schema) -> pa.Table | None:
-    """The rows of a part; None, with one line on stderr, if it is damaged or not one of ours."""
+def _read(parts: Sequence[Place], table: str, schema: pa.Schema) -> Iterator[pa.Table | None]:
+    """The rows of parts; None, with one line on stderr, of one that is damaged or not one of ours."""
+    remote = read_all([part for part in parts if isinstance(part, Remote)])
+    for part in parts:
+        content = part if isinstance(part, Path) else next(remote)
+        if isinstance(content, OSError):
+            raise content
+        yield _rows(part, content, table, schema)
+
+
+def _rows(part: Place, content: Path | bytes, table: str, schema: pa.Schema) -> pa.Table | None:
+    def source() -> Any:
+        return content if isinstance(content, Path) else pa.BufferReader(content)
+
     try:
-        missing = set(KEYS[table]) - set(pq.read_schema(part).names)
+        missing = set(KEYS[table]) - set(pq.read_schema(source()).names)
         if not missing:
-            return pq.read_table(part, schema=schema, partitioning=None)
+            return pq.read_table(source(), schema=schema, partitioning=None)
         reason = f"it has no column {min(missing)}"
     except FileNotFoundError:
         raise
@@ -257,21 +311,10 @@ def _read(part: Path, table: str, schema: pa.Schema) -> pa.Table | None:
 
 
 @cache
-def _leave_aside(part: Path, reason: str) -> None:
+def _leave_aside(part: Place, reason: str) -> None:
     print(f"{part}: not a part of these results ({reason}): left aside", file=sys.stderr)
 
 
-def _write(folder: Path, table: str, rows: pa.Table) -> None:
-    """A part appears under its name only once it is complete and on the disk itself."""
-    (folder / table).mkdir(parents=True, exist_ok=True)
+def _write(folder: Place, table: str, rows: pa.Table) -> None:
     name = f"part-{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
-    temporary = folder / table / f".{name}"
-    try:
-        with temporary.open("wb") as file:
-            pq.write_table(rows, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / table / name)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    put(folder / table / name, lambda file: pq.write_table(rows, file, compression="zstd"))

@@ -10,7 +10,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Ray reads these when it is imported.
@@ -33,8 +32,9 @@ from sweep.masking import Memory
 from sweep.plan import Pack
 from sweep.prefixes import Point, Shared, Store
 from sweep.provenance import cores
-from sweep.source import Source
+from sweep.source import Source, Supply
 from sweep.stages import AfterEpoch
+from sweep.storage import place
 from sweep.trial import Result, failure, from_canonical, run
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def start(address: str | None, workers: int | None, gpus: float = 0) -> tuple[in
         gpus: share of a GPU that each trial gets.
 
     Returns:
-        How many trials can run at once, and each one's share of cores: all of one, or with a GPU of all.
+        How many trials can run at once, on a cluster as many as are asked for, and each one's share of cores:
+        all of one, or with a GPU of all.
 
     Raises:
         BadInput: there is no cluster at the address, or no GPU for the trials.
@@ -70,10 +71,14 @@ def start(address: str | None, workers: int | None, gpus: float = 0) -> tuple[in
         ray.init(address="local", num_cpus=here, include_dashboard=False, **options)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     room, share = slots(nodes, gpus)
-    if not room:
+    if not room and not (address and workers):
         what = f"--gpus-per-trial {gpus:g}: no node has such a GPU" if gpus else "no node has a CPU"
-        raise BadInput(f"{what}; {'leave it out to use CPUs' if gpus else 'add one with cores'}")
-    return min(workers or room, room), share
+        raise BadInput(
+            f"{what}; {'leave it out to use CPUs' if gpus else 'add one with cores'}, "
+            "or on a cluster that grows say how far: --workers N"
+        )
+    # A cluster can grow: to see what it should grow to, its autoscaler must be asked for it.
+    return workers if workers and address else min(workers or room, room), share
 
 
 def slots(nodes: Sequence[Mapping[str, float]], gpus: float) -> tuple[int, float]:
@@ -146,7 +151,7 @@ class Where:
     @property
     def store(self) -> Store:
         """The states that trials leave behind for each other."""
-        return Store(Path(self.prefixes), self.device)
+        return Store(place(self.prefixes), self.device)
 
 
 # Trials that are over within so many seconds are reported together: a report takes about a thousandth of one.
@@ -200,7 +205,7 @@ def execute(
     on_result: Callable[[Result], None],
     retries: int = 3,
     run: Run = run_trial,
-    more: Callable[[], Pack | None] = lambda: None,
+    more: Callable[[], Pack | None] | None = None,
     loggers: Sequence[tune.Callback] = (),
     log_to: str | None = None,
 ) -> None:
@@ -220,7 +225,7 @@ def execute(
                 tune.with_parameters(_Worker, run=run, where=where), {"cpu": where.cpus, "gpu": where.gpus}
             ),
             tune_config=tune.TuneConfig(
-                search_alg=source, num_samples=-1, max_concurrent_trials=workers, reuse_actors=True
+                search_alg=Supply(source, workers), num_samples=-1, reuse_actors=True
             ),
             run_config=tune.RunConfig(
                 name="packs",

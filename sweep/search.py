@@ -25,6 +25,7 @@ from sweep.launch import Address, DataRoot, GpusPerTrial, MaxHours, Workers, che
 from sweep.progress import Progress
 from sweep.samplers import SAMPLERS
 from sweep.space import OBJECTIVES, Search
+from sweep.storage import Remote, place
 from sweep.study import Study
 from sweep.study import load as load_study
 
@@ -38,8 +39,8 @@ _TENTH = 10
 @app.command()
 def search(
     study: Annotated[Path, typer.Argument(help="the study file, with a search: block")],
-    results_root: Annotated[Path, typer.Option("--results", help="folder for results")] = Path("results"),
-    data_root: DataRoot = Path("data"),
+    results_at: Annotated[str, typer.Option("--results", help="folder for results")] = "results",
+    data_root: DataRoot = "data",
     address: Address = None,
     workers: Workers = None,
     gpus_per_trial: GpusPerTrial = 0,
@@ -53,6 +54,9 @@ def search(
     asked = load_study(study)
     if not asked.search:
         raise BadInput(f"{study}: it has no search: block; python -m sweep.launch runs all its trials")
+    results_root = place(results_at)
+    if isinstance(results_root, Remote):
+        raise BadInput(f"--results {results_at}: a search keeps its journal in a folder; sweeps take stores")
     folder = results_root / asked.name
     options = Options(data_root, address, workers, gpus_per_trial, max_hours)
     with results.lock(folder):
@@ -144,11 +148,11 @@ def _importances(asker: Asker) -> dict[str, dict[str, float]]:
     told = asker.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(told) < _TENTH or len(asker.search.dimensions) < 2:
         return found
-    for place, objective in enumerate(asker.search.objectives):
+    for index, objective in enumerate(asker.search.objectives):
         sign = -1.0 if OBJECTIVES[objective][1] else 1.0
 
-        def loss(trial: FrozenTrial, place: int = place, sign: float = sign) -> float:
-            value: float = trial.values[place]
+        def loss(trial: FrozenTrial, index: int = index, sign: float = sign) -> float:
+            value: float = trial.values[index]
             return sign * value
 
         with suppress(ValueError, RuntimeError):  # of trials that are all alike

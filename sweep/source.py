@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from ray.tune.search import Searcher
+from ray.tune.search import ConcurrencyLimiter, Searcher, SearchGenerator
 
 from sweep.plan import Pack
 from sweep.prefixes import Store
@@ -29,7 +29,7 @@ class Source(Searcher):
         packs: Sequence[Pack],
         store: Store,
         retries: int,
-        more: Callable[[], Pack | None] = lambda: None,
+        more: Callable[[], Pack | None] | None = None,
     ) -> None:
         super().__init__(metric="training_iteration", mode="max")
         self.store, self.retries, self.more = store, retries, more
@@ -60,7 +60,7 @@ class Source(Searcher):
             if all(map(self._ready, pack.needs)):
                 del self.waiting[place]
                 return pack
-        new = None if self.waiting else self.more()
+        new = self.more() if self.more and not self.waiting else None
         if new:
             self._left |= {job.trial.id for job in new.jobs}
         return new
@@ -93,3 +93,18 @@ class Source(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
+
+
+class Supply(SearchGenerator):
+    """A source as Tune asks it: over as soon as no pack waits, so that idle workers end, and their nodes.
+
+    A pack that comes back from a worker that died makes it go on.
+    """
+
+    def __init__(self, source: Source, workers: int) -> None:
+        super().__init__(ConcurrencyLimiter(source, max_concurrent=workers))
+        self.source = source
+
+    def is_finished(self) -> bool:
+        """Whether there is nothing to hand out, as far as is known."""
+        return super().is_finished() or not (self.source.waiting or self.source.more)

@@ -52,7 +52,7 @@ def run(
     with _one_thread(device):
         whole = data.load(
             config.dataset,
-            Path(data_root),
+            data_root,
             config.validation_fraction,
             config.split_seed,
             random_labels=config.random_labels,

@@ -10,6 +10,26 @@ from torch import nn
 torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def s3_port():
+    """The port of an S3 server."""
+    from tests import stores
+
+    with stores.s3() as port:
+        yield port
+
+
+@pytest.fixture
+def bucket(s3_port, monkeypatch, tmp_path):
+    """The URI of a new bucket, and an environment in which it is found."""
+    from tests import stores
+
+    for name, value in stores.environment(s3_port).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return stores.bucket(s3_port)
+
+
 @pytest.fixture
 def net_g():
     """A two-layer tanh network and one batch, free of randomness, in float64.

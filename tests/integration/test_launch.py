@@ -191,7 +191,7 @@ finally:
         (("--workers", "0"), "Invalid value for '--workers'"),
         (("--wrong",), "No such option"),
         (("--gpus-per-trial", "99"), "--gpus-per-trial 99: this machine has"),
-        (("--results", "s3://bucket"), "only folders so far"),
+        (("--results", "ftp://bucket"), "lie in a folder, or at s3"),
         (("late.yaml", "--data-root", "data"), "epoch 4 is beyond the 15 steps of training, 10 an epoch"),
         (("--log", "wandb"), "--log wandb: it is not installed: pip install wandb"),
     ],

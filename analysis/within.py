@@ -1,0 +1,47 @@
+"""What DuckDB is given of an object store: the results alone, to read."""
+
+import posixpath
+from typing import Any
+
+from fsspec.implementations.arrow import ArrowFSWrapper
+
+from sweep.storage import Remote
+
+
+class Within(ArrowFSWrapper):
+    """The objects under a prefix.
+
+    DuckDB compares names as they are written, and the store goes up where a name has two dots.
+    """
+
+    cachable = False
+
+    def __init__(self, prefix: Remote) -> None:
+        self._results = prefix
+        super().__init__(prefix.store)
+
+    @property
+    def protocol(self) -> str:
+        """The URI's scheme, for which DuckDB asks this file system."""
+        return self._results.scheme
+
+    def _within(self, path: str) -> str:
+        plain = path.partition("://")[2] or path
+        below = f"{plain}/".startswith(f"{self._results.path}/")
+        if not below or posixpath.normpath(plain) != plain.rstrip("/"):
+            raise FileNotFoundError(f"{path}: not among the results")
+        return plain
+
+    def open(self, path: str, mode: str = "rb", *args: Any, **options: Any) -> Any:
+        """Open an object to read it."""
+        if mode != "rb":
+            raise PermissionError(f"{path}: results are only read")
+        return super().open(self._within(path), mode, *args, **options)
+
+    def info(self, path: str, **options: Any) -> Any:
+        """What is known of an object."""
+        return super().info(self._within(path), **options)
+
+    def ls(self, path: str, detail: bool = False, **options: Any) -> Any:
+        """What is under a prefix."""
+        return super().ls(self._within(path), detail, **options)

@@ -1,0 +1,295 @@
+"""Where results, states and data lie: a folder, or a prefix in an object store with as much of `Path`."""
+
+import io
+import os
+import random
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from posixpath import basename, dirname
+from typing import IO, Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+import pyarrow.fs as stores
+
+from sweep.errors import BadInput
+
+T = TypeVar("T")
+# Seconds for which a store that refuses, is silent or has errors is asked again.
+PATIENCE = 30.0
+# What asking again does not change, as the stores' libraries name it.
+_FINAL = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "HTTP 403")
+_AT_ONCE = 32  # requests under way, where many objects are read
+
+
+class StoreError(BadInput, OSError):
+    """What a store still does not do after all patience; one line, where nobody makes do without."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An object, or a prefix of some, in an object store. What is written is there whole or not at all.
+
+    Every request is tried again, with growing pauses, for as long as patience lasts.
+
+    Args:
+        path: bucket and key.
+        query: of the URI: options of the store, such as s3://bucket/prefix?region=eu-west-1.
+        size: bytes, of an object that was found in a list.
+        patience: seconds for which a request is tried again.
+
+    Raises:
+        StoreError: of all methods: the store still does not do it.
+    """
+
+    scheme: str
+    path: str
+    query: str = ""
+    size: int = field(default=0, compare=False)
+    patience: float = field(default=PATIENCE, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.path}" + (f"?{self.query}" if self.query else "")
+
+    def __truediv__(self, name: str) -> "Remote":
+        return replace(self, path=f"{self.path}/{name}")
+
+    @property
+    def name(self) -> str:
+        """What comes after the last slash."""
+        return basename(self.path)
+
+    @property
+    def parent(self) -> "Remote":
+        """The prefix without its last name."""
+        return replace(self, path=dirname(self.path))
+
+    @property
+    def store(self) -> stores.FileSystem:
+        """The store as pyarrow has it; one for all of a bucket in a process."""
+        return _store(self.scheme, self.path.partition("/")[0], self.query)
+
+    def read_bytes(self) -> bytes:
+        """The whole object. Raises `FileNotFoundError` if there is none."""
+
+        def read() -> bytes:
+            with self.store.open_input_file(self.path) as file:
+                content: bytes = file.read()
+            return content
+
+        return self._patiently(read)
+
+    def read_text(self) -> str:
+        """The whole object as text."""
+        return self.read_bytes().decode()
+
+    def write_bytes(self, data: bytes | memoryview) -> None:
+        """Write the object in one request."""
+
+        def write() -> None:
+            with self.store.open_output_stream(self.path) as file:
+                file.write(data)
+
+        self._patiently(write)
+
+    def exists(self) -> bool:
+        """Whether there is such an object, or one under this prefix."""
+        return bool(self._info(self.path).type != stores.FileType.NotFound)
+
+    def is_file(self) -> bool:
+        """Whether there is an object of just this name."""
+        return bool(self._info(self.path).type == stores.FileType.File)
+
+    def copy_below(self, folder: Path) -> None:
+        """Copy all objects under this prefix into a folder. Raises `FileNotFoundError` if there are none."""
+        if not self.iterdir():
+            raise FileNotFoundError(f"{self}: there is nothing")
+        self._patiently(lambda: stores.copy_files(self.path, str(folder), source_filesystem=self.store))
+
+    def glob(self, pattern: str) -> list["Remote"]:
+        """What is right under this prefix and has such a name; a folder in the pattern is looked into."""
+        here, _, below = pattern.partition("/")
+        found = [each for each in self.iterdir() if fnmatch(each.name, here)]
+        return [deeper for each in found for deeper in each.glob(below)] if below else found
+
+    def iterdir(self) -> list["Remote"]:
+        """All that is right under this prefix."""
+        found = self._info(stores.FileSelector(self.path, allow_not_found=True))
+        return [replace(self, path=each.path, size=each.size or 0) for each in found]
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the object."""
+        try:
+            self._patiently(lambda: self.store.delete_file(self.path))
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def rmdir(self) -> None:
+        """Remove the empty object that some stores leave in place of a folder; not if others are in it."""
+        if self.iterdir():
+            raise OSError(f"{self}: not empty")
+        self._patiently(lambda: self.store.delete_dir(self.path))
+
+    def _info(self, what: str | stores.FileSelector) -> Any:
+        return self._patiently(lambda: self.store.get_file_info(what))
+
+    def _patiently(self, request: Callable[[], T]) -> T:
+        deadline, pause = time.monotonic() + self.patience, 0.25
+        while True:
+            try:
+                return request()
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                said = str(error)
+                left = deadline - time.monotonic()
+                if left <= 0 or any(word in said for word in _FINAL):
+                    raise StoreError(f"{self.scheme}://{self.path}: the store: {_short(said)}") from None
+            # Not all launches and workers at the same moments.
+            time.sleep(min(left, pause * random.uniform(0.5, 1)))
+            pause = min(5.0, 2 * pause)
+
+
+# Both have `/`, `name`, `parent`, `exists`, `read_bytes`, `read_text`, `glob`, `iterdir`, `unlink`, `rmdir`.
+Place = Path | Remote
+
+
+def place(text: str | Place) -> Place:
+    """What a person means by a folder or a URI.
+
+    Raises:
+        BadInput: there is no such kind of store.
+    """
+    scheme, found, rest = str(text).partition("://")
+    if not found:
+        return Path(str(text))
+    if scheme == "file":
+        return Path(rest)
+    if scheme not in _KINDS:
+        raise BadInput(f"{text}: results and data lie in a folder, or at {', '.join(_KINDS)}://BUCKET/PREFIX")
+    parts = urlsplit(str(text))
+    path = f"{parts.netloc}{parts.path}".rstrip("/")
+    if not parts.netloc:
+        raise BadInput(f"{text}: name a bucket: {scheme}://BUCKET/PREFIX")
+    return Remote(scheme, path, parts.query)
+
+
+def absolute(text: str | Place) -> str:
+    """The same place by a name that holds whatever folder a process is in."""
+    where = place(text)
+    return str(where.resolve() if isinstance(where, Path) else where)
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps what it has of a store."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secateur"
+
+
+def put(target: Place, fill: Callable[[IO[bytes]], object], sync: bool = True) -> None:
+    """Write a file or an object, that appears under its name whole or not at all.
+
+    Args:
+        fill: writes the content.
+        sync: wait until it is on the disk itself.
+
+    Raises:
+        OSError: the disk or the store refused.
+    """
+    if isinstance(target, Remote):
+        content = io.BytesIO()
+        fill(content)
+        target.write_bytes(content.getbuffer())
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            fill(file)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def copy(source: Remote, target: Path) -> None:
+    """Copy an object, or all under a prefix, to a file or a folder that appears there whole or not at all.
+
+    Raises:
+        OSError: there is nothing, or the store or the disk refused.
+    """
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if source.is_file():
+            part.write_bytes(source.read_bytes())
+        else:
+            source.copy_below(part)
+        part.rename(target)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def read_all(places: Iterable[Place]) -> Iterator[bytes | OSError]:
+    """What is at each, in order; of a store many at once."""
+
+    def read(each: Place) -> bytes | OSError:
+        try:
+            return each.read_bytes()
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield from threads.map(read, places)
+
+
+def _short(said: str) -> str:
+    """The end of what a store's library says, where it says why."""
+    return " ".join(said.split())[-300:]
+
+
+def _s3(bucket: str, query: str) -> stores.FileSystem:
+    options = dict(parse_qsl(query))
+    # Of another service than Amazon's; by the names that all of its clients know.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint and "endpoint_override" not in options:
+        options["scheme"], _, options["endpoint_override"] = endpoint.rstrip("/").partition("://")
+    return stores.S3FileSystem(
+        **options,
+        connect_timeout=5,
+        allow_delayed_open=True,  # a part then takes one request
+        retry_strategy=stores.AwsStandardS3RetryStrategy(max_attempts=1),
+    )
+
+
+def _gs(bucket: str, query: str) -> stores.FileSystem:
+    return stores.FileSystem.from_uri(f"gs://{bucket}?{query}")[0]
+
+
+def _az(bucket: str, query: str) -> stores.FileSystem:
+    account = os.environ.get("AZURE_STORAGE_ACCOUNT")
+    if not account:
+        raise BadInput("az://: say whose containers: export AZURE_STORAGE_ACCOUNT=NAME")
+    return stores.AzureFileSystem(account, account_key=os.environ.get("AZURE_STORAGE_KEY"))
+
+
+_KINDS = {"s3": _s3, "gs": _gs, "az": _az}
+
+
+@cache
+def _store(scheme: str, bucket: str, query: str) -> stores.FileSystem:
+    return _KINDS[scheme](bucket, query)

@@ -1,0 +1,62 @@
+"""A sweep whose results lie in an S3 server on the loopback address, with faults on the way."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import analysis
+from sweep.results import finished
+from sweep.storage import place
+from tests import stores
+from tests.integration.faults import launch, rows, undisturbed
+from tests.integration.test_launch import LONGER, end, running, wait_for
+
+pytestmark = pytest.mark.slow
+TRIALS = 24
+
+
+def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost(
+    bucket, study_file, s3_port, monkeypatch
+):
+    way = stores.Way(s3_port)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.own}")
+    path = study_file(LONGER.replace("seed: [0, 1, 2, 3]", "seed: [0, 1, 2]"), "longer.yaml")
+    results = f"{bucket}/results"
+    folder = place(results) / "longer"
+    with running(path, "--results", results) as first:
+        wait_for(folder, 2, first)
+        for fault in stores.FAULTS:
+            way.breaks(fault)
+            time.sleep(1.5)
+            way.breaks(None)
+        wait_for(folder, 4, first)
+        code, _, err = end(launch(path, "--results", results))
+        assert code == 2 and f"{folder} is being written by process {first.pid}" in err
+        first.send_signal(signal.SIGKILL)
+    kept = len(finished(folder))
+    with running(path, "--results", results) as second:
+        wait_for(folder, kept + 2, second)
+        way.breaks("error")
+        began = time.monotonic()
+        code, out, err = end(second)
+        assert f"{TRIALS} trials, {kept} with a result" in out
+        assert code == 2 and 25 < time.monotonic() - began < 60
+        assert (
+            err.count("\n") == 1
+            and "results can no longer be written; see to the store and launch again" in err
+        )
+        unsent = int(err.partition("more trials on this machine")[0].split()[-1])
+    way.breaks(None)
+    before = len(finished(folder)) + unsent
+    code, out, err = end(launch(path, "--results", results))
+    assert (code, err) == (0, "")
+    assert f"{TRIALS} trials, {before} with a result" in out and unsent > 0
+    everything = analysis.open(results)
+    assert everything.execute("SELECT count(*) FROM trials").fetchone() == (TRIALS,)
+    assert rows(results) == undisturbed(path)
+    assert not (place(results) / ".prefixes").exists() and not folder.glob(".lock-*")
+    command = [sys.executable, "-m", "analysis", "crossover", "--results", results]
+    assert "snip" in subprocess.run(command, capture_output=True, text=True, check=True).stdout

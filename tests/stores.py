@@ -1,0 +1,101 @@
+"""An S3 server on the loopback address, and what can go wrong on the way to it."""
+
+import itertools
+import os
+import socket
+import threading
+import urllib.request
+from contextlib import contextmanager, suppress
+
+from moto.server import ThreadedMotoServer
+
+_buckets = itertools.count()
+_BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+FAULTS = ("refuse", "hang", "error")
+
+
+class Way:
+    """A way to a server that works, or has one of the faults: it refuses, says nothing, or says 503."""
+
+    def __init__(self, port):
+        self.port, self.fault = port, None
+        self._open = set()
+        self._listen(0)
+
+    def _listen(self, port):
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self.own = self._socket.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._socket,), daemon=True).start()
+
+    def breaks(self, fault):
+        """From now on, on connections that are open too; None: works again."""
+        was, self.fault = self.fault, fault
+        if fault == "refuse":
+            # A thread that waits for a connection keeps the port open.
+            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
+        elif was == "refuse":
+            self._listen(self.own)
+        for each in list(self._open):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, listening):
+        while True:
+            try:
+                client, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        self._open.add(client)
+        with client, suppress(OSError):
+            if self.fault == "hang":
+                while client.recv(65536):
+                    pass
+            elif self.fault == "error":
+                client.recv(65536)
+                client.sendall(_BUSY)
+            else:
+                with socket.create_connection(("127.0.0.1", self.port)) as server:
+                    self._open.add(server)
+                    threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
+                    self._pass(client, server)
+        self._open.discard(client)
+
+    def _pass(self, one, other):
+        with suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+        self._open.discard(one)
+
+
+@contextmanager
+def s3():
+    """A server; gives its port."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        yield server.get_host_and_port()[1]
+    finally:
+        server.stop()
+
+
+def environment(port):
+    """What a process must know to use the server."""
+    return {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def bucket(port):
+    """The URI of a new bucket: each has a client of its own in a process."""
+    name = f"bucket-{os.getpid()}-{next(_buckets)}"
+    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/{name}", method="PUT")).close()
+    return f"s3://{name}"

@@ -1,0 +1,214 @@
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import analysis
+from sweep import datasets, lease, results, storage
+from sweep.errors import BadInput
+from sweep.prefixes import Claims, Store
+from sweep.results import finished
+from sweep.storage import Remote, place, put
+from tests import stores
+from tests.analysis.conftest import trial
+
+
+def text(words):
+    return lambda file: file.write(words.encode())
+
+
+def test_a_prefix_is_used_as_a_folder_is(bucket, tmp_path):
+    for root in (tmp_path / "results", place(f"{bucket}/results")):
+        assert not root.exists() and list(root.glob("*")) == []
+        put(root / "study" / "part-1.txt", text("one"))
+        put(root / "study" / "part-2.txt", text("two"))
+        put(root / "study" / "part-2.txt", text("three"))
+        put(root / "notes", text(""))
+        assert root.exists() and (root / "study").exists() and not (root / "stud").exists()
+        assert sorted(each.name for each in root.iterdir()) == ["notes", "study"]
+        assert sorted(each.name for each in (root / "study").glob("part-*.txt")) == [
+            "part-1.txt",
+            "part-2.txt",
+        ]
+        assert sorted(each.parent.name for each in root.glob("*/part-*")) == ["study", "study"]
+        assert (root / "study" / "part-2.txt").read_text() == "three"
+        with pytest.raises(FileNotFoundError):
+            (root / "study" / "part-3.txt").read_bytes()
+        with pytest.raises(FileNotFoundError):
+            (root / "study" / "part-3.txt").unlink()
+        with pytest.raises(OSError, match="not empty"):
+            (root / "study").rmdir()
+        for each in (root / "study").iterdir():
+            each.unlink()
+        (root / "study").rmdir()
+        assert not (root / "study").exists()
+
+
+def test_a_place_is_a_folder_or_a_store(bucket):
+    assert place("file:///tmp/x") == Path("/tmp/x") and place("results") == Path("results")
+    assert str(place("s3://b/x/y?region=eu-west-1") / "z") == "s3://b/x/y/z?region=eu-west-1"
+    assert storage.absolute("s3://b/x/") == "s3://b/x"
+    for wrong, why in (("ftp://b/x", "lie in a folder, or at s3, gs, az://"), ("s3:///x", "name a bucket")):
+        with pytest.raises(BadInput, match=why):
+            place(wrong)
+
+
+@pytest.mark.parametrize("fault", stores.FAULTS)
+def test_a_store_that_is_away_for_seconds_is_asked_again_and_one_that_stays_away_is_one_line(
+    fault, bucket, s3_port, monkeypatch
+):
+    way = stores.Way(s3_port)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.own}")
+    there = replace(place(bucket), patience=20.0) / "results" / "x"
+    there.write_bytes(b"before")
+    way.breaks(fault)
+    threading.Timer(2, way.breaks, [None]).start()
+    began = time.monotonic()
+    there.write_bytes(b"after")
+    assert 1.5 < time.monotonic() - began < 19 and there.read_bytes() == b"after"
+    way.breaks(fault)
+    began = time.monotonic()
+    with pytest.raises(BadInput) as told:
+        replace(there, patience=2.0).read_bytes()
+    assert 1.5 < time.monotonic() - began < 12
+    assert str(told.value).startswith(f"{there}: ") and "\n" not in str(told.value)
+
+
+def test_what_will_not_change_is_said_at_once(bucket):
+    began = time.monotonic()
+    with pytest.raises(BadInput, match="NO_SUCH_BUCKET"):
+        put(place("s3://nobodys-bucket/x"), text("x"))
+    assert time.monotonic() - began < 3
+
+
+def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path):
+    folder = place(f"{bucket}/results/made")
+    for seed in range(10):
+        row = trial(str(seed), seed=seed, test_accuracy=0.5)
+        results.write(folder, [row], [[{"trial_id": str(seed), "phase": "retrain", "epoch": 1.0}]], [[]])
+    results.note_launch(folder, "made", "name: made", {"n": 1})
+    results.note_launch(folder, "made", "name: made", {"n": 2})
+    put(folder / "trials" / "part-0.parquet", text("damaged"))
+    assert len(list((folder / "trials").glob("part-*"))) == 11
+    results.compact(folder)
+    assert len(list((folder / "trials").glob("part-*"))) == 2
+    assert set(finished(folder)) == set(map(str, range(10)))
+    assert [launch["n"] for launch in json.loads((folder / "study.json").read_text())["launches"]] == [1, 2]
+    for at in (str(folder), str(folder.parent)):
+        found = analysis.open(at).execute("SELECT count(*), sum(test_accuracy) FROM trials").fetchone()
+        assert found == (10, 5.0)
+    assert analysis.open(str(folder), where="seed < 3").execute("FROM curves").fetchall().__len__() == 3
+
+
+@pytest.mark.parametrize("fetched", [True, False], ids=["in memory", "where they are"])
+def test_queries_reach_the_results_of_a_store_and_nothing_else(fetched, bucket, monkeypatch):
+    from analysis import warehouse
+
+    monkeypatch.setattr(warehouse, "_FETCHED", 10**9 if fetched else 0)
+    folder = place(f"{bucket}/results/made")
+    results.write(folder, [trial("a", seed=7)], [[]], [[]])
+    results.write(place(f"{bucket}/secret"), [trial("b", seed=8)], [[]], [[]])
+    connection = analysis.open(str(folder.parent))
+    assert connection.execute("SELECT seed FROM trials").fetchall() == [(7,)]
+    for path in ("secret", "results/../secret", "results-2"):
+        with pytest.raises(Exception, match=r"No files found|disabled by configuration"):
+            connection.execute(f"FROM read_parquet('{bucket}/{path}/trials/part-*.parquet')")
+    with pytest.raises(Exception, match=r"only read|disabled by configuration"):
+        connection.execute(f"COPY (SELECT 1) TO '{bucket}/results/made/trials/part-1.parquet'")
+    assert len(list((folder / "trials").glob("*"))) == 1
+
+
+def test_states_and_claims_in_a_store(bucket):
+    store = Store(place(f"{bucket}/results/.prefixes"))
+    ours = Claims(store, "ours", {"a": {"k1", "k2"}, "b": {"k2"}})
+    theirs = Claims(store, "theirs", {"c": {"k1"}})
+    for key in ("k1", "k2"):
+        store.save(key, {"weight": torch.arange(3)})
+    again = Store(store.folder)
+    assert again.has("k1") and not again.has("k3")
+    assert again.load("k2")["weight"].tolist() == [0, 1, 2] and again.load("k3") is None
+    ours.done("a")
+    ours.done("b")
+    assert [path.name for path in store.folder.glob("*.pt")] == ["k1-cpu.pt"], "others need it"
+    theirs.done("c")
+    ours.close()
+    theirs.close()
+    assert not store.folder.exists()
+
+
+def test_a_launch_gives_way_to_one_that_lives_and_not_to_one_that_died(bucket, monkeypatch):
+    monkeypatch.setattr(lease, "BEAT", 0.5)
+    monkeypatch.setattr(lease, "DEAD", 3.0)
+    folder = place(f"{bucket}/results/study")
+    with results.lock(folder):
+        began = time.monotonic()
+        with pytest.raises(BadInput, match=f"{folder} is being written by process"), results.lock(folder):
+            pass
+        assert time.monotonic() - began < 1, "of this machine, that is known at once"
+        [own] = folder.glob(".lock-*")
+        elsewhere = json.loads(own.read_bytes()) | {"process": "other/pid:[1]/7@1"}
+
+        def beats():
+            for number in range(20):
+                put(folder / ".lock-elsewhere", text(json.dumps(elsewhere | {"beat": number})))
+                time.sleep(0.2)
+
+    alive = threading.Thread(target=beats)
+    alive.start()
+    with pytest.raises(BadInput, match="is being written by"), results.lock(folder):
+        pass
+    alive.join()
+    with results.lock(folder):  # no sign of life any more
+        assert len(folder.glob(".lock-*")) == 1
+    code = f"""
+import os, signal
+from sweep import results, storage
+with results.lock(storage.place("{folder}")):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(folder.glob(".lock-*")) == 1
+    began = time.monotonic()
+    with results.lock(folder):
+        assert time.monotonic() - began < 2, "of this machine, that is known at once"
+    assert not folder.glob(".lock-*")
+
+
+def test_what_a_store_did_not_take_is_sent_by_the_next_launch(bucket, s3_port, monkeypatch):
+    way = stores.Way(s3_port)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.own}")
+    folder = replace(place(f"{bucket}/results/made"), patience=1.0)
+    writer = results.Writer(folder, "made")
+    way.breaks("error")
+    for seed in range(3):
+        writer.add(trial(str(seed), seed=seed), [], [])
+    with pytest.raises(BadInput, match="and 3 more trials on this machine"):
+        writer.close()
+    way.breaks(None)
+    assert not finished(folder)
+    results.send(folder)
+    assert len(finished(folder)) == 3
+    results.send(folder)
+    assert len(list((folder / "trials").glob("*"))) == 1
+
+
+def test_a_data_set_in_a_store_is_copied_to_a_machine_once(bucket, tmp_path, s3_port, monkeypatch):
+    root = place(f"{bucket}/data")
+    for part in ("train", "test"):
+        put(root / "pets" / part / "cat" / "1.png", text(part))
+    with pytest.raises(BadInput, match="dogs: it is not under"):
+        datasets.local("image-folder:dogs", str(root))
+    home = datasets.local("image-folder:pets", str(root))
+    assert (home / "pets" / "test" / "cat" / "1.png").read_text() == "test"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    assert datasets.local("image-folder:pets", str(root)) == home
+    for file in datasets.DATASETS["mnist"].files:
+        put(Remote("s3", f"{bucket.removeprefix('s3://')}/data/{file}"), text(file))
+    home = datasets.local("mnist", str(root))
+    assert all((home / file).read_text() == file for file in datasets.DATASETS["mnist"].files)
