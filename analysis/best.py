@@ -10,8 +10,9 @@ import duckdb
 import numpy as np
 
 from analysis.labels import CHOICE, label
-from analysis.statistics import LEVEL, Mean, Resampled, holm, mean_interval
+from analysis.statistics import Resampled, holm
 from analysis.warehouse import ask
+from sweep.means import LEVEL, Mean, mean_interval
 
 _SCHEDULE = (*CHOICE, "prune_epoch")
 

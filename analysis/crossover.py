@@ -13,8 +13,9 @@ from rich.table import Table
 
 from analysis.labels import CHOICE, label, without
 from analysis.output import draw
-from analysis.statistics import LEVEL, Mean, Resampled, holm, mean_interval
+from analysis.statistics import Resampled, holm
 from analysis.warehouse import ask
+from sweep.means import LEVEL, Mean, mean_interval
 
 # Points between two tested sparsities at which the interpolated difference is looked at.
 _STEPS = 32

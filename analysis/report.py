@@ -11,13 +11,13 @@ import duckdb
 import plotly.graph_objects as go
 import plotly.offline
 
-from analysis import best, charts, collapse, correlation, crossover
+from analysis import best, charts, collapse, correlation, crossover, search
 from analysis.labels import label
+from analysis.page import SETTINGS, Page, embedded
 from analysis.warehouse import ask, rows
 from sweep.storage import Place
 
-# A page is for looking at: beyond this it says how many more there are.
-_SETTINGS = 12
+# The latest so many are listed.
 _TRIALS = 2_000
 _MENU = 60
 # What sets the temperature of training, or stands for it.
@@ -55,7 +55,7 @@ def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
         connection: from `analysis.open`, maybe narrowed.
         results: the folder, for its study files and provenance.
     """
-    page = _Page()
+    page = Page()
     comparisons = crossover.compare(connection)
     correlations = correlation.correlate(connection)
     ranked = best.rank(connection)
@@ -69,6 +69,7 @@ def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
     page.details("Best schedules, by validation accuracy", best.sentences(ranked))
     page.details("Loss before retraining against accuracy after it", correlation.sentences(correlations))
     page.details("Collapsed layers", collapse.sentences(collapsed))
+    search.show(page, results)
     _crossovers(page, comparisons)
     _correlations(page, correlations)
     _arms(page, connection)
@@ -83,81 +84,12 @@ def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
     )
 
 
-class _Page:
-    """Pieces of HTML in the making."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self._charts = 0
-
-    def heading(self, text: str, note: str = "") -> None:
-        self.parts.append(f"<h2>{html.escape(text)}</h2>" + (f"<p>{html.escape(note)}</p>" if note else ""))
-
-    def subheading(self, text: str) -> None:
-        self.parts.append(f"<h3>{html.escape(text)}</h3>")
-
-    def sentences(self, texts: Any) -> None:
-        if items := "".join(f"<li>{html.escape(text)}</li>" for text in texts):
-            self.parts.append(f"<ul>{items}</ul>")
-
-    def details(self, title: str, texts: Sequence[str]) -> None:
-        if texts:
-            items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
-            self.parts.append(
-                f"<details open><summary>{html.escape(title)}</summary><ul>{items}</ul></details>"
-            )
-
-    def left_out(self, count: int) -> None:
-        if count > _SETTINGS:
-            self.parts.append(
-                f"<p>{count - _SETTINGS} more settings: narrow the report with --study or --where.</p>"
-            )
-
-    def chart(self, name: str, *figures: go.Figure, choices: Sequence[str] = (), height: int = 460) -> None:
-        """One chart; with choices, a menu of which to show, the last at first."""
-        self._charts += 1
-        number = self._charts
-        shapes = [json.loads(figure.to_json()) for figure in figures]
-        for shape in shapes:
-            shape["layout"].pop("template", None)
-            shape["layout"]["height"] = height
-        if choices:
-            options = "".join(
-                f"<option{' selected' if i == len(choices) - 1 else ''}>{html.escape(choice)}</option>"
-                for i, choice in enumerate(choices)
-            )
-            self.parts.append(f'<label>Show <select data-for="chart-{number}">{options}</select></label>')
-        self.parts.append(
-            f'<figure><div class="chart" id="chart-{number}" style="height:{height}px" '
-            f'role="img" tabindex="0" aria-label="{html.escape(name, quote=True)}"></div></figure>'
-            f'<script type="application/json" data-chart="chart-{number}">{_embedded(shapes)}</script>'
-        )
-
-    def table(self, head: Sequence[str], body: Sequence[Sequence[object]]) -> None:
-        columns = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in head)
-        lines = "".join(
-            f"<tr><th scope=row>{html.escape(str(line[0]))}</th>"
-            + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in line[1:])
-            + "</tr>"
-            for line in body
-        )
-        self.parts.append(
-            f'<div class="scroll" tabindex="0"><table><thead><tr>{columns}</tr></thead>'
-            f"<tbody>{lines}</tbody></table></div>"
-        )
-
-
-def _embedded(value: object) -> str:
-    """JSON that can stand inside a script element."""
-    return json.dumps(value, default=str).replace("<", "\\u003c")
-
-
 def _title(connection: duckdb.DuckDBPyConnection) -> str:
     names = [row[0] for row in rows(connection, "SELECT DISTINCT study FROM trials ORDER BY 1")]
     return ", ".join(map(str, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _crossovers(page: _Page, comparisons: Sequence[crossover.Comparison]) -> None:
+def _crossovers(page: Page, comparisons: Sequence[crossover.Comparison]) -> None:
     names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
     page.heading(
         "Where does random pruning overtake SNIP?",
@@ -165,7 +97,7 @@ def _crossovers(page: _Page, comparisons: Sequence[crossover.Comparison]) -> Non
         "are paired by seed, certain at 5 % after Holm's correction for all sparsities tested.",
     )
     page.left_out(len(comparisons))
-    for comparison in comparisons[:_SETTINGS]:
+    for comparison in comparisons[:SETTINGS]:
         page.subheading(comparison.setting)
         page.chart(
             f"Test accuracy against sparsity: {comparison.setting}", charts.crossover(comparison, names)
@@ -177,7 +109,7 @@ def _crossovers(page: _Page, comparisons: Sequence[crossover.Comparison]) -> Non
         )
 
 
-def _correlations(page: _Page, found: Sequence[correlation.Correlation]) -> None:
+def _correlations(page: Page, found: Sequence[correlation.Correlation]) -> None:
     settings = list(dict.fromkeys(one.setting for one in found))
     if not settings:
         return
@@ -187,7 +119,7 @@ def _correlations(page: _Page, found: Sequence[correlation.Correlation]) -> None
         "would be inflated, because sparsity itself moves both numbers.",
     )
     page.left_out(len(settings))
-    for setting in settings[:_SETTINGS]:
+    for setting in settings[:SETTINGS]:
         within = [one for one in found if one.setting == setting and one.sparsity is not None]
         page.subheading(setting)
         page.chart(f"Loss after pruning against final accuracy: {setting}", charts.correlation(within))
@@ -209,7 +141,7 @@ def _correlations(page: _Page, found: Sequence[correlation.Correlation]) -> None
         )
 
 
-def _arms(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
+def _arms(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
     """Charts of layers and of learning: a chart a setting, over the arms in it."""
     for name, title, note in (
         ("layers", "Which layers are removed whole?", "Share of trials in which a layer keeps no weight."),
@@ -223,7 +155,7 @@ def _arms(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
             continue
         page.heading(title, note)
         page.left_out(len(settings))
-        for setting in settings[:_SETTINGS]:
+        for setting in settings[:SETTINGS]:
             here = [row for row in found if labels[row["arm"]].setting == setting]
             page.subheading(setting)
             if name == "layers":
@@ -234,7 +166,7 @@ def _arms(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
                 page.chart(f"Learning curves: {setting}", *figures.values(), choices=list(figures))
 
 
-def _regimes(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
+def _regimes(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
     figures: dict[str, go.Figure] = {}
     for field in _TEMPERATURES:
         values = f"SELECT count(DISTINCT config->>'{field}') FROM trials WHERE criterion <> 'dense'"
@@ -249,7 +181,7 @@ def _regimes(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
         page.chart("Accuracy over two axes", *(figures[name] for name in names), choices=names)
 
 
-def _fronts(page: _Page, ranked: Sequence[best.Ranked]) -> None:
+def _fronts(page: Page, ranked: Sequence[best.Ranked]) -> None:
     settings = list(dict.fromkeys(one.setting for one in ranked))
     if not settings:
         return
@@ -257,7 +189,7 @@ def _fronts(page: _Page, ranked: Sequence[best.Ranked]) -> None:
         "Which schedule is best?", "Chosen by validation accuracy; nothing is chosen by test accuracy."
     )
     page.left_out(len(settings))
-    for setting in settings[:_SETTINGS]:
+    for setting in settings[:SETTINGS]:
         figures = charts.pareto([one for one in ranked if one.setting == setting])
         page.subheading(setting)
         page.chart(f"Pareto front: {setting}", *figures.values(), choices=list(figures))
@@ -279,7 +211,7 @@ def _fronts(page: _Page, ranked: Sequence[best.Ranked]) -> None:
         )
 
 
-def _trials(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
+def _trials(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
     [(total,)] = rows(connection, "SELECT count(*) FROM trials")
     found = rows(
         connection,
@@ -301,11 +233,11 @@ def _trials(page: _Page, connection: duckdb.DuckDBPyConnection) -> None:
     page.parts.append(
         '<p><label>Search <input type="search" id="search" placeholder="snip 0.99 failed"></label> '
         '<output id="matches"></output></p><div class="scroll" tabindex="0"><table id="trials"></table></div>'
-        f'<script type="application/json" id="rows">{_embedded(listed)}</script>'
+        f'<script type="application/json" id="rows">{embedded(listed)}</script>'
     )
 
 
-def _provenance(page: _Page, results: Place) -> None:
+def _provenance(page: Page, results: Place) -> None:
     page.heading("Study files and provenance")
     found: list[Place] = [*results.glob("study.json")] or [*results.glob("*/study.json")]
     for path in sorted(found, key=str):

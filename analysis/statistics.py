@@ -1,4 +1,4 @@
-"""Intervals over seeds, corrections for many tests, and coefficients of correlation with theirs."""
+"""Bootstrap intervals over seeds, corrections for many tests, and coefficients of correlation with theirs."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,59 +8,13 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from sweep.means import LEVEL, student
+
 Array = npt.NDArray[np.float64]
 
-LEVEL = 0.95
 RESAMPLES = 10_000
 # With fewer seeds than this there are too few different resamples: their intervals are Student's.
 ENOUGH = 8
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over seeds.
-
-    Attributes:
-        half_width: of its 95 % interval; None for a single seed.
-        lost: trials that failed or diverged, and so have no value to count.
-    """
-
-    value: float
-    half_width: float | None
-    lost: int = 0
-
-    def __str__(self) -> str:
-        text = f"{self.value:.3f}" + (f" ± {self.half_width:.3f}" if self.half_width is not None else "")
-        return text + self._lost
-
-    @property
-    def signed(self) -> str:
-        """As text, with its sign: for differences."""
-        return f"+{self}" if self.value > 0 else str(self).replace("-", "−", 1)
-
-    @property
-    def percent(self) -> str:
-        """As text in percent, narrow enough for a table of many."""
-        half_width = f"±{100 * self.half_width:.1f}" if self.half_width is not None else ""
-        return f"{100 * self.value:.1f}{half_width}{self._lost}"
-
-    @property
-    def _lost(self) -> str:
-        return f" ({self.lost} lost)" if self.lost else ""
-
-
-def mean_interval(mean: float | None, deviation: float | None, count: int, lost: int = 0) -> Mean:
-    """The mean of `count` values with its 95 % Student-t interval; NaN if there are none."""
-    if mean is None or deviation is None or count < 2:
-        return Mean(math.nan if mean is None else mean, None, lost)
-    return Mean(mean, _student(count) * deviation / math.sqrt(count), lost)
-
-
-def _student(count: int) -> float:
-    # scipy.special, not scipy.stats, which takes a second to import.
-    from scipy.special import stdtrit
-
-    return float(stdtrit(count - 1, (1 + LEVEL) / 2))
 
 
 class Resampled:
@@ -128,7 +82,7 @@ class Resampled:
         if not self._many:
             from scipy.special import stdtr
 
-            return mean, _student(self.seeds) * error, float(2 * stdtr(self.seeds - 1, -ratio))
+            return mean, student(self.seeds) * error, float(2 * stdtr(self.seeds - 1, -ratio))
         shift = np.abs(here * self._means[:, point] + weight * self._means[:, other])
         errors = np.sqrt(np.maximum(variance(self._variances, self._covariances), 0) / self.seeds)
         # A resample of one seed alone has no error of its own; it speaks for the widest interval.
@@ -212,7 +166,7 @@ def kendall(before: Array, after: Array) -> Coefficient:
     left = np.divide(concordance, norms, out=np.full(count, np.nan), where=norms > 0)
     left = np.arctanh(np.clip(left[np.isfinite(left)], -1 + 1e-9, 1 - 1e-9))
     variance = (count - 1) / count * float(((left - left.mean()) ** 2).sum())
-    return _fisher(value, count, lambda _: max(variance, 1e-12), p, _student(count))
+    return _fisher(value, count, lambda _: max(variance, 1e-12), p, student(count))
 
 
 _JACKKNIFED = 1_000

@@ -14,7 +14,7 @@ from sweep.schema import KEYS, SCHEMAS
 from sweep.storage import Place, Remote, place, read_all
 
 # Which of several rows with the same key is looked at, where they can differ.
-_PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, finished_at DESC"}
+_PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, (status <> 'stopped') DESC, finished_at DESC"}
 # A folder named seed=7 is no column.
 _OPTIONS = "union_by_name = true, hive_partitioning = false, filename = true, file_row_number = true"
 # More parts than this, and smaller than this many bytes on average, are taken into memory.

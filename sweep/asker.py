@@ -1,78 +1,26 @@
 """What a search asks to be run, and what it has learned: between Optuna's trials and ours."""
 
-import warnings
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from operator import attrgetter
 from statistics import fmean, stdev
-from typing import Any
 
 import optuna
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    GPSampler,
-    GridSampler,
-    NSGAIISampler,
-    RandomSampler,
-    TPESampler,
-)
 from optuna.trial import TrialState, create_trial
 
+from sweep.candidate import Candidate, Row
 from sweep.config import Config, Trial
 from sweep.errors import BadInput
 from sweep.plan import Job, Pack
 from sweep.prefixes import Point, branch
 from sweep.space import OBJECTIVES, Search
+from sweep.stopping import Past, Rule
 from sweep.trial import Result, from_canonical
 
-Row = Mapping[str, Any]
 _IDS = "trial_ids"
 # Choices in a row that were known, or did not go together, after which the space counts as exhausted.
 _FRUITLESS = 200
-
-
-def _tpe(search: Search, seed: int) -> BaseSampler:
-    # Together, and in groups that matter together: experimental in Optuna's own words.
-    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-        return TPESampler(seed=seed, multivariate=True, group=True)
-
-
-def _grid(search: Search, seed: int) -> BaseSampler:
-    if any(not dimension.values for dimension in search.dimensions):
-        raise BadInput("sampler grid: every dimension needs a list of values")
-    return GridSampler({each.name: each.values for each in search.dimensions}, seed=seed)
-
-
-SAMPLERS: dict[str, Callable[[Search, int], BaseSampler]] = {
-    "tpe": _tpe,
-    "nsga2": lambda search, seed: NSGAIISampler(seed=seed),
-    "gp": lambda search, seed: GPSampler(seed=seed),
-    "cma-es": lambda search, seed: CmaEsSampler(seed=seed),
-    "random": lambda search, seed: RandomSampler(seed=seed),
-    "grid": _grid,
-}
-
-
-@dataclass
-class Candidate:
-    """A schedule under consideration: what it found with each seed."""
-
-    chosen: dict[str, Any]
-    config: Config
-    asked: optuna.Trial | None = None
-    rows: dict[str, Row] = field(default_factory=dict)
-    waits: set[str] = field(default_factory=set)
-
-    def trial(self, seed: int) -> Trial:
-        """Its trial with the seed that is so many after the study's."""
-        return Trial.of(self.config.model_copy(update={"seed": self.config.seed + seed}))
-
-    def mean(self, column: str) -> float:
-        """Mean over its seeds; one that diverged has no accuracy at all."""
-        return fmean(row[column] or 0.0 for row in self.rows.values())
 
 
 class Asker:
@@ -82,15 +30,25 @@ class Asker:
     best, it is measured with the other seeds as well: means decide, not one lucky seed.
 
     Args:
-        known: all results at hand, by trial_id: what is among them is not run again.
+        known: all results at hand, by trial_id: what is among them is not run again, nor are trials that this
+            search has stopped early.
         ran: trials that this search has run before.
+        curves: validation accuracies along the retraining of what is known, for a search that stops trials.
 
     Attributes:
         warm: schedules that Optuna was told of before it was asked.
     """
 
-    def __init__(self, search: Search, study: optuna.Study, known: Mapping[str, Row], ran: int = 0) -> None:
+    def __init__(
+        self,
+        search: Search,
+        study: optuna.Study,
+        known: Mapping[str, Row],
+        ran: int = 0,
+        curves: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
         self.search, self.study, self.known, self.ran = search, study, dict(known), ran
+        self.curves = dict(curves or {})
         self.warm = 0
         self.candidates: list[Candidate] = []
         self._again: deque[tuple[Candidate, Trial]] = deque()
@@ -99,32 +57,41 @@ class Asker:
 
     def _warm_up(self) -> None:
         """Tell Optuna what was measured before it was asked, and ask again what was left open."""
-        told = {name for trial in self.study.trials for name in trial.user_attrs.get(_IDS, ())}
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            self.study.enqueue_trial(trial.params)
+        told: dict[TrialState, set[str]] = {TrialState.COMPLETE: set(), TrialState.PRUNED: set()}
+        for trial in self.study.get_trials(deepcopy=False, states=tuple(told)):
+            told[trial.state].update(trial.user_attrs.get(_IDS, ()))
         found: dict[str, Candidate] = {}
-        for name, row in self.known.items():
+        for row in self.known.values():
             if candidate := self._candidate_of(row):
                 key = candidate.config.model_dump_json(exclude={"seed"})
-                found.setdefault(key, candidate).rows[name] = row
+                found.setdefault(key, candidate).take(row)
         self.candidates += found.values()
-        self.warm = len(found)
+        settled = [c.chosen for c in found.values() if not c.rows or len(c.rows) >= self.search.seeds]
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self.study.tell(trial.number, state=TrialState.FAIL)
+            if trial.params not in settled:
+                self.study.enqueue_trial(trial.params)
+        self.warm = sum(bool(candidate.rows) for candidate in found.values())
         for candidate in found.values():
-            if candidate.rows.keys() <= told:
+            state = TrialState.COMPLETE if candidate.rows else TrialState.PRUNED
+            if set(candidate.names) <= told[state]:
                 continue
             self.study.add_trial(
                 create_trial(
+                    state=state,
                     params=candidate.chosen,
                     distributions=self.search.distributions(candidate.chosen),
-                    values=self._values(candidate),
-                    user_attrs={_IDS: sorted(candidate.rows)},
-                    constraints=self._constraints(candidate),
+                    values=self._values(candidate) if candidate.rows else None,
+                    intermediate_values=self._along(candidate),
+                    user_attrs={_IDS: candidate.names},
+                    constraints=self._constraints(candidate) if candidate.rows else None,
                 )
             )
 
     def _candidate_of(self, row: Row) -> Candidate | None:
         """The schedule that a result belongs to; None: the search would never choose it."""
+        if not self.search.could_hold(row):
+            return None
         config = from_canonical(row["config"]).config
         chosen = self.search.chosen(config)
         if chosen is None or row["status"] == "failed":
@@ -168,7 +135,7 @@ class Asker:
                 continue
             if trial.id not in self.known:
                 return self._pack(candidate, trial)
-            candidate.rows[trial.id] = self.known[trial.id]
+            candidate.take(self.known[trial.id])
             self._decide(candidate)
             if self._again:
                 return self._pack(*self._again.popleft())
@@ -204,33 +171,43 @@ class Asker:
         """A trial has its result."""
         row = result.trial
         self.known[row["trial_id"]] = row
+        self.curves[row["trial_id"]] = [
+            epoch["val_accuracy"] for epoch in result.curves if epoch["phase"] == "retrain"
+        ]
         for candidate in self.candidates:
             if row["trial_id"] in candidate.waits:
                 candidate.waits.discard(row["trial_id"])
-                candidate.rows[row["trial_id"]] = row
+                candidate.take(row)
                 if not candidate.waits:
                     self._decide(candidate)
 
     def _decide(self, candidate: Candidate) -> None:
         """Tell Optuna what a schedule is worth, or measure it with more seeds first."""
-        asked = candidate.asked
-        if asked is None:
-            return
-        if any(row["status"] == "failed" for row in candidate.rows.values()):
-            self.study.tell(asked, state=TrialState.FAIL)
+        if candidate.asked is None:
             return
         trials = [candidate.trial(seed) for seed in range(self.search.seeds)]
         missing = [trial for trial in trials if trial.id not in candidate.rows]
-        if missing and self._promising(candidate):
+        if missing and not candidate.lost and self._promising(candidate):
             for trial in missing:
-                if trial.id in self.known:
-                    candidate.rows[trial.id] = self.known[trial.id]
+                known = self.known.get(trial.id)
+                if known and known["status"] != "stopped":
+                    candidate.take(known)
                 else:
                     candidate.waits.add(trial.id)
                     self._again.append((candidate, trial))
-            if candidate.waits:
-                return
-        asked.set_user_attr(_IDS, sorted(candidate.rows))
+        if not candidate.waits:
+            self._tell(candidate, candidate.asked)
+
+    def _tell(self, candidate: Candidate, asked: optuna.Trial) -> None:
+        if candidate.lost == "failed":
+            self.study.tell(asked, state=TrialState.FAIL)
+            return
+        asked.set_user_attr(_IDS, candidate.names)
+        for epoch, accuracy in self._along(candidate).items():
+            asked.report(accuracy, epoch)
+        if candidate.lost == "stopped":
+            self.study.tell(asked, state=TrialState.PRUNED)
+            return
         for name, value in self._constraints(candidate).items():
             asked.set_constraint(name, value)
         self.study.tell(asked, self._values(candidate))
@@ -247,10 +224,27 @@ class Asker:
 
     @staticmethod
     def _spread(candidate: Candidate) -> float:
-        return stdev(row["val_accuracy"] or 0.0 for row in candidate.rows.values())
+        return stdev(candidate.values("val_accuracy"))
 
     def _feasible(self, candidate: Candidate) -> bool:
         return all(value <= 0 for value in self._constraints(candidate).values())
+
+    def _along(self, candidate: Candidate) -> dict[int, float]:
+        """Epoch of retraining → validation accuracy, of its first seed, where the search stops trials."""
+        return dict(enumerate(self.curves.get(candidate.trial(0).id, ()), 1)) if self.search.stop else {}
+
+    def rule(self) -> Rule | None:
+        """When trials are to be stopped early, with all that is known to compare them with; None: never."""
+        if not self.search.stop:
+            return None
+        trials = [candidate.trial(0) for candidate in self.candidates]
+        past = [
+            Past(trial, self.curves[trial.id], self.known[trial.id]["status"] == "ok")
+            for trial in trials
+            if trial.id in self.curves
+        ]
+        seed = self.search.fixed.get("seed", Config.model_fields["seed"].default)
+        return Rule(self.search.stop, self.search.stop_after, seed, past)
 
     def _values(self, candidate: Candidate) -> list[float]:
         return [candidate.mean(OBJECTIVES[name][0]) for name in self.search.objectives]

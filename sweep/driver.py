@@ -21,6 +21,7 @@ from sweep.trial import Result
 
 if TYPE_CHECKING:
     from sweep import schedule
+    from sweep.stopping import Rule
 
 TUNE = "tune"  # the name of the thread that Tune runs in
 _PREFIXES = ".prefixes"
@@ -70,6 +71,7 @@ def drive(
     *,
     last: bool = True,
     run: "schedule.Run | None" = None,
+    stop: "Rule | None" = None,
     more: Callable[[], Pack | None] | None = None,
     heard: Callable[[Result], None] = lambda result: None,
 ) -> Ending:
@@ -79,6 +81,7 @@ def drive(
         cost: seconds that a trial is expected to take.
         last: the study then has no more trials that could go on from what these leave behind.
         run: what a worker does with a trial; None: runs it.
+        stop: when poor trials are stopped early; None: never.
         more: gives another pack when the trials are all out; None: there is none until more is heard.
         heard: is told each result, in the thread that asks for more.
 
@@ -136,7 +139,11 @@ def drive(
         results.note_launch(folder, study.name, study.text, provenance.here())
         packs = plan.packs(trials, at_once, cost, _LEAST)
         where = schedule.Where(
-            absolute(options.data_root), absolute(folder.parent / _PREFIXES), options.gpus, cpus
+            absolute(options.data_root),
+            absolute(folder.parent / _PREFIXES),
+            options.gpus,
+            cpus,
+            schedule.host(stop) if stop else None,
         )
         claims = Claims(
             where.store,

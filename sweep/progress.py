@@ -37,7 +37,7 @@ class Progress:
         self, study: str, total: int, earlier: Iterable[Mapping[str, Any]], console: Console
     ) -> None:
         self.study, self.total, self.console = study, total, console
-        self.done = self.finished = self.failed = 0
+        self.done = self.finished = self.failed = self.stopped = 0
         self.means: dict[tuple[str, str], _Mean] = {}
         self.started = time.monotonic()
         self.workers = 1
@@ -98,6 +98,8 @@ class Progress:
             parts.append(f"{self.utilisation():.0%} of worker time training")
         if self.failed:
             parts.append(f"{self.failed} failed")
+        if self.stopped:
+            parts.append(f"{self.stopped} stopped early")
         return ", ".join([*parts, f"{duration(time.monotonic() - self.started)} so far"])
 
     def utilisation(self) -> float:
@@ -115,6 +117,7 @@ class Progress:
     def _note(self, row: Mapping[str, Any]) -> None:
         self.done += 1
         self.failed += row["status"] == "failed"
+        self.stopped += row["status"] == "stopped"
         if (accuracy := row.get("val_accuracy")) is not None:
             mean = self.means.setdefault((row["criterion"], row["scope"]), _Mean())
             mean.total, mean.count = mean.total + accuracy, mean.count + 1

@@ -27,6 +27,7 @@ class Record:
         curves: a row for every epoch, and for the part of one before a pruning within it.
         layers: a row for every prunable layer, of the last masks.
         diverged: the training ended early because its loss was not finite, or ten times the first.
+        stopped: it ended early because it was told to.
     """
 
     def __init__(self, config: Config, training: Training) -> None:
@@ -37,7 +38,7 @@ class Record:
         self._seconds = {"score_seconds": 0.0, "train_seconds": 0.0, "evaluate_seconds": 0.0}
         self.curves: list[Row] = []
         self.layers: list[Row] = []
-        self.diverged = False
+        self.diverged = self.stopped = False
 
     @contextmanager
     def _clock(self, column: str) -> Iterator[None]:
@@ -127,6 +128,8 @@ class Record:
         row |= {"mean_active_params": active, "trained_steps": training.trained}
         if self.diverged:
             return row | {"status": "diverged", "diverged": True}
+        if self.stopped:
+            return row | {"status": "stopped", "diverged": False}
         # Of methods that prune along training, only what has the planned density counts.
         phase = "dense" if self._config.criterion == DENSE else "retrain"
         after = [

@@ -12,13 +12,14 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
@@ -31,6 +32,11 @@ Row = Mapping[str, Any]
 
 # More parts than this are merged into one when a launch begins or ends.
 _MANY_PARTS = 8
+# What a search has to know of a trial.
+_MEASURED = (
+    *("config", "dataset", "model", "epochs", "steps", "sparsity", "val_accuracy", "test_accuracy"),
+    *("density", "macs_masked", "collapsed_layers"),
+)
 
 
 @contextmanager
@@ -63,12 +69,31 @@ def lock(folder: Place) -> Iterator[None]:
 
 def measured(root: Place) -> dict[str, Row]:
     """trial_id → what a search has to know of every trial with a result, of all studies of a folder."""
-    columns = ("trial_id", "config", "status", "finished_at", "val_accuracy", "test_accuracy")
-    also = ("density", "macs_masked", "collapsed_layers")
-    schema = pa.schema([SCHEMAS["trials"].field(column) for column in (*columns, *also)])
-    folders: list[Place] = sorted(root.iterdir(), key=str)
-    rows = [row for folder in folders for row in _read_all(folder, "trials", schema).to_pylist()]
-    return {row["trial_id"]: row for row in sorted(rows, key=_precedence)}
+    return _each(_folders(root), _MEASURED)
+
+
+def stopped(folder: Place) -> dict[str, Row]:
+    """The same of trials that were stopped early: they have no result, and are run if one is asked for."""
+    return _each([folder], _MEASURED, stopped=True)
+
+
+def retraining(root: Place, trials: Collection[str]) -> dict[str, list[float]]:
+    """trial_id → validation accuracies after each epoch of retraining, of these trials."""
+    columns = ("trial_id", "phase", "epoch", "val_accuracy")
+    schema = pa.schema([SCHEMAS["curves"].field(column) for column in columns])
+    wanted = pa.array(list(trials), pa.string())
+    found: dict[str, dict[float, float]] = {}
+    for folder in _folders(root):
+        rows = _read_all(folder, "curves", schema).filter(
+            (pc.field("phase") == "retrain") & pc.field("trial_id").isin(wanted)
+        )
+        for row in rows.to_pylist():
+            found.setdefault(row["trial_id"], {})[row["epoch"]] = row["val_accuracy"]
+    return {name: [accuracy for _, accuracy in sorted(curve.items())] for name, curve in found.items()}
+
+
+def _folders(root: Place) -> list[Any]:
+    return sorted(root.iterdir(), key=str)
 
 
 def costs(folder: Place) -> list[Row]:
@@ -81,9 +106,16 @@ def costs(folder: Place) -> list[Row]:
 
 def finished(folder: Place) -> dict[str, Row]:
     """trial_id → what is known of every trial with a result: a success before a failure, then the latest."""
-    columns = ("trial_id", "status", "criterion", "scope", "sparsity", "val_accuracy", "finished_at")
-    rows = _read_all(folder, "trials", pa.schema([SCHEMAS["trials"].field(column) for column in columns]))
-    return {row["trial_id"]: row for row in sorted(rows.to_pylist(), key=_precedence)}
+    return _each([folder], ("criterion", "scope", "sparsity", "val_accuracy"))
+
+
+def _each(folders: Iterable[Place], columns: Sequence[str], *, stopped: bool = False) -> dict[str, Row]:
+    """trial_id → the row that counts of every trial with a result, or of those that were stopped early."""
+    named = ("trial_id", "status", "finished_at", *columns)
+    schema = pa.schema([SCHEMAS["trials"].field(column) for column in named])
+    rows = [row for folder in folders for row in _read_all(folder, "trials", schema).to_pylist()]
+    last = {row["trial_id"]: row for row in sorted(rows, key=_precedence)}
+    return {name: row for name, row in last.items() if (row["status"] == "stopped") == stopped}
 
 
 def compact(folder: Place) -> None:
@@ -116,9 +148,10 @@ def compact(folder: Place) -> None:
             part.unlink()
 
 
-def _precedence(row: Row) -> tuple[bool, bool, Any]:
+def _precedence(row: Row) -> tuple[bool, bool, bool, Any]:
     """Of two results of a trial, the one that sorts later counts."""
-    return row["status"] == "ok", row["finished_at"] is not None, row["finished_at"]
+    status, when = row["status"], row["finished_at"]
+    return status == "ok", status != "stopped", when is not None, when
 
 
 class Writer:

@@ -10,7 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Ray reads these when it is imported.
 # Rows go through our own writer: Tune's loggers and snapshots would cost more than short trials do.
@@ -24,6 +24,7 @@ os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 import ray
 import torch
 from ray import tune
+from ray.exceptions import RayError
 
 from sweep.config import Trial
 from sweep.errors import BadInput
@@ -32,8 +33,12 @@ from sweep.plan import Pack
 from sweep.prefixes import Point, Shared, Store
 from sweep.provenance import cores
 from sweep.source import Source, Supply
+from sweep.stages import AfterEpoch
 from sweep.storage import place
 from sweep.trial import Result, failure, from_canonical, run
+
+if TYPE_CHECKING:
+    from sweep.stopping import Rule
 
 
 def start(address: str | None, workers: int | None, gpus: float = 0) -> tuple[int, float]:
@@ -129,12 +134,14 @@ class Where:
         prefixes: folder of the states that trials leave behind for each other.
         gpus: share of a GPU for each worker; 0: none.
         cpus: cores for each worker.
+        judge: Ray's handle of a `sweep.stopping.Judge`, that stops poor trials; None: there is none.
     """
 
     data_root: str
     prefixes: str
     gpus: float = 0
     cpus: float = 1
+    judge: Any = None
 
     @property
     def device(self) -> str:
@@ -150,20 +157,44 @@ class Where:
 # Trials that are over within so many seconds are reported together: a report takes about a thousandth of one.
 _TOGETHER = 0.02
 
+# Seconds that a trial waits for its judge, who may be starting or out of reach.
+_PATIENCE = 10
+
 # How a worker does a trial; `sweep.trial.run`, unless the engine itself is what is being looked at.
 Run = Callable[[Trial, Where, Shared], Result]
 
 
 def run_trial(trial: Trial, where: Where, shared: Shared) -> Result:
     """Do a trial; once more, with the memory cleared, if a GPU had too little for it."""
+    after_epoch = _asking(where.judge, trial) if where.judge else None
     try:
-        return run(trial, where.data_root, where.device, shared)
+        return run(trial, where.data_root, where.device, shared, after_epoch)
     except torch.OutOfMemoryError:
         pass  # not within the handler, whose traceback keeps all that was allocated
     shared.scores.clear()
     gc.collect()
     torch.cuda.empty_cache()
-    return run(trial, where.data_root, where.device, shared)
+    return run(trial, where.data_root, where.device, shared, after_epoch)
+
+
+def host(rule: "Rule") -> Any:
+    """Start a judge of this cluster's trials; its handle. It takes no core."""
+    from sweep.stopping import Judge
+
+    return ray.remote(num_cpus=0)(Judge).remote(rule)
+
+
+def _asking(judge: Any, trial: Trial) -> AfterEpoch:
+    """Asks the judge about a trial; without an answer the trial goes on."""
+
+    def after_epoch(epoch: int, accuracy: float, last: bool) -> bool:
+        try:
+            poor: bool = ray.get(judge.poor.remote(trial, epoch, accuracy, last), timeout=_PATIENCE)
+        except RayError:
+            return False
+        return poor
+
+    return after_epoch
 
 
 def execute(

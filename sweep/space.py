@@ -1,6 +1,6 @@
 """The space that a search looks through: the `search:` block of a study file."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
@@ -20,6 +20,10 @@ OBJECTIVES = {
     "density": ("density", False),
     "cost": ("macs_masked", False),
 }
+
+
+# Columns of results that are never set to a default because something else makes them moot.
+_ALWAYS = ("dataset", "model", "epochs", "steps", "sparsity")
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,13 @@ class Search:
     Attributes:
         trials: to run at most, those of further seeds among them.
         seeds: that a schedule which looks best must be measured with before it is believed.
-        sampler: one of `sweep.search.SAMPLERS`.
+        sampler: one of `sweep.samplers.SAMPLERS`.
         objectives: of `OBJECTIVES`.
         min_accuracy: validation accuracy below which a schedule is no answer.
         no_collapse: nor is one that empties a layer.
+        stop: how poor trials are stopped early, one of `sweep.stopping.PRUNERS`; None: they are not.
+        stop_after: epochs of retraining that each trial has before it can be stopped.
+        fixed: fields that the study gives one value.
         make: the config of chosen values; raises `BadInput` for values that do not go together.
     """
 
@@ -99,6 +106,9 @@ class Search:
     objectives: tuple[str, ...] = ("accuracy",)
     min_accuracy: float = 0.0
     no_collapse: bool = False
+    stop: str | None = None
+    stop_after: int = 1
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def suggest(self, trial: "optuna.Trial") -> dict[str, Any]:
         """Let Optuna choose a value of each dimension that matters."""
@@ -119,6 +129,13 @@ class Search:
                 return None
             chosen[dimension.name] = value
         return chosen
+
+    def could_hold(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of `trials` can be of this space, by columns that always mean what the study says."""
+        if any(row[name] != self.fixed[name] for name in _ALWAYS if name in self.fixed):
+            return False
+        always = (each for each in self.dimensions if each.name in _ALWAYS and not each.when)
+        return all(dimension.holds(row[dimension.name]) for dimension in always)
 
     def distributions(self, chosen: Mapping[str, Any]) -> dict[str, "BaseDistribution"]:
         """The distributions of the dimensions that were chosen."""
@@ -150,17 +167,19 @@ class _Settings(BaseModel):
     objectives: tuple[Literal["accuracy", "density", "cost"], ...] = ("accuracy",)
     min_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0
     no_collapse: bool = False
+    stop: Literal["median", "asha", "hyperband"] | None = None
+    stop_after: Annotated[int, Field(ge=1, le=10**6)] = 1
 
 
 _RANGE = ("low", "high", "step", "log", "values", "when")
 Make = Callable[[Mapping[str, Any], Mapping[str, int]], Config]
 
 
-def read(reader: Reader, node: yaml.Node, base: Collection[str], make: Make) -> Search:
+def read(reader: Reader, node: yaml.Node, base: Mapping[str, Any], make: Make) -> Search:
     """The search that a node of a study file describes.
 
     Args:
-        base: fields that the study gives one value.
+        base: fields that the study gives one value, with it.
         make: chosen values, and the lines of their dimensions, → config.
     """
     line = node.start_mark.line + 1
@@ -181,7 +200,26 @@ def read(reader: Reader, node: yaml.Node, base: Collection[str], make: Make) -> 
             raise reader.wrong(line, f"{name} is missing: give it a value, or several in the space")
     lines = {name: dimension.line for name, dimension in dimensions.items()}
     settings = {name: _setting(reader, name, value) for name, value in fields.items()}
-    return Search(tuple(dimensions.values()), lambda chosen: make(chosen, lines), **settings)
+    if reason := _unfit(settings.get("sampler"), dimensions.values(), settings.get("objectives", ())):
+        raise reader.wrong(fields["sampler"].start_mark.line + 1, f"sampler {settings['sampler']}: {reason}")
+    if "stop_after" in fields and not settings.get("stop"):
+        at = fields["stop_after"].start_mark.line + 1
+        raise reader.wrong(at, "stop_after: nothing is stopped without stop: median, asha or hyperband")
+    if settings.get("stop") and settings.get("objectives", ("accuracy",)) != ("accuracy",):
+        at = fields["stop"].start_mark.line + 1
+        raise reader.wrong(at, "stop: it goes by accuracy alone; leave it out, or the other objectives")
+    return Search(tuple(dimensions.values()), lambda chosen: make(chosen, lines), fixed=base, **settings)
+
+
+def _unfit(sampler: str | None, dimensions: Iterable[Dimension], objectives: Sequence[str]) -> str:
+    """Why a sampler cannot search such a space, if it cannot."""
+    if sampler == "grid" and any(not dimension.values for dimension in dimensions):
+        return "every dimension needs a list of values"
+    if sampler == "cma-es" and sum(not each.values and not each.when for each in dimensions) < 2:
+        return "it needs two dimensions from low to high that always matter; take tpe"
+    if sampler == "cma-es" and len(objectives) > 1:
+        return "it has one objective; take tpe or nsga2"
+    return ""
 
 
 def _setting(reader: Reader, name: str, node: yaml.Node) -> Any:

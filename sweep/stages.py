@@ -15,16 +15,26 @@ from sweep.record import Record
 from sweep.sparse import Updates
 from sweep.training import Between, Training
 
+# Asked after each epoch of retraining, with its number from 1, the validation accuracy, and whether it is the
+# last; True if the trial is to be stopped.
+AfterEpoch = Callable[[int, float, bool], bool]
+
 
 class _Diverged(Exception):
     """The training has no way back."""
 
 
+class _Stopped(Exception):
+    """The training goes on no further: it was told so."""
+
+
 class Stages:
     """The stages of one trial: dense training, pruning, retraining, as its config says."""
 
-    def __init__(self, config: Config, whole: data.Data, shared: Shared) -> None:
-        self.config, self.data, self.shared = config, whole, shared
+    def __init__(
+        self, config: Config, whole: data.Data, shared: Shared, after_epoch: AfterEpoch | None = None
+    ) -> None:
+        self.config, self.data, self.shared, self.after_epoch = config, whole, shared, after_epoch
         self.model = network.built(config, whole, "init")
         self.training = Training(config, self.model, whole)
         for name in ("prune_epoch", "rewind_epoch"):
@@ -49,6 +59,8 @@ class Stages:
                 self._once()
         except _Diverged:
             self.record.diverged = True
+        except _Stopped:
+            self.record.stopped = True
         return self.record
 
     def _once(self) -> None:
@@ -205,3 +217,8 @@ class Stages:
         for loss in self.record.timed(self.training.run(until, between, pause)):
             if not self.record.epoch(phase, loss):
                 raise _Diverged
+            if phase == "retrain" and self.after_epoch:
+                accuracies = [row["val_accuracy"] for row in self.record.curves if row["phase"] == phase]
+                last = self.training.step >= until
+                if self.after_epoch(len(accuracies), accuracies[-1], last) and not last:
+                    raise _Stopped

@@ -135,7 +135,8 @@ class _Reader:
             items = {name: [_Item(value, lines[name])] for name, value in chosen.items()}
             return next(self.product(shared | items, 1))
 
-        return space.read(self, node, shared.keys(), make)
+        fixed = {name: items[0].value for name, items in shared.items()}
+        return space.read(self, node, fixed, make)
 
     def value(self, name: str, node: yaml.Node) -> Any:
         """A value of a field."""

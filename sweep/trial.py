@@ -14,7 +14,7 @@ from sweep import data
 from sweep.config import PROTOCOL, Config, Trial
 from sweep.prefixes import Shared
 from sweep.record import Row
-from sweep.stages import Stages
+from sweep.stages import AfterEpoch, Stages
 
 
 @dataclass
@@ -31,6 +31,7 @@ def run(
     data_root: str | Path = "data",
     device: str | torch.device = "cpu",
     shared: Shared | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> Result:
     """Run one trial from its config to its result.
 
@@ -39,6 +40,8 @@ def run(
 
     Args:
         shared: what it takes over and leaves behind; None: nothing.
+        after_epoch: says after an epoch of retraining whether to stop; the result then has the status
+            `stopped`, what came of it so far and no accuracy. None: never.
 
     Raises:
         BadInput: the data set is missing, or the model does not fit its images.
@@ -54,7 +57,7 @@ def run(
             config.split_seed,
             random_labels=config.random_labels,
         )
-        record = Stages(config, data.to(whole, device), shared or Shared()).run()
+        record = Stages(config, data.to(whole, device), shared or Shared(), after_epoch).run()
     row = {
         **identity(trial),
         **record.outcome(),

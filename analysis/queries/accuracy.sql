@@ -14,6 +14,6 @@ SELECT
     avg(test_accuracy) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS mean,
     stddev_samp(test_accuracy) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS deviation
 FROM trials
-WHERE criterion <> 'oracle'
+WHERE criterion <> 'oracle' AND status <> 'stopped'
 GROUP BY ALL
 ORDER BY ALL

@@ -22,6 +22,6 @@ SELECT
     list(seed) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS seeds,
     list(val_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS validation_accuracies
 FROM trials
-WHERE sparsity > 0 AND criterion <> 'oracle'
+WHERE sparsity > 0 AND criterion <> 'oracle' AND status <> 'stopped'
 GROUP BY ALL
 ORDER BY arm, sparsity

@@ -2,7 +2,7 @@
 -- One row an arm and sparsity (an answer is the mean accuracy of one):
 --   arm                the trials' config less seed and sparsity
 --   sparsity           share of prunable weights removed
---   trials             all, the failed ones too: they cost as well
+--   trials             all, those that failed or were stopped too: they cost as well
 --   cpu_hours          of trials that ran on CPUs: a worker's time, in hours
 --   gpu_hours          of trials that ran on a GPU, or on their share of one
 --   scoring            share of the time that went into choosing masks

@@ -1,5 +1,7 @@
 """Correlation, ranking, collapse, cost and regimes of results with known answers."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -8,7 +10,7 @@ import analysis
 from analysis import best, collapse, correlation
 from analysis.warehouse import ask
 from sweep import results
-from tests.analysis.conftest import trial
+from tests.analysis.conftest import LATER, trial
 
 
 def write(folder, rows, layers=None):
@@ -157,3 +159,25 @@ def test_regimes_are_over_any_two_fields(tmp_path):
         ("0.9", "0.1", 2), ("0.9", "0.3", 2), ("0.99", "0.1", 2), ("0.99", "0.3", 2),
     ]  # fmt: skip
     assert found[1]["test_accuracy"] == pytest.approx(0.35)
+
+
+def test_a_stopped_trial_is_in_no_mean_and_not_lost_but_has_cost_its_time(tmp_path):
+    rows = [
+        trial("a", test_accuracy=0.9, val_accuracy=0.9, wall_seconds=3600.0, density=0.1),
+        trial("b", seed=1, status="stopped", wall_seconds=1800.0, density=0.1),
+        trial("c", scope="erk", status="stopped", wall_seconds=1800.0, density=0.1),
+    ]
+    connection = write(tmp_path / "r", rows)
+    for name in ("accuracy", "best"):
+        [row] = ask(connection, name)
+        assert (row["trials"], row["lost"]) == (1, 0)
+    assert [row["cpu_hours"] for row in ask(connection, "cost")] == [0.5, 1.5]
+    results.write(tmp_path / "r", [trial("b", seed=1, status="diverged")], [[]], [[]])
+    results.write(
+        tmp_path / "r",
+        [trial("b", seed=1, status="stopped", finished_at=datetime(2026, 1, 1, tzinfo=UTC) + LATER)],
+        [[]],
+        [[]],
+    )
+    found = analysis.open(tmp_path / "r").execute("SELECT status FROM trials WHERE trial_id = 'b'").fetchall()
+    assert found == [("diverged",)], "a result comes before none"

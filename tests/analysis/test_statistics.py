@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import Resampled, holm, kendall, mean_interval, pearson, spearman, wilson
+from analysis.statistics import Resampled, holm, kendall, pearson, spearman, wilson
+from sweep.means import mean_interval
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=10).filter(lambda v: statistics.stdev(v) > 1e-6))

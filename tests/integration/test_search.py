@@ -1,6 +1,7 @@
 """The search as people run it: a process of its own, real Ray, real Optuna, real Parquet."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import analysis
-from sweep.results import finished
+from sweep.results import finished, stopped
+from tests.integration.faults import launch, processes
 from tests.integration.test_launch import end
 
 pytestmark = pytest.mark.slow
@@ -76,6 +78,16 @@ def test_a_killed_search_goes_on_and_optuna_and_parquet_agree(study_file, tmp_pa
     assert sorted(set(told)) == sorted(accuracy)
     assert not (results / ".prefixes").exists()
 
+    answer = json.loads((folder / "search.json").read_text())
+    [schedule] = answer["best"]
+    assert answer["trials"] == len(rows) and sum(answer["importances"]["accuracy"].values()) == pytest.approx(
+        1
+    )
+    report = [sys.executable, "-m", "analysis", "report", "--results", str(results)]
+    subprocess.run(report, capture_output=True, check=True)
+    page = (results / "report.html").read_text()
+    assert "What did the search find?" in page and f"lr={schedule['schedule']['lr']}" in page
+
     best = yaml.safe_load((folder / "best.yaml").read_text())
     assert best["name"] == "look-best" and best["blocks"][0]["seed"] == [0, 1]
     command = [sys.executable, "-m", "sweep.launch", str(folder / "best.yaml"), "--dry-run"]
@@ -116,3 +128,87 @@ def test_a_search_begins_with_what_a_sweep_has_found(study_file, tmp_path):
     theirs, ours = (set(finished(results / name)) for name in ("sweep", "look"))
     assert not theirs & ours and len(ours) >= 5
     assert len(json.loads((results / "look" / "study.json").read_text())["launches"]) == 1
+
+
+STOPS = """\
+name: look
+dataset: digits
+model: conv-5
+epochs: 4
+batch_size: 64
+sparsity: 0.98
+search:
+  trials: 24
+  seeds: 2
+  stop: asha
+  space:
+    criterion: [random, magnitude, snip]
+    scope: [global, erk]
+    prune_epoch: [0, 0.5]
+    lr: {low: 0.0001, high: 0.4, log: true}
+"""
+
+
+def test_poor_trials_are_stopped_and_run_in_full_by_whoever_asks_for_them(study_file, tmp_path):
+    path, results = study_file(STOPS, "look.yaml"), tmp_path / "results"
+    folder = results / "look"
+    process = search(path, "--results", results)
+    deadline = time.monotonic() + 120
+    while not stopped(folder):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    code, out, err = end(search(path, "--results", results))
+    assert (code, err) == (0, "") and "stopped early" in out
+    connection = analysis.open(folder)
+    poor = dict(connection.execute("SELECT trial_id, config FROM trials WHERE status = 'stopped'").fetchall())
+    assert poor.keys() == stopped(folder).keys()
+    parts = f"SELECT count(*), count(DISTINCT trial_id) FROM read_parquet('{folder}/trials/part-*.parquet')"
+    assert len(set(analysis.open(folder).execute(parts).fetchone())) == 1, "no trial ran twice"
+    lengths = f"SELECT trial_id, count(*) FROM curves WHERE trial_id IN {(*poor, '')} GROUP BY 1"
+    assert all(epochs < 4 for _, epochs in connection.execute(lengths).fetchall())
+    pruned = [t for t in history(folder).trials if t.state is optuna.trial.TrialState.PRUNED]
+    assert sorted(name for t in pruned for name in t.user_attrs["trial_ids"]) == sorted(poor)
+    assert all(t.intermediate_values for t in pruned)
+
+    asked = json.loads(next(iter(poor.values())))
+    fields = (
+        "dataset",
+        "model",
+        "criterion",
+        "scope",
+        "sparsity",
+        "prune_epoch",
+        "epochs",
+        "batch_size",
+        "lr",
+    )
+    sweep = yaml.safe_dump({"name": "look", **{name: asked[name] for name in fields}})
+    command = ["--results", str(results)]
+    code, out, err = end(launch(study_file(sweep, "again.yaml"), *command))
+    assert (code, err) == (0, "") and "1 trials, 0 with a result, 1 to run" in out
+    name = next(iter(poor))
+    found = f"SELECT status, val_accuracy IS NOT NULL FROM trials WHERE trial_id = '{name}'"
+    assert analysis.open(folder).execute(found).fetchone() == ("ok", True)
+    code, out, err = end(launch(study_file(sweep, "again.yaml"), *command))
+    assert (code, err) == (0, "") and "1 with a result, 0 to run" in out
+    assert name not in stopped(folder)
+
+
+def test_without_its_judge_a_search_stops_nothing_more_and_goes_on(study_file, tmp_path):
+    folder = tmp_path / "results" / "look"
+    process = search(study_file(STOPS, "look.yaml"), "--results", tmp_path / "results")
+    judge, deadline = None, time.monotonic() + 120
+    while judge is None:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        names = processes({process.pid})
+        judge = next((pid for pid, name in names.items() if name.startswith("ray::Judge")), None)
+        time.sleep(0.05)
+    os.kill(judge, signal.SIGKILL)
+    code, out, err = end(process)
+    assert (code, err) == (0, "") and "best on validation data" in out
+    assert len(finished(folder)) > 12 and not any(
+        row["status"] == "failed" for row in finished(folder).values()
+    )
+    assert len(stopped(folder)) <= 4, "those that were stopped before"

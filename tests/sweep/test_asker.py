@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import optuna
 import pytest
 
-from sweep.asker import SAMPLERS, Asker
+from sweep.asker import Asker
 from sweep.errors import BadInput
+from sweep.samplers import SAMPLERS
 from sweep.study import load
 from sweep.trial import Result, identity
 
@@ -44,12 +45,12 @@ def row(trial, **fields):
     return identity(trial) | own | network | fields
 
 
-def searching(study_file, text=STUDY, known=(), study=None, sampler=None, ran=0):
+def searching(study_file, text=STUDY, known=(), study=None, sampler=None, ran=0, curves=None):
     search = load(study_file(text)).search
     sampler = SAMPLERS[sampler or search.sampler](search, 0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = study or optuna.create_study(directions=["maximize"] * len(search.objectives), sampler=sampler)
-    return Asker(search, study, {r["trial_id"]: r for r in known}, ran)
+    return Asker(search, study, {r["trial_id"]: r for r in known}, ran, curves)
 
 
 def go(asker, at_once=2, judge=row):
@@ -62,10 +63,11 @@ def go(asker, at_once=2, judge=row):
             return ran
         trial = out.pop(0)
         ran.append(trial)
-        asker.found(Result(judge(trial)))
+        found = judge(trial)
+        asker.found(found if isinstance(found, Result) else Result(found))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "gp", "cma-es"])
 def test_a_search_runs_its_trials_once_each_and_the_best_has_all_its_seeds(sampler, study_file):
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
@@ -157,6 +159,82 @@ def test_failed_and_diverged_trials_are_no_answer(study_file):
     assert best.config.criterion in ("random", "magnitude")
 
 
+def test_where_every_trial_fails_there_is_no_answer(study_file):
+    asker = searching(study_file, STUDY.replace("seeds: 3", "seeds: 1"))
+    go(asker, judge=lambda trial: row(trial, status="failed", val_accuracy=None))
+    assert asker.best() == []
+
+
+def test_results_that_cannot_be_of_the_space_are_ruled_out_unread(study_file):
+    text = STUDY.replace("sparsity: 0.99\n", "").replace("epochs: 4\n", "")
+    text += "    sparsity: [0.9, 0.99]\n    epochs: {low: 2, high: 4}\n"
+    inside = searching(study_file, text).next().jobs[0].trial
+    other = row(inside) | {"trial_id": "other", "config": "{"}
+    wrong = ({"dataset": "mnist"}, {"model": "lenet-5"}, {"sparsity": 0.5}, {"epochs": 5})
+    known = [row(inside), *(other | fields | {"trial_id": str(fields)} for fields in wrong)]
+    assert searching(study_file, text, known=known).warm == 1
+    with pytest.raises(ValueError, match="Expecting"):
+        searching(study_file, text, known=[other])
+
+
+def stopping(trial):
+    """SNIP is stopped after its first epoch of retraining."""
+    poor = trial.config.criterion == "snip"
+    curve = [{"phase": "dense", "val_accuracy": 0.99}]
+    curve += [{"phase": "retrain", "val_accuracy": a} for a in ([0.1] if poor else [0.2, 0.3])]
+    fields = {"status": "stopped", "val_accuracy": None} if poor else {}
+    return Result(row(trial, **fields), curve)
+
+
+STOPS = STUDY.replace("seeds: 3", "seeds: 3\n  stop: median")
+
+
+def test_a_stopped_trial_is_told_as_pruned_and_is_no_answer(study_file):
+    for seeds in (1, 3):
+        asker = searching(study_file, STOPS.replace("seeds: 3", f"seeds: {seeds}"))
+        ran = go(asker, judge=stopping)
+        stopped = {t.id for t in ran if t.config.criterion == "snip"}
+        pruned = [t for t in asker.study.trials if t.state is optuna.trial.TrialState.PRUNED]
+        assert {name for t in pruned for name in t.user_attrs["trial_ids"]} == stopped and stopped
+        assert all(t.intermediate_values == {1: 0.1} and t.params["criterion"] == "snip" for t in pruned)
+        complete = [t for t in asker.study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+        assert all(t.intermediate_values == {1: 0.2, 2: 0.3} for t in complete) and complete
+        [best] = asker.best()
+        assert best.config.criterion != "snip"
+
+
+def test_a_killed_search_does_not_run_again_what_it_stopped_and_another_one_does(study_file):
+    """Killed before Optuna was told of the last one that was stopped."""
+    asker, found = searching(study_file, STOPS), []
+    while sum(result.trial["status"] == "stopped" for result in found) < 3:
+        [job] = asker.next().jobs
+        found.append(stopping(job.trial))
+        if len([r for r in found if r.trial["status"] == "stopped"]) < 3:
+            asker.found(found[-1])
+    known = [result.trial for result in found]
+    curves = {
+        r.trial["trial_id"]: [e["val_accuracy"] for e in r.curves if e["phase"] == "retrain"] for r in found
+    }
+    stopped = {r["trial_id"] for r in known if r["status"] == "stopped"}
+    again = searching(study_file, STOPS, known, asker.study, ran=len(known), curves=curves)
+    pruned = [t for t in again.study.trials if t.state is optuna.trial.TrialState.PRUNED]
+    assert {name for t in pruned for name in t.user_attrs["trial_ids"]} == stopped
+    assert [t.intermediate_values for t in pruned] == [{1: 0.1}] * 3
+    compared = again.rule().past
+    assert {past.trial.id for past in compared if not past.whole} == stopped
+    assert all(past.whole == (len(past.accuracies) == 2) for past in compared)
+    assert not {trial.id for trial in go(again, judge=stopping)} & {r["trial_id"] for r in known}
+    pruned = [t for t in again.study.trials if t.state is optuna.trial.TrialState.PRUNED]
+    told = [name for t in pruned for name in t.user_attrs["trial_ids"]]
+    assert stopped < set(told) and len(told) == len(set(told)), "nothing is told twice"
+
+    only = STUDY.partition("  space:")[0] + "  space:\n    criterion: [snip]\n    lr: [0.1, 0.2]\n"
+    first = searching(study_file, only.replace("seeds: 3", "seeds: 1\n  stop: median"), sampler="random")
+    ran = {trial.id for trial in go(first, judge=stopping)}
+    later = searching(study_file, only.replace("seeds: 3", "seeds: 1"), sampler="random")
+    assert ran == {trial.id for trial in go(later)} and len(ran) == 2 and later.rule() is None
+
+
 def test_a_schedule_that_breaks_a_constraint_is_no_answer(study_file):
     text = STUDY.replace("seeds: 3", "seeds: 1\n  no_collapse: true\n  min_accuracy: 0.5")
     asker = searching(study_file, text)
@@ -193,8 +271,6 @@ def test_grid_takes_every_choice_and_ends(study_file):
     text = "\n".join(line for line in text.split("\n") if "iterations" not in line)
     asker = searching(study_file, text, sampler="grid")
     assert len({trial.id for trial in go(asker)}) == 4 * 3 * 2 * 2 - 8  # at its end Optuna asks again
-    with pytest.raises(BadInput, match="every dimension needs a list"):
-        searching(study_file, sampler="grid")
 
 
 @pytest.mark.parametrize(
@@ -230,6 +306,33 @@ def test_grid_takes_every_choice_and_ends(study_file):
         ("lr: {low: 0.01, high: 1, log: true}", "lr: {low: a, high: 1}", 14, "lr a"),
         ("search:", "blocks:\n  - seed: 1\nsearch:", 7, "blocks: a search has none"),
         ("space:", "spice:", 9, "did you mean space?"),
+        ("seeds: 3", "stop: soon", 8, "stop: input should be 'median', 'asha' or 'hyperband'"),
+        (
+            "seeds: 3",
+            "stop: asha\n  stop_after: 0",
+            9,
+            "stop_after: input should be greater than or equal to 1",
+        ),
+        ("seeds: 3", "stop_after: 2", 8, "stop_after: nothing is stopped without stop"),
+        (
+            "seeds: 3",
+            "stop: asha\n  objectives: [accuracy, density]",
+            8,
+            "stop: it goes by accuracy alone; leave it out, or the other objectives",
+        ),
+        ("seeds: 3", "sampler: grid", 8, "sampler grid: every dimension needs a list of values"),
+        (
+            "lr: {low: 0.01, high: 1, log: true}",
+            "lr: [1]\n  sampler: cma-es",
+            15,
+            "sampler cma-es: it needs two dimensions from low to high that always matter",
+        ),
+        (
+            "seeds: 3",
+            "sampler: cma-es\n  objectives: [accuracy, cost]",
+            8,
+            "sampler cma-es: it has one objective",
+        ),
     ],
 )
 def test_a_bad_space_is_one_line(old, new, line, message, study_file):

@@ -153,3 +153,21 @@ def test_each_launch_adds_an_entry_to_study_json(tmp_path):
     results.note_launch(tmp_path, "small", "new text", {"n": 2})
     written = json.loads((tmp_path / "study.json").read_text())
     assert written == {"study": "small", "spec": "new text", "launches": [{"n": 1}, {"n": 2}]}
+
+
+def test_a_stopped_trial_is_no_result_until_it_is_run_in_full(tmp_path):
+    folder = tmp_path / "small"
+
+    def add(*found):
+        results.write(folder, *zip(*found, strict=True))
+
+    add(rows("a", "stopped"), rows("b"))
+    assert set(results.finished(folder)) == set(results.measured(tmp_path)) == {"b"}
+    assert set(results.stopped(folder)) == {"a"} and results.retraining(tmp_path, ["a"]) == {"a": [None]}
+    add(rows("a", "diverged"))
+    add(rows("a", "stopped"))  # by another search, meanwhile
+    assert results.finished(folder)["a"]["status"] == "diverged" and not results.stopped(folder)
+    for _ in range(9):
+        add(rows("c"))
+    results.compact(folder)
+    assert results.finished(folder)["a"]["status"] == "diverged" and not results.stopped(folder)

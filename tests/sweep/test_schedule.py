@@ -32,7 +32,7 @@ def test_too_little_memory_on_a_gpu_is_tried_once_more_with_it_cleared(monkeypat
     trial = Trial.of(Config(dataset="digits", model="conv-5", criterion="snip", sparsity=0.9, epochs=2))
     attempts = []
 
-    def greedy(trial, data_root, device, shared):
+    def greedy(trial, data_root, device, shared, after_epoch):
         attempts.append(len(shared.scores))
         if len(attempts) == 1:
             raise torch.OutOfMemoryError("too little")

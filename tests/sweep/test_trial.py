@@ -309,3 +309,40 @@ def test_a_compiled_network_trains_as_the_plain_one_does():
     plain, compiled = (run(trial(epochs=2, prune_epoch=1, compile=each)) for each in (False, True))
     assert compiled.trial["status"] == "ok"
     assert compiled.curves[0]["train_loss"] == pytest.approx(plain.curves[0]["train_loss"], rel=0.05)
+
+
+def test_a_trial_that_is_watched_and_not_stopped_gives_the_same_numbers():
+    asked, heard = trial(epochs=3, prune_epoch=0.5), []
+    result = run(asked, after_epoch=lambda *said: bool(heard.append(said)))
+    assert numbers(result) == numbers(run(asked))
+    accuracies = [row["val_accuracy"] for row in result.curves if row["phase"] == "retrain"]
+    assert heard == [(1, accuracies[0], False), (2, accuracies[1], False), (3, accuracies[2], True)]
+
+
+def test_a_stopped_trial_keeps_its_name_and_its_curves_so_far_and_has_no_accuracy():
+    asked = trial(epochs=3, prune_epoch=0.5)
+    stopped, whole = run(asked, after_epoch=lambda epoch, accuracy, last: epoch == 2), run(asked)
+    assert stopped.trial["status"] == "stopped" and stopped.trial["trial_id"] == whole.trial["trial_id"]
+    assert not [name for name in stopped.trial if name.endswith("accuracy") and not name.startswith("pre_")]
+    curves = [{k: v for k, v in row.items() if k not in TIMES} for row in stopped.curves]
+    assert curves == numbers(whole)[1 : 1 + len(curves)] and len(curves) == len(whole.curves) - 1
+    assert len(stopped.layers) == len(whole.layers) and stopped.trial["kept"] == whole.trial["kept"]
+    assert stopped.trial.keys() <= set(SCHEMAS["trials"].names)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"criterion": "gmp", "update_every": 2}, {"criterion": "dense", "sparsity": 0}]
+)
+def test_what_is_not_retrained_is_not_stopped(fields):
+    assert run(trial(**fields), after_epoch=lambda *said: True).trial["status"] == "ok"
+
+
+def test_what_is_at_its_end_is_not_stopped():
+    asked = trial(epochs=2, prune_epoch=1)
+    assert run(asked, after_epoch=lambda *said: True).trial["status"] == "ok"
+
+
+def test_of_iterative_pruning_only_the_last_retraining_can_be_stopped():
+    asked, heard = trial(criterion="imp", iterations=2, epochs=2), []
+    run(asked, after_epoch=lambda *said: bool(heard.append(said[0])))
+    assert heard == [1, 2]

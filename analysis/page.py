@@ -1,0 +1,86 @@
+"""Pieces of the report: headings, lists, tables and charts, as HTML that loads nothing."""
+
+import html
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+# A page is for looking at: beyond so many settings it says how many more there are.
+SETTINGS = 12
+
+
+class Page:
+    """Pieces of HTML in the making."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self._charts = 0
+
+    def heading(self, text: str, note: str = "") -> None:
+        """A section begins, maybe with a note on how to read it."""
+        self.parts.append(f"<h2>{html.escape(text)}</h2>" + (f"<p>{html.escape(note)}</p>" if note else ""))
+
+    def subheading(self, text: str) -> None:
+        """A part of a section begins."""
+        self.parts.append(f"<h3>{html.escape(text)}</h3>")
+
+    def sentences(self, texts: Any) -> None:
+        """A list of sentences, if there are any."""
+        if items := "".join(f"<li>{html.escape(text)}</li>" for text in texts):
+            self.parts.append(f"<ul>{items}</ul>")
+
+    def details(self, title: str, texts: Sequence[str]) -> None:
+        """A list that can be folded away, if there is anything in it."""
+        if texts:
+            items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+            self.parts.append(
+                f"<details open><summary>{html.escape(title)}</summary><ul>{items}</ul></details>"
+            )
+
+    def left_out(self, count: int) -> None:
+        """Say how many settings there are beyond those shown."""
+        if count > SETTINGS:
+            self.parts.append(
+                f"<p>{count - SETTINGS} more settings: narrow the report with --study or --where.</p>"
+            )
+
+    def chart(self, name: str, *figures: go.Figure, choices: Sequence[str] = (), height: int = 460) -> None:
+        """One chart; with choices, a menu of which to show, the last at first."""
+        self._charts += 1
+        number = self._charts
+        shapes = [json.loads(figure.to_json()) for figure in figures]
+        for shape in shapes:
+            shape["layout"].pop("template", None)
+            shape["layout"]["height"] = height
+        if choices:
+            options = "".join(
+                f"<option{' selected' if i == len(choices) - 1 else ''}>{html.escape(choice)}</option>"
+                for i, choice in enumerate(choices)
+            )
+            self.parts.append(f'<label>Show <select data-for="chart-{number}">{options}</select></label>')
+        self.parts.append(
+            f'<figure><div class="chart" id="chart-{number}" style="height:{height}px" '
+            f'role="img" tabindex="0" aria-label="{html.escape(name, quote=True)}"></div></figure>'
+            f'<script type="application/json" data-chart="chart-{number}">{embedded(shapes)}</script>'
+        )
+
+    def table(self, head: Sequence[str], body: Sequence[Sequence[object]]) -> None:
+        """A table; the first cell of each line names it."""
+        columns = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in head)
+        lines = "".join(
+            f"<tr><th scope=row>{html.escape(str(line[0]))}</th>"
+            + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in line[1:])
+            + "</tr>"
+            for line in body
+        )
+        self.parts.append(
+            f'<div class="scroll" tabindex="0"><table><thead><tr>{columns}</tr></thead>'
+            f"<tbody>{lines}</tbody></table></div>"
+        )
+
+
+def embedded(value: object) -> str:
+    """JSON that can stand inside a script element."""
+    return json.dumps(value, default=str).replace("<", "\\u003c")

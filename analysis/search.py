@@ -1,0 +1,92 @@
+"""What a search found, in the report: from the answer that it leaves beside its results."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analysis.page import Page
+from sweep.means import Mean
+from sweep.storage import Place
+
+FILE = "search.json"
+_AXES = {"density": "density", "cost": "multiply-adds of an image"}
+
+
+def show(page: Page, results: Place) -> None:
+    """The answers of all searches under a folder of results, if there were any."""
+    found: list[Place] = [*results.glob(FILE)] or [*results.glob(f"*/{FILE}")]
+    if found:
+        page.heading(
+            "What did the search find?",
+            "Chosen by validation accuracy: means over seeds, with 95 % Student-t intervals. The best of "
+            "many looks better than it is; test accuracy has chosen nothing, and is the one to quote.",
+        )
+    for path in sorted(found, key=str):
+        try:
+            answer = json.loads(path.read_text())
+            parts = _sentences(answer), _table(answer), _fronts(answer)
+        except (OSError, ValueError, KeyError, TypeError):
+            page.sentences([f"{path}: damaged; the same search writes it again"])
+            continue
+        sentences, table, fronts = parts
+        page.subheading(answer["study"])
+        page.sentences(sentences)
+        if table:
+            page.table(["schedule", "seeds", "validation", "test", "density", "multiply-adds"], table)
+        if fronts:
+            page.chart(f"Front of {answer['study']}", *fronts.values(), choices=list(fronts))
+
+
+def _sentences(answer: Mapping[str, Any]) -> list[str]:
+    stopped = f", {answer['stopped']} of them stopped early" if answer["stopped"] else ""
+    known = f"{answer['known']} schedules known before"
+    said = [f"{answer['trials']} trials run{stopped}; {known}; sampler {answer['sampler']}"]
+    if not answer["best"]:
+        said.append(f"no schedule has {answer['seeds']} seeds yet, or none is an answer")
+    for objective, shares in answer["importances"].items():
+        ranked = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        said.append(f"what mattered for {objective}: {ranked}")
+    return said
+
+
+def _table(answer: Mapping[str, Any]) -> list[list[object]]:
+    return [
+        [
+            _name(one),
+            len(one["val_accuracy"]),
+            Mean.of(one["val_accuracy"]),
+            Mean.of(one["test_accuracy"]),
+            f"{one['density']:.4g}",
+            f"{one['cost']:,.0f}",
+        ]
+        for one in answer["best"]
+    ]
+
+
+def _fronts(answer: Mapping[str, Any]) -> dict[str, go.Figure]:
+    """Accuracy against each other objective."""
+    figures = {}
+    for objective in answer["objectives"]:
+        if objective in _AXES and len(answer["best"]) > 1:
+            figure = go.Figure()
+            for name, column in (("validation", "val_accuracy"), ("test", "test_accuracy")):
+                means = [Mean.of(one[column]) for one in answer["best"]]
+                figure.add_scatter(
+                    x=[one[objective] for one in answer["best"]],
+                    y=[mean.value for mean in means],
+                    error_y={"array": [mean.half_width or 0 for mean in means]},
+                    text=[_name(one) for one in answer["best"]],
+                    mode="markers",
+                    name=name,
+                )
+            figure.update_layout(
+                xaxis={"title": _AXES[objective], "type": "log"}, yaxis={"title": "accuracy, 95 % interval"}
+            )
+            figures[f"accuracy against {objective}"] = figure
+    return figures
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in one["schedule"].items())
