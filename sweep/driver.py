@@ -18,6 +18,7 @@ from sweep.progress import Progress
 from sweep.storage import Place, absolute
 from sweep.study import Study
 from sweep.trial import Result
+from sweep.writer import Writer
 
 if TYPE_CHECKING:
     from sweep import schedule
@@ -73,7 +74,7 @@ def drive(
     run: "schedule.Run | None" = None,
     stop: "Rule | None" = None,
     more: Callable[[], Pack | None] | None = None,
-    heard: Callable[[Result], None] = lambda result: None,
+    heard: Callable[[Result], None] | None = None,
 ) -> Ending:
     """Run the trials of a study. What is finished is on disk, however it ends.
 
@@ -83,7 +84,7 @@ def drive(
         run: what a worker does with a trial; None: runs it.
         stop: when poor trials are stopped early; None: never.
         more: gives another pack when the trials are all out; None: there is none until more is heard.
-        heard: is told each result, in the thread that asks for more.
+        heard: is told each result once it is on disk, in the thread that asks for more.
 
     Raises:
         BadInput: there is no such cluster, or results can no longer be written.
@@ -92,7 +93,7 @@ def drive(
     from sweep import schedule
 
     loggers = schedule.loggers(options.log, study.name) if options.log else ()
-    writer = results.Writer(folder, study.name)
+    writer = Writer(folder, study.name)
     errors: list[BaseException] = []
     failed = 0
     claims: Claims | None = None
@@ -104,7 +105,8 @@ def drive(
         failed += result.trial["status"] == "failed"
         if claims:
             claims.done(result.trial["trial_id"])
-        heard(result)
+        if heard and writer.flush():
+            heard(result)
 
     def another() -> Pack | None:
         pack = more() if more else None

@@ -24,6 +24,7 @@ from sweep.progress import Progress, duration
 from sweep.storage import Place, Remote, place
 from sweep.study import Study
 from sweep.study import load as load_study
+from sweep.writer import send
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -121,7 +122,7 @@ def launch(
         return 0
     ending = Ending.FINISHED
     with results.lock(folder):
-        results.send(folder)
+        send(folder)
         results.compact(folder)
         done = results.finished(folder)
         missing = _missing(trials, done, retry_failed, max_trials)

@@ -4,12 +4,9 @@ RESULTS/STUDY/{trials,curves,layers}/part-*.parquet
 RESULTS/STUDY/study.json
 """
 
-import hashlib
 import json
 import os
-import queue
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -26,12 +23,14 @@ from filelock import FileLock, Timeout
 from sweep import lease
 from sweep.errors import BadInput
 from sweep.schema import KEYS, SCHEMAS
-from sweep.storage import Place, Remote, cache_folder, put, read_all
+from sweep.storage import Place, Remote, put, read_all
 
 Row = Mapping[str, Any]
 
 # More parts than this are merged into one when a launch begins or ends.
 _MANY_PARTS = 8
+# Seconds between looks of a reader whose parts are being merged.
+_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 # What a search has to know of a trial.
 _MEASURED = (
     *("config", "dataset", "model", "epochs", "steps", "sparsity", "val_accuracy", "test_accuracy"),
@@ -154,85 +153,6 @@ def _precedence(row: Row) -> tuple[bool, bool, bool, Any]:
     return status == "ok", status != "stopped", when is not None, when
 
 
-class Writer:
-    """Writes finished trials to Parquet from a thread of its own, in order, without being waited for.
-
-    Whatever has arrived while a part was being written goes into the next part. So a trial is on disk within
-    milliseconds when few finish, and parts grow by themselves when many do.
-    """
-
-    def __init__(self, folder: Place, study: str) -> None:
-        self.folder, self.study = folder, study
-        self.error: BaseException | None = None
-        self._queue: queue.SimpleQueue[tuple[Row, Sequence[Row], Sequence[Row]] | None] = queue.SimpleQueue()
-        self._unwritten: list[tuple[Row, Sequence[Row], Sequence[Row]]] = []
-        self._thread = threading.Thread(target=self._work, name="results", daemon=True)
-        self._thread.start()
-
-    def add(self, trial: Row, curves: Sequence[Row], layers: Sequence[Row]) -> None:
-        """Hand over one trial's rows."""
-        self._queue.put(({**trial, "study": self.study}, curves, layers))
-
-    def close(self) -> None:
-        """Wait until everything is on disk.
-
-        Raises:
-            BadInput: the disk refused something; what had been written before is kept.
-        """
-        self._queue.put(None)
-        self._thread.join()
-        while not self._queue.empty():
-            if (late := self._queue.get()) is not None:
-                self._unwritten.append(late)
-        if isinstance(self.error, OSError):
-            kept = "what is there is kept"
-            if isinstance(self.folder, Remote):
-                write(_unsent(self.folder), *zip(*self._unwritten, strict=True))
-                kept += f", and {len(self._unwritten)} more trials on this machine, to be sent then"
-            raise BadInput(
-                f"{self.folder}: {self.error.strerror or self.error}: results can no longer be written; "
-                f"{_remedy(self.folder)} and launch again, {kept}"
-            ) from None
-        if self.error:
-            raise self.error
-
-    def _work(self) -> None:
-        while (first := self._queue.get()) is not None:
-            arrived = [first]
-            last = False
-            while not self._queue.empty() and not last:
-                if (more := self._queue.get()) is None:
-                    last = True
-                else:
-                    arrived.append(more)
-            started = time.perf_counter()
-            try:
-                write(self.folder, *zip(*arrived, strict=True))
-            except BaseException as error:  # told by close()
-                self.error = error
-                self._unwritten = arrived
-                return
-            if last:
-                return
-            # At most a tenth of the time goes into writing, at most a second's worth of rows waits.
-            time.sleep(min(1.0, 9 * (time.perf_counter() - started)))
-
-
-def _unsent(folder: Remote) -> Path:
-    """Where results wait on this machine that a store did not take."""
-    return cache_folder() / "unsent" / hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-
-
-def send(folder: Place) -> None:
-    """Bring to a store what an earlier launch on this machine could not."""
-    if isinstance(folder, Path):
-        return
-    for table in SCHEMAS:
-        for part in sorted((_unsent(folder) / table).glob("part-*.parquet")):
-            (folder / table / part.name).write_bytes(part.read_bytes())
-            part.unlink()
-
-
 def write(
     folder: Place, trials: Iterable[Row], curves: Iterable[Sequence[Row]], layers: Iterable[Sequence[Row]]
 ) -> None:
@@ -260,10 +180,11 @@ def note_launch(folder: Place, study: str, spec: str, launch: Row) -> None:
     try:
         put(path, lambda file: file.write(text.encode() + b"\n"))
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror or error}: {_remedy(path)} and launch again") from None
+        raise BadInput(f"{path}: {error.strerror or error}: {remedy(path)} and launch again") from None
 
 
-def _remedy(place: Place) -> str:
+def remedy(place: Place) -> str:
+    """What a person can do about a place that refuses to be written."""
     return "see to the store" if isinstance(place, Remote) else "make room"
 
 
@@ -273,14 +194,15 @@ def _parts(folder: Place, table: str) -> list[Any]:
 
 def _read_all(folder: Place, table: str, schema: pa.Schema) -> pa.Table:
     """All rows of a table; looks again if a launch that just began or ended has merged parts meanwhile."""
-    for attempts_left in (2, 1, 0):
+    pauses = iter(_PAUSES)
+    while True:
         try:
             found = _read(_parts(folder, table), table, schema)
             return pa.concat_tables([schema.empty_table(), *(rows for rows in found if rows is not None)])
         except FileNotFoundError:
-            if not attempts_left:
+            if (pause := next(pauses, None)) is None:
                 raise
-    raise AssertionError
+            time.sleep(pause)  # it removes one part after another
 
 
 def _read(parts: Sequence[Place], table: str, schema: pa.Schema) -> Iterator[pa.Table | None]:

@@ -23,29 +23,6 @@ def rows(name, status="ok"):
     return trial, [curve], [{"trial_id": name, "layer": 0, "name": "a", "shape": [2, 3]}]
 
 
-def test_a_trial_is_on_disk_at_once_and_all_of_them_after_closing(tmp_path):
-    writer = results.Writer(tmp_path, "small")
-    writer.add(*rows("a"))
-    deadline = time.monotonic() + 2
-    while not results.finished(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert set(results.finished(tmp_path)) == {"a"}
-    for i in range(50):
-        writer.add(*rows(f"b{i}"))
-    writer.close()
-    assert len(results.finished(tmp_path)) == 51
-    table = pq.read_table(next((tmp_path / "trials").glob("part-*")))
-    assert table.schema.equals(SCHEMAS["trials"]) and table["study"][0].as_py() == "small"
-
-
-def test_many_results_share_parts(tmp_path):
-    writer = results.Writer(tmp_path, "small")
-    for i in range(2000):
-        writer.add(*rows(f"{i}"))
-    writer.close()
-    assert len(list((tmp_path / "trials").glob("part-*"))) < 50
-
-
 def test_a_later_success_wins_over_a_failure_in_any_order(tmp_path):
     for status in ("failed", "ok", "failed"):
         results.write(tmp_path, *zip(rows("a", status), strict=True))
@@ -94,14 +71,6 @@ def test_the_latest_failure_is_the_one_that_counts(tmp_path):
     assert results.finished(tmp_path)["a"]["status"] == "diverged"
 
 
-def test_rows_that_cannot_be_written_are_an_error_not_a_loss(tmp_path):
-    writer = results.Writer(tmp_path, "small")
-    trial, curves, layers = rows("a")
-    writer.add({**trial, "seed": "seven"}, curves, layers)
-    with pytest.raises(Exception, match="seven"):
-        writer.close()
-
-
 def test_a_results_folder_that_cannot_be_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="choose another --results"), results.lock(tmp_path / "file" / "study"):
@@ -109,20 +78,6 @@ def test_a_results_folder_that_cannot_be_is_one_line(tmp_path):
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(BadInput, match=r"study\.json: damaged"):
         results.note_launch(tmp_path, "small", "", {})
-
-
-def test_a_disk_that_refuses_is_one_line_and_keeps_what_was_written(tmp_path):
-    writer = results.Writer(tmp_path, "small")
-    writer.add(*rows("a"))
-    while not results.finished(tmp_path):
-        time.sleep(0.01)
-    for table in SCHEMAS:
-        (tmp_path / table).rename(tmp_path / f"kept-{table}")
-        (tmp_path / table).write_text("in the way")
-    writer.add(*rows("b"))
-    with pytest.raises(BadInput, match="results can no longer be written; make room and launch again"):
-        writer.close()
-    assert list((tmp_path / "kept-trials").glob("part-*"))
 
 
 def hold(folder, ready):

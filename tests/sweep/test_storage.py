@@ -15,6 +15,7 @@ from sweep.errors import BadInput
 from sweep.prefixes import Claims, Store
 from sweep.results import finished
 from sweep.storage import Remote, place, put
+from sweep.writer import Writer, send
 from tests import stores
 from tests.analysis.conftest import trial
 
@@ -184,7 +185,7 @@ def test_what_a_store_did_not_take_is_sent_by_the_next_launch(bucket, s3_port, m
     way = stores.Way(s3_port)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.own}")
     folder = replace(place(f"{bucket}/results/made"), patience=1.0)
-    writer = results.Writer(folder, "made")
+    writer = Writer(folder, "made")
     way.breaks("error")
     for seed in range(3):
         writer.add(trial(str(seed), seed=seed), [], [])
@@ -192,9 +193,9 @@ def test_what_a_store_did_not_take_is_sent_by_the_next_launch(bucket, s3_port, m
         writer.close()
     way.breaks(None)
     assert not finished(folder)
-    results.send(folder)
+    send(folder)
     assert len(finished(folder)) == 3
-    results.send(folder)
+    send(folder)
     assert len(list((folder / "trials").glob("*"))) == 1
 
 

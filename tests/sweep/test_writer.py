@@ -1,0 +1,77 @@
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from sweep import results
+from sweep.errors import BadInput
+from sweep.schema import SCHEMAS
+from sweep.writer import Writer
+from tests.sweep.test_results import rows
+
+
+def test_a_trial_is_on_disk_at_once_and_all_of_them_after_closing(tmp_path):
+    writer = Writer(tmp_path, "small")
+    writer.add(*rows("a"))
+    deadline = time.monotonic() + 2
+    while not results.finished(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert set(results.finished(tmp_path)) == {"a"}
+    for i in range(50):
+        writer.add(*rows(f"b{i}"))
+    writer.close()
+    assert len(results.finished(tmp_path)) == 51
+    table = pq.read_table(next((tmp_path / "trials").glob("part-*")))
+    assert table.schema.equals(SCHEMAS["trials"]) and table["study"][0].as_py() == "small"
+
+
+def test_many_results_share_parts(tmp_path):
+    writer = Writer(tmp_path, "small")
+    for i in range(2000):
+        writer.add(*rows(f"{i}"))
+    writer.close()
+    assert len(list((tmp_path / "trials").glob("part-*"))) < 50
+
+
+def test_rows_that_cannot_be_written_are_an_error_not_a_loss(tmp_path):
+    writer = Writer(tmp_path, "small")
+    trial, curves, layers = rows("a")
+    writer.add({**trial, "seed": "seven"}, curves, layers)
+    with pytest.raises(Exception, match="seven"):
+        writer.close()
+
+
+def test_a_disk_that_refuses_is_one_line_and_keeps_what_was_written(tmp_path):
+    writer = Writer(tmp_path, "small")
+    writer.add(*rows("a"))
+    while not results.finished(tmp_path):
+        time.sleep(0.01)
+    for table in SCHEMAS:
+        (tmp_path / table).rename(tmp_path / f"kept-{table}")
+        (tmp_path / table).write_text("in the way")
+    writer.add(*rows("b"))
+    with pytest.raises(BadInput, match="results can no longer be written; make room and launch again"):
+        writer.close()
+    assert list((tmp_path / "kept-trials").glob("part-*"))
+
+
+def test_whoever_waits_finds_on_disk_what_was_handed_over(tmp_path):
+    """A search tells Optuna only what a kill can no longer take back."""
+    writer = Writer(tmp_path, "small")
+    for number in range(20):
+        writer.add(*rows(f"{number}"))
+        assert writer.flush()
+        assert len(results.finished(tmp_path)) == number + 1
+    trial, curves, layers = rows("last")
+    writer.add({**trial, "seed": "seven"}, curves, layers)
+    assert not writer.flush() and not writer.flush()
+
+
+def test_a_reader_outlasts_that_parts_are_merged_under_it(tmp_path, monkeypatch):
+    """However often a part that it has just listed is gone."""
+    results.write(tmp_path, *zip(rows("a"), strict=True))
+    [part] = (tmp_path / "trials").glob("part-*")
+    gone = [part.with_name(f"part-{number}.parquet") for number in range(5)]
+    listed = results._parts
+    monkeypatch.setattr(results, "_parts", lambda *place: [*([gone.pop()] if gone else []), *listed(*place)])
+    assert set(results.finished(tmp_path)) == {"a"} and not gone
