@@ -14,7 +14,7 @@ import plotly.offline
 from analysis import best, charts, collapse, correlation, crossover, search
 from analysis.labels import label
 from analysis.page import SETTINGS, Page, embedded
-from analysis.warehouse import ask, rows
+from analysis.warehouse import ask, files, rows
 from sweep.storage import Place
 
 # The latest so many are listed.
@@ -239,8 +239,7 @@ def _trials(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
 
 def _provenance(page: Page, results: Place) -> None:
     page.heading("Study files and provenance")
-    found: list[Place] = [*results.glob("study.json")] or [*results.glob("*/study.json")]
-    for path in sorted(found, key=str):
+    for path in files(results, "study.json"):
         try:
             known = json.loads(path.read_text())
             spec, launches = str(known["spec"]), json.dumps(known["launches"], indent=1)

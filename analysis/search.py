@@ -7,6 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis.page import Page
+from analysis.warehouse import files
 from sweep.means import Mean
 from sweep.storage import Place
 
@@ -16,14 +17,14 @@ _AXES = {"density": "density", "cost": "multiply-adds of an image"}
 
 def show(page: Page, results: Place) -> None:
     """The answers of all searches under a folder of results, if there were any."""
-    found: list[Place] = [*results.glob(FILE)] or [*results.glob(f"*/{FILE}")]
+    found = files(results, FILE)
     if found:
         page.heading(
             "What did the search find?",
             "Chosen by validation accuracy: means over seeds, with 95 % Student-t intervals. The best of "
             "many looks better than it is; test accuracy has chosen nothing, and is the one to quote.",
         )
-    for path in sorted(found, key=str):
+    for path in found:
         try:
             answer = json.loads(path.read_text())
             parts = _sentences(answer), _table(answer), _fronts(answer)

@@ -74,6 +74,12 @@ def open(
     return connection
 
 
+def files(results: Place, name: str) -> list[Place]:
+    """The files of this name that one study has beside its results, or each of all."""
+    found: list[Place] = [*results.glob(name)] or [*results.glob(f"*/{name}")]
+    return sorted(found, key=str)
+
+
 def _named(where: Place) -> str:
     """The name by which DuckDB finds it."""
     return str(where) if isinstance(where, Path) else f"{where.scheme}://{where.path}"
