@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ EPOCH = {"lenet-300-100": 0.1, "resnet-20": 1.5, "vgg-19": 4.0}
 _EPOCHS = 160
 # What a worker waits for a pack, and what a trial takes over what was expected: a factor, log-normal.
 _HANDED_OVER, _SPREAD = 0.1, 0.25
-_NAP = 0.2
+_NAP = 0.4
 
 
 class States:
@@ -142,15 +143,18 @@ def simulate(count, workers, seed=0):
     )
 
 
-def nap(trial, where, shared):
-    """A trial that sleeps instead of computing."""
+def nap(trial, where, shared, *, workers, there):
+    """A trial that sleeps instead of computing; a worker's first waits for the other workers to be there."""
+    (there / str(os.getpid())).touch()
+    while len(list(there.iterdir())) < workers:
+        time.sleep(0.01)
     started = datetime.now(UTC)
     time.sleep(_NAP)
     return Result(identity(trial) | {"status": "ok", "started_at": started, "finished_at": datetime.now(UTC)})
 
 
-def nodes(count, many=80):
-    """Trials a second, from the first that began to the last that ended, on so many nodes of this machine."""
+def nodes(count, many=60):
+    """Trials a second, from when every worker was there to the last trial's end, on nodes of this machine."""
     from ray.cluster_utils import Cluster
 
     logging.disable(logging.WARNING)
@@ -162,10 +166,12 @@ def nodes(count, many=80):
     study = Study("naps", Path("naps.yaml"), "", wanted, many)
     with tempfile.TemporaryDirectory() as scratch, Path(os.devnull).open("w") as nowhere:
         folder = Path(scratch) / "naps"
+        there = Path(scratch) / "there"
         folder.mkdir()
+        there.mkdir()
         with Progress("naps", many, [], Console(file=nowhere)) as progress:
-            options = Options("data", cluster.address)
-            drive(study, study.trials(), folder, options, lambda job: _NAP, progress, run=nap)
+            options, run = Options("data", cluster.address), partial(nap, workers=count, there=there)
+            drive(study, study.trials(), folder, options, lambda job: _NAP, progress, run=run)
         rate = "SELECT count(*) / epoch(max(finished_at) - min(started_at)) FROM trials"
         [found] = analysis.open(folder).execute(rate).fetchone()
     cluster.shutdown()

@@ -26,6 +26,7 @@ import torch
 from ray import tune
 from ray.exceptions import RayError
 
+from sweep import memory
 from sweep.config import Trial
 from sweep.errors import BadInput
 from sweep.masking import Memory
@@ -244,6 +245,7 @@ class _Worker(tune.Trainable):
         # The first optimizer would import this, a second of the first trial's time.
         import torch._dynamo  # noqa: F401
 
+        memory.keep()
         self.run, self.where = run, where
         self.scores: Memory = {}
         self.node = os.uname().nodename

@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import sys
@@ -155,15 +156,22 @@ def test_a_launch_gives_way_to_one_that_lives_and_not_to_one_that_died(bucket, m
         [own] = folder.glob(".lock-*")
         elsewhere = json.loads(own.read_bytes()) | {"process": "other/pid:[1]/7@1"}
 
-        def beats():
-            for number in range(20):
-                put(folder / ".lock-elsewhere", text(json.dumps(elsewhere | {"beat": number})))
-                time.sleep(0.2)
+    def beat(number):
+        put(folder / ".lock-elsewhere", text(json.dumps(elsewhere | {"beat": number})))
 
+    def beats():
+        for number in itertools.count(1):
+            if ended.wait(0.2):
+                return
+            beat(number)
+
+    ended = threading.Event()
     alive = threading.Thread(target=beats)
+    beat(0)
     alive.start()
     with pytest.raises(BadInput, match="is being written by"), results.lock(folder):
         pass
+    ended.set()
     alive.join()
     with results.lock(folder):  # no sign of life any more
         assert len(folder.glob(".lock-*")) == 1
