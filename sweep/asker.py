@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from operator import attrgetter
 from statistics import fmean, stdev
 
@@ -10,7 +11,7 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from sweep.candidate import Candidate, Row
-from sweep.config import Config, Trial
+from sweep.config import FIELDS, Config, Trial
 from sweep.errors import BadInput
 from sweep.plan import Job, Pack
 from sweep.prefixes import Point, branch
@@ -60,10 +61,10 @@ class Asker:
         told: dict[TrialState, set[str]] = {TrialState.COMPLETE: set(), TrialState.PRUNED: set()}
         for trial in self.study.get_trials(deepcopy=False, states=tuple(told)):
             told[trial.state].update(trial.user_attrs.get(_IDS, ()))
-        found: dict[str, Candidate] = {}
+        found: dict[Config, Candidate] = {}
         for row in self.known.values():
             if candidate := self._candidate_of(row):
-                key = candidate.config.model_dump_json(exclude={"seed"})
+                key = replace(candidate.config, seed=0)
                 found.setdefault(key, candidate).take(row)
         self.candidates += found.values()
         settled = [c.chosen for c in found.values() if not c.rows or len(c.rows) >= self.search.seeds]
@@ -100,7 +101,7 @@ class Asker:
             made = self.search.make(chosen)
         except BadInput:
             return None
-        if Trial.of(made.model_copy(update={"seed": config.seed})).id != row["trial_id"]:
+        if Trial.of(replace(made, seed=config.seed)).id != row["trial_id"]:
             return None
         return Candidate(chosen, made)
 
@@ -243,7 +244,7 @@ class Asker:
             for trial in trials
             if trial.id in self.curves
         ]
-        seed = self.search.fixed.get("seed", Config.model_fields["seed"].default)
+        seed = self.search.fixed.get("seed", FIELDS["seed"].default)
         return Rule(self.search.stop, self.search.stop_after, seed, past)
 
     def _values(self, candidate: Candidate) -> list[float]:

@@ -1,7 +1,7 @@
 """A schedule that a search considers, and what is known of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -46,7 +46,7 @@ class Candidate:
 
     def trial(self, seed: int) -> Trial:
         """Its trial with the seed that is so many after the study's."""
-        return Trial.of(self.config.model_copy(update={"seed": self.config.seed + seed}))
+        return Trial.of(replace(self.config, seed=self.config.seed + seed))
 
     def mean(self, column: str) -> float:
         """Mean over its seeds; one that diverged has no accuracy at all."""

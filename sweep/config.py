@@ -4,13 +4,15 @@ import hashlib
 import json
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass as validated
+from pydantic.fields import FieldInfo
 
 import pruners
 from sweep import data, models, recipes
@@ -53,13 +55,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]  # results hold it as a 64-bit inte
 Epoch = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
 
-class Config(BaseModel):
+# With slots, and no dictionary: of a large study many are held at once.
+@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Config:
     """Everything that decides the outcome of one trial. A study file may give each field a value or a list.
 
     Defaults are the same for everybody, so that equal questions have equal ids.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Annotated[str, one_of("dataset", list(data.DATASETS), data.FOLDER)]
     augment: Annotated[str, one_of("augmentation", list(data.AUGMENTATIONS))] = "none"
@@ -138,6 +140,9 @@ class Config(BaseModel):
         return round(float((1 - self.sparsity) ** (1 / self.iterations)), 9)
 
 
+# What the fields are, in their order.
+FIELDS: dict[str, FieldInfo] = Config.__pydantic_fields__  # type: ignore[attr-defined]
+
 # Fields that only say how to choose a mask, those that only say what scores it, and so on: with nothing to
 # choose, or nothing to score, they cannot matter.
 _SCORING = ("score_batches", "score_batch_size", "balanced", "score_loss")
@@ -157,13 +162,13 @@ _AFTER_SCORING = (
 
 
 def _all_but(*names: str) -> tuple[str, ...]:
-    return tuple(name for name in Config.model_fields if name not in names)
+    return tuple(name for name in FIELDS if name not in names)
 
 
 _ALL, _OF_ARM = _all_but(), _all_but("seed", "sparsity")
 _of_dense, _of_scoring = attrgetter(*_all_but(*_AFTER_DENSE)), attrgetter(*_all_but(*_AFTER_SCORING))
 _of_levels = attrgetter(*_all_but(*({*_AFTER_DENSE, "rewind_epoch"} - {*_LEVELS})))
-_DEFAULTS = {name: field.default for name, field in Config.model_fields.items()}
+_DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 
 
 @lru_cache(maxsize=4096)
@@ -238,7 +243,7 @@ class Trial:
         if config.sparsity == 0 or config.criterion == DENSE:
             update |= {"criterion": DENSE, "sparsity": 0.0}
         other = {name: value for name, value in update.items() if getattr(config, name) != value}
-        return Trial(config.model_copy(update=other) if other else config)
+        return Trial(replace(config, **other) if other else config)
 
 
 def inconsistency(config: Config, given: Mapping[str, object]) -> tuple[str, str] | None:

@@ -150,7 +150,12 @@ def drive(
         claims = Claims(
             where.store,
             study.name,
-            {job.trial.id: {point.key for point in job.path} for pack in packs for job in pack.jobs},
+            {
+                job.trial.id: {point.key for point in job.path}
+                for pack in packs
+                for job in pack.jobs
+                if job.path
+            },
         )
         progress.begin(at_once, {job.trial.id: cost(job) for pack in packs for job in pack.jobs})
         thread.start()

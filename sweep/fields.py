@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter
 
-from sweep.config import Config, one_of
+from sweep.config import FIELDS, one_of
 from sweep.recipes import RECIPES
 
 # A study file may also name a recipe: fields of the config under one name, for those not given otherwise.
@@ -18,14 +18,14 @@ def validator(field: str) -> TypeAdapter[Any]:
     """Checks a value of one field on its own, so that an error can be told with its line."""
     if field == RECIPE:
         return TypeAdapter(Annotated[str, one_of("recipe", list(RECIPES))])
-    info = Config.model_fields[field]
+    info = FIELDS[field]
     return TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
 
 
 @cache
 def kinds(field: str) -> frozenset[object]:
     """The plain types a field can hold."""
-    return _plain(str if field == RECIPE else Config.model_fields[field].annotation)
+    return _plain(str if field == RECIPE else FIELDS[field].annotation)
 
 
 def _plain(annotation: Any) -> frozenset[object]:

@@ -229,7 +229,7 @@ def own_steps(job: Job, epoch: int) -> int:
     if start is None:
         return asked
     if start.level:
-        return asked - training_steps(config.model_copy(update={"iterations": start.level}), epoch)
+        return asked - training_steps(replace(config, iterations=start.level), epoch)
     whole = _whole(config, epoch)
     return asked - (whole if start.epoch is None else min(whole, round(start.epoch * epoch)))
 

@@ -254,6 +254,7 @@ class _Worker(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.pack, self.todo = new_config["pack"], deque(new_config["jobs"])
+        self.config: dict[str, Any] = {}  # it would go back with every result
         return True
 
     def step(self) -> dict[str, Any]:
@@ -306,6 +307,7 @@ class _Deliver(tune.Callback):
         for each in found:
             self.source.finished(each.trial["trial_id"])
             self.on_result(each)
+        found.clear()  # Tune keeps each pack's last result
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         # Tune keeps its trials to the end, and saves them then: with all their jobs that is a kilobyte each.

@@ -19,6 +19,7 @@ from rich.console import Console
 from sweep import results
 from sweep.asker import Asker
 from sweep.candidate import Candidate
+from sweep.config import FIELDS
 from sweep.driver import Ending, Options, drive
 from sweep.errors import BadInput, command
 from sweep.launch import Address, DataRoot, GpusPerTrial, MaxHours, Workers, check_here, leave
@@ -173,7 +174,9 @@ def _as_study(asked: Study, best: Sequence[Candidate]) -> str:
     for candidate in best:
         seeds = sorted(trial.config.seed for trial in map(candidate.trial, range(len(candidate.rows))))
         config = candidate.trial(0).config
-        blocks.append({**config.model_dump(exclude_defaults=True, mode="json"), "seed": seeds})
+        values = {name: getattr(config, name) for name in FIELDS}
+        said = {name: value for name, value in values.items() if value != FIELDS[name].default}
+        blocks.append({**said, "seed": seeds})
     text = yaml.safe_dump({"name": f"{asked.name}-best", "blocks": blocks}, sort_keys=False)
     return f"# The best that `python -m sweep.search {asked.path}` found.\n{text}"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from sweep.config import Config
+from sweep.config import FIELDS, Config
 from sweep.errors import BadInput
 
 if TYPE_CHECKING:  # takes half a second to import, which a sweep need not wait for
@@ -187,7 +187,7 @@ def read(reader: Reader, node: yaml.Node, base: Mapping[str, Any], make: Make) -
     if "space" not in fields:
         raise reader.wrong(line, "a search needs a space: fields, each with its values or low and high")
     space = fields.pop("space")
-    choosable = [name for name in Config.model_fields if name != "seed"]
+    choosable = [name for name in FIELDS if name != "seed"]
     dimensions: dict[str, Dimension] = {}
     for name, value in reader.mapping(space, "a space", choosable).items():
         if name in base:
@@ -195,7 +195,7 @@ def read(reader: Reader, node: yaml.Node, base: Mapping[str, Any], make: Make) -
         dimensions[name] = _dimension(reader, name, value, dimensions)
     if not dimensions:
         raise reader.wrong(space.start_mark.line + 1, "a space needs fields to choose values of")
-    for name, info in Config.model_fields.items():
+    for name, info in FIELDS.items():
         if info.is_required() and name not in dimensions and name not in base:
             raise reader.wrong(line, f"{name} is missing: give it a value, or several in the space")
     lines = {name: dimension.line for name, dimension in dimensions.items()}
@@ -240,7 +240,7 @@ def _dimension(reader: Reader, name: str, node: yaml.Node, before: Mapping[str, 
     fields = reader.mapping(node, name, _RANGE)
     when = {}
     if "when" in fields:
-        for other, value in reader.mapping(fields["when"], "when", list(Config.model_fields)).items():
+        for other, value in reader.mapping(fields["when"], "when", list(FIELDS)).items():
             if other not in before:
                 at = value.start_mark.line + 1
                 raise reader.wrong(at, f"when {other}: {name} can only depend on a dimension before it")

@@ -4,7 +4,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 import pruners
 from sweep import data, models, space
-from sweep.config import DENSE, RULES, Config, Trial, inconsistency
+from sweep.config import DENSE, FIELDS, RULES, Config, Trial, inconsistency
 from sweep.errors import BadInput
 from sweep.fields import RECIPE, kinds, validator
 from sweep.recipes import RECIPES
@@ -22,7 +22,7 @@ from sweep.space import Search
 
 # What an hour of a GPU costs, for estimates.
 _PRICE = "price_per_gpu_hour"
-_FIELDS = (*Config.model_fields, RECIPE)
+_FIELDS = (*FIELDS, RECIPE)
 # A span such as 0..36999 stands for so many values at most.
 _LONGEST = 100_000
 # And all lists of a block together for so many trials.
@@ -240,7 +240,7 @@ class _Reader:
         asked = math.prod(map(len, axes.values()))
         if asked > _MOST:
             raise self.wrong(line, f"this asks for {asked:,} trials: at most {_MOST:,}, split the study")
-        required = [name for name, field in Config.model_fields.items() if field.is_required()]
+        required = [name for name, field in FIELDS.items() if field.is_required()]
         for name in required:
             if name not in axes and not (name == "criterion" and self.all_dense(axes)):
                 raise self.wrong(line, f"{name} is missing: give it a value or a list of values")
@@ -276,7 +276,7 @@ class _Reader:
         if not rule:
             default = pruners.find(config.criterion).iterations
         if "iterations" not in items:
-            return config if default == 1 else config.model_copy(update={"iterations": default})
+            return config if default == 1 else replace(config, iterations=default)
         static = not rule and pruners.find(config.criterion).static
         if config.criterion != "imp" and default == 1 and config.iterations > 1 and not static:
             iterative = ", ".join(name for name in pruners.names() if pruners.find(name).iterations > 1)

@@ -7,7 +7,7 @@ import analysis
 from analysis.labels import CHOICE
 from analysis.warehouse import query
 from sweep import results
-from sweep.config import Config, Trial
+from sweep.config import FIELDS, Config, Trial
 from sweep.trial import identity
 
 NAMES = sorted(path.stem for path in (Path(analysis.__file__).parent / "queries").glob("*.sql"))
@@ -41,4 +41,4 @@ def test_the_arm_of_results_from_before_that_column_is_what_a_trial_says_of_itse
 @pytest.mark.parametrize("name", ["crossover", "correlation"])
 def test_queries_and_labels_take_the_same_fields_for_the_choice_of_a_mask(name):
     [fields] = re.findall(r"json_merge_patch\(arm, '(.*?)'\)", query(name), re.DOTALL)
-    assert set(re.findall(r'"(\w+)": null', fields)) == set(CHOICE) <= set(Config.model_fields)
+    assert set(re.findall(r'"(\w+)": null', fields)) == set(CHOICE) <= set(FIELDS)

@@ -1,6 +1,7 @@
 """Search on made-up results: a table says what a schedule gives, so that a search takes no training."""
 
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import optuna
@@ -110,7 +111,7 @@ def test_results_of_another_study_or_outside_the_space_are_not_taken_for_its_own
     [pack] = [asker.next()]
     inside = pack.jobs[0].trial
     others = [
-        inside.config.model_copy(update=update)
+        replace(inside.config, **update)
         for update in ({"epochs": 5}, {"lr": 5.0}, {"criterion": "grasp"}, {"sparsity": 0.9})
     ]
     known = [row(type(inside).of(config)) for config in (inside.config, *others)]
