@@ -18,8 +18,9 @@ def validator(field: str) -> TypeAdapter[Any]:
     """Checks a value of one field on its own, so that an error can be told with its line."""
     if field == RECIPE:
         return TypeAdapter(Annotated[str, one_of("recipe", list(RECIPES))])
-    info = FIELDS[field]
-    return TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
+    annotation: Any = FIELDS[field].annotation
+    rules = FIELDS[field].metadata
+    return TypeAdapter(Annotated[annotation, *rules] if rules else annotation)
 
 
 @cache

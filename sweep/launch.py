@@ -43,6 +43,7 @@ class Logger(StrEnum):
 
 
 # Options that all commands have that run trials.
+ResultsAt = Annotated[str, typer.Option("--results", help="folder for results, or a URI: s3://BUCKET/PREFIX")]
 DataRoot = Annotated[str, typer.Option(help="folder of the data sets, or a URI: s3://BUCKET/PREFIX")]
 
 
@@ -74,9 +75,7 @@ MaxHours = Annotated[float, typer.Option(min=0, help="stop after so many hours")
 @app.command()
 def launch(
     study: Annotated[Path, typer.Argument(help="the study file")] = Path("studies/quickstart.yaml"),
-    results_root: Annotated[
-        str, typer.Option("--results", help="folder for results, or a URI: s3://BUCKET/PREFIX")
-    ] = "results",
+    results_root: ResultsAt = "results",
     data_root: DataRoot = "data",
     address: Address = None,
     workers: Workers = None,

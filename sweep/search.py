@@ -12,7 +12,6 @@ import optuna
 import typer
 import yaml
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
@@ -22,16 +21,18 @@ from sweep.candidate import Candidate
 from sweep.config import FIELDS
 from sweep.driver import Ending, Options, drive
 from sweep.errors import BadInput, command
-from sweep.launch import Address, DataRoot, GpusPerTrial, MaxHours, Workers, check_here, leave
+from sweep.journal import Journal
+from sweep.launch import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, Workers, check_here, leave
 from sweep.progress import Progress
 from sweep.samplers import SAMPLERS
 from sweep.space import OBJECTIVES, Search
-from sweep.storage import Remote, place
+from sweep.storage import Place, place, put
 from sweep.study import Study
 from sweep.study import load as load_study
+from sweep.trial import Result
+from sweep.writer import send
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-_JOURNAL = "optuna.journal"
 _ANSWER = "search.json"
 # Schedules of which the best tenth is one.
 _TENTH = 10
@@ -40,7 +41,7 @@ _TENTH = 10
 @app.command()
 def search(
     study: Annotated[Path, typer.Argument(help="the study file, with a search: block")],
-    results_at: Annotated[str, typer.Option("--results", help="folder for results")] = "results",
+    results_at: ResultsAt = "results",
     data_root: DataRoot = "data",
     address: Address = None,
     workers: Workers = None,
@@ -56,13 +57,13 @@ def search(
     if not asked.search:
         raise BadInput(f"{study}: it has no search: block; python -m sweep.launch runs all its trials")
     results_root = place(results_at)
-    if isinstance(results_root, Remote):
-        raise BadInput(f"--results {results_at}: a search keeps its journal in a folder; sweeps take stores")
     folder = results_root / asked.name
     options = Options(data_root, address, workers, gpus_per_trial, max_hours)
     with results.lock(folder):
+        send(folder)
         results.compact(folder)
-        history = _history(asked, asked.search, folder)
+        journal = Journal(folder)
+        history = _history(asked, asked.search, journal)
         stopped, curves = results.stopped(folder), {}
         ran = len(results.finished(folder)) + len(stopped)
         known = results.measured(results_root)
@@ -77,14 +78,20 @@ def search(
         ending = Ending.FINISHED
         if not asker.over:
             left = asked.search.trials - asker.ran
+
+            def heard(result: Result) -> None:
+                asker.found(result)
+                journal.send()
+
             with Progress(asked.name, left, [], console) as progress:
                 ending = drive(
                     *(asked, [], folder, options, lambda job: 1.0, progress),
                     stop=asker.rule(),
                     more=asker.next,
-                    heard=asker.found,
+                    heard=heard,
                 )
             results.compact(folder)
+        journal.close()
     with warnings.catch_warnings(action="ignore"):  # of values that were tried once
         _answer(console, asked, asker, len(results.stopped(folder)), folder)
     if ending is Ending.INTERRUPTED:
@@ -93,12 +100,11 @@ def search(
     return 0 if asker.best() else 1
 
 
-def _history(asked: Study, search: Search, folder: Path) -> optuna.Study:
+def _history(asked: Study, search: Search, journal: Journal) -> optuna.Study:
     """What Optuna remembers, in a journal beside the results, which `optuna-dashboard` opens too."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    backend = JournalFileBackend(str(folder / _JOURNAL))
     history = optuna.create_study(
-        storage=JournalStorage(backend),
+        storage=JournalStorage(journal.backend()),
         study_name=asked.name,
         directions=["maximize" if OBJECTIVES[name][1] else "minimize" for name in search.objectives],
         load_if_exists=True,
@@ -108,7 +114,7 @@ def _history(asked: Study, search: Search, folder: Path) -> optuna.Study:
     return history
 
 
-def _answer(console: Console, asked: Study, asker: Asker, stopped: int, folder: Path) -> None:
+def _answer(console: Console, asked: Study, asker: Asker, stopped: int, folder: Place) -> None:
     """Say what is best and what mattered; leave it for the report, and the best schedule as a study file."""
     best, shares = asker.best(), _importances(asker)
     answer = {
@@ -122,7 +128,7 @@ def _answer(console: Console, asked: Study, asker: Asker, stopped: int, folder: 
         "best": [_described(candidate) for candidate in best],
         "importances": shares,
     }
-    (folder / _ANSWER).write_text(json.dumps(answer, indent=2) + "\n")
+    put(folder / _ANSWER, lambda file: file.write(f"{json.dumps(answer, indent=2)}\n".encode()))
     if not best:
         seeds = asker.search.seeds
         console.out(f"no schedule was measured with {seeds} seeds yet, or none is an answer", highlight=False)
@@ -139,8 +145,9 @@ def _answer(console: Console, asked: Study, asker: Asker, stopped: int, folder: 
         listed = ", ".join(f"{name} {share:.0%}" for name, share in ranked.items())
         console.out(f"what mattered for {objective}: {listed}", highlight=False)
     path = folder / "best.yaml"
-    path.write_text(_as_study(asked, best))
-    console.out(f"the best as a study: python -m sweep.launch {path}", highlight=False)
+    put(path, lambda file: file.write(_as_study(asked, best).encode()))
+    how = "python -m sweep.launch " if isinstance(path, Path) else ""
+    console.out(f"the best as a study: {how}{path}", highlight=False)
 
 
 def _importances(asker: Asker) -> dict[str, dict[str, float]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,8 @@ T = TypeVar("T")
 PATIENCE = 30.0
 # What asking again does not change, as the stores' libraries name it.
 _FINAL = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "HTTP 403")
+# Seconds for which Google's library asks again by itself, which is not told to stop sooner.
+_GS_PATIENCE = 1
 _AT_ONCE = 32  # requests under way, where many objects are read
 
 
@@ -97,7 +100,11 @@ class Remote:
             with self.store.open_output_stream(self.path) as file:
                 file.write(data)
 
-        self._patiently(write)
+        try:
+            self._patiently(write)
+        except FileNotFoundError:  # as Google's says it
+            bucket = self.path.partition("/")[0]
+            raise StoreError(f"{self.scheme}://{bucket}: the store has no such bucket") from None
 
     def exists(self) -> bool:
         """Whether there is such an object, or one under this prefix."""
@@ -109,8 +116,11 @@ class Remote:
 
     def copy_below(self, folder: Path) -> None:
         """Copy all objects under this prefix into a folder. Raises `FileNotFoundError` if there are none."""
-        if not self.iterdir():
+        found = self._info(stores.FileSelector(self.path, allow_not_found=True, recursive=True))
+        if not found:
             raise FileNotFoundError(f"{self}: there is nothing")
+        for each in found:  # not all stores have folders that could be copied
+            (folder / each.path[len(self.path) + 1 :]).parent.mkdir(parents=True, exist_ok=True)
         self._patiently(lambda: stores.copy_files(self.path, str(folder), source_filesystem=self.store))
 
     def glob(self, pattern: str) -> list["Remote"]:
@@ -121,8 +131,13 @@ class Remote:
 
     def iterdir(self) -> list["Remote"]:
         """All that is right under this prefix."""
-        found = self._info(stores.FileSelector(self.path, allow_not_found=True))
-        return [replace(self, path=each.path, size=each.size or 0) for each in found]
+        # Of Google's store pyarrow lists objects only, so that folders are seen by what is in them.
+        deep = self.scheme == "gs"
+        sizes: dict[str, int] = {}
+        for each in self._info(stores.FileSelector(self.path, allow_not_found=True, recursive=deep)):
+            name, below, _ = each.path[len(self.path) + 1 :].partition("/")
+            sizes[name] = 0 if below else each.size or 0
+        return [replace(self, path=f"{self.path}/{name}", size=size) for name, size in sizes.items()]
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the object."""
@@ -136,7 +151,8 @@ class Remote:
         """Remove the empty object that some stores leave in place of a folder; not if others are in it."""
         if self.iterdir():
             raise OSError(f"{self}: not empty")
-        self._patiently(lambda: self.store.delete_dir(self.path))
+        if self.exists():
+            self._patiently(lambda: self.store.delete_dir(self.path))
 
     def _info(self, what: str | stores.FileSelector) -> Any:
         return self._patiently(lambda: self.store.get_file_info(what))
@@ -277,7 +293,12 @@ def _s3(bucket: str, query: str) -> stores.FileSystem:
 
 
 def _gs(bucket: str, query: str) -> stores.FileSystem:
-    return stores.FileSystem.from_uri(f"gs://{bucket}?{query}")[0]
+    options: dict[str, Any] = dict(parse_qsl(query))
+    # Of a server that stands in for Google's; by the name that Google's own clients know.
+    if emulator := os.environ.get("STORAGE_EMULATOR_HOST"):
+        scheme, _, endpoint = emulator.rstrip("/").rpartition("://")
+        options |= {"anonymous": True, "scheme": scheme or "http", "endpoint_override": endpoint}
+    return stores.GcsFileSystem(**options, retry_time_limit=timedelta(seconds=_GS_PATIENCE))
 
 
 def _az(bucket: str, query: str) -> stores.FileSystem:

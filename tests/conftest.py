@@ -19,6 +19,15 @@ def s3_port():
         yield port
 
 
+@pytest.fixture(scope="session")
+def gs_port():
+    """The port of a server of Google's storage."""
+    from tests import stores
+
+    with stores.gs() as port:
+        yield port
+
+
 @pytest.fixture
 def bucket(s3_port, monkeypatch, tmp_path):
     """The URI of a new bucket, and an environment in which it is found."""

@@ -1,11 +1,16 @@
-"""An S3 server on the loopback address, and what can go wrong on the way to it."""
+"""Servers of S3 and of Google's storage on the loopback address, and what can go wrong on the way to one."""
 
 import itertools
+import json
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 import urllib.request
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from moto.server import ThreadedMotoServer
 
@@ -83,8 +88,31 @@ def s3():
         server.stop()
 
 
-def environment(port):
+@contextmanager
+def gs():
+    """A server, in a process of its own: pyarrow lets no thread run while it reads; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = ("gcp-storage-emulator", "start", "--host=127.0.0.1", f"--port={port}", "--in-memory")
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(
+        [str(Path(sys.executable).parent / program[0]), *program[1:]], stdout=quiet, stderr=quiet
+    ) as server:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        try:
+            yield port
+        finally:
+            server.terminate()
+
+
+def environment(port, scheme="s3"):
     """What a process must know to use the server."""
+    if scheme == "gs":
+        return {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}"}
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "key",
@@ -94,8 +122,16 @@ def environment(port):
     }
 
 
-def bucket(port):
+def bucket(port, scheme="s3"):
     """The URI of a new bucket: each has a client of its own in a process."""
-    name = f"bucket-{os.getpid()}-{next(_buckets)}"
-    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/{name}", method="PUT")).close()
-    return f"s3://{name}"
+    name, server = f"bucket-{os.getpid()}-{next(_buckets)}", f"http://127.0.0.1:{port}"
+    request = {
+        "s3": urllib.request.Request(f"{server}/{name}", method="PUT"),
+        "gs": urllib.request.Request(
+            f"{server}/storage/v1/b?project=p",
+            json.dumps({"name": name}).encode(),
+            {"Content-Type": "application/json"},
+        ),
+    }[scheme]
+    urllib.request.urlopen(request).close()
+    return f"{scheme}://{name}"

@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from optuna.trial import TrialState
 
 import analysis
 from sweep.results import finished
@@ -13,9 +14,12 @@ from sweep.storage import place
 from tests import stores
 from tests.integration.faults import launch, rows, undisturbed
 from tests.integration.test_launch import LONGER, end, running, wait_for
+from tests.integration.test_search import STUDY as SPACE
+from tests.integration.test_search import history, search
 
 pytestmark = pytest.mark.slow
 TRIALS = 24
+SEARCH = SPACE.replace("trials: 18", "trials: 10").replace("seeds: 2", "seeds: 1")
 
 
 def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost(
@@ -60,3 +64,22 @@ def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost
     assert not (place(results) / ".prefixes").exists() and not folder.glob(".lock-*")
     command = [sys.executable, "-m", "analysis", "crossover", "--results", results]
     assert "snip" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_killed_search_goes_on_from_a_store_also_on_another_machine(
+    bucket, study_file, tmp_path, monkeypatch
+):
+    path, results = study_file(SEARCH, "look.yaml"), f"{bucket}/results"
+    folder = place(results) / "look"
+    with search(path, "--results", results) as first:
+        wait_for(folder, 4, first)
+        first.send_signal(signal.SIGKILL)
+    kept = len(finished(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    code, out, err = end(search(path, "--results", results))
+    assert (code, err) == (0, "") and f"{kept} of 10 trials run" in out
+    assert f"the best as a study: {folder}/best.yaml" in out and (folder / "search.json").exists()
+    (tmp_path / "optuna.journal").write_bytes((folder / "optuna.journal").read_bytes())
+    told = [each for each in history(tmp_path).get_trials() if each.state is TrialState.COMPLETE]
+    names = [name for each in told for name in each.user_attrs["trial_ids"]]
+    assert len(finished(folder)) == 10 and sorted(names) == sorted(finished(folder))

@@ -1,0 +1,54 @@
+"""What Optuna remembers of a search: a journal beside the results; for a store, kept here and sent there."""
+
+import hashlib
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from optuna.storages.journal import JournalFileBackend
+
+from sweep.storage import Place, Remote, cache_folder
+
+_NAME = "optuna.journal"
+# Seconds between two sendings: what a killed search has not sent, it learns again from the results.
+_EVERY = 5.0
+
+
+class Journal:
+    """The journal of the search whose results lie at a place.
+
+    Attributes:
+        file: that Optuna writes, on this machine.
+    """
+
+    def __init__(self, folder: Place) -> None:
+        self._there = folder / _NAME
+        self._sent = time.monotonic()
+        if isinstance(self._there, Path):
+            self.file = self._there
+            return
+        name = hashlib.sha256(str(self._there).encode()).hexdigest()[:16]
+        self.file = cache_folder() / "journals" / name
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        # The store's is the one: another machine may have gone on meanwhile.
+        content = b""
+        with suppress(FileNotFoundError):
+            content = self._there.read_bytes()
+        self.file.write_bytes(content)
+
+    def backend(self) -> JournalFileBackend:
+        """As Optuna takes it."""
+        return JournalFileBackend(str(self.file))
+
+    def send(self) -> None:
+        """Bring it to the store, if that is due."""
+        if isinstance(self._there, Remote) and time.monotonic() > self._sent + _EVERY:
+            with suppress(OSError):
+                replace(self._there, patience=0.0).write_bytes(self.file.read_bytes())
+            self._sent = time.monotonic()
+
+    def close(self) -> None:
+        """Bring all of it to the store."""
+        if isinstance(self._there, Remote):
+            self._there.write_bytes(self.file.read_bytes())
