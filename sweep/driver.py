@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from sweep import plan, provenance, results
 from sweep.config import Trial
+from sweep.loggers import Logger
 from sweep.plan import Job, Pack
 from sweep.prefixes import Claims
 from sweep.progress import Progress
@@ -21,13 +22,17 @@ from sweep.trial import Result
 from sweep.writer import Writer
 
 if TYPE_CHECKING:
-    from sweep import schedule
+    from sweep import worker
     from sweep.stopping import Rule
 
 TUNE = "tune"  # the name of the thread that Tune runs in
 _PREFIXES = ".prefixes"
 # Seconds of work below which no pack is made: to hand one over takes some hundredths of one.
 _LEAST = 2.0
+
+
+AUTO: Final = "auto"
+Gpus = float | Literal["auto"]
 
 
 @dataclass(frozen=True)
@@ -37,20 +42,20 @@ class Options:
     Attributes:
         address: of a Ray cluster; None: one is started here.
         workers: trials at once; None: as many as there is room for.
-        gpus: share of a GPU that each trial gets.
+        gpus: share of a GPU that each trial gets; `AUTO`: as much as its memory needs.
         max_hours, max_failures: what ends the launch early.
         retries: times that a trial is tried again whose worker died.
-        log: one of Tune's loggers.
+        log: what finished trials are also logged to.
     """
 
     data_root: str
     address: str | None = None
     workers: int | None = None
-    gpus: float = 0
+    gpus: Gpus = 0
     max_hours: float = math.inf
     max_failures: float = math.inf
     retries: int = 3
-    log: str | None = None
+    log: Logger | None = None
 
 
 class Ending(Enum):
@@ -71,10 +76,11 @@ def drive(
     progress: Progress,
     *,
     last: bool = True,
-    run: "schedule.Run | None" = None,
+    run: "worker.Run | None" = None,
     stop: "Rule | None" = None,
     more: Callable[[], Pack | None] | None = None,
     heard: Callable[[Result], None] | None = None,
+    examples: Sequence[Trial] = (),
 ) -> Ending:
     """Run the trials of a study. What is finished is on disk, however it ends.
 
@@ -84,15 +90,16 @@ def drive(
         run: what a worker does with a trial; None: runs it.
         stop: when poor trials are stopped early; None: never.
         more: gives another pack when the trials are all out; None: there is none until more is heard.
+        examples: trials of all kinds that there will be; by default `trials`.
         heard: is told each result once it is on disk, in the thread that asks for more.
 
     Raises:
         BadInput: there is no such cluster, or results can no longer be written.
     """
     # Ray takes a second to import, which --dry-run and bad input need not wait for.
-    from sweep import schedule
+    from sweep import schedule, worker
 
-    loggers = schedule.loggers(options.log, study.name) if options.log else ()
+    loggers = options.log.callbacks(study.name) if options.log else ()
     writer = Writer(folder, study.name)
     errors: list[BaseException] = []
     failed = 0
@@ -123,7 +130,7 @@ def drive(
                 on_result=found,
                 retries=options.retries,
                 loggers=loggers,
-                run=run or schedule.run_trial,
+                run=run or worker.run_trial,
                 more=another if more else None,
                 log_to=absolute(folder / "log") if options.log and isinstance(folder, Path) else None,
             )
@@ -136,14 +143,19 @@ def drive(
     ending = Ending.FINISHED
     try:
         # Not in the thread: Ray's processes end with the thread that started them.
-        at_once, cpus = schedule.start(options.address, options.workers, options.gpus)
+        schedule.connect(options.address, options.workers, bool(options.gpus))
+        share = options.gpus
+        if share == AUTO:
+            share = schedule.measured(examples or trials, absolute(options.data_root))
+            progress.say(f"by its memory each trial gets {share:.3g} of a GPU")
+        at_once, cpus = schedule.room(options.address, options.workers, share)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
         results.note_launch(folder, study.name, study.text, provenance.here())
         packs = plan.packs(trials, at_once, cost, _LEAST)
-        where = schedule.Where(
+        where = worker.Where(
             absolute(options.data_root),
             absolute(folder.parent / _PREFIXES),
-            options.gpus,
+            share,
             cpus,
             schedule.host(stop) if stop else None,
         )

@@ -6,10 +6,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import torch
 import typer
@@ -18,8 +17,9 @@ from rich.console import Console
 from sweep import data, datasets, masking, models, plan, provenance, results
 from sweep.config import Config, Trial
 from sweep.cost import Costs
-from sweep.driver import TUNE, Ending, Options, drive
+from sweep.driver import AUTO, TUNE, Ending, Gpus, Options, drive
 from sweep.errors import BadInput, command
+from sweep.loggers import Logger
 from sweep.progress import Progress, duration
 from sweep.storage import Place, Remote, place
 from sweep.study import Study
@@ -27,19 +27,6 @@ from sweep.study import load as load_study
 from sweep.writer import send
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-
-
-class Logger(StrEnum):
-    """Services that Tune can log to."""
-
-    TENSORBOARD = "tensorboard"
-    WANDB = "wandb"
-    MLFLOW = "mlflow"
-
-    @property
-    def package(self) -> str:
-        """What it takes."""
-        return "tensorboardX" if self is Logger.TENSORBOARD else self.value
 
 
 # Options that all commands have that run trials.
@@ -68,7 +55,25 @@ Workers = Annotated[
         min=1, help="trials at once, on a cluster that grows up to so many; default: all there is room for"
     ),
 ]
-GpusPerTrial = Annotated[float, typer.Option(min=0, help="share of a GPU each trial gets")]
+
+
+def gpus(text: str) -> Gpus:
+    """A share of a GPU, or that it is to be measured."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1
+    if text == AUTO:
+        return AUTO
+    if not 0 <= share < math.inf:
+        raise typer.BadParameter(f"{text!r} is no share of a GPU: a number such as 0.25, or {AUTO}")
+    return share
+
+
+GpusPerTrial = Annotated[
+    Any,
+    typer.Option(parser=gpus, metavar="SHARE", help="share of a GPU each trial gets; auto: by its memory"),
+]
 MaxHours = Annotated[float, typer.Option(min=0, help="stop after so many hours")]
 
 
@@ -115,7 +120,7 @@ def launch(
     if dry_run:
         done = results.finished(folder)
         missing = _missing(trials, done, retry_failed, max_trials)
-        costs.learn(results.costs(folder), gpus_per_trial > 0)
+        costs.learn(results.costs(folder), bool(gpus_per_trial))
         _say_plan(console, asked, trials, done, missing)
         _say_estimate(console, asked, missing, costs, options)
         return 0
@@ -125,7 +130,7 @@ def launch(
         results.compact(folder)
         done = results.finished(folder)
         missing = _missing(trials, done, retry_failed, max_trials)
-        costs.learn(results.costs(folder), gpus_per_trial > 0)
+        costs.learn(results.costs(folder), bool(gpus_per_trial))
         _say_plan(console, asked, trials, done, missing)
         if missing:
             left = {trial.id for trial in missing}
@@ -140,13 +145,12 @@ def launch(
     return _summary(console, trials, done, folder, ending, limited=max_trials is not None)
 
 
-def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: float, download: bool) -> None:
+def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: Gpus, download: bool) -> None:
     """Raise `BadInput` for what this machine lacks; on a cluster its nodes find out."""
-    gpus = torch.cuda.device_count()
-    if gpus_per_trial > gpus:
-        raise BadInput(
-            f"--gpus-per-trial {gpus_per_trial:g}: this machine has {gpus} GPUs; leave it out to use CPUs"
-        )
+    here = torch.cuda.device_count()
+    if (1 if gpus_per_trial == AUTO else gpus_per_trial) > here:
+        said = gpus_per_trial if gpus_per_trial == AUTO else f"{gpus_per_trial:g}"
+        raise BadInput(f"--gpus-per-trial {said}: this machine has {here} GPUs; leave it out to use CPUs")
     for dataset in {trial.config.dataset for trial in trials}:
         if download:
             datasets.download(dataset, datasets.local(dataset, data_root))
@@ -227,7 +231,9 @@ def _say_estimate(
             raise
         console.out("no estimate: it takes the data on this machine too", highlight=False)
         return
-    here = int(torch.cuda.device_count() / options.gpus) if options.gpus else provenance.cores()
+    # Before it is measured, one on each GPU.
+    share = 1.0 if options.gpus == AUTO else options.gpus
+    here = int(torch.cuda.device_count() / share) if share else provenance.cores()
     at_once = max(1, (options.workers or here) if options.address else min(options.workers or here, here))
     steps = f"{work.shared:,} of {work.alone:,} steps to run"
     states = len({point.key for job in jobs for point in job.saves})
@@ -239,8 +245,8 @@ def _say_estimate(
     source = "from earlier results" if costs.speeds else f"{costs.device.type} steps timed {place}"
     wall = max(longest, seconds / at_once)
     price = ""
-    if study.price_per_gpu_hour and options.gpus and (costs.speeds or costs.device.type == "cuda"):
-        price = f", {study.price_per_gpu_hour * options.gpus * seconds / 3600:,.2f} at the study's price"
+    if study.price_per_gpu_hour and share and (costs.speeds or costs.device.type == "cuda"):
+        price = f", {study.price_per_gpu_hour * share * seconds / 3600:,.2f} at the study's price"
     console.out(
         f"about {duration(wall)} with {at_once} workers, {duration(longest)} with any number; "
         f"{duration(seconds)} of one worker ({source}){price}",

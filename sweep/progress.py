@@ -87,6 +87,10 @@ class Progress:
             self._printed = now
             self.console.out(self.line(), self._means(), sep="", highlight=False)
 
+    def say(self, words: str) -> None:
+        """A line about the launch itself."""
+        self.console.out(f"{self.study}: {words}", highlight=False)
+
     def line(self) -> str:
         """Where things stand, in one line."""
         parts = [f"{self.study}: {self.done} of {self.total} trials"]

@@ -1,15 +1,10 @@
 """Ray Tune runs the packs: one Tune trial is one pack, on a worker that is kept for the next."""
 
-import gc
 import os
 import re
 import socket
 import tempfile
-import time
-import traceback
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 # Ray reads these when it is imported.
@@ -22,38 +17,33 @@ os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 import ray
-import torch
 from ray import tune
-from ray.exceptions import RayError
+from ray.exceptions import RayTaskError
 
-from sweep import memory
+from sweep import packing
 from sweep.config import Trial
 from sweep.errors import BadInput
-from sweep.masking import Memory
 from sweep.plan import Pack
-from sweep.prefixes import Point, Shared, Store
 from sweep.provenance import cores
 from sweep.source import Source, Supply
-from sweep.stages import AfterEpoch
-from sweep.storage import place
-from sweep.trial import Result, failure, from_canonical, run
+from sweep.trial import Result
+from sweep.worker import Run, Where, Worker, run_trial
 
 if TYPE_CHECKING:
     from sweep.stopping import Rule
 
+# From canonical configs and the data root to the share of a GPU that each trial needs.
+Measure = Callable[[Sequence[str], str], float]
 
-def start(address: str | None, workers: int | None, gpus: float = 0) -> tuple[int, float]:
+
+def connect(address: str | None, workers: int | None, gpu: bool) -> None:
     """Connect to a Ray cluster, or start one here.
 
     Args:
-        gpus: share of a GPU that each trial gets.
-
-    Returns:
-        How many trials can run at once, on a cluster as many as are asked for, and each one's share of cores:
-        all of one, or with a GPU of all.
+        gpu: whether trials run on GPUs.
 
     Raises:
-        BadInput: there is no cluster at the address, or no GPU for the trials.
+        BadInput: there is no cluster at the address.
     """
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
@@ -68,18 +58,45 @@ def start(address: str | None, workers: int | None, gpus: float = 0) -> tuple[in
             ) from None
     else:
         # "local", not None: None would join whatever cluster happens to run on this machine.
-        here = cores() if gpus else workers or cores()
+        here = cores() if gpu else workers or cores()
         ray.init(address="local", num_cpus=here, include_dashboard=False, **options)
+
+
+def measured(trials: Sequence[Trial], data_root: str, measure: Measure = packing.measure) -> float:
+    """The share of a GPU that each of these trials needs, measured on one of the cluster.
+
+    Raises:
+        BadInput: they cannot be run there.
+    """
+    apart = ray.remote(num_gpus=1, max_calls=1)(measure)  # its process ends, and its memory with it
+    try:
+        share: float = ray.get(apart.remote([trial.canonical for trial in packing.kinds(trials)], data_root))
+    except RayTaskError as error:
+        raise BadInput(f"--gpus-per-trial auto: {error.cause}; say a share, such as 0.25") from None
+    return share
+
+
+def room(address: str | None, workers: int | None, gpus: float = 0) -> tuple[int, float]:
+    """How many trials can run at once, on a cluster as many as are asked for, and each one's share of cores.
+
+    A share is all of one core, or with a GPU of all.
+
+    Args:
+        gpus: share of a GPU that each trial gets.
+
+    Raises:
+        BadInput: there is no GPU for the trials.
+    """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    room, share = slots(nodes, gpus)
-    if not room and not (address and workers):
+    fits, share = slots(nodes, gpus)
+    if not fits and not (address and workers):
         what = f"--gpus-per-trial {gpus:g}: no node has such a GPU" if gpus else "no node has a CPU"
         raise BadInput(
             f"{what}; {'leave it out to use CPUs' if gpus else 'add one with cores'}, "
             "or on a cluster that grows say how far: --workers N"
         )
     # A cluster can grow: to see what it should grow to, its autoscaler must be asked for it.
-    return workers if workers and address else min(workers or room, room), share
+    return workers if workers and address else min(workers or fits, fits), share
 
 
 def slots(nodes: Sequence[Mapping[str, float]], gpus: float) -> tuple[int, float]:
@@ -106,76 +123,9 @@ def slots(nodes: Sequence[Mapping[str, float]], gpus: float) -> tuple[int, float
     return sum(room for room, _ in fits), min(int(cpus / room) for room, cpus in fits)
 
 
-def loggers(name: str, study: str) -> list[tune.Callback]:
-    """Tune's callback that logs to a service, by its name."""
-    if name == "tensorboard":
-        from ray.tune.logger import TBXLoggerCallback
-
-        return [TBXLoggerCallback()]
-    if name == "mlflow":
-        from ray.air.integrations.mlflow import MLflowLoggerCallback
-
-        return [MLflowLoggerCallback(experiment_name=study)]
-    from ray.air.integrations.wandb import WandbLoggerCallback
-
-    return [WandbLoggerCallback(project=study)]
-
-
 def stop() -> None:
     """Leave the cluster; one that was started here ends."""
     ray.shutdown()
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where workers find what they need, and what they run on; paths that every node has.
-
-    Attributes:
-        data_root: folder of the data sets.
-        prefixes: folder of the states that trials leave behind for each other.
-        gpus: share of a GPU for each worker; 0: none.
-        cpus: cores for each worker.
-        judge: Ray's handle of a `sweep.stopping.Judge`, that stops poor trials; None: there is none.
-    """
-
-    data_root: str
-    prefixes: str
-    gpus: float = 0
-    cpus: float = 1
-    judge: Any = None
-
-    @property
-    def device(self) -> str:
-        """What trials run on."""
-        return "cuda" if self.gpus else "cpu"
-
-    @property
-    def store(self) -> Store:
-        """The states that trials leave behind for each other."""
-        return Store(place(self.prefixes), self.device)
-
-
-# Trials that are over within so many seconds are reported together: a report takes about a thousandth of one.
-_TOGETHER = 0.02
-
-# Seconds that a trial waits for its judge, who may be starting or out of reach.
-_PATIENCE = 10
-
-# How a worker does a trial; `sweep.trial.run`, unless the engine itself is what is being looked at.
-Run = Callable[[Trial, Where, Shared], Result]
-
-
-def run_trial(trial: Trial, where: Where, shared: Shared) -> Result:
-    """Do a trial; once more, with the memory cleared, if a GPU had too little for it."""
-    after_epoch = _asking(where.judge, trial) if where.judge else None
-    try:
-        return run(trial, where.data_root, where.device, shared, after_epoch)
-    except torch.OutOfMemoryError:
-        pass  # not within the handler, whose traceback keeps all that was allocated
-    shared.scores.clear()
-    gc.collect()
-    torch.cuda.empty_cache()
-    return run(trial, where.data_root, where.device, shared, after_epoch)
 
 
 def host(rule: "Rule") -> Any:
@@ -183,19 +133,6 @@ def host(rule: "Rule") -> Any:
     from sweep.stopping import Judge
 
     return ray.remote(num_cpus=0)(Judge).remote(rule)
-
-
-def _asking(judge: Any, trial: Trial) -> AfterEpoch:
-    """Asks the judge about a trial; without an answer the trial goes on."""
-
-    def after_epoch(epoch: int, accuracy: float, last: bool) -> bool:
-        try:
-            poor: bool = ray.get(judge.poor.remote(trial, epoch, accuracy, last), timeout=_PATIENCE)
-        except RayError:
-            return False
-        return poor
-
-    return after_epoch
 
 
 def execute(
@@ -223,7 +160,7 @@ def execute(
     with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_Worker, run=run, where=where), {"cpu": where.cpus, "gpu": where.gpus}
+                tune.with_parameters(Worker, run=run, where=where), {"cpu": where.cpus, "gpu": where.gpus}
             ),
             tune_config=tune.TuneConfig(
                 search_alg=Supply(source, workers), num_samples=-1, reuse_actors=True
@@ -236,55 +173,6 @@ def execute(
                 verbose=0,
             ),
         ).fit()
-
-
-class _Worker(tune.Trainable):
-    """One process that does packs; a step is one trial, or as many as are over in no time."""
-
-    def setup(self, config: dict[str, Any], run: Run, where: Where) -> None:
-        # The first optimizer would import this, a second of the first trial's time.
-        import torch._dynamo  # noqa: F401
-
-        memory.keep()
-        self.run, self.where = run, where
-        self.scores: Memory = {}
-        self.node = os.uname().nodename
-        self.broken: Exception | None = None
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.pack, self.todo = new_config["pack"], deque(new_config["jobs"])
-        self.config: dict[str, Any] = {}  # it would go back with every result
-        return True
-
-    def step(self) -> dict[str, Any]:
-        if self.broken:
-            raise self.broken
-        found = [self.next()]
-        began = time.monotonic()
-        while self.todo and time.monotonic() < began + _TOGETHER:
-            try:
-                found.append(self.next())
-            except torch.AcceleratorError as error:
-                self.broken = error  # what was found before it comes first
-                return {"found": found, "done": False}
-        return {"found": found, "done": not self.todo}
-
-    def next(self) -> Result:
-        canonical, path, saves = self.todo.popleft()
-        trial = from_canonical(canonical)
-        shared = Shared(
-            self.where.store, tuple(Point(*p) for p in path), tuple(Point(*p) for p in saves), self.scores
-        )
-        try:
-            result = self.run(trial, self.where, shared)
-        except Exception as error:
-            # After such an error a process cannot use its GPU again: it ends, and another takes the pack.
-            if isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError):
-                raise
-            result = failure(trial, traceback.format_exc())
-        result.trial |= {"pack": self.pack, "node": self.node}
-        return result
 
 
 class _Deliver(tune.Callback):

@@ -71,8 +71,9 @@ def search(
             known = stopped | known
             curves = results.retraining(results_root, known)
         asker = Asker(asked.search, history, known, ran, curves)
+        examples = asker.examples()
         if not address:
-            check_here(asker.examples(), data_root, gpus_per_trial, False)
+            check_here(examples, data_root, gpus_per_trial, False)
         say = f"{asked.name}: {asker.warm} schedules known, {asker.ran} of {asked.search.trials} trials run"
         console.out(say, highlight=False)
         ending = Ending.FINISHED
@@ -89,6 +90,7 @@ def search(
                     stop=asker.rule(),
                     more=asker.next,
                     heard=heard,
+                    examples=examples,
                 )
             results.compact(folder)
         journal.close()

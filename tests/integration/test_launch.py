@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+import torch
 from PIL import Image
 
 import analysis
@@ -191,6 +192,12 @@ finally:
         (("--workers", "0"), "Invalid value for '--workers'"),
         (("--wrong",), "No such option"),
         (("--gpus-per-trial", "99"), "--gpus-per-trial 99: this machine has"),
+        pytest.param(
+            ("--gpus-per-trial", "auto"),
+            "--gpus-per-trial auto: this machine has 0 GPUs",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU"),
+        ),
+        (("--gpus-per-trial", "half"), "'half' is no share of a GPU: a number such as 0.25, or auto"),
         (("--results", "ftp://bucket"), "lie in a folder, or at s3"),
         (("late.yaml", "--data-root", "data"), "epoch 4 is beyond the 15 steps of training, 10 an epoch"),
         (("--log", "wandb"), "--log wandb: it is not installed: pip install wandb"),
