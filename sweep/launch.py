@@ -149,8 +149,8 @@ def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: Gpus, do
     """Raise `BadInput` for what this machine lacks; on a cluster its nodes find out."""
     here = torch.cuda.device_count()
     if (1 if gpus_per_trial == AUTO else gpus_per_trial) > here:
-        said = gpus_per_trial if gpus_per_trial == AUTO else f"{gpus_per_trial:g}"
-        raise BadInput(f"--gpus-per-trial {said}: this machine has {here} GPUs; leave it out to use CPUs")
+        share = gpus_per_trial if gpus_per_trial == AUTO else f"{gpus_per_trial:g}"
+        raise BadInput(f"--gpus-per-trial {share}: this machine has {here} GPUs; leave it out to use CPUs")
     for dataset in {trial.config.dataset for trial in trials}:
         if download:
             datasets.download(dataset, datasets.local(dataset, data_root))
