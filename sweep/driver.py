@@ -144,12 +144,12 @@ def drive(
     try:
         # Not in the thread: Ray's processes end with the thread that started them.
         schedule.connect(options.address, options.workers, bool(options.gpus))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
         share = options.gpus
         if share == AUTO:
             share = schedule.measured(examples or trials, absolute(options.data_root))
             progress.say(f"by its memory each trial gets {share:.3g} of a GPU")
         at_once, cpus = schedule.room(options.address, options.workers, share)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
         results.note_launch(folder, study.name, study.text, provenance.here())
         packs = plan.packs(trials, at_once, cost, _LEAST)
         where = worker.Where(

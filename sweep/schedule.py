@@ -18,7 +18,7 @@ os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 import ray
 from ray import tune
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError
 
 from sweep import packing
 from sweep.config import Trial
@@ -71,8 +71,9 @@ def measured(trials: Sequence[Trial], data_root: str, measure: Measure = packing
     apart = ray.remote(num_gpus=1, max_calls=1)(measure)  # its process ends, and its memory with it
     try:
         share: float = ray.get(apart.remote([trial.canonical for trial in packing.kinds(trials)], data_root))
-    except RayTaskError as error:
-        raise BadInput(f"--gpus-per-trial auto: {error.cause}; say a share, such as 0.25") from None
+    except RayError as error:
+        why = str(getattr(error, "cause", error)).partition("\n")[0]
+        raise BadInput(f"--gpus-per-trial auto: {why}; say a share, such as 0.25") from None
     return share
 
 

@@ -12,21 +12,26 @@
 --   picked     `after` of the mask that looked best before (its mean where several looked equal)
 --   anomalies  share of masks that end better than that one (Feng et al. 2024)
 --   befores, afters  the numbers themselves
-WITH cells AS MATERIALIZED (
+WITH pairs AS (
     SELECT
         arm,
         sparsity,
-        list(CASE coalesce(getvariable('before'), 'pre_train_loss')
+        CASE coalesce(getvariable('before'), 'pre_train_loss')
             WHEN 'pre_train_loss' THEN pre_train_loss
             WHEN 'pre_test_loss' THEN pre_test_loss
             WHEN 'pre_test_accuracy' THEN pre_test_accuracy
-        END) AS befores,
-        list(CASE coalesce(getvariable('after'), 'test_accuracy')
+        END AS before,
+        CASE coalesce(getvariable('after'), 'test_accuracy')
             WHEN 'test_accuracy' THEN test_accuracy
             WHEN 'test_loss' THEN test_loss
-        END) AS afters
+        END AS after
     FROM trials
     WHERE status = 'ok' AND sparsity > 0
+),
+cells AS MATERIALIZED (
+    SELECT arm, sparsity, list(before) AS befores, list(after) AS afters
+    FROM pairs
+    WHERE isfinite(before) AND isfinite(after)
     GROUP BY ALL
 ),
 settings AS (
@@ -38,28 +43,33 @@ settings AS (
             "update_every": null, "update_end": null, "drop_fraction": null}')::VARCHAR AS setting
     FROM (SELECT DISTINCT arm FROM cells)
 ),
-groups AS (
-    SELECT setting, sparsity, row_number() OVER () AS number
-    FROM (SELECT DISTINCT setting, sparsity FROM cells JOIN settings USING (arm))
+groups AS MATERIALIZED (
+    SELECT *, row_number() OVER () AS number
+    FROM (
+        SELECT setting, sparsity, flatten(list(befores)) AS befores, flatten(list(afters)) AS afters
+        FROM cells JOIN settings USING (arm)
+        GROUP BY ALL
+    )
+),
+-- Whichever way round is better: a loss, or an accuracy with its sign turned.
+signs AS (
+    SELECT
+        CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END AS bad,
+        CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS good
 ),
 masks AS (
-    SELECT
-        number, before, after,
-        -- Whichever way round is better: a loss, or an accuracy with its sign turned.
-        before * CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END AS badness,
-        after * CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS goodness
+    SELECT number, masks, bad * before AS badness, good * after AS goodness
     FROM (
-        SELECT number, unnest(befores) AS before, unnest(afters) AS after
-        FROM cells JOIN settings USING (arm) JOIN groups USING (setting, sparsity)
-    )
-    WHERE isfinite(before) AND isfinite(after)
+        SELECT number, len(befores) AS masks, unnest(befores) AS before, unnest(afters) AS after FROM groups
+    ), signs
 ),
 ranked AS (
     SELECT
-        *,
-        rank() OVER b + (count(*) OVER (b RANGE BETWEEN CURRENT ROW AND CURRENT ROW) - 1) / 2 AS before_rank,
-        rank() OVER a + (count(*) OVER (a RANGE BETWEEN CURRENT ROW AND CURRENT ROW) - 1) / 2 AS after_rank,
-        first_value(badness) OVER b AS lowest
+        number, badness, goodness,
+        rank() OVER b AS place,
+        -- The mean of its rank and that of the last it ties with, twice.
+        rank() OVER b + masks * cume_dist() OVER b AS before_rank,
+        rank() OVER a + masks * cume_dist() OVER a AS after_rank
     FROM masks
     WINDOW b AS (PARTITION BY number ORDER BY badness), a AS (PARTITION BY number ORDER BY goodness)
 ),
@@ -67,27 +77,22 @@ coefficients AS (
     SELECT
         number,
         count(*) AS masks,
-        corr(before, after) AS pearson,
-        -- Of ranks by badness and goodness: a turned sign turns the coefficient's.
-        corr(before_rank, after_rank)
-            * CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END
-            * CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS spearman,
+        corr(badness, goodness) AS pearson,
+        corr(before_rank, after_rank) AS spearman,
         max(goodness) AS best,
         median(goodness) AS median,
-        avg(goodness) FILTER (badness = lowest) AS picked,
-        list(goodness) AS goods,
-        list(before) AS befores,
-        list(after) AS afters
+        avg(goodness) FILTER (place = 1) AS picked
     FROM ranked
     GROUP BY number
 )
 SELECT
     setting, sparsity, masks,
-    CASE WHEN isfinite(pearson) THEN pearson END AS pearson,
-    CASE WHEN isfinite(spearman) THEN spearman END AS spearman,
+    -- A turned sign turns the coefficients'.
+    CASE WHEN isfinite(pearson) THEN bad * good * pearson END AS pearson,
+    CASE WHEN isfinite(spearman) THEN bad * good * spearman END AS spearman,
     abs(best) AS best, abs(median) AS median, abs(picked) AS picked,
-    len(list_filter(goods, lambda good: good > picked)) / masks AS anomalies,
+    len(list_filter(afters, lambda after: good * after > picked)) / masks AS anomalies,
     befores, afters
 FROM coefficients
-JOIN groups USING (number)
+JOIN groups USING (number), signs
 ORDER BY setting, sparsity

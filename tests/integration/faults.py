@@ -99,8 +99,11 @@ class Ordeal:
         from ray.cluster_utils import Cluster
 
         self.path, self.results, self.draw = path, results, random.Random(seed)
+        # A dead node is noticed after 5 seconds; Ray's own numbers make it 15 and more.
+        watch = {"health_check_period_ms": 1000, "health_check_initial_delay_ms": 1000}
         self.cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "include_dashboard": False, "_system_config": watch},
         )
         self.nodes = [self.cluster.add_node(num_cpus=1) for _ in range(2)]
         self.killed = Counter()
