@@ -37,6 +37,7 @@ def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost
             time.sleep(1.5)
             way.breaks(None)
         wait_for(folder, 4, first)
+        first.send_signal(signal.SIGSTOP)  # or it may be done before another launch has begun
         code, _, err = end(launch(path, "--results", results))
         assert code == 2 and f"{folder} is being written by process {first.pid}" in err
         first.send_signal(signal.SIGKILL)
