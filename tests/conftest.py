@@ -1,6 +1,7 @@
 """Shared by all tests: the closed-form network of the golden values, and small studies."""
 
 import math
+import signal
 
 import pytest
 import torch
@@ -8,6 +9,9 @@ from torch import nn
 
 # Tests of small tensors gain nothing from threads, and lose much where others want the same cores.
 torch.set_num_threads(1)
+
+# A shell's background jobs ignore Ctrl-C, and so would all that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
