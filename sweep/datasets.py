@@ -1,6 +1,5 @@
 """The data sets by name: what of them must lie under the data root, and how it gets there."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from filelock import FileLock
 
 from sweep import cache
 from sweep.errors import BadInput
-from sweep.storage import cache_folder, copy, place
+from sweep.storage import cached, copy, place
 from sweep.streaming import CROPPED, Shape
 
 FOLDER = "image-folder:"
@@ -102,7 +101,7 @@ def local(name: str, root: str | Path) -> Path:
     source = place(root)
     if isinstance(source, Path):
         return source
-    home = cache_folder() / "data" / hashlib.sha256(str(source).encode()).hexdigest()[:16]
+    home = cached("data", source)
     try:
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(home / f"{name.replace('/', '_')}.lock"):

@@ -1,6 +1,5 @@
 """What Optuna remembers of a search: a journal beside the results; for a store, kept here and sent there."""
 
-import hashlib
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from optuna.storages.journal import JournalFileBackend
 
-from sweep.storage import Place, Remote, cache_folder
+from sweep.storage import Place, Remote, cached
 
 _NAME = "optuna.journal"
 # Seconds between two sendings: what a killed search has not sent, it learns again from the results.
@@ -28,8 +27,7 @@ class Journal:
         if isinstance(self._there, Path):
             self.file = self._there
             return
-        name = hashlib.sha256(str(self._there).encode()).hexdigest()[:16]
-        self.file = cache_folder() / "journals" / name
+        self.file = cached("journals", self._there)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         # The store's is the one: another machine may have gone on meanwhile.
         content = b""

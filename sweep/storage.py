@@ -1,5 +1,6 @@
 """Where results, states and data lie: a folder, or a prefix in an object store with as much of `Path`."""
 
+import hashlib
 import io
 import os
 import random
@@ -204,9 +205,10 @@ def absolute(text: str | Place) -> str:
     return str(where.resolve() if isinstance(where, Path) else where)
 
 
-def cache_folder() -> Path:
-    """Where this machine keeps what it has of a store."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secateur"
+def cached(kind: str, there: Place) -> Path:
+    """Where this machine keeps what it has of a place in a store: of each kind a path of its own."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "secateur" / kind / hashlib.sha256(str(there).encode()).hexdigest()[:16]
 
 
 def put(target: Place, fill: Callable[[IO[bytes]], object], sync: bool = True) -> None:

@@ -1,6 +1,5 @@
 """Results as they arrive: written in the background, in order, and kept where a store does not take them."""
 
-import hashlib
 import queue
 import threading
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 from sweep.errors import BadInput
 from sweep.results import Row, remedy, write
 from sweep.schema import SCHEMAS
-from sweep.storage import Place, Remote, cache_folder
+from sweep.storage import Place, Remote, cached
 
 
 class Writer:
@@ -97,7 +96,7 @@ class Writer:
 
 def _unsent(folder: Remote) -> Path:
     """Where results wait on this machine that a store did not take."""
-    return cache_folder() / "unsent" / hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    return cached("unsent", folder)
 
 
 def send(folder: Place) -> None:

@@ -93,11 +93,9 @@ def gs():
     """A server, in a process of its own: pyarrow lets no thread run while it reads; gives its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    program = ("gcp-storage-emulator", "start", "--host=127.0.0.1", f"--port={port}", "--in-memory")
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(
-        [str(Path(sys.executable).parent / program[0]), *program[1:]], stdout=quiet, stderr=quiet
-    ) as server:
+    program = str(Path(sys.executable).with_name("gcp-storage-emulator"))
+    command = [program, "start", "--host=127.0.0.1", f"--port={port}", "--in-memory"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
