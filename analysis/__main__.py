@@ -78,7 +78,7 @@ def sql(
 def views(results: Results = RESULTS) -> None:
     """Print the columns of the views."""
     connection = warehouse.open(results)
-    for view in ("trials", "curves", "layers"):
+    for view in ("trials", "curves", "layers", "settings"):
         print(view)
         for name, kind, *_ in warehouse.rows(connection, f"DESCRIBE {view}"):
             print(f"  {name:32}{kind}")

@@ -8,7 +8,6 @@ from typing import Any
 
 Fields = dict[str, Any]
 # Fields of a config that say how the mask is chosen; the others are the setting in which it is tested.
-# queries/*.sql list the same ones.
 CHOICE = (
     *("criterion", "scope", "iterations", "schedule", "min_per_layer", "balanced", "combination"),
     *("score_batches", "score_batch_size", "score_mode", "score_loss", "score_init"),

@@ -22,7 +22,7 @@ def loop(connection: duckdb.DuckDBPyConnection) -> None:
     if asking:
         import readline  # noqa: F401  history and editing
 
-        print("views: trials, curves, layers; a query ends with ;  .quit or Ctrl-D ends")
+        print("views: trials, curves, layers, settings; a query ends with ;  .quit or Ctrl-D ends")
     lines: list[str] = []
     while True:
         try:

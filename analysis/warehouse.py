@@ -1,6 +1,7 @@
 """Results as DuckDB views `trials`, `curves` and `layers`: each trial once, nothing else within reach."""
 
 import glob
+import json
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from analysis.labels import CHOICE
 from sweep.errors import BadInput
 from sweep.schema import KEYS, SCHEMAS
 from sweep.storage import Place, Remote, place, read_all
@@ -32,6 +34,8 @@ def open(
     results: str | Place = "results", *, study: str | None = None, where: str | None = None
 ) -> duckdb.DuckDBPyConnection:
     """A connection with the views `trials`, `curves` and `layers` over one study's folder, or over all.
+
+    A fourth, `settings`, has each arm's setting: its config less all that chooses the mask.
 
     The views read what is on disk at the time of a query, so a running study can be watched (one without any
     result yet, of hundreds of small parts, or in an object store must be opened again). Queries cannot reach
@@ -166,10 +170,19 @@ def _create(connection: duckdb.DuckDBPyConnection, table: str, source: str | Non
         rows += f" UNION ALL BY NAME FROM {source}"
     connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {rows}")
     named = "SELECT * EXCLUDE (filename, file_row_number)"
+    arm = "arm"
     with suppress(duckdb.Error):
         # Results of before there was this column.
         if table == "trials" and connection.execute("FROM all_trials WHERE arm IS NULL LIMIT 1").fetchone():
-            named += f" REPLACE (coalesce(arm, {_ARM}) AS arm)"
+            arm = f"coalesce(arm, {_ARM})"
+            named += f" REPLACE ({arm} AS arm)"
+    if table == "trials":
+        # Of all rows: that of a trial that does not count has the same arm.
+        connection.execute(
+            f"""CREATE OR REPLACE VIEW settings AS
+            SELECT arm, json_merge_patch(arm, '{json.dumps(dict.fromkeys(CHOICE))}')::VARCHAR AS setting
+            FROM (SELECT DISTINCT {arm} AS arm FROM all_trials)"""
+        )
     connection.execute(
         f"""CREATE OR REPLACE VIEW {table} AS
         WITH twice AS (SELECT hash({key}) AS h FROM all_{table} GROUP BY 1 HAVING count(*) > 1),

@@ -16,6 +16,7 @@ from analysis.statistics import kendall
 from analysis.warehouse import query
 from benchmarks import synthetic
 from benchmarks.timing import seconds
+from sweep.results import encode
 from sweep.schema import SCHEMAS
 
 _QUESTIONS = ("crossover", "correlation", "best")
@@ -64,7 +65,7 @@ def _small_parts(folder: Path) -> None:
     for part in parts:
         part.unlink()
     for index in range(10_000):
-        pq.write_table(rows.slice(index, 1), target / f"part-{index:020d}-small.parquet", compression="zstd")
+        encode(rows.slice(index, 1), target / f"part-{index:020d}-small.parquet", "trials")
     started = time.perf_counter()
     connection = analysis.open(folder)
     [(count,)] = connection.execute("SELECT count(DISTINCT trial_id) FROM trials").fetchall()

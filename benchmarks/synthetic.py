@@ -6,9 +6,9 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sweep.config import Config, Trial
+from sweep.results import encode
 from sweep.schema import SCHEMAS
 
 _PART = 125_000
@@ -88,6 +88,4 @@ def write(folder: Path, trials: int) -> None:
         for field in missing:
             rows = rows.append_column(field, pa.nulls(len(rows), field.type))
         part = rows.select(SCHEMAS["trials"].names).cast(SCHEMAS["trials"])
-        pq.write_table(
-            part, target / f"part-{span[0]:020d}-{uuid.uuid4().hex[:8]}.parquet", compression="zstd"
-        )
+        encode(part, target / f"part-{span[0]:020d}-{uuid.uuid4().hex[:8]}.parquet", "trials")

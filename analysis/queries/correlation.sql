@@ -12,87 +12,71 @@
 --   picked     `after` of the mask that looked best before (its mean where several looked equal)
 --   anomalies  share of masks that end better than that one (Feng et al. 2024)
 --   befores, afters  the numbers themselves
-WITH pairs AS (
+WITH numbered AS MATERIALIZED (
+    -- To go through numbers is several times faster than through settings, which are long.
+    SELECT hash(arm) AS arm, setting, dense_rank() OVER (ORDER BY setting)::UINTEGER AS number FROM settings
+),
+masks AS (
     SELECT
-        arm,
+        number,
         sparsity,
+        -- Whichever way round is better: a loss, or an accuracy with its sign turned.
         CASE coalesce(getvariable('before'), 'pre_train_loss')
             WHEN 'pre_train_loss' THEN pre_train_loss
             WHEN 'pre_test_loss' THEN pre_test_loss
-            WHEN 'pre_test_accuracy' THEN pre_test_accuracy
-        END AS before,
+            WHEN 'pre_test_accuracy' THEN -pre_test_accuracy
+        END AS badness,
         CASE coalesce(getvariable('after'), 'test_accuracy')
             WHEN 'test_accuracy' THEN test_accuracy
-            WHEN 'test_loss' THEN test_loss
-        END AS after
+            WHEN 'test_loss' THEN -test_loss
+        END AS goodness
     FROM trials
-    WHERE status = 'ok' AND sparsity > 0
-),
-cells AS MATERIALIZED (
-    SELECT arm, sparsity, list(before) AS befores, list(after) AS afters
-    FROM pairs
-    WHERE isfinite(before) AND isfinite(after)
-    GROUP BY ALL
-),
-settings AS (
-    SELECT
-        arm,
-        json_merge_patch(arm, '{"criterion": null, "scope": null, "iterations": null, "schedule": null,
-            "min_per_layer": null, "balanced": null, "combination": null, "score_batches": null,
-            "score_batch_size": null, "score_mode": null, "score_loss": null, "score_init": null,
-            "update_every": null, "update_end": null, "drop_fraction": null}')::VARCHAR AS setting
-    FROM (SELECT DISTINCT arm FROM cells)
-),
-groups AS MATERIALIZED (
-    SELECT *, row_number() OVER () AS number
-    FROM (
-        SELECT setting, sparsity, flatten(list(befores)) AS befores, flatten(list(afters)) AS afters
-        FROM cells JOIN settings USING (arm)
-        GROUP BY ALL
-    )
-),
--- Whichever way round is better: a loss, or an accuracy with its sign turned.
-signs AS (
-    SELECT
-        CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END AS bad,
-        CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS good
-),
-masks AS (
-    SELECT number, masks, bad * before AS badness, good * after AS goodness
-    FROM (
-        SELECT number, len(befores) AS masks, unnest(befores) AS before, unnest(afters) AS after FROM groups
-    ), signs
+    JOIN numbered ON hash(trials.arm) = numbered.arm
+    WHERE status = 'ok' AND sparsity > 0 AND isfinite(badness) AND isfinite(goodness)
 ),
 ranked AS (
     SELECT
-        number, badness, goodness,
+        number, sparsity, badness, goodness,
         rank() OVER b AS place,
         -- The mean of its rank and that of the last it ties with, twice.
-        rank() OVER b + masks * cume_dist() OVER b AS before_rank,
-        rank() OVER a + masks * cume_dist() OVER a AS after_rank
+        rank() OVER b + count(*) OVER g * cume_dist() OVER b AS before_rank,
+        rank() OVER a + count(*) OVER g * cume_dist() OVER a AS after_rank
     FROM masks
-    WINDOW b AS (PARTITION BY number ORDER BY badness), a AS (PARTITION BY number ORDER BY goodness)
+    WINDOW g AS (PARTITION BY number, sparsity), b AS (g ORDER BY badness), a AS (g ORDER BY goodness)
 ),
 coefficients AS (
     SELECT
         number,
+        sparsity,
         count(*) AS masks,
         corr(badness, goodness) AS pearson,
         corr(before_rank, after_rank) AS spearman,
         max(goodness) AS best,
         median(goodness) AS median,
-        avg(goodness) FILTER (place = 1) AS picked
+        avg(goodness) FILTER (place = 1) AS picked,
+        list(abs(badness)) AS befores,
+        list(abs(goodness)) AS afters
     FROM ranked
-    GROUP BY number
+    GROUP BY ALL
+),
+signs AS (
+    SELECT
+        CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END AS bad,
+        CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS good
 )
 SELECT
-    setting, sparsity, masks,
+    setting,
+    sparsity,
+    masks,
     -- A turned sign turns the coefficients'.
     CASE WHEN isfinite(pearson) THEN bad * good * pearson END AS pearson,
     CASE WHEN isfinite(spearman) THEN bad * good * spearman END AS spearman,
-    abs(best) AS best, abs(median) AS median, abs(picked) AS picked,
+    abs(best) AS best,
+    abs(median) AS median,
+    abs(picked) AS picked,
     len(list_filter(afters, lambda after: good * after > picked)) / masks AS anomalies,
-    befores, afters
+    befores,
+    afters
 FROM coefficients
-JOIN groups USING (number), signs
+JOIN (SELECT DISTINCT number, setting FROM numbered) USING (number), signs
 ORDER BY setting, sparsity

@@ -25,15 +25,6 @@ WITH cells AS MATERIALIZED (
         )
     GROUP BY ALL
 ),
-settings AS (
-    SELECT
-        arm,
-        json_merge_patch(arm, '{"criterion": null, "scope": null, "iterations": null, "schedule": null,
-            "min_per_layer": null, "balanced": null, "combination": null, "score_batches": null,
-            "score_batch_size": null, "score_mode": null, "score_loss": null, "score_init": null,
-            "update_every": null, "update_end": null, "drop_fraction": null}')::VARCHAR AS setting
-    FROM (SELECT DISTINCT arm FROM cells)
-),
 placed AS MATERIALIZED (
     -- One key to join by: sparsity by itself would be a poor one to begin with.
     SELECT *, hash(setting, sparsity) AS place,

@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from analysis.warehouse import query
 from sweep import results
 from sweep.config import FIELDS, Config, Trial
 from sweep.trial import identity
+from tests.analysis.conftest import trial
 
 NAMES = sorted(path.stem for path in (Path(analysis.__file__).parent / "queries").glob("*.sql"))
 
@@ -36,9 +38,31 @@ def test_the_arm_of_results_from_before_that_column_is_what_a_trial_says_of_itse
         results.write(tmp_path / column, old, [[]], [[]])
         found = analysis.open(tmp_path / column).execute("SELECT trial_id, arm FROM trials").fetchall()
         assert dict(found) == {trial.id: trial.arm for trial in trials}
+        settings = analysis.open(tmp_path / column).execute("SELECT arm FROM settings").fetchall()
+        assert sorted(settings) == sorted({(trial.arm,) for trial in trials})
 
 
-@pytest.mark.parametrize("name", ["crossover", "correlation"])
-def test_queries_and_labels_take_the_same_fields_for_the_choice_of_a_mask(name):
-    [fields] = re.findall(r"json_merge_patch\(arm, '(.*?)'\)", query(name), re.DOTALL)
-    assert set(re.findall(r'"(\w+)": null', fields)) == set(CHOICE) <= set(FIELDS)
+def test_the_setting_of_an_arm_is_what_its_config_has_beside_the_choice_of_the_mask(made):
+    assert set(CHOICE) <= set(FIELDS)
+    found = analysis.open(made).execute("FROM settings").fetchall()
+    arms = analysis.open(made).execute("SELECT DISTINCT arm FROM trials").fetchall()
+    assert {arm for arm, _ in found} == {arm for (arm,) in arms} and len(found) == len(arms)
+    for arm, setting in found:
+        assert json.loads(setting) == {
+            k: v for k, v in json.loads(arm).items() if k not in CHOICE and v is not None
+        }
+
+
+def test_a_sign_is_turned_also_where_only_one_of_the_two_numbers_is_chosen(tmp_path):
+    """As at a prompt, where the other is left as it is."""
+    rows = [
+        trial(f"{seed}", seed=seed, pre_train_loss=loss, test_loss=0.5 * loss, test_accuracy=1 - loss / 4)
+        for seed, loss in enumerate((0.5, 1.0, 3.0))
+    ]
+    results.write(tmp_path, rows, [[]], [[]])
+    connection = analysis.open(tmp_path)
+    for after, r, best, picked in (("test_accuracy", -1, 0.875, 0.875), ("test_loss", 1, 0.25, 0.25)):
+        connection.execute(f"SET VARIABLE after = '{after}'")
+        [row] = connection.sql(query("correlation")).fetchall()
+        assert row[3:6] + row[7:9] == (pytest.approx(r), pytest.approx(r), best, picked, 0)
+        assert sorted(row[-2]) == [0.5, 1.0, 3.0]

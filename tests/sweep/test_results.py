@@ -39,6 +39,25 @@ def test_compaction_keeps_every_row_in_one_part(tmp_path):
     assert len(results.finished(tmp_path)) == 20
 
 
+def test_a_part_of_one_trial_is_no_larger_than_it_must_be(tmp_path):
+    """Thousands of them are opened before they are merged: what describes their columns is most of the work."""
+    results.write(tmp_path, *zip(rows("a"), strict=True))
+    sizes = {table: next((tmp_path / table).glob("part-*")).stat().st_size for table in SCHEMAS}
+    assert sizes["trials"] < 10_000 and sizes["curves"] < 3_000
+
+
+def test_a_merged_part_has_the_text_of_an_arm_once(tmp_path):
+    """An arm's text is long, and thousands of arms are more than what Parquet keeps apart by itself."""
+    arms = [os.urandom(500).hex() for _ in range(2_000)]
+    for _ in range(9):
+        found = [{**rows(str(number))[0], "arm": arm} for number, arm in enumerate(arms)]
+        results.write(tmp_path, [{**row, "trial_id": os.urandom(8).hex()} for row in found], [[]], [[]])
+    results.compact(tmp_path)
+    [part] = (tmp_path / "trials").glob("part-*")
+    text = sum(map(len, arms))
+    assert pq.read_table(part).num_rows == 18_000 and part.stat().st_size < 1.5 * text
+
+
 def test_what_is_not_a_part_is_named_and_left_aside(tmp_path, capsys):
     """A file that was cut off, and one of somebody else's: the other parts are read, and merged without them."""
     for number in range(20):
