@@ -44,6 +44,11 @@ ranked AS (
     FROM masks
     WINDOW g AS (PARTITION BY number, sparsity), b AS (g ORDER BY badness), a AS (g ORDER BY goodness)
 ),
+signs AS (
+    SELECT
+        CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END AS bad,
+        CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS good
+),
 coefficients AS (
     SELECT
         number,
@@ -54,15 +59,10 @@ coefficients AS (
         max(goodness) AS best,
         median(goodness) AS median,
         avg(goodness) FILTER (place = 1) AS picked,
-        list(abs(badness)) AS befores,
-        list(abs(goodness)) AS afters
-    FROM ranked
+        list(bad * badness) AS befores,
+        list(good * goodness) AS afters
+    FROM ranked, signs
     GROUP BY ALL
-),
-signs AS (
-    SELECT
-        CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END AS bad,
-        CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS good
 )
 SELECT
     setting,
@@ -71,9 +71,9 @@ SELECT
     -- A turned sign turns the coefficients'.
     CASE WHEN isfinite(pearson) THEN bad * good * pearson END AS pearson,
     CASE WHEN isfinite(spearman) THEN bad * good * spearman END AS spearman,
-    abs(best) AS best,
-    abs(median) AS median,
-    abs(picked) AS picked,
+    good * best AS best,
+    good * median AS median,
+    good * picked AS picked,
     len(list_filter(afters, lambda after: good * after > picked)) / masks AS anomalies,
     befores,
     afters
