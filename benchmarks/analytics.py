@@ -1,5 +1,6 @@
 """Questions to a million results against the same in pandas, and ten million, and 10,000 small parts."""
 
+import os
 import statistics
 import tempfile
 import time
@@ -29,6 +30,7 @@ def main() -> None:
         for trials in (1_000_000, 10_000_000):
             place = folder / str(trials)
             synthetic.write(place, trials)
+            os.sync()  # or the disk is still busy with it
             connection = analysis.open(place)
             for name in _QUESTIONS:
                 ours = min(seconds(partial(_ask, connection, name)) for _ in range(3))

@@ -10,7 +10,7 @@
 --   differences    the difference for each of them
 WITH cells AS MATERIALIZED (
     SELECT
-        arm,
+        hash(arm) AS key,  -- arms are long
         sparsity,
         any_value(criterion) AS criterion,
         any_value(scope) AS scope,
@@ -30,7 +30,7 @@ placed AS MATERIALIZED (
     SELECT *, hash(setting, sparsity) AS place,
         coalesce(getvariable('first'), 'snip') IN (criterion, criterion || ':' || scope) AS is_first,
         coalesce(getvariable('second'), 'random') IN (criterion, criterion || ':' || scope) AS is_second
-    FROM cells JOIN settings USING (arm)
+    FROM cells JOIN settings ON key = hash(arm)
 ),
 paired AS MATERIALIZED (
     SELECT
