@@ -25,10 +25,15 @@ class Within(ArrowFSWrapper):
         """The URI's scheme, for which DuckDB asks this file system."""
         return self._results.scheme
 
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        # The wrapper's own knows the names of Amazon's and Google's stores only.
+        return (path.partition("://")[2] or path).rstrip("/")
+
     def _within(self, path: str) -> str:
-        plain = path.partition("://")[2] or path
+        plain = self._strip_protocol(path)
         below = f"{plain}/".startswith(f"{self._results.path}/")
-        if not below or posixpath.normpath(plain) != plain.rstrip("/"):
+        if not below or posixpath.normpath(plain) != plain:
             raise FileNotFoundError(f"{path}: not among the results")
         return plain
 

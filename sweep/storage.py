@@ -27,7 +27,10 @@ T = TypeVar("T")
 # Seconds for which a store that refuses, is silent or has errors is asked again.
 PATIENCE = 30.0
 # What asking again does not change, as the stores' libraries name it.
-_FINAL = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "HTTP 403")
+_FINAL = (
+    *("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "HTTP 403"),
+    *("ContainerNotFound", "AuthenticationFailed", "AuthorizationFailure", "AuthorizationPermissionMismatch"),
+)
 # Seconds for which Google's library asks again by itself, which is not told to stop sooner.
 _GS_PATIENCE = 1
 _AT_ONCE = 32  # requests under way, where many objects are read
@@ -304,10 +307,18 @@ def _gs(bucket: str, query: str) -> stores.FileSystem:
 
 
 def _az(bucket: str, query: str) -> stores.FileSystem:
-    account = os.environ.get("AZURE_STORAGE_ACCOUNT")
+    # By the names that Azure's own clients know.
+    said = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    known = {name: value for name, found, value in (part.partition("=") for part in said.split(";")) if found}
+    account = known.get("AccountName") or os.environ.get("AZURE_STORAGE_ACCOUNT")
     if not account:
         raise BadInput("az://: say whose containers: export AZURE_STORAGE_ACCOUNT=NAME")
-    return stores.AzureFileSystem(account, account_key=os.environ.get("AZURE_STORAGE_KEY"))
+    options = {"account_key": known.get("AccountKey") or os.environ.get("AZURE_STORAGE_KEY")}
+    if endpoint := known.get("BlobEndpoint"):
+        where = urlsplit(endpoint)
+        for kind in ("blob", "dfs"):
+            options |= {f"{kind}_storage_authority": where.netloc, f"{kind}_storage_scheme": where.scheme}
+    return stores.AzureFileSystem(account, **options)
 
 
 _KINDS = {"s3": _s3, "gs": _gs, "az": _az}

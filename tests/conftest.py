@@ -32,6 +32,15 @@ def gs_port():
         yield port
 
 
+@pytest.fixture(scope="session")
+def az_port():
+    """The port of a server of Azure's storage."""
+    from tests import stores
+
+    with stores.az() as port:
+        yield port
+
+
 @pytest.fixture
 def bucket(s3_port, monkeypatch, tmp_path):
     """The URI of a new bucket, and an environment in which it is found."""

@@ -1,8 +1,9 @@
-"""Servers of S3 and of Google's storage on the loopback address, and what can go wrong on the way to one."""
+"""Servers of S3, Google's and Azure's storage on the loopback address, and what can go wrong on the way to one."""
 
 import itertools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,10 +13,14 @@ import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 from moto.server import ThreadedMotoServer
+from pyarrow.fs import AzureFileSystem
 
 _buckets = itertools.count()
 _BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+# Of Azure's server; the key is any, in base 64.
+_ACCOUNT, _KEY = "secateur", "c2VjcmV0"
 FAULTS = ("refuse", "hang", "error")
 
 
@@ -91,11 +96,33 @@ def s3():
 @contextmanager
 def gs():
     """A server, in a process of its own: pyarrow lets no thread run while it reads; gives its port."""
+    program = Path(sys.executable).with_name("gcp-storage-emulator")
+    with _program(program, "start", "--in-memory", "--host=127.0.0.1", "--port={port}") as port:
+        yield port
+
+
+@contextmanager
+def az():
+    """A server; gives its port."""
+    own = Path(__file__).parent.parent / ".azurite" / "node_modules" / ".bin" / "azurite-blob"
+    program = own if own.exists() else shutil.which("azurite-blob")
+    if program is None:
+        pytest.skip("no azurite-blob on this machine: .ci/run installs it where npm is")
+    words = ("--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry")
+    with _program(program, *words, "--blobHost=127.0.0.1", "--blobPort={port}") as port:
+        yield port
+
+
+@contextmanager
+def _program(program, *words):
+    """Run a server until it is no longer needed; gives the port that it listens at."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    program = str(Path(sys.executable).with_name("gcp-storage-emulator"))
-    command = [program, "start", "--host=127.0.0.1", f"--port={port}", "--in-memory"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    command = [str(program), *(word.format(port=port) for word in words)]
+    environment = os.environ | {"AZURITE_ACCOUNTS": f"{_ACCOUNT}:{_KEY}"}
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    ) as server:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
@@ -111,6 +138,9 @@ def environment(port, scheme="s3"):
     """What a process must know to use the server."""
     if scheme == "gs":
         return {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}"}
+    if scheme == "az":
+        where = f"BlobEndpoint=http://127.0.0.1:{port}/{_ACCOUNT}"
+        return {"AZURE_STORAGE_CONNECTION_STRING": f"AccountName={_ACCOUNT};AccountKey={_KEY};{where}"}
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "key",
@@ -123,6 +153,11 @@ def environment(port, scheme="s3"):
 def bucket(port, scheme="s3"):
     """The URI of a new bucket: each has a client of its own in a process."""
     name, server = f"bucket-{os.getpid()}-{next(_buckets)}", f"http://127.0.0.1:{port}"
+    if scheme == "az":  # takes signed requests only
+        authority = {f"{kind}_storage_authority": f"127.0.0.1:{port}" for kind in ("blob", "dfs")}
+        schemes = {f"{kind}_storage_scheme": "http" for kind in ("blob", "dfs")}
+        AzureFileSystem(_ACCOUNT, account_key=_KEY, **authority, **schemes).create_dir(name)
+        return f"{scheme}://{name}"
     request = {
         "s3": urllib.request.Request(f"{server}/{name}", method="PUT"),
         "gs": urllib.request.Request(
