@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from analysis.labels import CHOICE
+from sweep.errors import BadInput
 from sweep.schema import KEYS, SCHEMAS
 from sweep.storage import Place, Remote, read_all
 
@@ -22,6 +23,8 @@ _OPTIONS = "union_by_name = true, hive_partitioning = false, filename = true, fi
 _MANY, _SMALL = 300, 200_000
 # Of an object store, less than this in all is taken into memory.
 _FETCHED = 250_000_000
+# How often views are begun again whose parts were merged meanwhile by a launch.
+_TRIES = 5
 # What a row cannot be without.
 _REQUIRED = {**KEYS, "trials": ("trial_id", "status", "config")}
 # A config less seed and sparsity.
@@ -38,16 +41,36 @@ def create(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pat
     connection.register("nothing_yet", SCHEMAS[table].empty_table())
     connection.execute(f"CREATE TABLE no_{table} AS FROM nothing_yet")
     connection.unregister("nothing_yet")
+    for left in reversed(range(_TRIES)):
+        try:
+            return _view(connection, table, folder, pattern, last=not left)
+        except (_Merged, duckdb.IOException) as error:
+            if not left:
+                raise BadInput(f"{folder}: its parts cannot be read ({error}): try again") from None
+
+
+class _Merged(Exception):
+    """Parts were merged while a view of them was made."""
+
+
+def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pattern: str, last: bool) -> None:
     parts: list[Any] = sorted(folder.glob(pattern), key=lambda part: part.name, reverse=True)
+
+    def see_that_all_are_there() -> None:
+        if not set(parts) <= set(folder.glob(pattern)):
+            raise _Merged("they are being merged")
+
     if not parts:
         _define(connection, table, None)
         return
     if isinstance(folder, Remote) and sum(part.size for part in parts) < _FETCHED:
         _define(connection, table, _fetched(connection, table, parts))
+        see_that_all_are_there()
         return
     source = f"read_parquet('{quoted(f'{glob.escape(named(folder))}/{pattern}')}', {_OPTIONS})"
     missing = " OR ".join(f"{name} IS NULL" for name in _REQUIRED[table])
-    with suppress(duckdb.Error, FileNotFoundError):
+    failed: Exception | None = None
+    try:
         few = len(parts) <= _MANY or isinstance(folder, Remote)
         if not few and sum(part.stat().st_size for part in parts) < _SMALL * len(parts):
             source = _compacted(connection, table, parts)
@@ -58,7 +81,14 @@ def create(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pat
             row[:2] for row in connection.execute(f"DESCRIBE no_{table}").fetchall()
         } and not connection.execute(f"SELECT 1 FROM all_{table} WHERE {missing} LIMIT 1").fetchone():
             return
+    except (duckdb.Error, FileNotFoundError) as error:
+        failed = error
     sound = [part for part in parts if _is_sound(part, table)]
+    see_that_all_are_there()
+    # Nothing is wrong with them: one that came after them is gone again; or DuckDB does not find them by the
+    # pattern, as at Google's.
+    if len(sound) == len(parts) and isinstance(failed, duckdb.IOException) and not last:
+        raise failed
     _define(connection, table, f"read_parquet({_listed(sound)}, {_OPTIONS})" if sound else None)
 
 
@@ -128,7 +158,7 @@ def _define(connection: duckdb.DuckDBPyConnection, table: str, source: str | Non
         connection.execute(
             f"""CREATE OR REPLACE VIEW settings AS
             SELECT arm, json_merge_patch(arm, '{json.dumps(dict.fromkeys(CHOICE))}')::VARCHAR AS setting
-            FROM (SELECT DISTINCT {arm} AS arm FROM all_trials)"""
+            FROM (SELECT DISTINCT {arm} AS arm FROM all_trials) WHERE json_valid(arm)"""
         )
     connection.execute(
         f"""CREATE OR REPLACE VIEW {table} AS

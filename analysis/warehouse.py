@@ -15,6 +15,8 @@ from sweep.schema import KEYS
 from sweep.storage import Place, Remote, place
 
 _READS = {duckdb.StatementType.SELECT}
+# How often a query is asked whose parts are gone before it has read them.
+_TRIES = 5
 
 
 def open(
@@ -22,7 +24,7 @@ def open(
 ) -> duckdb.DuckDBPyConnection:
     """A connection with the views `trials`, `curves` and `layers` over one study's folder, or over all.
 
-    A fourth, `settings`, has each arm's setting: its config less all that chooses the mask.
+    A fourth, `settings`, has the setting of each arm of all results: the config less all that chooses masks.
 
     The views read what is on disk at the time of a query, so a running study can be watched (one without any
     result yet, of hundreds of small parts, or in an object store must be opened again). Queries cannot reach
@@ -116,8 +118,7 @@ def reading(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyR
 
 def rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:
     """All rows of one of our own queries."""
-    with told():
-        return connection.execute(sql).fetchall()
+    return _answer(connection, sql)[1]
 
 
 def ask(
@@ -128,12 +129,23 @@ def ask(
     Args:
         variables: SQL variables that the query looks at; each has a default there.
     """
+    for variable, value in (variables or {}).items():
+        connection.execute(f"SET VARIABLE {variable} = '{quoted(value)}'")
+    columns, found = _answer(connection, query(name))
+    return [dict(zip(columns, row, strict=True)) for row in found]
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Columns and rows; asked again where parts were merged by a launch before all of them were read."""
     with told():
-        for variable, value in (variables or {}).items():
-            connection.execute(f"SET VARIABLE {variable} = '{quoted(value)}'")
-        answer = connection.execute(query(name))
-        columns = [column[0] for column in answer.description or ()]
-        return [dict(zip(columns, row, strict=True)) for row in answer.fetchall()]
+        for left in reversed(range(_TRIES)):
+            try:
+                answer = connection.execute(sql)
+                return [column[0] for column in answer.description or ()], answer.fetchall()
+            except duckdb.IOException:
+                if not left:
+                    raise
+    raise AssertionError("unreachable")
 
 
 def query(name: str) -> str:

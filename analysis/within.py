@@ -50,3 +50,8 @@ class Within(ArrowFSWrapper):
     def ls(self, path: str, detail: bool = False, **options: Any) -> Any:
         """What is under a prefix."""
         return super().ls(self._within(path), detail, **options)
+
+    def _refuse(self, path: str, *args: Any, **options: Any) -> Any:
+        raise PermissionError(f"{path}: results are only read")
+
+    mkdir = makedirs = rmdir = rm = rm_file = mv = cp_file = _refuse

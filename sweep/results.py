@@ -23,14 +23,16 @@ from filelock import FileLock, Timeout
 from sweep import lease
 from sweep.errors import BadInput
 from sweep.schema import KEYS, SCHEMAS
-from sweep.storage import Place, Remote, put, read_all
+from sweep.storage import Place, Remote, put, read_all, remove_all
 
 Row = Mapping[str, Any]
+# Where some rows of a table are, and the rows.
+Part = tuple[Place, pa.Table]
 
 # More parts than this are merged into one when a launch begins or ends.
 _MANY_PARTS = 8
-# Below so many bytes, a part is mostly what describes its columns.
-_LITTLE = 100_000
+# Bytes of rows below which a part is mostly what describes its columns.
+_LITTLE = 20_000
 # Rows that a reader's thread takes at once: DuckDB's own number.
 _GROUP = 122_880
 # Seconds between looks of a reader whose parts are being merged.
@@ -144,11 +146,10 @@ def compact(folder: Place) -> None:
             found.sort(key=lambda row: _precedence(row[1]))
         last = {tuple(row[column] for column in KEYS[table]): place for place, row in found}
         try:
-            _write(folder, table, rows.take(list(last.values())))
+            write_part(folder, table, rows.take(list(last.values())))
         except OSError:
             return
-        for part in whole:
-            part.unlink()
+        remove_all(whole)
 
 
 def _precedence(row: Row) -> tuple[bool, bool, bool, Any]:
@@ -159,16 +160,18 @@ def _precedence(row: Row) -> tuple[bool, bool, bool, Any]:
 
 def write(
     folder: Place, trials: Iterable[Row], curves: Iterable[Sequence[Row]], layers: Iterable[Sequence[Row]]
-) -> None:
-    """Write one part of each table, `trials` last."""
+) -> dict[str, Part]:
+    """Write one part of each table, `trials` last; what was written of each."""
     rows: dict[str, Sequence[Row]] = {
         "curves": [row for rows in curves for row in rows],
         "layers": [row for rows in layers for row in rows],
         "trials": list(trials),
     }
-    for table, schema in SCHEMAS.items():
-        if rows[table]:
-            _write(folder, table, pa.Table.from_pylist(rows[table], schema=schema))
+    return {
+        table: write_part(folder, table, pa.Table.from_pylist(rows[table], schema=schema))
+        for table, schema in SCHEMAS.items()
+        if rows[table]
+    }
 
 
 def note_launch(folder: Place, study: str, spec: str, launch: Row) -> None:
@@ -241,9 +244,11 @@ def _leave_aside(part: Place, reason: str) -> None:
     print(f"{part}: not a part of these results ({reason}): left aside", file=sys.stderr)
 
 
-def _write(folder: Place, table: str, rows: pa.Table) -> None:
+def write_part(folder: Place, table: str, rows: pa.Table) -> Part:
+    """Write rows of a table as one part."""
     name = f"part-{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
     put(folder / table / name, lambda file: encode(rows, file, table))
+    return folder / table / name, rows
 
 
 def encode(rows: pa.Table, file: Any, table: str) -> None:

@@ -33,7 +33,7 @@ _FINAL = (
 )
 # Seconds for which Google's library asks again by itself, which is not told to stop sooner.
 _GS_PATIENCE = 1
-_AT_ONCE = 32  # requests under way, where many objects are read
+_AT_ONCE = 32  # requests under way, where many objects are read or removed
 
 
 class StoreError(BadInput, OSError):
@@ -278,9 +278,16 @@ def read_all(places: Iterable[Place]) -> Iterator[bytes | OSError]:
         yield from threads.map(read, places)
 
 
+def remove_all(places: Iterable[Place]) -> None:
+    """Remove files or objects, if they are there; of a store many at once."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        list(threads.map(lambda each: each.unlink(missing_ok=True), places))
+
+
 def _short(said: str) -> str:
-    """The end of what a store's library says, where it says why."""
-    return " ".join(said.split())[-300:]
+    """Where a store's library says why: Azure's after these words, others' at the end."""
+    plain = " ".join(said.split())
+    return plain.partition("Azure Error: ")[2][:300] or plain[-300:]
 
 
 def _s3(bucket: str, query: str) -> stores.FileSystem:
@@ -307,15 +314,21 @@ def _gs(bucket: str, query: str) -> stores.FileSystem:
 
 
 def _az(bucket: str, query: str) -> stores.FileSystem:
-    # By the names that Azure's own clients know.
-    said = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
-    known = {name: value for name, found, value in (part.partition("=") for part in said.split(";")) if found}
-    account = known.get("AccountName") or os.environ.get("AZURE_STORAGE_ACCOUNT")
+    # All by the names that Azure's own client knows.
+    account = os.environ.get("AZURE_STORAGE_ACCOUNT")
     if not account:
         raise BadInput("az://: say whose containers: export AZURE_STORAGE_ACCOUNT=NAME")
-    options = {"account_key": known.get("AccountKey") or os.environ.get("AZURE_STORAGE_KEY")}
-    if endpoint := known.get("BlobEndpoint"):
+    options = {
+        "account_key": os.environ.get("AZURE_STORAGE_KEY"),
+        "sas_token": os.environ.get("AZURE_STORAGE_SAS_TOKEN"),
+    }
+    if endpoint := os.environ.get("AZURE_STORAGE_SERVICE_ENDPOINT"):
         where = urlsplit(endpoint)
+        if where.path.strip("/") != account:
+            raise BadInput(
+                f"AZURE_STORAGE_SERVICE_ENDPOINT={endpoint}: for a server that stands in for Azure's, "
+                "as http://HOST:PORT/ACCOUNT; for Azure leave it out"
+            )
         for kind in ("blob", "dfs"):
             options |= {f"{kind}_storage_authority": where.netloc, f"{kind}_storage_scheme": where.scheme}
     return stores.AzureFileSystem(account, **options)

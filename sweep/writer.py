@@ -3,13 +3,19 @@
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
+
 from sweep.errors import BadInput
-from sweep.results import Row, remedy, write
+from sweep.results import Part, Row, remedy, write, write_part
 from sweep.schema import SCHEMAS
-from sweep.storage import Place, Remote, cached
+from sweep.storage import Place, Remote, cached, remove_all
+
+# So many parts of a table become one that are smaller than so many bytes: to open thousands takes seconds.
+_MANY, _SMALL = 200, 100_000
 
 
 class Writer:
@@ -22,6 +28,7 @@ class Writer:
     def __init__(self, folder: Place, study: str) -> None:
         self.folder, self.study = folder, study
         self.error: BaseException | None = None
+        self._small: dict[str, list[Part]] = {table: [] for table in SCHEMAS}
         self._queue: queue.SimpleQueue[tuple[Row, Sequence[Row], Sequence[Row]] | None] = queue.SimpleQueue()
         self._unwritten: list[tuple[Row, Sequence[Row], Sequence[Row]]] = []
         # How many trials were handed over, are waited for, and are on disk.
@@ -77,7 +84,7 @@ class Writer:
                     arrived.append(more)
             started = time.perf_counter()
             try:
-                write(self.folder, *zip(*arrived, strict=True))
+                written = write(self.folder, *zip(*arrived, strict=True))
             except BaseException as error:  # told by close()
                 with self._changed:
                     self.error, self._unwritten = error, arrived
@@ -88,10 +95,25 @@ class Writer:
                 self._changed.notify_all()
             if last:
                 return
+            self._merge(written)
             # At most a tenth of the time goes into writing, at most a second's worth of rows waits.
             pause = min(1.0, 9 * (time.perf_counter() - started))
             with self._changed:
                 self._changed.wait_for(lambda: self._wanted > self._written, pause)
+
+    def _merge(self, written: Mapping[str, Part]) -> None:
+        """Make one part of the small ones, once there are many; the launch's end merges all that is left."""
+        for table, part in written.items():
+            if part[1].nbytes >= _SMALL:
+                continue
+            small = self._small[table]
+            small.append(part)
+            if len(small) < _MANY:
+                continue
+            with suppress(OSError):  # then they stay as they are
+                write_part(self.folder, table, pa.concat_tables(rows for _, rows in small))
+                remove_all(place for place, _ in small)
+            small.clear()
 
 
 def _unsent(folder: Remote) -> Path:

@@ -127,6 +127,8 @@ def _program(program, *words):
         while time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
+            if server.poll() is not None:
+                pytest.skip(f"{program} does not run here: exit code {server.returncode}")
             time.sleep(0.05)
         try:
             yield port
@@ -139,8 +141,11 @@ def environment(port, scheme="s3"):
     if scheme == "gs":
         return {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}"}
     if scheme == "az":
-        where = f"BlobEndpoint=http://127.0.0.1:{port}/{_ACCOUNT}"
-        return {"AZURE_STORAGE_CONNECTION_STRING": f"AccountName={_ACCOUNT};AccountKey={_KEY};{where}"}
+        return {
+            "AZURE_STORAGE_ACCOUNT": _ACCOUNT,
+            "AZURE_STORAGE_KEY": _KEY,
+            "AZURE_STORAGE_SERVICE_ENDPOINT": f"http://127.0.0.1:{port}/{_ACCOUNT}",
+        }
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "key",

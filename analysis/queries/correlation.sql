@@ -14,7 +14,7 @@
 --   befores, afters  the numbers themselves
 WITH numbered AS MATERIALIZED (
     -- To go through numbers is several times faster than through settings, which are long.
-    SELECT hash(arm) AS arm, setting, dense_rank() OVER (ORDER BY setting)::UINTEGER AS number FROM settings
+    SELECT hash(arm) AS key, setting, dense_rank() OVER (ORDER BY setting)::UINTEGER AS number FROM settings
 ),
 masks AS (
     SELECT
@@ -31,7 +31,7 @@ masks AS (
             WHEN 'test_loss' THEN -test_loss
         END AS goodness
     FROM trials
-    JOIN numbered ON hash(trials.arm) = numbered.arm
+    JOIN numbered ON hash(arm) = key
     WHERE status = 'ok' AND sparsity > 0 AND isfinite(badness) AND isfinite(goodness)
 ),
 ranked AS (

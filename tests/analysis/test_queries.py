@@ -53,6 +53,12 @@ def test_the_setting_of_an_arm_is_what_its_config_has_beside_the_choice_of_the_m
         }
 
 
+def test_a_config_that_is_none_breaks_no_question_to_the_others(made):
+    results.write(made, [{**trial("x", status="failed"), "config": "not json"}], [[]], [[]])
+    for name in NAMES:
+        assert analysis.open(made).sql(query(name)).fetchall() is not None
+
+
 def test_a_sign_is_turned_also_where_only_one_of_the_two_numbers_is_chosen(tmp_path):
     """As at a prompt, where the other is left as it is."""
     rows = [

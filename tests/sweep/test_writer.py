@@ -1,9 +1,13 @@
+import threading
 import time
 
 import pyarrow.parquet as pq
 import pytest
 
+import analysis
+from analysis import warehouse
 from sweep import results
+from sweep import writer as writer_module
 from sweep.errors import BadInput
 from sweep.schema import SCHEMAS
 from sweep.writer import Writer
@@ -31,6 +35,40 @@ def test_many_results_share_parts(tmp_path):
         writer.add(*rows(f"{i}"))
     writer.close()
     assert len(list((tmp_path / "trials").glob("part-*"))) < 50
+
+
+def test_parts_are_merged_while_a_launch_runs_and_no_row_is_ever_missing(tmp_path, monkeypatch):
+    """A day's sweep would leave tens of thousands of them, each some work for whoever looks at it meanwhile."""
+    monkeypatch.setattr(writer_module, "_MANY", 5)
+    writer, kept = Writer(tmp_path, "small"), None
+    done, seen, errors = [0], [], []
+
+    def look():
+        try:
+            while done[0] < 33:
+                least = done[0]
+                for connection in (kept, analysis.open(tmp_path)):
+                    for table in SCHEMAS:
+                        [[count]] = warehouse.rows(connection, f"SELECT count(*) FROM {table}")
+                        seen.append(count >= least)
+        except BaseException as error:
+            errors.append(error)
+
+    for number in range(33):
+        trial, *others = rows(f"{number}")
+        writer.add({**trial, "config": "{}"}, *others)
+        assert writer.flush()
+        done[0] = number + 1
+        assert len(results.finished(tmp_path)) == number + 1
+        for table in SCHEMAS:
+            assert len(list((tmp_path / table).glob("part-*"))) <= 6 + 5
+        if number == 0:
+            kept = analysis.open(tmp_path)
+            reader = threading.Thread(target=look)
+            reader.start()
+    reader.join()
+    writer.close()
+    assert not errors and seen and all(seen)
 
 
 def test_rows_that_cannot_be_written_are_an_error_not_a_loss(tmp_path):
