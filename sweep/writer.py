@@ -110,7 +110,7 @@ class Writer:
             small.append(part)
             if len(small) < _MANY:
                 continue
-            with suppress(OSError):  # then they stay as they are
+            with suppress(OSError, pa.ArrowException):  # then they stay as they are
                 write_part(self.folder, table, pa.concat_tables(rows for _, rows in small))
                 remove_all(place for place, _ in small)
             small.clear()
