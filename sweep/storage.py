@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from fnmatch import fnmatch
-from functools import cache
 from pathlib import Path
 from posixpath import basename, dirname
 from typing import IO, Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import pyarrow.fs as stores
 
 from sweep.errors import BadInput
+from sweep.stores import KINDS, client
 
 T = TypeVar("T")
 # Seconds for which a store that refuses, is silent or has errors is asked again.
@@ -31,8 +30,6 @@ _FINAL = (
     *("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "HTTP 403"),
     *("ContainerNotFound", "AuthenticationFailed", "AuthorizationFailure", "AuthorizationPermissionMismatch"),
 )
-# Seconds for which Google's library asks again by itself, which is not told to stop sooner.
-_GS_PATIENCE = 1
 _AT_ONCE = 32  # requests under way, where many objects are read or removed
 
 
@@ -81,7 +78,7 @@ class Remote:
     @property
     def store(self) -> stores.FileSystem:
         """The store as pyarrow has it; one for all of a bucket in a process."""
-        return _store(self.scheme, self.path.partition("/")[0], self.query)
+        return client(self.scheme, self.path.partition("/")[0], self.query)
 
     def read_bytes(self) -> bytes:
         """The whole object. Raises `FileNotFoundError` if there is none."""
@@ -193,8 +190,8 @@ def place(text: str | Place) -> Place:
         return Path(str(text))
     if scheme == "file":
         return Path(rest)
-    if scheme not in _KINDS:
-        raise BadInput(f"{text}: results and data lie in a folder, or at {', '.join(_KINDS)}://BUCKET/PREFIX")
+    if scheme not in KINDS:
+        raise BadInput(f"{text}: results and data lie in a folder, or at {', '.join(KINDS)}://BUCKET/PREFIX")
     parts = urlsplit(str(text))
     path = f"{parts.netloc}{parts.path}".rstrip("/")
     if not parts.netloc:
@@ -288,55 +285,3 @@ def _short(said: str) -> str:
     """Where a store's library says why: Azure's after these words, others' at the end."""
     plain = " ".join(said.split())
     return plain.partition("Azure Error: ")[2][:300] or plain[-300:]
-
-
-def _s3(bucket: str, query: str) -> stores.FileSystem:
-    options = dict(parse_qsl(query))
-    # Of another service than Amazon's; by the names that all of its clients know.
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint and "endpoint_override" not in options:
-        options["scheme"], _, options["endpoint_override"] = endpoint.rstrip("/").partition("://")
-    return stores.S3FileSystem(
-        **options,
-        connect_timeout=5,
-        allow_delayed_open=True,  # a part then takes one request
-        retry_strategy=stores.AwsStandardS3RetryStrategy(max_attempts=1),
-    )
-
-
-def _gs(bucket: str, query: str) -> stores.FileSystem:
-    options: dict[str, Any] = dict(parse_qsl(query))
-    # Of a server that stands in for Google's; by the name that Google's own clients know.
-    if emulator := os.environ.get("STORAGE_EMULATOR_HOST"):
-        scheme, _, endpoint = emulator.rstrip("/").rpartition("://")
-        options |= {"anonymous": True, "scheme": scheme or "http", "endpoint_override": endpoint}
-    return stores.GcsFileSystem(**options, retry_time_limit=timedelta(seconds=_GS_PATIENCE))
-
-
-def _az(bucket: str, query: str) -> stores.FileSystem:
-    # All by the names that Azure's own client knows.
-    account = os.environ.get("AZURE_STORAGE_ACCOUNT")
-    if not account:
-        raise BadInput("az://: say whose containers: export AZURE_STORAGE_ACCOUNT=NAME")
-    options = {
-        "account_key": os.environ.get("AZURE_STORAGE_KEY"),
-        "sas_token": os.environ.get("AZURE_STORAGE_SAS_TOKEN"),
-    }
-    if endpoint := os.environ.get("AZURE_STORAGE_SERVICE_ENDPOINT"):
-        where = urlsplit(endpoint)
-        if where.path.strip("/") != account:
-            raise BadInput(
-                f"AZURE_STORAGE_SERVICE_ENDPOINT={endpoint}: for a server that stands in for Azure's, "
-                "as http://HOST:PORT/ACCOUNT; for Azure leave it out"
-            )
-        for kind in ("blob", "dfs"):
-            options |= {f"{kind}_storage_authority": where.netloc, f"{kind}_storage_scheme": where.scheme}
-    return stores.AzureFileSystem(account, **options)
-
-
-_KINDS = {"s3": _s3, "gs": _gs, "az": _az}
-
-
-@cache
-def _store(scheme: str, bucket: str, query: str) -> stores.FileSystem:
-    return _KINDS[scheme](bucket, query)
