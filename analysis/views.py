@@ -83,12 +83,12 @@ def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, patt
             return
     except (duckdb.Error, FileNotFoundError) as error:
         failed = error
+    # Merged meanwhile, maybe one that came after these were listed; or DuckDB does not find them by the
+    # pattern, as at Google's. To look at each comes after: of a store that reads all of them.
+    if isinstance(failed, duckdb.IOException) and not last and set(parts) != set(folder.glob(pattern)):
+        raise failed
     sound = [part for part in parts if _is_sound(part, table)]
     see_that_all_are_there()
-    # Nothing is wrong with them: one that came after them is gone again; or DuckDB does not find them by the
-    # pattern, as at Google's.
-    if len(sound) == len(parts) and isinstance(failed, duckdb.IOException) and not last:
-        raise failed
     _define(connection, table, f"read_parquet({_listed(sound)}, {_OPTIONS})" if sound else None)
 
 

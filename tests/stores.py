@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
-from pyarrow.fs import AzureFileSystem
+
+from sweep.stores import client
 
 _buckets = itertools.count()
 _BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -156,12 +157,10 @@ def environment(port, scheme="s3"):
 
 
 def bucket(port, scheme="s3"):
-    """The URI of a new bucket: each has a client of its own in a process."""
+    """The URI of a new bucket: each has a client of its own in a process; Azure's as the environment says."""
     name, server = f"bucket-{os.getpid()}-{next(_buckets)}", f"http://127.0.0.1:{port}"
     if scheme == "az":  # takes signed requests only
-        authority = {f"{kind}_storage_authority": f"127.0.0.1:{port}" for kind in ("blob", "dfs")}
-        schemes = {f"{kind}_storage_scheme": "http" for kind in ("blob", "dfs")}
-        AzureFileSystem(_ACCOUNT, account_key=_KEY, **authority, **schemes).create_dir(name)
+        client(scheme, name, "").create_dir(name)
         return f"{scheme}://{name}"
     request = {
         "s3": urllib.request.Request(f"{server}/{name}", method="PUT"),
