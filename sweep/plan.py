@@ -11,6 +11,8 @@ from sweep.prefixes import Point, branch, level_point, rewound
 
 # At most so many trials go to a worker in one go: more would make the message that brings them large.
 _MOST = 200
+# Seconds below which a trial is over in no time: to report it by itself would take about as long.
+_BRIEF = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,15 @@ Chain = tuple[Job, ...]
 
 @dataclass(frozen=True)
 class Pack:
-    """Jobs that one worker does in one go."""
+    """Jobs that one worker does in one go.
+
+    Attributes:
+        brief: whether each is over in no time, so that several are reported together.
+    """
 
     number: int
     jobs: tuple[Job, ...]
+    brief: bool = False
 
     @cached_property
     def needs(self) -> frozenset[str]:
@@ -177,11 +184,16 @@ def packs(
     to receive, yet small ones at the end, so that all workers finish together.
 
     Args:
+        cost: seconds that a job takes.
         least: cost below which no pack is cut: receiving it would take too much of the time.
     """
     stretches = order(share(trials), cost)
     left = sum(cost(job) for stretch in stretches for chain in stretch for job in chain)
     cut: list[Pack] = []
+
+    def close(jobs: Sequence[Job]) -> None:
+        cut.append(Pack(len(cut), tuple(jobs), max(map(cost, jobs)) < _BRIEF))
+
     for stretch in stretches:
         # What all wait for is spread over the workers.
         most = sum(cost(job) for chain in stretch for job in chain) / workers
@@ -191,12 +203,12 @@ def packs(
             size = sum(map(cost, chain))
             enough = max(least, min(left / (4 * workers), most))
             if jobs and (filled + size > enough or len(jobs) + len(chain) > _MOST):
-                cut.append(Pack(len(cut), tuple(jobs)))
+                close(jobs)
                 left -= filled
                 jobs, filled = [], 0.0
             jobs += chain
             filled += size
-        cut.append(Pack(len(cut), tuple(jobs)))
+        close(jobs)
         left -= filled
     return cut
 

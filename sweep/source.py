@@ -51,7 +51,7 @@ class Source(Searcher):
         if pack:
             self.running[trial_id] = pack
             jobs = ((job.trial.canonical, job.path, job.saves) for job in pack.jobs)
-            return {"pack": pack.number, "jobs": _Jobs(jobs)}
+            return {"pack": pack.number, "jobs": _Jobs(jobs), "brief": pack.brief}
         # While a pack is out its worker may still die, and the pack come back.
         return None if self.running or self.waiting else Searcher.FINISHED
 
@@ -75,7 +75,8 @@ class Source(Searcher):
         """A pack is done, or its worker died."""
         pack = self.running.pop(trial_id)
         missing = [job for job in pack.jobs if job.trial.id in self._left]
-        if missing and error:
+        # Of brief ones several are under way: each is on its own the next time, which then says whose it is.
+        if missing and error and not pack.brief:
             running = missing[0].trial  # a pack's trials run in order
             self.deaths[running.id] += 1
             if self.deaths[running.id] > self.retries:

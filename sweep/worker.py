@@ -52,7 +52,7 @@ class Where:
         return Store(place(self.prefixes), self.device)
 
 
-# Trials that are over within so many seconds are reported together: a report takes about a thousandth of one.
+# Brief trials that are over within so many seconds are reported together: a report takes a thousandth of one.
 _TOGETHER = 0.02
 
 # Seconds that a trial waits for its judge, who may be starting or out of reach.
@@ -106,16 +106,17 @@ class Worker(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack."""
         self.pack, self.todo = new_config["pack"], deque(new_config["jobs"])
+        self.brief = new_config["brief"]
         self.config: dict[str, Any] = {}  # it would go back with every result
         return True
 
     def step(self) -> dict[str, Any]:
-        """Do one trial, or as many as are over in no time."""
+        """Do one trial, or several brief ones: no other waits to be reported, or is lost with the next."""
         if self.broken:
             raise self.broken
-        found = [self.next()]
         began = time.monotonic()
-        while self.todo and time.monotonic() < began + _TOGETHER:
+        found = [self.next()]
+        while self.brief and self.todo and time.monotonic() < began + _TOGETHER:
             try:
                 found.append(self.next())
             except torch.AcceleratorError as error:

@@ -181,6 +181,16 @@ def test_packs_get_smaller_so_that_all_workers_end_together(count, workers):
     assert all(len(pack.jobs) >= 5 for pack in whole[:-1])
 
 
+def test_only_trials_that_are_all_over_in_no_time_are_reported_together():
+    trials = [Trial.of(config(seed=seed)) for seed in range(2)]
+
+    def brief(cost):
+        return [pack.brief for pack in plan.packs(trials, 1, cost, least=9)]
+
+    assert brief(lambda job: 0.001) == [True]
+    assert brief(lambda job: 0.001 + job.trial.config.seed) == [False]
+
+
 def test_what_all_wait_for_is_spread_over_the_workers():
     trials = [
         Trial.of(config(prune_epoch=5, sparsity=s, model=m))

@@ -46,6 +46,18 @@ def test_only_the_trial_that_kills_its_worker_is_given_up(store):
     assert "worker died 4 times" in lost.trial["error"]
 
 
+def test_of_trials_reported_together_none_is_blamed_until_each_is_on_its_own(store):
+    brief = Pack(0, pack(0, range(3)).jobs, brief=True)
+    killer = brief.jobs[1].trial.id
+    source = Source([brief], store, retries=0)
+    assert source.suggest("0")["brief"]
+    source.on_trial_complete("0", error=True)  # the first was over, and lost with the second
+    assert not source.given_up and not source.suggest("1")["brief"]
+    source.finished(brief.jobs[0].trial.id)
+    source.on_trial_complete("1", error=True)
+    assert [result.trial["trial_id"] for result in source.given_up] == [killer]
+
+
 def test_a_long_pack_outlives_any_number_of_deaths_as_long_as_it_gets_on(store):
     source = Source([pack(0, range(20))], store, retries=3)
     for turn in range(20):

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from sweep import worker
+from sweep import memory, worker
 from sweep.config import Config, Trial
 from sweep.prefixes import Shared
+from sweep.trial import Result
 
 
 def test_too_little_memory_on_a_gpu_is_tried_once_more_with_it_cleared(monkeypatch, tmp_path):
@@ -25,3 +26,36 @@ def test_too_little_memory_on_a_gpu_is_tried_once_more_with_it_cleared(monkeypat
     monkeypatch.setattr(worker, "run", lambda *rest: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
     with pytest.raises(torch.OutOfMemoryError):
         worker.run_trial(trial, where, shared)
+
+
+def work(brief, monkeypatch, tmp_path):
+    """A worker that has three trials to do, which only take down when they were begun."""
+    begun = []
+
+    def run(trial, where, shared):
+        begun.append(trial.config.seed)
+        return Result({"trial_id": trial.id, "status": "ok"})
+
+    monkeypatch.setattr(memory, "keep", lambda: None)  # of this process
+    config = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 2}
+    trials = [Trial.of(Config(**config, seed=seed)) for seed in range(3)]
+    jobs = [(trial.canonical, (), ()) for trial in trials]
+    at_work = worker.Worker.__new__(worker.Worker)
+    at_work.setup({"pack": 7, "jobs": jobs, "brief": brief}, run, worker.Where("data", str(tmp_path)))
+    return at_work, begun
+
+
+def test_a_trial_is_reported_before_the_next_begins(monkeypatch, tmp_path):
+    """Or it would be on disk only when the next is over, and be lost, and blamed, if that kills the worker."""
+    at_work, begun = work(False, monkeypatch, tmp_path)
+    for count in (1, 2, 3):
+        answer = at_work.step()
+        assert len(answer["found"]) == 1 and begun == list(range(count))
+        assert answer["done"] == (count == 3)
+    assert answer["found"][0].trial["pack"] == 7
+
+
+def test_trials_that_are_over_in_no_time_are_reported_together(monkeypatch, tmp_path):
+    at_work, begun = work(True, monkeypatch, tmp_path)
+    answer = at_work.step()
+    assert len(answer["found"]) == 3 and answer["done"] and begun == [0, 1, 2]
