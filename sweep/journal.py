@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from sweep.storage import Place, Remote, cached
 
@@ -26,6 +26,7 @@ class Journal:
         self._sent = time.monotonic()
         if isinstance(self._there, Path):
             self.file = self._there
+            self._mend()
             return
         self.file = cached("journals", self._there)
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +35,15 @@ class Journal:
         with suppress(FileNotFoundError):
             content = self._there.read_bytes()
         self.file.write_bytes(content)
+        self._mend()
+
+    def _mend(self) -> None:
+        """Clear up after a search killed while it wrote: Optuna would wait for it, or not read on."""
+        with suppress(RuntimeError):  # there is none, as a rule
+            JournalFileSymlinkLock(str(self.file)).release()
+        with suppress(FileNotFoundError), self.file.open("r+b") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
 
     def backend(self) -> JournalFileBackend:
         """As Optuna takes it."""
