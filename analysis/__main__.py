@@ -64,13 +64,11 @@ def sql(
             ) from None
     assert query is not None
     chosen = output.chosen(form, out)
-    answer = warehouse.reading(warehouse.open(results, study=study, where=where), query)
+    connection = warehouse.open(results, study=study, where=where)
     if chosen is Format.TABLE and out is None:
-        shell.show(answer)
+        shell.show(connection, query)
         return
-    with warehouse.told():
-        rows = answer.fetchall()
-    columns = list(answer.columns)
+    columns, rows = warehouse.answer(connection, warehouse.checked(connection, query))
     output.write([dict(zip(columns, row, strict=True)) for row in rows], chosen, out, columns)
 
 

@@ -8,7 +8,7 @@ import duckdb
 
 from analysis import output
 from analysis.crossover import Comparison, compare
-from analysis.warehouse import told
+from analysis.warehouse import answer
 from sweep.errors import BadInput
 
 _TABLES = {".csv": output.Format.CSV, ".parquet": output.Format.PARQUET}
@@ -29,9 +29,8 @@ def write(connection: duckdb.DuckDBPyConnection, target: Path) -> list[Path]:
     """
     kind = target.suffix.lower()
     if kind in _TABLES:
-        with told():
-            answer = connection.sql("FROM trials ORDER BY study, trial_id")
-            rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.fetchall()]
+        columns, found = answer(connection, "FROM trials ORDER BY study, trial_id")
+        rows = [dict(zip(columns, row, strict=True)) for row in found]
         output.write(rows, _TABLES[kind], target)
         return [target]
     if kind == ".tex":

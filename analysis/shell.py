@@ -5,15 +5,20 @@ import sys
 import duckdb
 from rich.console import Console
 
-from analysis.warehouse import reading, told
+from analysis.warehouse import again, checked
 from sweep.errors import BadInput
 
 
-def show(answer: duckdb.DuckDBPyRelation) -> None:
-    """Print an answer: as wide as the terminal, or as wide as it is where nobody looks at one."""
+def show(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Print the answer to a query: as wide as the terminal, or as it is where nobody looks at one.
+
+    Raises:
+        BadInput: it does something other than read, or cannot be answered.
+    """
     console = Console()
-    with told():
-        answer.show(max_rows=1000, max_width=console.width if console.is_terminal else 100_000)
+    width = console.width if console.is_terminal else 100_000
+    query = checked(connection, query)
+    again(lambda: connection.sql(query).show(max_rows=1000, max_width=width))
 
 
 def loop(connection: duckdb.DuckDBPyConnection) -> None:
@@ -42,6 +47,6 @@ def loop(connection: duckdb.DuckDBPyConnection) -> None:
         if not query.strip(" ;\n"):
             continue
         try:
-            show(reading(connection, query))
+            show(connection, query)
         except BadInput as error:
             print(" ".join(str(error).split()), file=sys.stderr)

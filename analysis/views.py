@@ -13,7 +13,7 @@ import duckdb
 from analysis.labels import CHOICE
 from sweep.errors import BadInput
 from sweep.schema import KEYS, SCHEMAS
-from sweep.storage import Place, Remote, read_all
+from sweep.storage import Place, Remote, looks, read_all
 
 # Which of several rows with the same key is looked at, where they can differ.
 _PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, (status <> 'stopped') DESC, finished_at DESC"}
@@ -23,8 +23,6 @@ _OPTIONS = "union_by_name = true, hive_partitioning = false, filename = true, fi
 _MANY, _SMALL = 300, 200_000
 # Of an object store, less than this in all is taken into memory.
 _FETCHED = 250_000_000
-# How often views are begun again whose parts were merged meanwhile by a launch.
-_TRIES = 5
 # What a row cannot be without.
 _REQUIRED = {**KEYS, "trials": ("trial_id", "status", "config")}
 # A config less seed and sparsity.
@@ -41,11 +39,11 @@ def create(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pat
     connection.register("nothing_yet", SCHEMAS[table].empty_table())
     connection.execute(f"CREATE TABLE no_{table} AS FROM nothing_yet")
     connection.unregister("nothing_yet")
-    for left in reversed(range(_TRIES)):
+    for last in looks():
         try:
-            return _view(connection, table, folder, pattern, last=not left)
+            return _view(connection, table, folder, pattern, last)
         except (_Merged, duckdb.IOException) as error:
-            if not left:
+            if last:
                 raise BadInput(f"{folder}: its parts cannot be read ({error}): try again") from None
 
 

@@ -1,10 +1,10 @@
 """Results opened to be asked: the views of one study or of all, and nothing else within reach."""
 
 import glob
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -12,11 +12,11 @@ from analysis import views
 from analysis.views import named, quoted
 from sweep.errors import BadInput
 from sweep.schema import KEYS
-from sweep.storage import Place, Remote, place
+from sweep.storage import Place, Remote, looks, place
+
+T = TypeVar("T")
 
 _READS = {duckdb.StatementType.SELECT}
-# How often a query is asked whose parts are gone before it has read them.
-_TRIES = 5
 
 
 def open(
@@ -92,7 +92,7 @@ def _narrow(connection: duckdb.DuckDBPyConnection, study: str | None, where: str
         definition = rows(connection, f"SELECT sql FROM duckdb_views() WHERE view_name = '{table}'")[0][0]
         body = definition.split(" AS ", 1)[1].rstrip().rstrip(";")
         connection.execute(f"CREATE VIEW every_{table} AS {body}")
-    with told():
+    with _told():
         connection.execute(
             f"CREATE OR REPLACE VIEW trials AS FROM every_trials AS trials WHERE {' AND '.join(conditions)}"
         )
@@ -103,22 +103,22 @@ def _narrow(connection: duckdb.DuckDBPyConnection, study: str | None, where: str
         )
 
 
-def reading(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
-    """The answer to somebody's query, which may only read.
+def checked(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """Somebody's query, which may only read.
 
     Raises:
-        BadInput: it is not SQL, does something other than read, or cannot be answered.
+        BadInput: it is not SQL, or does something other than read.
     """
-    with told():
+    with _told():
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type not in _READS:
             raise BadInput("one query only: a SELECT, FROM, DESCRIBE or SUMMARIZE over the results")
-        return connection.sql(statements[0].query)
+        return statements[0].query
 
 
 def rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:
     """All rows of one of our own queries."""
-    return _answer(connection, sql)[1]
+    return answer(connection, sql)[1]
 
 
 def ask(
@@ -131,19 +131,32 @@ def ask(
     """
     for variable, value in (variables or {}).items():
         connection.execute(f"SET VARIABLE {variable} = '{quoted(value)}'")
-    columns, found = _answer(connection, query(name))
+    columns, found = answer(connection, query(name))
     return [dict(zip(columns, row, strict=True)) for row in found]
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Columns and rows; asked again where parts were merged by a launch before all of them were read."""
-    with told():
-        for left in reversed(range(_TRIES)):
+def answer(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Columns and rows of a query."""
+
+    def read() -> tuple[list[str], list[tuple[Any, ...]]]:
+        found = connection.execute(sql)
+        return [column[0] for column in found.description or ()], found.fetchall()
+
+    return again(read)
+
+
+def again(read: Callable[[], T]) -> T:
+    """What reads from the views, done again where a launch merges parts before all of them are read.
+
+    Raises:
+        BadInput: DuckDB cannot answer.
+    """
+    with _told():
+        for last in looks():
             try:
-                answer = connection.execute(sql)
-                return [column[0] for column in answer.description or ()], answer.fetchall()
+                return read()
             except duckdb.IOException:
-                if not left:
+                if last:
                     raise
     raise AssertionError("unreachable")
 
@@ -154,7 +167,7 @@ def query(name: str) -> str:
 
 
 @contextmanager
-def told() -> Generator[None]:
+def _told() -> Generator[None]:
     """Whatever DuckDB has against a query or a file, as one line."""
     try:
         yield

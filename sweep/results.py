@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from sweep import lease
 from sweep.errors import BadInput
 from sweep.schema import KEYS, SCHEMAS
-from sweep.storage import Place, Remote, put, read_all, remove_all
+from sweep.storage import Place, Remote, looks, put, read_all, remove_all
 
 Row = Mapping[str, Any]
 # Where some rows of a table are, and the rows.
@@ -35,8 +35,6 @@ _MANY_PARTS = 8
 _LITTLE = 20_000
 # Rows that a reader's thread takes at once: DuckDB's own number.
 _GROUP = 122_880
-# Seconds between looks of a reader whose parts are being merged.
-_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 # What a search has to know of a trial.
 _MEASURED = (
     *("config", "dataset", "model", "epochs", "steps", "sparsity", "val_accuracy", "test_accuracy"),
@@ -201,15 +199,14 @@ def _parts(folder: Place, table: str) -> list[Any]:
 
 def _read_all(folder: Place, table: str, schema: pa.Schema) -> pa.Table:
     """All rows of a table; looks again if a launch that just began or ended has merged parts meanwhile."""
-    pauses = iter(_PAUSES)
-    while True:
+    for last in looks():
         try:
             found = _read(_parts(folder, table), table, schema)
             return pa.concat_tables([schema.empty_table(), *(rows for rows in found if rows is not None)])
         except FileNotFoundError:
-            if (pause := next(pauses, None)) is None:
+            if last:
                 raise
-            time.sleep(pause)  # it removes one part after another
+    raise AssertionError("unreachable")
 
 
 def _read(parts: Sequence[Place], table: str, schema: pa.Schema) -> Iterator[pa.Table | None]:

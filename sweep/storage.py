@@ -31,6 +31,8 @@ _FINAL = (
     *("ContainerNotFound", "AuthenticationFailed", "AuthorizationFailure", "AuthorizationPermissionMismatch"),
 )
 _AT_ONCE = 32  # requests under way, where many objects are read or removed
+# Seconds between looks at files that are being merged: they are removed one after another.
+_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class StoreError(BadInput, OSError):
@@ -279,6 +281,14 @@ def remove_all(places: Iterable[Place]) -> None:
     """Remove files or objects, if they are there; of a store many at once."""
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         list(threads.map(lambda each: each.unlink(missing_ok=True), places))
+
+
+def looks() -> Iterator[bool]:
+    """Turns to read files that another process may just be merging into one; whether it is the last."""
+    for pause in _PAUSES:
+        yield False
+        time.sleep(pause)
+    yield True
 
 
 def _short(said: str) -> str:

@@ -8,7 +8,6 @@ import pytest
 
 import analysis
 from analysis import shell
-from analysis.warehouse import reading
 from sweep import results
 from sweep.errors import BadInput
 from sweep.schema import SCHEMAS
@@ -154,7 +153,7 @@ def test_a_missing_folder_is_one_line(tmp_path):
 )
 def test_queries_only_read_results(sql, made):
     with pytest.raises(BadInput):
-        shell.show(reading(analysis.open(made), sql))
+        shell.show(analysis.open(made), sql)
 
 
 def test_files_outside_the_results_are_out_of_reach_even_without_our_check(made):

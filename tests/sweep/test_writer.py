@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from analysis import warehouse
+from analysis import shell, warehouse
 from sweep import results
 from sweep import writer as writer_module
 from sweep.errors import BadInput
@@ -51,6 +51,7 @@ def test_parts_are_merged_while_a_launch_runs_and_no_row_is_ever_missing(tmp_pat
                     for table in SCHEMAS:
                         [[count]] = warehouse.rows(connection, f"SELECT count(*) FROM {table}")
                         seen.append(count >= least)
+                        shell.show(connection, f"FROM {table}")
         except BaseException as error:
             errors.append(error)
 
