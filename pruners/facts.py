@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pruners.maps import Interpreter, LinearMap, in_mode
-from pruners.masks import densities, prunable
+from pruners.masks import densities, prunable, total_kept
 from pruners.paths import effective_masks
 
 
@@ -43,8 +43,8 @@ def cost(model: nn.Module, masks: Mapping[str, Tensor], example_input: Tensor) -
     ]
     return Cost(
         params=sum(mask.numel() for mask in masks.values()),
-        kept=sum(int(mask.sum()) for mask in masks.values()),
-        effective=sum(int(mask.sum()) for mask in effective.values()),
+        kept=total_kept(masks.values()),
+        effective=total_kept(effective.values()),
         macs=sum(macs[name] for name in masks),
         macs_kept=sum(round(each) for each in left[0].values()),
         macs_effective=sum(round(each) for each in left[1].values()),

@@ -6,6 +6,7 @@ from decimal import Decimal
 from fnmatch import fnmatch
 from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -80,7 +81,7 @@ def _keep_top(parts: Sequence[Tensor], count: int) -> list[Tensor]:
         return [torch.full_like(part, count > 0, dtype=torch.bool) for part in parts]
     threshold = _largest(torch.cat([part.flatten() for part in parts]), count)
     flat = [(part > threshold).flatten() for part in parts]
-    left = count - sum(int(mask.sum()) for mask in flat)
+    left = count - total_kept(flat)
     for part, mask in zip(parts, flat, strict=True):
         tied = (part.flatten() == threshold).nonzero().squeeze(1)[:left]
         mask[tied] = True
@@ -92,17 +93,17 @@ def _largest(scores: Tensor, count: int) -> Tensor:
     """The count-th largest, by selection and not by a sort; on a CPU it may reorder the scores."""
     if scores.device.type != "cpu":
         return scores.kthvalue(scores.numel() - count + 1).values
-    low = scores.min()
-    if int((scores == low).sum()) > scores.numel() // 8:
+    # NumPy partitions in place, some three times as fast as kthvalue, in a third of its memory.
+    values = scores.numpy()
+    low = values.min()
+    if np.count_nonzero(values == low) > len(values) // 8:
         # Zeros, or what was pruned before: among so many ties selection would be slow.
-        scores = scores[scores > low]
-    place = scores.numel() - count
+        values = values[values > low]
+    place = len(values) - count
     if place < 0:
-        return low
-    scores.numpy().partition(
-        place
-    )  # in place; some three times as fast as kthvalue, in a third of its memory
-    return scores[place]
+        return scores.new_tensor(low)
+    values.partition(place)
+    return scores.new_tensor(values[place])
 
 
 def select(
@@ -121,7 +122,7 @@ def select(
         ranked = [scores[layer] for layer in group.layers]
         if min_per_layer:
             safe = [_keep_top([each], min_per_layer)[0] for each in ranked]
-            if sum(int(each.sum()) for each in safe) > count:
+            if total_kept(safe) > count:
                 raise ValueError(
                     f"min_per_layer {min_per_layer} keeps more than the {count} weights the sparsity leaves"
                 )
@@ -200,9 +201,14 @@ def reinitialize(model: nn.Module, seed: int = 0, init: Callable[[nn.Module], No
         model.apply(init or reset)
 
 
+def total_kept(masks: Iterable[Tensor]) -> int:
+    """Weights that masks keep, all together."""
+    return sum(int(mask.count_nonzero()) for mask in masks)
+
+
 def densities(masks: Mapping[str, Tensor]) -> dict[str, float]:
     """Layer name → share of its weights that are kept."""
-    return {name: int(mask.sum()) / mask.numel() for name, mask in masks.items()}
+    return {name: int(mask.count_nonzero()) / mask.numel() for name, mask in masks.items()}
 
 
 def collapsed_layers(masks: Mapping[str, Tensor]) -> list[str]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import pruners
+from pruners.masks import total_kept
 from sweep import models
 from sweep.config import Config
 from sweep.data import Data, Shape
@@ -38,13 +39,13 @@ def facts(
     except ValueError:
         effective = None
     params = sum(mask.numel() for mask in masks.values())
-    kept = sum(int(mask.sum()) for mask in masks.values())
+    kept = total_kept(masks.values())
     density = pruners.densities(masks)
     return {
         "params": params,
         "kept": kept,
         "density": kept / params,
-        "effective_density": effective and sum(int(mask.sum()) for mask in effective.values()) / params,
+        "effective_density": effective and total_kept(effective.values()) / params,
         "collapsed_layers": len(pruners.collapsed_layers(masks)),
         "min_layer_density": min(density.values()),
         "macs_dense": sum(macs.values()),

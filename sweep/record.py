@@ -97,7 +97,7 @@ class Record:
                 "name": name,
                 "shape": list(mask.shape),
                 "params": mask.numel(),
-                "kept": int(mask.sum()),
+                "kept": int(mask.count_nonzero()),
                 "density": density[name],
                 "effective_density": effective_density.get(name),
                 "score_mean": float(pruned.scores[name].mean()) if name in pruned.scores else None,

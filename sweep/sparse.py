@@ -87,7 +87,7 @@ class Updates:
         draws = torch.Generator().manual_seed(derive(self.config.seed, "grow", step))
         for name, weight in pruners.prunable(self.training.model, self._exclude).items():
             mask = self.masks[name]
-            kept = int(mask.sum())
+            kept = int(mask.count_nonzero())
             moved = min(int(share * kept), mask.numel() - kept)
             stay = _top(weight.abs().masked_fill(~mask, -1), kept - moved)
             score = _GROWTH[self.config.criterion](weight, draws)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pruners.masks import total_kept
 from sweep.config import Config
 from sweep.data import Data, Split
 from sweep.recipes import LR_SCHEDULES, OPTIMIZERS
@@ -94,7 +95,7 @@ class Training:
         """
         parameters = dict(self.model.named_parameters())
         # Biases, that filters take with them, are no prunable weights.
-        self._masked, self.kept = [], sum(int(mask.sum()) for mask in masks.values() if mask.dim() > 1)
+        self._masked, self.kept = [], total_kept(mask for mask in masks.values() if mask.dim() > 1)
         for name, mask in masks.items():
             parameter = parameters[name]
             parameter.masked_fill_(~mask, 0)
@@ -174,7 +175,7 @@ class Training:
             for images, labels in split.batches(_EVALUATION_BATCH):
                 output = self._forward(self.data.inputs(images))
                 loss += float(F.cross_entropy(output, labels, reduction="sum"))
-                correct += int((output.argmax(1) == labels).sum())
+                correct += int((output.argmax(1) == labels).count_nonzero())
         return loss / len(split.labels), correct / len(split.labels)
 
     def _precision(self) -> AbstractContextManager[Any]:
