@@ -9,7 +9,7 @@ from pruners.maps import Interpreter, LinearMap, kernel_rows, patches, run
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 @pytest.mark.parametrize(
-    ("layers", "bidirectional", "batch_first", "bias"), itertools.product((1, 2), *[(False, True)] * 3)
+    ("layers", "bidirectional", "batch_first", "bias"), [*itertools.product((1, 2), *[(False, True)] * 3)]
 )
 def test_recurrent_layers_taken_apart_compute_what_they_did(kind, layers, bidirectional, batch_first, bias):
     torch.manual_seed(0)
