@@ -20,7 +20,7 @@ from sweep.driver import Options, drive
 from sweep.progress import Progress
 from sweep.study import Study
 from sweep.trial import Result, identity
-from tests.integration.faults import processes
+from tests.integration.launching import processes
 
 # Ray's own provider of nodes that are processes of one machine: its autoscaler does not know the difference.
 CLUSTER = """\

@@ -6,10 +6,7 @@ python -m tests.integration.faults --kills 100
 import argparse
 import os
 import random
-import re
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -18,8 +15,7 @@ from pathlib import Path
 import analysis
 from sweep.results import finished
 from sweep.schema import KEYS
-from sweep.study import load
-from sweep.trial import run
+from tests.integration.launching import launch, rows, undisturbed, workers
 
 STUDY = """\
 name: ordeal
@@ -34,20 +30,6 @@ blocks:
   - criterion: [random, snip]
     scope: [global, erk]
 """
-NUMBERS = (
-    "trial_id, status, kept, effective_density, pre_train_loss, pre_test_loss, train_loss, val_loss, test_loss, "
-    "test_accuracy, best_val_accuracy, mean_active_params"
-)
-
-
-def rows(folder):
-    return sorted(analysis.open(folder).execute(f"SELECT {NUMBERS} FROM trials").fetchall())
-
-
-def undisturbed(path):
-    """What the trials of a study give in this process, without Ray and each on its own."""
-    found = [run(trial).trial for trial in load(path).trials()]
-    return sorted(tuple(row[column] for column in NUMBERS.split(", ")) for row in found)
 
 
 def parts(folder):
@@ -61,37 +43,6 @@ def parts(folder):
     return found
 
 
-def launch(*words):
-    command = [sys.executable, "-m", "sweep.launch", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def processes(ancestors):
-    """Pid → name of every process that descends from one of these."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            pid, name, _, parent = re.match(r"(\d+) \((.*)\) (\S) (\d+)", status.read_text()).groups()
-        except OSError:
-            continue
-        parents[int(pid)] = (int(parent), name)
-
-    def ours(pid):
-        while pid in parents and pid not in ancestors:
-            pid = parents[pid][0]
-        return pid in ancestors
-
-    return {pid: name for pid, (_, name) in parents.items() if ours(pid)}
-
-
-def workers(ancestors):
-    """Processes that run trials, by the name that Ray gives them."""
-    # Linux keeps the first 15 letters of a name.
-    return [
-        pid for pid, name in processes(ancestors).items() if name.startswith(("ray::Resource", "ray::_Inner"))
-    ]
-
-
 class Ordeal:
     """A study on a cluster of three nodes of this machine, and who is killed meanwhile."""
 
@@ -99,8 +50,12 @@ class Ordeal:
         from ray.cluster_utils import Cluster
 
         self.path, self.results, self.draw = path, results, random.Random(seed)
-        # A dead node is noticed after 5 seconds; Ray's own numbers make it 15 and more.
-        watch = {"health_check_period_ms": 1000, "health_check_initial_delay_ms": 1000}
+        # A dead node is noticed after 3 seconds; Ray's own numbers make it 15 and more.
+        watch = {
+            "health_check_period_ms": 1000,
+            "health_check_initial_delay_ms": 1000,
+            "health_check_failure_threshold": 3,
+        }
         self.cluster = Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": 0, "include_dashboard": False, "_system_config": watch},
@@ -114,8 +69,13 @@ class Ordeal:
             words = (self.path, "--results", self.results, "--address", self.cluster.address)
             self.driver = launch(*words, "--max-retries", 100)
 
-    def kill(self):
-        """Kill something once there is progress; False if everything is done before."""
+    def progress(self):
+        """Wait until another trial is done; False if the launch is over.
+
+        Every other time there is no wait: the next is killed before anything has recovered.
+        """
+        if self.driver and self.driver.poll() is None and self.draw.random() < 0.5:
+            return True
         self.drive()
         folder = self.results / "ordeal"
         before, deadline = len(finished(folder)), time.monotonic() + 180
@@ -126,6 +86,10 @@ class Ordeal:
                 return False
             assert time.monotonic() < deadline, "no trial within 180 s"
             time.sleep(0.05)
+        return True
+
+    def kill(self):
+        """Kill one of them."""
         time.sleep(self.draw.random() / 2)
         what = self.draw.choice(("driver", *["worker"] * 4, *["node"] * 3))
         if what == "driver":
@@ -134,14 +98,13 @@ class Ordeal:
         elif what == "worker":
             found = workers({os.getpid()})
             if not found:
-                return True
+                return
             os.kill(self.draw.choice(found), signal.SIGKILL)
         else:
             node = self.nodes.pop(self.draw.randrange(len(self.nodes)))
             self.cluster.remove_node(node, allow_graceful=False)
             self.nodes.append(self.cluster.add_node(num_cpus=1))
         self.killed[what] += 1
-        return True
 
     def finish(self):
         self.drive()
@@ -161,8 +124,8 @@ def ordeal(folder, kills, seed, last):
     path.write_text(STUDY.format(last=last))
     trial = Ordeal(path, folder / "results", seed)
     try:
-        while trial.killed.total() < kills and trial.kill():
-            pass
+        while trial.killed.total() < kills and trial.progress():
+            trial.kill()
         trial.finish()
         assert rows(folder / "results") == undisturbed(path)
         for table, (count, distinct, seen) in parts(folder / "results").items():

@@ -3,11 +3,9 @@
 import itertools
 import json
 import re
-import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -15,44 +13,9 @@ from PIL import Image
 
 import analysis
 from sweep.results import finished
-from tests.integration.faults import launch, ordeal, rows, undisturbed
+from tests.integration.launching import LONGER, end, launch, rows, running, undisturbed
 
 pytestmark = pytest.mark.slow
-# Long enough for a launch to be caught in the middle.
-LONGER = """\
-name: longer
-dataset: digits
-model: conv-5
-epochs: 4
-lr: 0.2
-criterion: [random, snip]
-scope: [global, erk]
-sparsity: [0.9, 0.99]
-seed: [0, 1, 2, 3]
-"""
-
-
-def end(process, timeout=120):
-    out, err = process.communicate(timeout=timeout)
-    return process.returncode, out, err
-
-
-@contextmanager
-def running(*words):
-    process = launch(*words)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def wait_for(folder, count, process, seconds=90):
-    deadline = time.monotonic() + seconds
-    while len(finished(folder)) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, f"no {count} trials within {seconds} s"
-        time.sleep(0.05)
 
 
 def test_a_study_runs_to_the_end_and_then_has_nothing_left_to_do(study_file, tmp_path):
@@ -71,42 +34,6 @@ def test_a_study_runs_to_the_end_and_then_has_nothing_left_to_do(study_file, tmp
     code, out, err = end(launch(path, "--results", results))
     assert (code, err) == (0, "") and "20 with a result, 0 to run" in out
     assert time.monotonic() - started < 15, "it must not start Ray for nothing"
-
-
-def test_killed_in_the_middle_and_launched_again_every_trial_is_there_once_and_equal(study_file, tmp_path):
-    path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
-    folder = results / "longer"
-    with running(path, "--results", results) as first:
-        wait_for(folder, 4, first)
-        code, out, err = end(launch(path, "--results", results))
-        assert code == 2 and err.count("\n") == 1
-        assert f"{folder} is being written by process {first.pid}" in err
-        assert first.poll() is None, "the first launch goes on"
-        first.send_signal(signal.SIGKILL)
-    kept = set(finished(folder))
-    code, out, err = end(launch(path, "--results", results))
-    assert (code, err) == (0, "")
-    assert f"32 trials, {len(kept)} with a result, {32 - len(kept)} to run" in out
-    parts = analysis.open(results).execute(
-        f"SELECT trial_id FROM read_parquet('{folder}/trials/part-*.parquet')"
-    )
-    assert len(parts.fetchall()) == 32, "no trial ran twice"
-    assert rows(results) == undisturbed(path)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_within_seconds_and_keeps_what_is_done(number, study_file, tmp_path):
-    path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
-    with running(path, "--results", results) as process:
-        wait_for(results / "longer", 2, process)
-        started = time.monotonic()
-        process.send_signal(number)
-        code, out, err = end(process, timeout=30)
-    assert time.monotonic() - started < 10
-    assert (code, err) == (130, "")
-    done = len(finished(results / "longer"))
-    assert 2 <= done < 32
-    assert f"interrupted with {done} of 32 trials done; the same command goes on" in out
 
 
 def test_an_address_without_a_cluster_is_one_line(study_file, tmp_path):
@@ -212,12 +139,6 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_written(words, message, s
     code, out, err = end(launch("--results", tmp_path / "r", "--data-root", tmp_path / "no-data", *words))
     assert code == 2 and message in err and err.count("\n") == 1 and out == ""
     assert not (tmp_path / "r").exists()
-
-
-def test_twenty_kills_of_driver_workers_and_nodes_cost_nothing_but_time(tmp_path):
-    """`python -m tests.integration.faults --kills 100` is the longer version."""
-    killed = ordeal(tmp_path, 20, seed=1, last=3)
-    assert killed.total() == 20 and set(killed) == {"driver", "worker", "node"}
 
 
 TINY = """\

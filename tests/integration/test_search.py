@@ -15,8 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import analysis
 from sweep.results import finished, stopped
-from tests.integration.faults import launch, processes
-from tests.integration.test_launch import end
+from tests.integration.launching import end, launch, processes
 
 pytestmark = pytest.mark.slow
 STUDY = """\

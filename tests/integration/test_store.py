@@ -12,8 +12,7 @@ import analysis
 from sweep.results import finished
 from sweep.storage import place
 from tests import stores
-from tests.integration.faults import launch, rows, undisturbed
-from tests.integration.test_launch import LONGER, end, running, wait_for
+from tests.integration.launching import LONGER, end, launch, rows, running, undisturbed, wait_for
 from tests.integration.test_search import STUDY as SPACE
 from tests.integration.test_search import history, search
 

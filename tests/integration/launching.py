@@ -1,0 +1,94 @@
+"""A launch as people run it, and what it must give: for all tests that start some."""
+
+import re
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import analysis
+from sweep.results import finished
+from sweep.study import load
+from sweep.trial import run
+
+# Long enough for a launch to be caught in the middle.
+LONGER = """\
+name: longer
+dataset: digits
+model: conv-5
+epochs: 4
+lr: 0.2
+criterion: [random, snip]
+scope: [global, erk]
+sparsity: [0.9, 0.99]
+seed: [0, 1, 2, 3]
+"""
+NUMBERS = (
+    "trial_id, status, kept, effective_density, pre_train_loss, pre_test_loss, train_loss, val_loss, test_loss, "
+    "test_accuracy, best_val_accuracy, mean_active_params"
+)
+
+
+def rows(folder):
+    return sorted(analysis.open(folder).execute(f"SELECT {NUMBERS} FROM trials").fetchall())
+
+
+def undisturbed(path):
+    """What the trials of a study give in this process, without Ray and each on its own."""
+    found = [run(trial).trial for trial in load(path).trials()]
+    return sorted(tuple(row[column] for column in NUMBERS.split(", ")) for row in found)
+
+
+def launch(*words):
+    command = [sys.executable, "-m", "sweep.launch", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def processes(ancestors):
+    """Pid → name of every process that descends from one of these."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, name, _, parent = re.match(r"(\d+) \((.*)\) (\S) (\d+)", status.read_text()).groups()
+        except OSError:
+            continue
+        parents[int(pid)] = (int(parent), name)
+
+    def ours(pid):
+        while pid in parents and pid not in ancestors:
+            pid = parents[pid][0]
+        return pid in ancestors
+
+    return {pid: name for pid, (_, name) in parents.items() if ours(pid)}
+
+
+def workers(ancestors):
+    """Processes that run trials, by the name that Ray gives them."""
+    # Linux keeps the first 15 letters of a name.
+    return [
+        pid for pid, name in processes(ancestors).items() if name.startswith(("ray::Resource", "ray::_Inner"))
+    ]
+
+
+def end(process, timeout=120):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+@contextmanager
+def running(*words):
+    process = launch(*words)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(folder, count, process, seconds=90):
+    deadline = time.monotonic() + seconds
+    while len(finished(folder)) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"no {count} trials within {seconds} s"
+        time.sleep(0.05)
