@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 from rich.table import Table
 
-from analysis.labels import CHOICE, label, without
+from analysis.labels import AFTER_DENSE, label, without
 from analysis.output import draw
 from analysis.statistics import Resampled, holm
 from analysis.warehouse import ask
@@ -94,10 +94,8 @@ class Crossover:
         if certain is not None or self.crossings:
             return certain
         for one, other in reversed(list(pairwise(self.differences))):
-            above, below = one.mean.value, other.mean.value
-            if above > 0 > below:
-                logs = [math.log(1 - d.sparsity) for d in (one, other)]
-                return 1 - math.exp(logs[0] + above / (above - below) * (logs[1] - logs[0]))
+            if one.mean.value > 0 > other.mean.value:
+                return _zero(one, other)
         return None
 
     def __str__(self) -> str:
@@ -120,7 +118,7 @@ class Crossover:
             if open_ and (certain := [f"{d.sparsity:g}" for d in self.differences if d.sign == sign]):
                 parts.append(f"certainly {side} at {', '.join(certain)}")
         if open_:
-            parts.append(f"intervals overlap {_stretches(self.differences)}")
+            parts += _open_at(self.differences)
         if open_ and all(d.seeds < 2 for d in open_):
             parts.append("one seed has no interval")
         elif not turns and self.at is not None:
@@ -152,8 +150,13 @@ def cross(
     # Where the two are alike at first, the means cross before the first certain difference, if they do.
     if certain and not turns and any(d.mean.value * found[certain[0]].sign < 0 for d in found[: certain[0]]):
         turns = [(0, certain[0])]
-    crossings = [_crossing(sparsities, seeds, a, b) for a, b in turns]
-    return found, [crossing for crossing in crossings if crossing]
+    crossings = []
+    for a, b in turns:
+        crossing = _crossing(sparsities, seeds, a, b)
+        # The seeds that neighbours share may be too few to show it.
+        shown = crossing and crossing.falls == (found[b].sign < 0)
+        crossings.append(crossing if crossing and shown else _between(found, a, b))
+    return found, crossings
 
 
 def _crossing(
@@ -183,24 +186,62 @@ def _crossing(
         return 1 - math.exp(places[i] + share * (places[i + 1] - places[i]))
 
     last = max((i for i in range(len(means) - 1) if (means[i] > 0) != (means[i + 1] > 0)), default=None)
-    if last is None:  # the seeds that both neighbours have do not show it
+    if last is None:
         return None
+    at, falls = zero(means, last), means[last] > 0
+    # There 0 is well inside the interval, however narrow that is beside a step of the grid.
+    width = max(abs(means[i]) - outside[i] for i in (last, last + 1))
+    places.insert(last + 1, math.log(1 - at))
+    outside.insert(last + 1, -width)
     before = max((i for i in range(last + 1) if outside[i] > 0), default=None)
-    after = min((i for i in range(last + 1, len(places)) if outside[i] > 0), default=None)
+    after = min((i for i in range(last + 2, len(places)) if outside[i] > 0), default=None)
     return Crossing(
-        at=zero(means, last),
+        at=at,
         low=None if before is None else zero(outside, before),
         high=None if after is None else zero(outside, after - 1),
-        falls=means[last] > 0,
+        falls=falls,
     )
 
 
-def _stretches(differences: Sequence[Difference]) -> str:
-    """The sparsities where nothing is certain: `from 0.8 to 0.95 and at 0.99`."""
+def _between(differences: Sequence[Difference], start: int, end: int) -> Crossing:
+    """The same where no seed was tested on both sides: somewhere between two sparsities that are certain."""
+    one, other = next(
+        (one, other)
+        for one, other in reversed(list(pairwise(differences[start : end + 1])))
+        if (one.mean.value > 0) != (other.mean.value > 0)
+    )
+    return Crossing(
+        at=_zero(one, other),
+        low=one.sparsity if differences[start].sign else None,
+        high=differences[end].sparsity,
+        falls=one.mean.value > 0,
+    )
+
+
+def _zero(one: Difference, other: Difference) -> float:
+    """Where the mean passes 0 between two sparsities, linearly on log density."""
+    above, below = one.mean.value, other.mean.value
+    logs = [math.log(1 - d.sparsity) for d in (one, other)]
+    return 1 - math.exp(logs[0] + above / (above - below) * (logs[1] - logs[0]))
+
+
+def _open_at(differences: Sequence[Difference]) -> list[str]:
+    """Where nothing is certain: because the difference's interval has 0 in it, or after the correction."""
+    alone = [d.mean.half_width is not None and abs(d.mean.value) > d.mean.half_width for d in differences]
+    overlap = _stretches(differences, [not d.sign and not a for d, a in zip(differences, alone, strict=True)])
+    corrected = _stretches(differences, [not d.sign and a for d, a in zip(differences, alone, strict=True)])
+    return [
+        *([f"intervals overlap {overlap}"] if overlap else []),
+        *([f"not certain after Holm's correction {corrected}"] if corrected else []),
+    ]
+
+
+def _stretches(differences: Sequence[Difference], chosen: Sequence[bool]) -> str:
+    """Those sparsities: `from 0.8 to 0.95 and at 0.99`."""
     runs: list[list[float]] = []
     for index, difference in enumerate(differences):
-        if not difference.sign:
-            if not runs or differences[index - 1].sign:
+        if chosen[index]:
+            if not runs or not chosen[index - 1]:
                 runs.append([])
             runs[-1].append(difference.sparsity)
     return " and ".join(
@@ -238,11 +279,11 @@ def compare(
     answers = ask(connection, "accuracy")
     labels = label(row["arm"] for row in answers)
     found = {name: Comparison(name) for name in sorted({known.setting for known in labels.values()})}
-    rests = {arm: without(arm, (*CHOICE, "prune_epoch")) for arm in labels}
+    rests = {arm: without(arm, AFTER_DENSE) for arm in labels}
     for row in answers:
         arm, known = row["arm"], labels[row["arm"]]
         places = {known.setting}
-        if known.dense:  # the dense network is the same whenever the others are pruned
+        if known.dense:  # the dense network is the same whenever and however the others are pruned
             pruned = {
                 labels[a].setting for a, rest in rests.items() if rest == rests[arm] and not labels[a].dense
             }

@@ -13,6 +13,12 @@ CHOICE = (
     *("score_batches", "score_batch_size", "score_mode", "score_loss", "score_init"),
     *("update_every", "update_end", "drop_fraction"),
 )
+# Those that a dense network does not depend on either: when the others are pruned, and what comes then.
+AFTER_DENSE = (
+    *CHOICE,
+    *("prune_epoch", "rewind_epoch", "retrain", "retrain_epochs", "retrain_lr"),
+    *("ablation", "layers", "structure"),
+)
 # Named in every label; the others only where they differ.
 _ALWAYS = ("dataset", "model", "epochs", "prune_epoch")
 
@@ -44,15 +50,16 @@ def label(arms: Iterable[str], choice: Collection[str] = CHOICE) -> dict[str, La
     pruned = [config for config in configs.values() if config["criterion"] != "dense"] or list(
         configs.values()
     )
-    others = {name for config in pruned for name in config} - {*CHOICE, *_ALWAYS}
-    also = _varying(sorted(others), pruned)
+    others = sorted({name for config in pruned for name in config} - {*CHOICE, *_ALWAYS})
+    also = {*_varying(others, pruned), *_varying_where_known(others, configs.values())}
     settings = {}
     for arm, config in configs.items():
         length = f"{config['epochs']} epochs" if config.get("epochs") else f"{config.get('steps')} steps"
         text = f"{config['dataset']}, {config['model']}, {length}"
         if "prune_epoch" not in choice:
             text += f", pruned at epoch {config['prune_epoch']}"
-        named = [name for name in also if name in config and name not in choice and name != "steps"]
+        unknown = {*choice, "steps", *(AFTER_DENSE if config["criterion"] == "dense" else ())}
+        named = [name for name in others if name in also and name in config and name not in unknown]
         settings[arm] = text + "".join(f", {name} {config[name]}" for name in named)
     alike: dict[tuple[str, str], list[Fields]] = defaultdict(list)
     for arm, config in configs.items():
@@ -98,3 +105,9 @@ def without(arm: str, fields: Collection[str]) -> str:
 def _varying(fields: Iterable[str], among: Iterable[Fields]) -> list[str]:
     among = list(among)
     return [name for name in fields if len({json.dumps(config.get(name)) for config in among}) > 1]
+
+
+def _varying_where_known(fields: Iterable[str], among: Iterable[Fields]) -> list[str]:
+    """Fields that the dense network too depends on, with several values among the configs that have them."""
+    trained = [name for name in fields if name not in AFTER_DENSE]
+    return [name for name in trained if len(_varying([name], [c for c in among if name in c])) > 0]

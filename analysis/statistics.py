@@ -80,16 +80,23 @@ class Resampled:
             return mean, 0.0 if p < 1 - LEVEL else math.nan, p
         ratio = abs(mean) / error
         if not self._many:
-            from scipy.special import stdtr
-
-            return mean, student(self.seeds) * error, float(2 * stdtr(self.seeds - 1, -ratio))
+            return mean, *_by_student(self.seeds, error, ratio)
         shift = np.abs(here * self._means[:, point] + weight * self._means[:, other])
         errors = np.sqrt(np.maximum(variance(self._variances, self._covariances), 0) / self.seeds)
         # A resample of one seed alone has no error of its own; it speaks for the widest interval.
         ratios = np.divide(shift, errors, out=np.full_like(shift, np.inf), where=errors > 1e-12)
         index = math.ceil(LEVEL * (len(ratios) + 1)) - 1
         quantile = float(np.partition(ratios, index)[index])
+        if math.isinf(quantile):  # most seeds are equal, as few test images can make them
+            return mean, *_by_student(self.seeds, error, ratio)
         return mean, quantile * error, float((1 + (ratios >= ratio).sum()) / (1 + len(ratios)))
+
+
+def _by_student(seeds: int, error: float, ratio: float) -> tuple[float, float]:
+    """Half width and p-value."""
+    from scipy.special import stdtr
+
+    return student(seeds) * error, float(2 * stdtr(seeds - 1, -ratio))
 
 
 @lru_cache(maxsize=16)

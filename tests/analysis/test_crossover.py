@@ -5,6 +5,8 @@ import pytest
 
 import analysis
 from analysis.crossover import Crossover, compare, cross, digits
+from analysis.labels import AFTER_DENSE
+from sweep import config
 from tests.analysis.conftest import trial
 
 SPARSITIES = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995]
@@ -88,6 +90,38 @@ def test_the_crossing_is_interpolated_on_log_density_and_its_interval_is_fieller
     assert touches(crossing.low) == pytest.approx(0, abs=0.05) == touches(crossing.high)
 
 
+@pytest.mark.parametrize("spread", [0.02, 0.002, 0.0002])
+def test_the_interval_of_a_steep_crossing_is_around_it(spread):
+    """Narrower than a step of the grid on which it is looked for."""
+    random = np.random.default_rng(0)
+    inside = 0
+    for _ in range(100):
+        ends = np.array([random.uniform(0.1, 0.5), -random.uniform(0.1, 0.5)])
+        truth = 1 - 0.1 * 10 ** -(ends[0] / (ends[0] - ends[1]))
+        _, [crossing] = cross([0.9, 0.99], by_seed(ends + spread * random.normal(size=(5, 2))))
+        assert crossing.low <= crossing.at <= crossing.high
+        inside += crossing.low <= truth <= crossing.high
+    assert inside >= 90
+
+
+@pytest.mark.parametrize("shared", [(), (9,)])
+def test_a_change_of_sign_that_no_seed_saw_is_a_crossing_between_the_two_sparsities(shared):
+    """One that both have and that does not show it is no better."""
+    early = {seed: 0.1 + seed / 1000 for seed in (0, 1, 2, 3, 4, *shared)}
+    late = {seed: -0.1 - seed / 1000 for seed in (5, 6, 7, 8)} | dict.fromkeys(shared, 0.01)
+    late |= {10: -0.2, 11: -0.2} if shared else {}
+    differences, [crossing] = cross([0.9, 0.95], [early, late])
+    assert [d.sign for d in differences] == [1, -1] and crossing.falls
+    assert (crossing.low, crossing.high) == (0.9, 0.95) and 0.9 < crossing.at < 0.95
+    assert Crossover("snip", "random erk", differences, [crossing]).verdict == "crossover"
+
+
+def test_what_only_the_correction_leaves_open_is_not_said_to_overlap():
+    spread = np.array([-1, -0.5, 0, 0.5, 1])[:, None] * [0.1, 0.1, 0.1, 0.1, 0.1, 0.01]
+    _, text = said(spread + np.array([0, 0, 0, 0, 0.11, 0.1]))
+    assert "intervals overlap from 0.8 to 0.98; not certain after Holm's correction at 0.99" in text
+
+
 def test_a_sparsity_that_few_seeds_have_is_compared_over_those():
     spread = np.linspace(-0.01, 0.01, 6)
     columns = [
@@ -167,6 +201,19 @@ def test_the_dense_network_stands_beside_every_prune_epoch(made, add):
     add(trial("e", criterion="magnitude", prune_epoch=1, test_accuracy=0.9))
     early, late = compare(analysis.open(made))
     assert str(early.means["dense"][0]) == str(late.means["dense"][0]) == "0.980"
+
+
+def test_a_dense_network_trained_otherwise_is_not_the_one_beside_the_pruned(made, add):
+    for lr, accuracy in ((0.1, 0.99), (0.3, 0.5), (0.01, 0.7)):
+        add(trial(f"d{lr}", criterion="dense", sparsity=0, lr=lr, test_accuracy=accuracy))
+    found = {comparison.setting: comparison.means for comparison in compare(analysis.open(made))}
+    dense = {setting.rpartition("lr ")[2]: str(means["dense"][0]) for setting, means in found.items()}
+    assert dense == {"0.1": "0.990", "0.3": "0.500", "0.01": "0.700"}
+    assert [len(means) for means in found.values()].count(4) == 1
+
+
+def test_a_dense_network_depends_on_what_its_training_does():
+    assert {*AFTER_DENSE, "sparsity"} == {*config._AFTER_DENSE}
 
 
 def test_results_from_before_a_field_existed_are_still_compared(made, add):

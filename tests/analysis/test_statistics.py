@@ -79,6 +79,15 @@ def test_equal_differences_are_only_as_certain_as_their_number():
     assert Resampled(np.zeros((10, 1))).at(0)[2] == 1
 
 
+def test_seeds_that_are_mostly_equal_have_an_interval():
+    """A tenth of the resamples of these has no spread: of them no quantile can be had."""
+    values = np.array([0.01] * 6 + [0.02, 0.015])
+    mean, half, p = Resampled(values[:, None]).at(0)
+    assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue) and p < 0.001
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (mean - half, mean + half) == pytest.approx((low, high))
+
+
 def test_holm_is_that_of_the_paper():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, math.nan, 0.7])[0] == 1 and math.isnan(holm([math.nan])[0])
