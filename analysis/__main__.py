@@ -68,7 +68,8 @@ def sql(
     if chosen is Format.TABLE and out is None:
         shell.show(connection, query)
         return
-    columns, rows = warehouse.answer(connection, warehouse.checked(connection, query))
+    named, rows = warehouse.answer(connection, warehouse.checked(connection, query))
+    columns = output.told_apart(named)
     output.write([dict(zip(columns, row, strict=True)) for row in rows], chosen, out, columns)
 
 
@@ -102,7 +103,7 @@ def crossover(
     from analysis import crossover as question
 
     chosen = output.chosen(form, out)
-    connection = _open(results, study, where)
+    connection = _open(results, study, where, compared=True)
     _known(connection, first, second)
     found = question.compare(connection, first, second)
     if chosen is not Format.TABLE or out is not None:
@@ -139,7 +140,7 @@ def best(
     from analysis import best as question
 
     chosen = output.chosen(form, out)
-    found = question.rank(_open(results, study, where))
+    found = question.rank(_open(results, study, where, compared=True))
     _write(question.rows(found), chosen, out, question.sentences(found))
 
 
@@ -242,11 +243,19 @@ def export(
         print(f"export: {path}")
 
 
-def _open(results: str, study: str | None, where: str | None) -> duckdb.DuckDBPyConnection:
-    """The results, when there is something in them to answer with."""
+def _open(
+    results: str, study: str | None, where: str | None, *, compared: bool = False
+) -> duckdb.DuckDBPyConnection:
+    """The results, when there is something in them to answer with.
+
+    Args:
+        compared: it takes trials of criteria: the oracle's, masks of one network, are no answer.
+    """
     connection = warehouse.open(results, study=study, where=where)
-    [(trials, finished)] = warehouse.rows(
-        connection, "SELECT count(*), count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)) FROM trials"
+    [(trials, finished, criteria)] = warehouse.rows(
+        connection,
+        "SELECT count(*), count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)), "
+        "count(*) FILTER (criterion <> 'oracle') FROM trials",
     )
     if not trials:
         narrowed = " that --study and --where leave" if study or where else ""
@@ -256,13 +265,17 @@ def _open(results: str, study: str | None, where: str | None) -> duckdb.DuckDBPy
             f"{results}: none of {trials} trials ended with an accuracy; "
             f'see python -m analysis sql "SELECT trial_id, status, error FROM trials" --results {results}'
         )
+    if compared and not criteria:
+        raise BadInput(
+            f"{results}: the oracle's masks alone, no criterion; see python -m analysis correlation"
+        )
     return connection
 
 
 def _known(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
     """Refuse a criterion that is nowhere in the results."""
     found = warehouse.rows(
-        connection, "SELECT DISTINCT criterion, scope FROM trials WHERE criterion <> 'dense'"
+        connection, "SELECT DISTINCT criterion, scope FROM trials WHERE criterion NOT IN ('dense', 'oracle')"
     )
     known = {criterion for criterion, _ in found} | {f"{criterion}:{scope}" for criterion, scope in found}
     default = ("snip", "random")
@@ -278,7 +291,7 @@ def _labelled(
     from analysis.labels import label
 
     chosen = output.chosen(form, out)
-    rows = warehouse.ask(_open(results, study, where), name)
+    rows = warehouse.ask(_open(results, study, where, compared=name == "accuracy"), name)
     labels = label(row["arm"] for row in rows)
     named = [
         {"setting": labels[row["arm"]].setting, "criterion": labels[row["arm"]].name}

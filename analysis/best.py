@@ -142,19 +142,14 @@ def rows(found: Sequence[Ranked]) -> list[dict[str, Any]]:
 def sentences(found: Sequence[Ranked]) -> list[str]:
     """The best of each sparsity, and how many are tied with it."""
     said = []
+    alike: dict[tuple[str, float], list[Ranked]] = defaultdict(list)
     for one in found:
-        if one.rank == 1:
-            peers = [o for o in found if (o.setting, o.sparsity) == (one.setting, one.sparsity)]
-            ties = [o.schedule for o in peers if o.tied and o.rank > 1]
-            shown = ", ".join(ties[:5]) + (f" and {len(ties) - 5} more" if len(ties) > 5 else "")
-            said.append(
-                f"{one.setting}, sparsity {one.sparsity:g}: {one.schedule}, test accuracy {one.test}"
-                + (
-                    f"; tied with it: {shown}"
-                    if ties
-                    else "; better than all others"
-                    if len(peers) > 1
-                    else ""
-                )
-            )
+        alike[one.setting, one.sparsity].append(one)
+    for one, *others in alike.values():
+        ties = [other.schedule for other in others if other.tied]
+        shown = ", ".join(ties[:5]) + (f" and {len(ties) - 5} more" if len(ties) > 5 else "")
+        rest = f"; tied with it: {shown}" if ties else "; better than all others" if others else ""
+        said.append(
+            f"{one.setting}, sparsity {one.sparsity:g}: {one.schedule}, test accuracy {one.test}{rest}"
+        )
     return said

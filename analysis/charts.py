@@ -18,6 +18,8 @@ Row = Mapping[str, Any]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star")
+# As training goes; levels are numbered.
+_PHASES = ("dense", "level", "sparse", "retrain")
 # More points than this are thinned out evenly.
 _POINTS = 4_000
 
@@ -145,13 +147,14 @@ def curves(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, go.Figure
         lines[row["sparsity"]][title[row["arm"]]].append(row)
     for sparsity, by_name in sorted(lines.items()):
         figure = go.Figure()
-        for index, (name, points) in enumerate(sorted(by_name.items())):
+        for index, (name, rows_of) in enumerate(sorted(by_name.items())):
+            points = _in_turn(rows_of)
             figure.add_scatter(
-                x=[row["epoch"] for row in points],
-                y=[row["validation_accuracy"] for row in points],
+                x=[row.get("epoch") for row in points],
+                y=[row.get("validation_accuracy") for row in points],
                 name=name,
                 mode="lines+markers",
-                text=[row["phase"] for row in points],
+                text=[row.get("phase") for row in points],
                 hovertemplate="epoch %{x} (%{text}): %{y:.3f}",
                 **_style(index),
             )
@@ -160,6 +163,21 @@ def curves(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, go.Figure
         )
         figures[f"sparsity {sparsity:g}"] = figure
     return figures
+
+
+def _in_turn(rows: Sequence[Row]) -> list[Row]:
+    """By phase and epoch, with nothing where a phase goes back to earlier epochs: there the line ends."""
+
+    def turn(row: Row) -> tuple[int, int, float]:
+        phase, _, level = row["phase"].partition(" ")
+        return _PHASES.index(phase), int(level or 0), row["epoch"]
+
+    points: list[Row] = []
+    for row in sorted(rows, key=turn):
+        if points and row["epoch"] < points[-1]["epoch"]:
+            points.append({})
+        points.append(row)
+    return points
 
 
 def pareto(ranked: Sequence[Ranked]) -> dict[str, go.Figure]:
@@ -205,7 +223,8 @@ def regimes(rows: Sequence[Row], field: str) -> dict[str, go.Figure]:
     for row in rows:
         steps = f" T={row['iterations']}" if row["iterations"] > 1 else ""
         name = f"{row['dataset']}, {row['model']}, {row['criterion']} {row['scope']}{steps}: {field}"
-        groups[name].append(row)
+        if row["x"] is not None and row["y"] is not None:  # a study in steps has no epochs
+            groups[name].append(row)
     figures = {}
     for name, points in groups.items():
         x, y = (sorted({row[axis] for row in points}, key=float) for axis in ("x", "y"))

@@ -6,12 +6,11 @@ from typing import Any
 
 import duckdb
 
-from analysis.labels import CHOICE, label
+from analysis.labels import CHOICE, label, without
 from analysis.statistics import wilson
 from analysis.warehouse import ask
 
 Row = dict[str, Any]
-_SCHEDULE = (*CHOICE, "prune_epoch")
 
 
 def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
@@ -22,22 +21,23 @@ def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     from which on no trial collapsed, None if there is none.
     """
     answers = ask(connection, "collapse")
-    labels = label((row["arm"] for row in answers), CHOICE)
-    settings = label((row["arm"] for row in answers), _SCHEDULE)
-    groups: dict[tuple[str, str, float], list[dict[str, Any]]] = defaultdict(list)
+    # What differs in its prune epoch alone is one way to prune.
+    ways = {row["arm"]: without(row["arm"], ("prune_epoch",)) for row in answers}
+    labels = label(ways.values(), (*CHOICE, "prune_epoch"))
+    groups: dict[tuple[str, str, float, str], list[dict[str, Any]]] = defaultdict(list)
     for row in answers:
-        groups[settings[row["arm"]].setting, labels[row["arm"]].name, row["sparsity"]].append(row)
+        way = ways[row["arm"]]
+        groups[labels[way].setting, labels[way].name, row["sparsity"], way].append(row)
     found = []
-    for (setting, name, sparsity), rows in sorted(groups.items()):
+    for (setting, name, sparsity, _), rows in sorted(groups.items()):
         ordered = sorted(rows, key=lambda row: row["prune_epoch"] or 0)
         safe = None
         for row in reversed(ordered):
-            if row["collapsed"] or row["disconnected"]:
+            if row["failing"]:
                 break
             safe = row["prune_epoch"]
         for row in ordered:
-            failing = max(row["collapsed"], row["disconnected"])
-            low, high = wilson(failing, row["trials"])
+            low, high = wilson(row["failing"], row["trials"])
             found.append(
                 {
                     "setting": setting,
@@ -45,7 +45,7 @@ def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
                     "sparsity": sparsity,
                     "prune_epoch": row["prune_epoch"],
                     "trials": row["trials"],
-                    "collapsed": failing / row["trials"],
+                    "collapsed": row["failing"] / row["trials"],
                     "low": low,
                     "high": high,
                     "emptied_layers_in": row["collapsed"] / row["trials"],

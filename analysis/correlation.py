@@ -149,15 +149,21 @@ def rows(found: Sequence[Correlation]) -> list[dict[str, Any]]:
 def sentences(found: Sequence[Correlation]) -> list[str]:
     """What it comes to, with the warning that belongs to the pooled number."""
     said = []
+    alike: dict[str, list[Correlation]] = defaultdict(list)
+    for one in found:
+        if one.sparsity is not None:
+            alike[one.setting].append(one)
     for one in found:
         if one.sparsity is not None:
             continue
-        within = [o for o in found if o.setting == one.setting and o.sparsity is not None]
+        within = alike[one.setting]
         taus = [o.kendall.value for o in within if not math.isnan(o.kendall.value)]
-        middle = f"; within one, its median is {np.median(taus):.2f}".replace("-", "−") if taus else ""
+        median = float(np.median(taus)) if taus else math.nan
+        middle = f"; within one, its median is {median:.2f}".replace("-", "−") if taus else ""
+        does = "inflates" if abs(one.kendall.value) > abs(median) else "distorts"
         said.append(
             f"{one.setting}: τ {one.kendall} pooled over {len(within)} sparsities{middle}. "
-            "Pooling over sparsities inflates it: "
+            f"Pooling over sparsities {does} it: "
             "sparsity itself moves both numbers (Simpson's paradox); go by the rows of one sparsity."
         )
     return said

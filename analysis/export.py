@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from pathlib import Path
 
 import duckdb
@@ -55,12 +56,13 @@ def latex(comparison: Comparison) -> str:
         cells = []
         for sparsity in sparsities:
             mean = means.get(sparsity)
-            if mean is None or mean.value != mean.value:
+            if mean is None:
                 cells.append("--")
-            elif mean.half_width is None:
-                cells.append(f"{100 * mean.value:.1f}")
-            else:
-                cells.append(f"${100 * mean.value:.1f} \\pm {100 * mean.half_width:.1f}$")
+                continue
+            cell = "--" if math.isnan(mean.value) else f"{100 * mean.value:.1f}"
+            if mean.half_width is not None:
+                cell = f"${cell} \\pm {100 * mean.half_width:.1f}$"
+            cells.append(cell + (f" ({mean.lost} lost)" if mean.lost else ""))
         lines.append(" & ".join([_escaped(name), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 

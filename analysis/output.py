@@ -1,5 +1,6 @@
 """An answer as a table in the terminal, or as CSV, JSON or Parquet, on stdout or in a file."""
 
+import itertools
 import json
 import math
 import sys
@@ -61,6 +62,15 @@ def write(
         sys.stdout.write(text)
     else:
         save(out, text.encode())
+
+
+def told_apart(columns: Sequence[str]) -> list[str]:
+    """Names of which each is there once: of two columns `seed` the second is `seed_1`, as DuckDB has it."""
+    found: dict[str, None] = {}
+    for column in columns:
+        names = (f"{column}_{number}" if number else column for number in itertools.count())
+        found[next(name for name in names if name not in found)] = None
+    return list(found)
 
 
 def save(target: Path, data: bytes) -> None:
@@ -132,5 +142,8 @@ def _parquet(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes
     import pyarrow.parquet as pq
 
     data = io.BytesIO()
-    pq.write_table(pa.Table.from_pydict({c: [row[c] for row in rows] for c in columns}), data)
+    try:
+        pq.write_table(pa.Table.from_pydict({c: [row[c] for row in rows] for c in columns}), data)
+    except (pa.ArrowException, OverflowError) as error:
+        raise BadInput(f"no Parquet can hold that ({error}): cast it in the query, or write .csv") from None
     return data.getvalue()

@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 
 # A page is for looking at: beyond so many settings it says how many more there are.
 SETTINGS = 12
+# Sentences of a list that are shown.
+_SENTENCES = 100
 
 
 class Page:
@@ -28,15 +30,14 @@ class Page:
 
     def sentences(self, texts: Any) -> None:
         """A list of sentences, if there are any."""
-        if items := "".join(f"<li>{html.escape(text)}</li>" for text in texts):
+        if items := _items(list(texts)):
             self.parts.append(f"<ul>{items}</ul>")
 
     def details(self, title: str, texts: Sequence[str]) -> None:
         """A list that can be folded away, if there is anything in it."""
         if texts:
-            items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
             self.parts.append(
-                f"<details open><summary>{html.escape(title)}</summary><ul>{items}</ul></details>"
+                f"<details open><summary>{html.escape(title)}</summary><ul>{_items(texts)}</ul></details>"
             )
 
     def left_out(self, count: int) -> None:
@@ -84,3 +85,9 @@ class Page:
 def embedded(value: object) -> str:
     """JSON that can stand inside a script element."""
     return json.dumps(value, default=str).replace("<", "\\u003c")
+
+
+def _items(texts: Sequence[str]) -> str:
+    more = [f"and {len(texts) - _SENTENCES:,} more: narrow the report with --study or --where"]
+    shown = [*texts[:_SENTENCES], *(more if len(texts) > _SENTENCES else ())]
+    return "".join(f"<li>{html.escape(text)}</li>" for text in shown)

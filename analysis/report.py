@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -14,7 +14,7 @@ import plotly.offline
 from analysis import best, charts, collapse, correlation, crossover, search
 from analysis.labels import label
 from analysis.page import SETTINGS, Page, embedded
-from analysis.warehouse import ask, files, rows
+from analysis.warehouse import ask, files, left, rows
 from sweep.storage import Place
 
 # The latest so many are listed.
@@ -69,14 +69,15 @@ def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
     page.details("Best schedules, by validation accuracy", best.sentences(ranked))
     page.details("Loss before retraining against accuracy after it", correlation.sentences(correlations))
     page.details("Collapsed layers", collapse.sentences(collapsed))
-    search.show(page, results)
+    studies = left(connection)
+    search.show(page, results, studies)
     _crossovers(page, comparisons)
     _correlations(page, correlations)
     _arms(page, connection)
     _fronts(page, ranked)
     _regimes(page, connection)
     _trials(page, connection)
-    _provenance(page, results)
+    _provenance(page, results, studies)
     return Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
         plotly=plotly.offline.get_plotlyjs(),
         title=html.escape(_title(connection)),
@@ -116,7 +117,7 @@ def _correlations(page: Page, found: Sequence[correlation.Correlation]) -> None:
     page.heading(
         "Does the loss after pruning say what comes of it?",
         "Each point is a trial. Kendall's τ within a sparsity, with its 95 % interval; pooled over them it "
-        "would be inflated, because sparsity itself moves both numbers.",
+        "misleads, and is inflated as a rule, because sparsity itself moves both numbers.",
     )
     page.left_out(len(settings))
     for setting in settings[:SETTINGS]:
@@ -127,7 +128,7 @@ def _correlations(page: Page, found: Sequence[correlation.Correlation]) -> None:
             ["sparsity", "masks", "Kendall τ", "Spearman ρ", "Pearson r", "regret", "anomalies"],
             [
                 [
-                    f"{one.sparsity:g}" if one.sparsity is not None else "all (pooled: inflated)",
+                    f"{one.sparsity:g}" if one.sparsity is not None else "all (pooled: misleads)",
                     one.masks,
                     one.kendall,
                     one.spearman,
@@ -237,7 +238,7 @@ def _trials(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def _provenance(page: Page, results: Place) -> None:
+def _provenance(page: Page, results: Place, studies: Collection[str] | None) -> None:
     page.heading("Study files and provenance")
     for path in files(results, "study.json"):
         try:
@@ -246,7 +247,10 @@ def _provenance(page: Page, results: Place) -> None:
         except (OSError, ValueError, KeyError, TypeError):
             page.parts.append(f"<p>{html.escape(str(path))}: damaged</p>")
             continue
-        page.subheading(str(known.get("study", path.parent.name)))
+        name = str(known.get("study", path.parent.name))
+        if studies is not None and name not in studies:
+            continue
+        page.subheading(name)
         page.parts.append(f"<pre>{html.escape(spec)}</pre>")
         page.parts.append(
             f"<details><summary>Launches: commands, versions, hardware</summary>"

@@ -1,7 +1,7 @@
 """What a search found, in the report: from the answer that it leaves beside its results."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import plotly.graph_objects as go
@@ -15,9 +15,13 @@ FILE = "search.json"
 _AXES = {"density": "density", "cost": "multiply-adds of an image"}
 
 
-def show(page: Page, results: Place) -> None:
-    """The answers of all searches under a folder of results, if there were any."""
-    found = files(results, FILE)
+def show(page: Page, results: Place, studies: Collection[str] | None) -> None:
+    """The answers of searches under a folder of results, if there were any.
+
+    Args:
+        studies: only of these; None: of all.
+    """
+    found = [path for path in files(results, FILE) if studies is None or path.parent.name in studies]
     if found:
         page.heading(
             "What did the search find?",

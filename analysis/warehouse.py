@@ -44,7 +44,8 @@ def open(
     connection = duckdb.connect()
     if not (folder.is_dir() if isinstance(folder, Path) else folder.exists()):
         raise BadInput(f"{results}: no such folder; run a study first, or name its results with --results")
-    one_study = (folder / "study.json").exists() or (folder / "trials").exists()
+    # A study may have the name of a table.
+    one_study = (folder / "study.json").exists() or bool([*(folder / "trials").glob("part-*")])
     if isinstance(folder, Remote):
         from analysis.within import Within
 
@@ -92,15 +93,24 @@ def _narrow(connection: duckdb.DuckDBPyConnection, study: str | None, where: str
         definition = rows(connection, f"SELECT sql FROM duckdb_views() WHERE view_name = '{table}'")[0][0]
         body = definition.split(" AS ", 1)[1].rstrip().rstrip(";")
         connection.execute(f"CREATE VIEW every_{table} AS {body}")
-    with _told():
+    try:
         connection.execute(
             f"CREATE OR REPLACE VIEW trials AS FROM every_trials AS trials WHERE {' AND '.join(conditions)}"
         )
-    for table in ("curves", "layers"):
-        connection.execute(
-            f"CREATE OR REPLACE VIEW {table} AS FROM every_{table} "
-            "WHERE trial_id IN (SELECT trial_id FROM trials)"
-        )
+        for table in ("curves", "layers"):
+            connection.execute(
+                f"CREATE OR REPLACE VIEW {table} AS FROM every_{table} "
+                "WHERE trial_id IN (SELECT trial_id FROM trials)"
+            )
+    except duckdb.BinderException:
+        raise BadInput(f"--where {where}: a condition on a trial's columns, without a query in it") from None
+
+
+def left(connection: duckdb.DuckDBPyConnection) -> set[str] | None:
+    """The studies of the trials that a narrowed connection has; None of one that has all."""
+    if not rows(connection, "SELECT 1 FROM duckdb_views() WHERE view_name = 'every_trials'"):
+        return None
+    return {name for (name,) in rows(connection, "SELECT DISTINCT study FROM trials")}
 
 
 def checked(connection: duckdb.DuckDBPyConnection, sql: str) -> str:

@@ -50,6 +50,10 @@ def server(results: Place, render: Callable[[], str], port: int = 0) -> Threadin
             if self.path not in ("/", "/version"):
                 self.send_error(404)
                 return
+            # A name of somebody else's that leads here is a page of theirs that wants to read this one.
+            if (self.headers["Host"] or "").partition(":")[0] not in ("127.0.0.1", "localhost"):
+                self.send_error(403)
+                return
             body = (version(results) if self.path == "/version" else page()).encode()
             kind = "text/plain" if self.path == "/version" else "text/html"
             self.send_response(200)

@@ -7,7 +7,7 @@
 --   test_accuracy         mean after the last epoch: what to report, never to choose by
 --   test_deviation        its standard deviation over the seeds
 --   density               mean share of weights kept
---   hours                 mean time of a trial
+--   hours                 mean time of a finished trial
 --   seeds, validation_accuracies  of each trial
 SELECT
     arm,
@@ -17,8 +17,8 @@ SELECT
     avg(val_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS validation_accuracy,
     avg(test_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS test_accuracy,
     stddev_samp(test_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS test_deviation,
-    avg(density) AS density,
-    avg(wall_seconds) / 3600 AS hours,
+    avg(density) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS density,
+    avg(wall_seconds) FILTER (status = 'ok' AND isfinite(val_accuracy)) / 3600 AS hours,
     list(seed) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS seeds,
     list(val_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS validation_accuracies
 FROM trials

@@ -6,6 +6,7 @@
 --   trials             those that got as far as a mask
 --   collapsed          how many have a layer with nothing kept
 --   disconnected       how many have no kept weight on a path from input to output
+--   failing            how many are one or the other, or both
 --   layer, in_layer    the layer that is emptied most often, and in how many trials
 --   min_layer_density  mean of the lowest layer density
 --   density            mean share of weights kept
@@ -30,6 +31,7 @@ SELECT
     count(*) AS trials,
     count(*) FILTER (collapsed_layers > 0) AS collapsed,
     count(*) FILTER (effective_density = 0) AS disconnected,
+    count(*) FILTER (collapsed_layers > 0 OR effective_density = 0) AS failing,
     any_value(layer) AS layer,
     coalesce(any_value(in_layer), 0) AS in_layer,
     avg(min_layer_density) AS min_layer_density,

@@ -58,11 +58,15 @@ coefficients AS (
         corr(before_rank, after_rank) AS spearman,
         max(goodness) AS best,
         median(goodness) AS median,
-        avg(goodness) FILTER (place = 1) AS picked,
+        avg(goodness) FILTER (place = 1) AS mean_picked,
+        min(goodness) FILTER (place = 1) AS worst_picked,
+        max(goodness) FILTER (place = 1) AS best_picked,
         list(bad * badness) AS befores,
-        list(good * goodness) AS afters
+        list(good * goodness) AS afters,
+        -- The mean of equal numbers can be off by a last digit.
+        greatest(worst_picked, least(best_picked, mean_picked)) AS picked
     FROM ranked, signs
-    GROUP BY ALL
+    GROUP BY number, sparsity
 )
 SELECT
     setting,

@@ -188,6 +188,48 @@ def test_export_writes_tidy_tables_and_latex(made, tmp_path):
     assert "export to .csv" in run("export", tmp_path / "t.doc", "--results", made).stderr
 
 
+def test_the_latex_table_says_what_was_lost(made, add, tmp_path):
+    add(trial("lost", criterion="snip", sparsity=0.99, seed=3, status="diverged"))
+    run("export", tmp_path / "t.tex", "--results", made)
+    assert "(1 lost)" in (tmp_path / "t.tex").read_text()
+
+
+def test_columns_of_one_name_are_all_written(made):
+    answer = run(
+        "sql", "SELECT 1 AS a, 2 AS a, 3 AS a FROM trials LIMIT 1", "--format", "csv", "--results", made
+    )
+    assert answer.stdout == "a,a_1,a_2\n1,2,3\n"
+
+
+def test_studies_in_epochs_and_in_steps_are_reported_together(made, add):
+    add(trial("long", epochs=8, test_accuracy=0.5), trial("steps", epochs=None, test_accuracy=0.5))
+    assert run("report", "--results", made).returncode == 0
+
+
+def test_the_report_of_one_study_has_the_files_of_that_one(made, add):
+    other = made.parent / "other"
+    results.write(other, [trial("x", study="other", test_accuracy=0.5)], [[]], [[]])
+    results.note_launch(other, "other", "# the text of the other", {})
+    for words, there in (((), True), (("--study", "made"), False)):
+        run("report", "--results", made.parent, *words)
+        assert ("# the text of the other" in (made.parent / "report.html").read_text()) == there
+
+
+def test_the_oracles_masks_alone_are_no_criteria_to_compare(tmp_path):
+    results.write(tmp_path, [trial("o", criterion="oracle", test_accuracy=0.5)], [[]], [[]])
+    for name in ("crossover", "best", "accuracy"):
+        answer = run(name, "--results", tmp_path)
+        assert answer.returncode == 2 and "python -m analysis correlation" in answer.stderr
+
+
+def test_a_number_that_parquet_cannot_hold_is_one_line(made, tmp_path):
+    words = ("sql", "SELECT 10::HUGEINT ** 30 AS n", "--out", tmp_path / "n.parquet", "--results", made)
+    answer = run(*words)
+    assert answer.returncode in (0, 2) and "Traceback" not in answer.stderr
+    answer = run("sql", "SELECT 170141183460469231731687303715884105727::HUGEINT AS n", *words[2:])
+    assert answer.returncode == 2 and answer.stderr.count("\n") == 1
+
+
 def test_the_watched_page_follows_the_results_on_loopback_only(made, add):
     running = watch.server(made, lambda: report.render(analysis.open(made), made))
     assert running.server_address[0] == "127.0.0.1"
@@ -204,5 +246,8 @@ def test_the_watched_page_follows_the_results_on_loopback_only(made, add):
     assert get("version") != before and '"new"' in get("")
     with pytest.raises(urllib.error.HTTPError):
         get("../etc/passwd")
+    # A page of somebody else's whose name was made to lead here.
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(urllib.request.Request(at, headers={"Host": "elsewhere.example"}))
     running.shutdown()
     running.server_close()

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import analysis
-from analysis import best, collapse, correlation
+from analysis import best, charts, collapse, correlation
 from analysis.warehouse import ask
 from sweep import results
 from tests.analysis.conftest import LATER, trial
@@ -136,6 +136,52 @@ def test_the_earliest_safe_prune_epoch_is_the_one_after_the_last_collapse(tmp_pa
     assert {row["safe_from"] for row in found} == {2}
     [said] = collapse.sentences(found)
     assert "collapses in 100%" in said and said.endswith("most often 1.weight; safe from epoch 2 on")
+
+
+def test_a_trial_collapses_by_an_empty_layer_or_by_having_no_path_left(tmp_path):
+    facts = ((1, 0.05), (0, 0.0), (0, 0.05))
+    rows = [
+        trial(f"{s}", seed=s, test_accuracy=0.5, density=0.1, collapsed_layers=empty, effective_density=left)
+        for s, (empty, left) in enumerate(facts)
+    ]
+    [row] = collapse.collapse(write(tmp_path / "r", rows))
+    assert row["collapsed"] == pytest.approx(2 / 3)
+    assert row["emptied_layers_in"] == row["no_path_in"] == pytest.approx(1 / 3)
+
+
+def test_ways_to_prune_are_kept_apart_whatever_their_prune_epochs(tmp_path):
+    """With one batch nothing is safe at epoch 0; with four it is from epoch 1 on, whatever one batch does."""
+    rows = [
+        trial(
+            f"{batches}-{epoch}", score_batches=batches, prune_epoch=epoch, test_accuracy=0.5, density=0.1,
+            collapsed_layers=collapsed, effective_density=0.05,
+        )
+        for batches, epoch, collapsed in ((1, 0, 1), (4, 0, 1), (4, 1, 0))
+    ]  # fmt: skip
+    found = collapse.collapse(write(tmp_path / "r", rows))
+    assert [(row["criterion"], row["prune_epoch"], row["safe_from"]) for row in found] == [
+        ("snip score_batches=1", 0, None),
+        ("snip score_batches=4", 0, 1),
+        ("snip score_batches=4", 1, 1),
+    ]
+
+
+@pytest.mark.parametrize(("accuracy", "count"), [(0.1, 6), (0.098, 10), (0.7, 3)])
+def test_masks_that_are_all_alike_do_not_beat_themselves(accuracy, count, tmp_path):
+    rows = [trial(f"{i}", seed=i, pre_train_loss=2.3, test_accuracy=accuracy) for i in range(count)]
+    [one] = correlation.correlate(write(tmp_path / "r", rows))
+    assert (one.anomalies, one.regret_best, one.regret_median) == (0, 0, 0)
+
+
+def test_learning_curves_end_where_a_level_goes_back(tmp_path):
+    epochs = [("dense", 1), ("dense", 2), ("level 2", 1), ("level 10", 1), ("retrain", 1), ("retrain", 2)]
+    rows = [
+        {"arm": "a", "sparsity": 0.9, "phase": p, "epoch": e, "validation_accuracy": 0.5} for p, e in epochs
+    ]
+    [figure] = charts.curves(
+        sorted(rows, key=lambda row: (row["epoch"], row["phase"])), {"a": "imp"}
+    ).values()
+    assert list(figure.data[0].x) == [1, 2, None, 1, 1, 1, 2]
 
 
 def test_cost_counts_failed_trials_and_tells_cpus_from_gpus(tmp_path):

@@ -113,6 +113,17 @@ def test_a_condition_that_is_none_is_one_line(made, where):
         analysis.open(made, where=where)
 
 
+def test_a_condition_with_a_query_in_it_is_one_line(made):
+    for query in ("SELECT max(sparsity) FROM trials", "SELECT 0.9 FROM curves"):
+        with pytest.raises(BadInput, match="without a query in it"):
+            analysis.open(made, where=f"sparsity IN ({query})")
+
+
+def test_a_study_may_be_called_as_a_table_is(made):
+    made.rename(made.with_name("trials"))
+    assert analysis.open(made.parent).execute("SELECT count(*) FROM trials").fetchone() == (45,)
+
+
 def test_a_study_that_is_not_there_names_those_that_are(made):
     with pytest.raises(BadInput, match="--study other: no trials of it here; there are: made"):
         analysis.open(made, study="other")
