@@ -8,6 +8,7 @@ from operator import attrgetter
 from statistics import fmean, stdev
 
 import optuna
+from optuna.samplers import GridSampler
 from optuna.trial import TrialState, create_trial
 
 from sweep.candidate import Candidate, Row
@@ -53,6 +54,8 @@ class Asker:
         self.warm = 0
         self.candidates: list[Candidate] = []
         self._again: deque[tuple[Candidate, Trial]] = deque()
+        # Choices in a row that are looked at; and whether that many were known when last asked.
+        self._patience, self._exhausted = _FRUITLESS, False
         self._points: dict[Hashable, set[Point]] = {}
         self._warm_up()
 
@@ -116,10 +119,13 @@ class Asker:
             return self._pack(*self._again.popleft())
         # What is under way may look best, and will then want its other seeds too.
         more = self.search.seeds - 1
-        wanted = more * sum(bool(each.waits) and not each.rows for each in self.candidates)
-        if self.ran + wanted + 1 + more > self.search.trials:
+        waiting = {each.trial(0).id for each in self.candidates if each.waits and not each.rows}
+        sampler = self.study.sampler
+        if isinstance(sampler, GridSampler) and sampler.is_exhausted(self.study):
             return None
-        for _ in range(_FRUITLESS):
+        if self._exhausted or self.ran + more * len(waiting) + 1 + more > self.search.trials:
+            return None
+        for _ in range(self._patience):
             asked = self.study.ask()
             chosen = self.search.suggest(asked)
             try:
@@ -135,11 +141,14 @@ class Asker:
                 candidate.waits.add(trial.id)  # it is under way for another already
                 continue
             if trial.id not in self.known:
+                self._patience = _FRUITLESS
                 return self._pack(candidate, trial)
             candidate.take(self.known[trial.id])
             self._decide(candidate)
             if self._again:
                 return self._pack(*self._again.popleft())
+        # Until more is known, and then for fewer: each choice is a line of the journal.
+        self._exhausted, self._patience = True, max(1, self._patience // 2)
         return None
 
     def examples(self) -> list[Trial]:
@@ -171,6 +180,7 @@ class Asker:
     def found(self, result: Result) -> None:
         """A trial has its result."""
         row = result.trial
+        self._exhausted = False
         self.known[row["trial_id"]] = row
         self.curves[row["trial_id"]] = [
             epoch["val_accuracy"] for epoch in result.curves if epoch["phase"] == "retrain"
@@ -193,8 +203,10 @@ class Asker:
                 known = self.known.get(trial.id)
                 if known and known["status"] != "stopped":
                     candidate.take(known)
-                else:
-                    candidate.waits.add(trial.id)
+                    continue
+                under_way = any(trial.id in other.waits for other in self.candidates)
+                candidate.waits.add(trial.id)
+                if not under_way:  # it may be for another that is the same schedule
                     self._again.append((candidate, trial))
         if not candidate.waits:
             self._tell(candidate, candidate.asked)

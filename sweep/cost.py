@@ -36,7 +36,7 @@ class Costs:
     device: torch.device
     speeds: dict[str, float] = field(default_factory=dict)
     _timed: dict[tuple[str, str], float] = field(default_factory=dict)
-    _sizes: dict[tuple[Any, ...], data.Sizes] = field(default_factory=dict)
+    _sizes: dict[tuple[Any, ...], data.Sizes | BadInput] = field(default_factory=dict)
 
     def learn(self, rows: Iterable[Mapping[str, Any]], gpu: bool = False) -> None:
         """Take the speed of each model from earlier results, rows of `trials`, on a GPU or on CPUs."""
@@ -72,8 +72,14 @@ class Costs:
         """Looked up once, as thousands of trials ask."""
         key = config.dataset, config.validation_fraction
         if key not in self._sizes:
-            self._sizes[key] = data.sizes(config.dataset, self.data_root, config.validation_fraction)
-        return self._sizes[key]
+            try:
+                self._sizes[key] = data.sizes(config.dataset, self.data_root, config.validation_fraction)
+            except BadInput as missing:
+                self._sizes[key] = missing
+        found = self._sizes[key]
+        if isinstance(found, BadInput):
+            raise found
+        return found
 
     def _seconds(self, config: Config, steps: float) -> float:
         train, validation, test, _, _ = self._data(config)

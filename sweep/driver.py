@@ -147,6 +147,7 @@ def drive(
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
         share = options.gpus
         if share == AUTO:
+            schedule.room(options.address, options.workers, 1.0)  # that there is one
             share = schedule.measured(examples or trials, absolute(options.data_root))
             progress.say(f"by its memory each trial gets {share:.3g} of a GPU")
         at_once, cpus = schedule.room(options.address, options.workers, share)

@@ -47,10 +47,11 @@ def hold(folder: Remote) -> Iterator[None]:
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     own.write_bytes(json.dumps(process).encode())
     try:
+        # While it looks at what others have left it shows that it lives itself.
+        thread.start()
         for other in folder.glob(".lock-*"):
             if other != own:
                 _give_way(folder, other)
-        thread.start()
         yield
     finally:
         stop.set()

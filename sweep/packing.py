@@ -20,7 +20,16 @@ _BESIDE, _FILLED = 700 * 2**20, 0.9
 _STEPS = 3
 # What the memory of a trial depends on.
 _KIND = (
-    *("dataset", "model", "batch_size", "precision", "compile", "optimizer", "augment"),
+    *(
+        "dataset",
+        "validation_fraction",
+        "model",
+        "batch_size",
+        "precision",
+        "compile",
+        "optimizer",
+        "augment",
+    ),
     *("criterion", "structure", "score_batch_size", "score_mode", "score_loss"),
 )
 

@@ -216,7 +216,11 @@ class Claims:
     def _claimed(self) -> set[str] | None:
         """Keys that other studies claim; None: that cannot be read."""
         claimed: set[str] = set()
-        for other in self._store.folder.glob("*.needs"):
+        try:
+            others: list[Any] = list(self._store.folder.glob("*.needs"))
+        except OSError:
+            return None
+        for other in others:
             try:
                 claimed |= set(other.read_text().split()) if other != self._file else set()
             except FileNotFoundError:

@@ -17,6 +17,13 @@ from optuna.samplers import (
 from sweep.space import Search
 
 
+class _Grid(GridSampler):
+    """Optuna's, whose own loop it would stop when all is told: here there is none."""
+
+    def after_trial(self, *told: object) -> None:
+        """Stop nothing."""
+
+
 def _tpe(search: Search, seed: int) -> BaseSampler:
     # Together, and in groups that matter together: experimental in Optuna's own words. What is under way
     # counts as poor (constant liar) by default, so that workers do not all try the same.
@@ -32,5 +39,5 @@ SAMPLERS: dict[str, Callable[[Search, int], BaseSampler]] = {
     "cma-es": lambda search, seed: CmaEsSampler(seed=seed, warn_independent_sampling=False),
     "random": lambda search, seed: RandomSampler(seed=seed),
     # Always in the same order: Optuna remembers the places in it that it has been at.
-    "grid": lambda search, seed: GridSampler({d.name: d.values for d in search.dimensions}, seed=0),
+    "grid": lambda search, seed: _Grid({d.name: d.values for d in search.dimensions}, seed=0),
 }

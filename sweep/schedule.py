@@ -18,7 +18,8 @@ os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 import ray
 from ray import tune
-from ray.exceptions import RayError
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sweep import packing
 from sweep.config import Trial
@@ -34,6 +35,23 @@ if TYPE_CHECKING:
 
 # From canonical configs and the data root to the share of a GPU that each trial needs.
 Measure = Callable[[Sequence[str], str], float]
+
+
+def _deaths_of_all_kinds(
+    failed: Callable[[Any, Any, Exception], None],
+) -> Callable[[Any, Any, Exception], None]:
+    """Tune would end over what it does not know: a worker that was killed because its node ran out of memory,
+    or whose answer was lost with its node. To us they are workers that died."""
+
+    def told(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=str(exception))
+        failed(self, tracked_actor_task, exception)
+
+    return told
+
+
+RayActorManager._actor_task_failed = _deaths_of_all_kinds(RayActorManager._actor_task_failed)
 
 
 def connect(address: str | None, workers: int | None, gpu: bool) -> None:
@@ -52,7 +70,7 @@ def connect(address: str | None, workers: int | None, gpu: bool) -> None:
             if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address):
                 socket.create_connection((match[1], int(match[2])), timeout=5).close()
             ray.init(address=address, **options)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, RayError) as error:
             raise BadInput(
                 f"--address {address}: no Ray cluster there ({error}); leave it out to run here"
             ) from None

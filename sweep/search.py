@@ -1,12 +1,13 @@
 """`python -m sweep.search STUDY`: Optuna looks for the best schedule, with trials of the same engine."""
 
+import hashlib
 import json
 import math
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import optuna
 import typer
@@ -29,7 +30,7 @@ from sweep.space import OBJECTIVES, Search
 from sweep.storage import Place, place, put
 from sweep.study import Study
 from sweep.study import load as load_study
-from sweep.trial import Result
+from sweep.trial import Result, from_canonical
 from sweep.writer import send
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -105,12 +106,26 @@ def search(
 def _history(asked: Study, search: Search, journal: Journal) -> optuna.Study:
     """What Optuna remembers, in a journal beside the results, which `optuna-dashboard` opens too."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    history = optuna.create_study(
-        storage=JournalStorage(journal.backend()),
-        study_name=asked.name,
-        directions=["maximize" if OBJECTIVES[name][1] else "minimize" for name in search.objectives],
-        load_if_exists=True,
-    )
+    storage = JournalStorage(journal.backend())
+    directions: list[Literal["maximize", "minimize"]] = [
+        "maximize" if OBJECTIVES[name][1] else "minimize" for name in search.objectives
+    ]
+    ranges = [(d.name, d.values, d.low, d.high, d.step, d.log) for d in search.dimensions]
+    space = hashlib.sha256(repr((search.objectives, ranges)).encode()).hexdigest()[:8]
+
+    def named(name: str) -> optuna.Study:
+        return optuna.create_study(
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
+        )
+
+    history = named(asked.name)
+    known = history.user_attrs.get("space")
+    if known is None:
+        history.set_user_attr("space", space)
+    elif known != space:
+        # The file was edited: Optuna takes no other values into a history, and would keep its directions.
+        # What was measured it is told anew.
+        history = named(f"{asked.name} {space}")
     # With a seed of its own each time, or what is drawn at first would be drawn again.
     history.sampler = SAMPLERS[search.sampler](search, len(history.trials))
     return history
@@ -181,11 +196,12 @@ def _as_study(asked: Study, best: Sequence[Candidate]) -> str:
     """A study file of these schedules, each with all its seeds."""
     blocks = []
     for candidate in best:
-        seeds = sorted(trial.config.seed for trial in map(candidate.trial, range(len(candidate.rows))))
+        seeds = sorted(from_canonical(row["config"]).config.seed for row in candidate.rows.values())
         config = candidate.trial(0).config
         values = {name: getattr(config, name) for name in FIELDS}
         said = {name: value for name, value in values.items() if value != FIELDS[name].default}
-        blocks.append({**said, "seed": seeds})
+        # Left out, it would be the criterion's own number.
+        blocks.append({**said, "iterations": config.iterations, "seed": seeds})
     text = yaml.safe_dump({"name": f"{asked.name}-best", "blocks": blocks}, sort_keys=False)
     return f"# The best that `python -m sweep.search {asked.path}` found.\n{text}"
 

@@ -17,6 +17,7 @@ from posixpath import basename, dirname
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 import pyarrow.fs as stores
 
 from sweep.errors import BadInput
@@ -172,6 +173,8 @@ class Remote:
                 left = deadline - time.monotonic()
                 if left <= 0 or any(word in said for word in _FINAL):
                     raise StoreError(f"{self.scheme}://{self.path}: the store: {_short(said)}") from None
+            except pa.ArrowException as error:  # such as a key that is none: no later moment changes it
+                raise StoreError(f"{self.scheme}://{self.path}: the store: {_short(str(error))}") from None
             # Not all launches and workers at the same moments.
             time.sleep(min(left, pause * random.uniform(0.5, 1)))
             pause = min(5.0, 2 * pause)
@@ -194,7 +197,10 @@ def place(text: str | Place) -> Place:
         return Path(rest)
     if scheme not in KINDS:
         raise BadInput(f"{text}: results and data lie in a folder, or at {', '.join(KINDS)}://BUCKET/PREFIX")
-    parts = urlsplit(str(text))
+    try:
+        parts = urlsplit(str(text))
+    except ValueError as error:
+        raise BadInput(f"{text}: {error}: name it {scheme}://BUCKET/PREFIX") from None
     path = f"{parts.netloc}{parts.path}".rstrip("/")
     if not parts.netloc:
         raise BadInput(f"{text}: name a bucket: {scheme}://BUCKET/PREFIX")

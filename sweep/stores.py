@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import pyarrow as pa
 import pyarrow.fs as stores
 
 from sweep.errors import BadInput
@@ -63,5 +64,13 @@ KINDS = {"s3": _s3, "gs": _gs, "az": _az}
 
 @cache
 def client(scheme: str, bucket: str, query: str) -> stores.FileSystem:
-    """A client for a bucket, one in a process."""
-    return KINDS[scheme](bucket, query)
+    """A client for a bucket, one in a process.
+
+    Raises:
+        BadInput: what the URI or the environment says of it is nothing for its kind.
+    """
+    try:
+        return KINDS[scheme](bucket, query)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        asked = f"?{query}" if query else ""
+        raise BadInput(f"{scheme}://{bucket}{asked}: {error}: see its options and what is exported") from None

@@ -14,7 +14,7 @@ import torch
 from ray import tune
 from ray.exceptions import RayError
 
-from sweep import memory
+from sweep import data, memory
 from sweep.config import Trial
 from sweep.masking import Memory
 from sweep.prefixes import Point, Shared, Store
@@ -70,6 +70,7 @@ def run_trial(trial: Trial, where: Where, shared: Shared) -> Result:
     except torch.OutOfMemoryError:
         pass  # not within the handler, whose traceback keeps all that was allocated
     shared.scores.clear()
+    data.to.cache_clear()
     gc.collect()
     torch.cuda.empty_cache()
     return run(trial, where.data_root, where.device, shared, after_epoch)

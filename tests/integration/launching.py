@@ -71,7 +71,7 @@ def workers(ancestors):
     ]
 
 
-def end(process, timeout=120):
+def end(process, timeout=300):
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
 

@@ -1,6 +1,8 @@
 """Whatever is killed or interrupted, what was finished is kept, and the next launch does the rest."""
 
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -53,3 +55,40 @@ def test_twenty_kills_of_driver_workers_and_nodes_cost_nothing_but_time(tmp_path
     """`python -m tests.integration.faults --kills 100` is the longer version."""
     killed = ordeal(tmp_path, 20, seed=1, last=3)
     assert killed.total() == 20 and set(killed) == {"driver", "worker", "node"}
+
+
+GREEDY = """
+import os, sys, time
+memory = {line.split(":")[0]: int(line.split()[1]) for line in open("/proc/meminfo")}
+used = 1 - memory["MemAvailable"] / memory["MemTotal"]
+os.environ["RAY_memory_usage_threshold"] = f"{min(0.95, used + 0.25):.3f}"
+os.environ["RAY_memory_monitor_refresh_ms"] = "100"
+from datetime import UTC, datetime
+from sweep import plan, schedule, worker
+from sweep.study import load
+from sweep.trial import Result, identity
+
+def run(trial, where, shared):
+    if trial.config.seed == 1:
+        taken = [b"1" * 2**28 for _ in range(60)]  # 15 GiB, if it gets so far
+    now = datetime.now(UTC)
+    return Result(identity(trial) | {"status": "ok", "started_at": now, "finished_at": now})
+
+found = []
+packs = plan.packs(load(sys.argv[1]).trials(), 1)
+schedule.connect(None, 1, False)
+where = worker.Where("data", sys.argv[2])
+schedule.execute(packs, where, workers=1, on_result=found.append, retries=1, run=run)
+schedule.stop()
+for result in found:
+    print(result.trial["seed"], result.trial["status"], result.trial.get("error"))
+"""
+
+
+def test_a_trial_that_takes_all_memory_of_its_node_fails_alone(study_file, tmp_path):
+    """Ray kills its worker, in another way than a process dies, which would have ended the launch."""
+    text = "dataset: digits\nmodel: conv-5\nepochs: 1\ncriterion: snip\nsparsity: 0.9\nseed: [0, 1, 2]\n"
+    words = [sys.executable, "-c", GREEDY, str(study_file(text)), str(tmp_path / "prefixes")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    lines = sorted(line for line in done.stdout.splitlines() if line[:1].isdigit())
+    assert lines == ["0 ok None", "1 failed its worker died 2 times while it ran", "2 ok None"], done.stderr

@@ -173,7 +173,7 @@ def test_finished_trials_are_on_disk_at_once_though_their_pack_goes_on(study_fil
     path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
     seen = {}
     with running(path, "--results", results, "--workers", 1):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while len(seen) < 6 and time.monotonic() < deadline:
             for name, row in finished(results / "longer").items():
                 seen.setdefault(name, time.time() - row["finished_at"].timestamp())

@@ -86,6 +86,35 @@ def test_a_search_runs_its_trials_once_each_and_the_best_has_all_its_seeds(sampl
         assert trial.value == pytest.approx(sum(values) / len(values)), "history and results agree"
 
 
+SMALL = STUDY[: STUDY.index("    iterations")] + "    scope: [global, erk, uniform]\n"
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_schedule_that_is_chosen_again_while_it_runs_is_run_once(sampler, study_file):
+    """Nor told twice, which Optuna takes for an error."""
+    asker = searching(study_file, SMALL, sampler=sampler)
+    ran = [trial.id for trial in go(asker)]
+    assert len(ran) == len(set(ran)) > 10
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "grid"])
+def test_with_all_schedules_out_a_search_waits_without_choosing_on(sampler, study_file):
+    text = SMALL.replace("seeds: 3", "seeds: 1").replace("trials: 40", "trials: 400")
+    asker = searching(study_file, text, sampler=sampler)
+    out = []
+    while pack := asker.next():
+        out += pack.jobs
+    assert len({job.trial.id for job in out}) == len(out) == 12
+    asked = len(asker.study.trials)
+    for _ in range(50):
+        assert asker.next() is None
+    assert len(asker.study.trials) == asked
+    for job in out:
+        asker.found(Result(row(job.trial)))
+        assert asker.next() is None
+    assert len(asker.study.trials) - asked < 250, "fewer each time that something is heard"
+
+
 def test_a_schedule_that_looks_best_is_measured_with_more_seeds_and_a_poor_one_is_not(study_file):
     asker = searching(study_file)
     go(asker)

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from sweep import data
 from sweep.config import Config, Trial
 from sweep.cost import Costs
+from sweep.errors import BadInput
 from sweep.plan import Job, share
 from sweep.trial import run
 
@@ -19,6 +21,20 @@ def config(**fields):
 def costs():
     """At a speed that is known, so that nothing is timed."""
     return Costs(Path("data"), torch.device("cpu"), {"conv-5": 1e-9, "lenet-300-100": 1e-9})
+
+
+def test_data_that_cannot_be_had_are_asked_for_once(monkeypatch):
+    """Of a store that is away each asking takes half a minute, and there are thousands of trials."""
+    asked = []
+
+    def sizes(*words):
+        asked.append(words)
+        raise BadInput("away")
+
+    monkeypatch.setattr(data, "sizes", sizes)
+    costs = Costs("s3://away/data", torch.device("cpu"))
+    assert [costs.roughly(Job(Trial.of(config(epochs=2, seed=seed)))) for seed in range(5)] == [1.0] * 5
+    assert len(asked) == 1
 
 
 def test_costs_grow_with_epochs_scoring_and_the_network(costs):

@@ -195,6 +195,48 @@ def test_states_and_claims_in_a_store(bucket):
     assert not store.folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("uri", "exported", "value"),
+    [
+        ("s3://b/r?foo=bar", "AWS_REGION", "us-east-1"),
+        ("s3://[b/r", "AWS_REGION", "us-east-1"),
+        ("s3://b/r", "AWS_ENDPOINT_URL", "localhost:9000"),
+        ("gs://b/r?connect_timeout=3", "AWS_REGION", "us-east-1"),
+        ("az://b/r", "AZURE_STORAGE_KEY", "no base64!"),
+    ],
+)
+def test_what_is_nothing_to_a_store_is_one_line(uri, exported, value, monkeypatch):
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "ours")
+    monkeypatch.setenv(exported, value)
+    monkeypatch.setattr(storage, "client", stores.client.__wrapped__)
+    with pytest.raises(BadInput):
+        place(uri).exists()
+
+
+@in_time
+def test_a_launch_shows_that_it_lives_while_it_waits_for_a_dead_one(bucket, monkeypatch):
+    monkeypatch.setattr(lease, "BEAT", 0.2)
+    monkeypatch.setattr(lease, "DEAD", 2.0)
+    folder = place(f"{bucket}/results/study")
+    dead = {"pid": 1, "node": "gone", "process": "other/pid:[1]/7@1"}
+    put(folder / ".lock-dead", text(json.dumps(dead)))
+    held, end = threading.Event(), threading.Event()
+
+    def launch():
+        with results.lock(folder):
+            held.set()
+            end.wait()
+
+    thread = threading.Thread(target=launch)
+    thread.start()
+    seen = set()
+    while not held.wait(0.1):
+        seen |= {other.read_bytes() for other in folder.glob(".lock-*") if other.name != ".lock-dead"}
+    end.set()
+    thread.join()
+    assert len(seen) > 2
+
+
 @in_time
 def test_a_launch_gives_way_to_one_that_lives_and_not_to_one_that_died(bucket, monkeypatch):
     monkeypatch.setattr(lease, "BEAT", 0.5)
