@@ -173,7 +173,7 @@ def shuffle(masks: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
     shuffled = {}
     for name, mask in masks.items():
         generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
-        order = torch.randperm(mask.numel(), generator=generator).to(mask.device)
+        order = torch.randperm(mask.numel(), generator=generator, device="cpu").to(mask.device)
         shuffled[name] = mask.flatten()[order].view(mask.shape)
     return shuffled
 

@@ -105,7 +105,9 @@ class Probe:
         """Draws from U(0, 1) by this probe's seed: the same on every device."""
         generator = torch.Generator().manual_seed(self._seed)
         return {
-            name: torch.rand(weight.shape, generator=generator).to(weight.device)
+            name: torch.rand(weight.shape, generator=generator, device="cpu", dtype=torch.float32).to(
+                weight.device
+            )
             for name, weight in self.dense.items()
         }
 
@@ -163,7 +165,7 @@ class Probe:
             gradients = _slopes(total, list(leaves.values()), create_graph=True)
             for _ in range(probes):
                 signs = [
-                    (2.0 * torch.randint(2, leaf.shape, generator=generator) - 1).to(leaf)
+                    (2.0 * torch.randint(2, leaf.shape, generator=generator, device="cpu") - 1).to(leaf)
                     for leaf in leaves.values()
                 ]
                 # A slope along z, so that one more gives H z; 0 where a layer is not used.
@@ -200,17 +202,20 @@ class Probe:
         seed_layers(self._device, self._seed)
         gates = {name: torch.ones_like(weight, requires_grad=True) for name, weight in self.weights.items()}
         state = {name: self.weights[name] * gate for name, gate in gates.items()}
+        fixed: Scores = {}
         for name, parameter in self._model.named_parameters():
             if name not in state:
-                state[name] = full_precision(parameter.detach().clone()).requires_grad_()
+                value = full_precision(parameter.detach().clone())
+                # What no optimizer moves in training stays here too.
+                (state if parameter.requires_grad else fixed)[name] = value.requires_grad_()
         for step in range(steps):
             inputs, targets = self.batches[step % len(self.batches)]
-            mean_loss = self._mean_loss(state, inputs, targets, 1)
+            mean_loss = self._mean_loss(state | fixed, inputs, targets, 1)
             slopes = _slopes(mean_loss, list(state.values()), create_graph=True)
             moves = self._kept(dict(zip(state, slopes, strict=True)))
             state = {name: value - rate * moves[name] for name, value in state.items()}
         inputs, targets = self.batches[steps % len(self.batches)]
-        final = self._mean_loss(state, inputs, targets, 1)
+        final = self._mean_loss(state | fixed, inputs, targets, 1)
         return dict(zip(gates, _slopes(final, list(gates.values())), strict=True))
 
     def relevance(self, epsilon: float, alpha: float | None) -> Scores:
@@ -326,10 +331,12 @@ def _slopes(
 def undisturbed(model: nn.Module, train_mode: bool, device: torch.device) -> Iterator[None]:
     """Modes, random state, autocast and kernels as scoring needs them; afterwards all as before."""
     cuda = device.type == "cuda"
-    flags = [(torch.backends.cudnn, "allow_tf32", False), (torch.backends.cuda.matmul, "allow_tf32", False)]
+    cudnn: Any = torch.backends.cudnn
+    places = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    flags: list[tuple[Any, str, object]] = [(place, "fp32_precision", "ieee") for place in places]
     if any(isinstance(module, nn.RNNBase) for module in model.modules()):
         # cuDNN's recurrent kernels have no backward in eval mode, and no second one at all.
-        flags.append((torch.backends.cudnn, "enabled", False))
+        flags.append((cudnn, "enabled", False))
     before = [(place, name, getattr(place, name)) for place, name, _ in flags]
     with (
         in_mode(model, train_mode),

@@ -36,7 +36,7 @@ def change(
         raise ValueError("it draws inputs, and can do so only where they are real-valued")
 
     def normal(tensor: Tensor) -> Tensor:
-        return torch.randn(tensor.shape, generator=generator).to(tensor)
+        return torch.randn(tensor.shape, generator=generator, device="cpu").to(tensor)
 
     inputs = normal(like)
     gates = {name: masks[name].to(weight, copy=True).requires_grad_() for name, weight in dense.items()}

@@ -306,6 +306,21 @@ def inconsistency(config: Config, given: Mapping[str, object]) -> tuple[str, str
             f"ablation {config.ablation} does not apply to {config.criterion}, whose masks change",
         ),
         (
+            config.precision == "bf16" and config.model.startswith(("lstm", "gru")),
+            "precision",
+            f"precision bf16: {config.model} would be computed in float16 on a GPU: leave it out",
+        ),
+        (
+            config.ablation == "shuffle" and config.structure == "filter",
+            "ablation",
+            "ablation shuffle permutes single weights: leave out structure",
+        ),
+        (
+            config.criterion == "oracle" and config.min_per_layer > 0,
+            "min_per_layer",
+            "min_per_layer does not apply to oracle, which keeps as many of each layer as the sparsity says",
+        ),
+        (
             config.criterion in ("set", "rigl") and config.prune_epoch > 0,
             "prune_epoch",
             f"{config.criterion} is sparse from the start: leave out prune_epoch",

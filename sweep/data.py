@@ -71,7 +71,9 @@ class Split:
 
     def part(self, rows: Tensor) -> "Split":
         """The given rows (n,), not read yet."""
-        return Split(self.pixels, self.labels[rows], rows if self.rows is None else self.rows[rows])
+        here = rows.to(self.pixels.device)
+        labels = self.labels[rows.to(self.labels.device)]
+        return Split(self.pixels, labels, here if self.rows is None else self.rows[here])
 
     def batches(
         self,

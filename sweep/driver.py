@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from sweep import plan, provenance, results
 from sweep.config import Trial
+from sweep.errors import BadInput
 from sweep.loggers import Logger
 from sweep.plan import Job, Pack
 from sweep.prefixes import Claims
@@ -65,6 +66,12 @@ class Ending(Enum):
     INTERRUPTED = "interrupted"
     TIME = "--max-hours is over"
     FAILURES = "--max-failures is reached"
+
+
+def _behind(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def drive(
@@ -191,7 +198,8 @@ def drive(
         if not thread.is_alive():
             schedule.stop()
     if ending is Ending.FINISHED and errors:
-        raise errors[0]
+        # Tune wraps what comes of a callback.
+        raise next((error for error in _behind(errors[0]) if isinstance(error, BadInput)), errors[0])
     if ending is Ending.FINISHED and claims and last:
         claims.close()
     return ending

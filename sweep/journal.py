@@ -4,14 +4,33 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+from sweep.errors import BadInput
 from sweep.storage import Place, Remote, cached
 
 _NAME = "optuna.journal"
 # Seconds between two sendings: what a killed search has not sent, it learns again from the results.
 _EVERY = 5.0
+
+
+class _Backend(JournalFileBackend):
+    """Optuna's, with one line for a disk that refuses."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write lines.
+
+        Raises:
+            BadInput: the disk is full, or gone.
+        """
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise BadInput(
+                f"{self._file_path}: {error.strerror}: make room and search again, what is finished is kept"
+            ) from None
 
 
 class Journal:
@@ -47,7 +66,7 @@ class Journal:
 
     def backend(self) -> JournalFileBackend:
         """As Optuna takes it."""
-        return JournalFileBackend(str(self.file))
+        return _Backend(str(self.file))
 
     def send(self) -> None:
         """Bring it to the store, if that is due."""

@@ -14,8 +14,8 @@ import torch
 import typer
 from rich.console import Console
 
-from sweep import data, datasets, masking, models, plan, provenance, results
-from sweep.config import Config, Trial
+from sweep import data, datasets, masking, models, plan, provenance, results, sparse
+from sweep.config import ALONG, Config, Trial
 from sweep.cost import Costs
 from sweep.driver import AUTO, TUNE, Ending, Gpus, Options, drive
 from sweep.errors import BadInput, command
@@ -162,8 +162,9 @@ def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: Gpus, do
         _check_steps(configs, data_root)
         for config in sorted(configs, key=lambda config: -config.combination):
             said = (config.layers, config.structure, config.retrain, config.min_per_layer)
-            several = (config.model, config.criterion == "oracle", config.sparsity, *said)
-            if said != ("*", "weight", "all", 0) and several not in checked:
+            several = (config.model, config.criterion == "oracle", config.sparsity, config.scope, *said)
+            plain = said == ("*", "weight", "all", 0) and config.scope != "uniform-plus"
+            if not plain and several not in checked:
                 checked.add(several)
                 masking.check(config, models.build(config.model, shape, classes=10, seed=0))
 
@@ -176,6 +177,10 @@ def _check_steps(configs: Sequence[Config], data_root: str) -> None:
         if config.steps and when and round(when * costs.epoch(config)) > config.steps:
             steps = f"{config.steps} steps of training, {costs.epoch(config)} an epoch"
             raise BadInput(f"epoch {when:g} is beyond the {steps}: prune and rewind earlier, or train longer")
+        if config.criterion in ALONG and config.sparsity:
+            epoch = costs.epoch(config)
+            first = round(config.prune_epoch * epoch) if sparse.prunes(config) else 0
+            sparse.last_update(config, first, config.steps or round((config.epochs or 0) * epoch))
 
 
 def _missing(

@@ -212,7 +212,7 @@ def check(config: Config, model: nn.Module) -> None:
     retrained(config, model)
     if config.criterion == "oracle":
         combination(config, model, exclude)
-    elif config.structure == "filter" or config.min_per_layer:
+    elif config.structure == "filter" or config.min_per_layer or config.scope == "uniform-plus":
         try:
             pruners.prune(
                 "random",

@@ -73,7 +73,7 @@ def _force(dataset: str, model: str) -> Fields:
         **{"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 128, "epochs": 350},
         **{"lr_schedule": "step", "lr_drops": f"{150 / 350} {250 / 350}"},
         **_augment(dataset),
-        "score_batches": 10 if dataset == "cifar100" else 1,
+        "score_batches": {"cifar100": 10, "tiny-imagenet": 20, "imagenet": 40}.get(dataset, 1),
     }
 
 

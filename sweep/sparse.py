@@ -16,6 +16,31 @@ from sweep.seeds import derive
 from sweep.training import Training
 
 
+def prunes(config: Config) -> bool:
+    """Whether masks get sparser along training; else they are sparse from the start and only move."""
+    return config.criterion in ("gmp", "granet")
+
+
+def last_update(config: Config, first: int, end: int) -> int:
+    """The last step that is a whole number of intervals after the first, within the part with updates.
+
+    Args:
+        first: step from which on there are updates.
+        end: last step of training.
+
+    Raises:
+        BadInput: there is none.
+    """
+    last = min(config.update_end * end, end - 1)
+    rounds = floor((last - first) / config.update_every)
+    if rounds < 1:
+        raise BadInput(
+            f"update_every {config.update_every}: {config.criterion} has only "
+            f"{max(0, floor(last - first))} of {end} steps for updates; take fewer"
+        )
+    return first + rounds * config.update_every
+
+
 class Updates:
     """Changes a training's masks every `update_every` steps until `update_end` of the training.
 
@@ -32,15 +57,7 @@ class Updates:
         self.config, self.training = config, training
         self._exclude = left_out(config, training.model)
         self._first = training.steps_of(config.prune_epoch) if self._prunes else 0
-        # The last step that is a whole number of intervals after the first, within the part with updates.
-        end = min(config.update_end * training.end, training.end - 1)
-        rounds = floor((end - self._first) / config.update_every)
-        if rounds < 1:
-            raise BadInput(
-                f"update_every {config.update_every}: {config.criterion} has only "
-                f"{max(0, floor(end - self._first))} of {training.end} steps for updates; take fewer"
-            )
-        self._last = self._first + rounds * config.update_every
+        self._last = last_update(config, self._first, training.end)
         if self._prunes:
             self.masks = whole(config, training.model)
         else:
@@ -49,7 +66,7 @@ class Updates:
 
     @property
     def _prunes(self) -> bool:
-        return self.config.criterion in ("gmp", "granet")
+        return prunes(self.config)
 
     def _pruned(self, criterion: str, sparsity: float | Fraction) -> Masks:
         return pruners.prune(

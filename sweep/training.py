@@ -16,9 +16,19 @@ from sweep.recipes import LR_SCHEDULES, OPTIMIZERS
 from sweep.seeds import derive, generator
 
 _EVALUATION_BATCH = 512
+# Graphs that a process may compile: of each model, batch, mode and choice of what is trained one.
+_GRAPHS = 1000
 _PROGRESS = ("step", "spent", "active", "first_loss", "_summed")
 # Called with the gradients of a step; True if what it did stands in for the optimizer's step.
 Between = Callable[[int], bool]
+
+
+def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Whole, and anew for each shape: which graph runs must not depend on what the process trained before."""
+    import torch._dynamo
+
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = _GRAPHS
+    return torch.compile(model, dynamic=False)
 
 
 class Training:
@@ -45,7 +55,7 @@ class Training:
         self.first_loss: float | None = None
         # Of the epoch, or the part of one, that is under way: its losses added up, and its steps.
         self._sum, self._summed = torch.zeros((), device=data.mean.device), 0
-        self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if config.compile else model
+        self._forward: Callable[[Tensor], Tensor] = _compiled(model) if config.compile else model
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._trainable = [name for name, p in model.named_parameters() if p.requires_grad]
         self.kept = 0

@@ -127,6 +127,8 @@ finally:
         (("--gpus-per-trial", "half"), "'half' is no share of a GPU: a number such as 0.25, or auto"),
         (("--results", "ftp://bucket"), "lie in a folder, or at s3"),
         (("late.yaml", "--data-root", "data"), "epoch 4 is beyond the 15 steps of training, 10 an epoch"),
+        (("few.yaml", "--data-root", "data"), "gmp has only 30 of 40 steps for updates; take fewer"),
+        (("thin.yaml", "--data-root", "data"), "weights are fewer than its first and last layer keep"),
         (("--log", "wandb"), "--log wandb: it is not installed: pip install wandb"),
     ],
 )
@@ -135,6 +137,12 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_written(words, message, s
     study_file("dataset: mnist\nmodel: conv-5\nepochs: 1\nsparsity: 0\n", "mnist.yaml")
     late = "dataset: digits\nmodel: conv-5\nsteps: 15\ncriterion: snip\nsparsity: 0.5\nprune_epoch: 4\n"
     study_file(late, "late.yaml")
+    few = "dataset: digits\nmodel: conv-5\nepochs: 4\ncriterion: gmp\nsparsity: 0.5\n"
+    study_file(few, "few.yaml")
+    thin = (
+        "dataset: digits\nmodel: conv-5\nepochs: 4\ncriterion: random\nscope: uniform-plus\nsparsity: 0.998\n"
+    )
+    study_file(thin, "thin.yaml")
     words = [tmp_path / word if word.endswith("yaml") else word for word in words]
     code, out, err = end(launch("--results", tmp_path / "r", "--data-root", tmp_path / "no-data", *words))
     assert code == 2 and message in err and err.count("\n") == 1 and out == ""

@@ -78,6 +78,10 @@ def test_weights_that_two_modules_share_are_not_torn_apart(tmp_path):
         interop.to_torch_prune(model, masks)
     interop.save(tmp_path / "tied.safetensors", model.state_dict())
     assert interop.load(tmp_path / "tied.safetensors").keys() == model.state_dict().keys()
+    pruned = interop.state_dict(model, masks)
+    model.load_state_dict({name: pruned[name] for name in model.state_dict()})
+    [mask] = masks.values()
+    assert torch.equal(model[0].weight != 0, mask), "by its other name too"
 
 
 def test_only_masks_with_a_weight_are_masks(tmp_path):

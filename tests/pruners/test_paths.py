@@ -17,6 +17,23 @@ def random_masks(model, density, seed):
     }
 
 
+def test_what_cudnns_cells_look_at_after_a_pass_is_no_step_of_the_network(recurrent_net, monkeypatch):
+    """On a GPU they look where their weights lie, of which an interpreter knows nothing."""
+    model, _ = recurrent_net
+    masks = random_masks(model, 0.2, 0)
+    example = torch.zeros(1, *recurrent_net[1][0][0].shape[1:])
+    expected = pruners.effective_masks(model, masks, example)
+
+    def flatten(self):
+        """As torch's own, without a look at whether there is a GPU."""
+        if torch.backends.cudnn.enabled:
+            assert len({weight.data_ptr() for weight in self._flat_weights}) > 1
+
+    monkeypatch.setattr(nn.RNNBase, "flatten_parameters", flatten)
+    found = pruners.effective_masks(model, masks, example)
+    assert all(torch.equal(mask, found[name]) for name, mask in expected.items())
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_in_a_multilayer_perceptron_effective_weights_are_those_on_a_path(seed):
     """Against every path from an input to an output, written out."""

@@ -1,4 +1,6 @@
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -117,6 +119,42 @@ def test_with_dropout_a_score_is_the_same_whatever_is_computed_beside_it(conv_ne
         for name in names:
             alone = pruners.saliency(name, model, batches)
             assert all(torch.equal(score, together[name][layer]) for layer, score in alone.items()), name
+
+
+def test_random_draws_are_the_same_whatever_torchs_default_device_and_type_are(conv_net):
+    model, batches = conv_net
+    plain = pruners.prune("random", model, batches, sparsity=0.8)
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.device("meta"):
+            other = pruners.prune("random", model, batches, sparsity=0.8)
+            shuffled = pruners.shuffle(plain)
+    finally:
+        torch.set_default_dtype(before)
+    assert all(torch.equal(mask, other[layer]) for layer, mask in plain.items())
+    assert all(torch.equal(mask, shuffled[layer]) for layer, mask in pruners.shuffle(plain).items())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["torch.set_float32_matmul_precision('medium')", "torch.backends.cuda.matmul.fp32_precision = 'tf32'"],
+)
+def test_scoring_leaves_the_precision_of_products_as_it_was_said_in_either_way(asked):
+    """In a process of its own: torch takes one way or the other."""
+    code = f"""
+import torch, pruners
+{asked}
+model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))
+batches = [(torch.ones(2, 4), torch.zeros(2, dtype=torch.long))]
+before = torch.backends.cuda.matmul.fp32_precision
+pruners.saliency("snip", model, batches)
+assert before == torch.backends.cuda.matmul.fp32_precision == "tf32"
+if "set_" in {asked!r}:
+    assert torch.get_float32_matmul_precision() == "medium"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_prospr_at_a_mask_trains_only_what_is_kept(net_g):

@@ -35,6 +35,14 @@ def test_digits_are_split_into_three_that_share_no_image(tmp_path):
     assert sum(map(len, splits)) == len(set.union(*splits)) == 1797
 
 
+def test_a_part_of_images_on_another_device_lies_there_too(tmp_path):
+    whole = data.load("digits", tmp_path, 0.1, 0)
+    there = whole.test.to(torch.device("meta"))
+    for split in (there, there.part(torch.arange(100))):
+        part = split.part(torch.arange(3))
+        assert part.rows.is_meta and part.labels.is_meta and part.labels.shape == (3,)
+
+
 def test_validation_follows_its_seed_and_test_never_changes(tmp_path):
     one, same, other = (data.load("digits", tmp_path, 0.1, seed) for seed in (0, 0, 1))
     assert torch.equal(one.validation.images, same.validation.images)

@@ -84,6 +84,8 @@ def test_what_cannot_matter_makes_no_other_trial(study_file):
         ("epochs: 2", "epochs: '2'", 4, "epochs 2: text, where a whole number belongs"),
         ("epochs: 2", "epochs: 2\nnesterov: 1", 5, "nesterov 1: true or false belongs here"),
         ("epochs: 2", "epochs: 2\nnesterov: true\nmomentum: 0", 5, "nesterov needs a momentum above 0"),
+        ("lr: 0.2", "structure: filter\nablation: shuffle", 6, "ablation shuffle permutes single weights"),
+        ("conv-5", "lstm-s\nprecision: bf16", 4, "would be computed in float16 on a GPU: leave it out"),
         ("lr: 0.2", "lr: " + "[" * 3000, 1, "nested too deeply"),
         ("epochs: 2", "epochs: 2\nepochs: 3", 5, "epochs is given twice"),
         ("0.99]", "1.2]", 6, "sparsity 1.2: input should be less than 1"),

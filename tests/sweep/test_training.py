@@ -1,14 +1,27 @@
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._dynamo.testing import CompileCounter
 
 import pruners
 from sweep import data, models
 from sweep.config import Config
-from sweep.training import Training
+from sweep.training import Training, _compiled
+
+
+def test_every_shape_and_network_is_compiled_whatever_was_before_it(monkeypatch):
+    """Torch's own limit of eight graphs would let later trials of a process run as if nothing was asked."""
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    for width in range(4, 10):
+        compiled = _compiled(torch.nn.Sequential(torch.nn.Linear(width, 3), torch.nn.ReLU()))
+        for batch in (2, 3, 2):
+            compiled(torch.ones(batch, width))
+    assert counter.frame_count == 12
 
 
 def training(**fields):
