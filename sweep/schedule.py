@@ -5,6 +5,7 @@ import re
 import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 # Ray reads these when it is imported.
@@ -175,6 +176,8 @@ def execute(
         log_to: folder for what loggers write.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    if loggers:  # which look at one trial a report
+        packs = [replace(pack, brief=False) for pack in packs]
     source = Source(packs, where.store, retries, more)
     with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
         tune.Tuner(
