@@ -181,9 +181,7 @@ def _crossing(
 
     def zero(values: Sequence[float], i: int) -> float:
         """The sparsity where a line from point i to the next passes 0."""
-        one, other = values[i], values[i + 1]
-        share = one / (one - other) if math.isfinite(one - other) and one != other else 0.5
-        return 1 - math.exp(places[i] + share * (places[i + 1] - places[i]))
+        return _passes_zero(places[i : i + 2], values[i : i + 2])
 
     last = max((i for i in range(len(means) - 1) if (means[i] > 0) != (means[i + 1] > 0)), default=None)
     if last is None:
@@ -219,10 +217,16 @@ def _between(differences: Sequence[Difference], start: int, end: int) -> Crossin
 
 
 def _zero(one: Difference, other: Difference) -> float:
-    """Where the mean passes 0 between two sparsities, linearly on log density."""
-    above, below = one.mean.value, other.mean.value
-    logs = [math.log(1 - d.sparsity) for d in (one, other)]
-    return 1 - math.exp(logs[0] + above / (above - below) * (logs[1] - logs[0]))
+    """Where the mean passes 0 between two sparsities."""
+    both = (one, other)
+    return _passes_zero([math.log(1 - d.sparsity) for d in both], [d.mean.value for d in both])
+
+
+def _passes_zero(logs: Sequence[float], values: Sequence[float]) -> float:
+    """The sparsity where the line between two values, over their log densities, passes 0."""
+    one, other = values
+    share = one / (one - other) if math.isfinite(one - other) and one != other else 0.5
+    return 1 - math.exp(logs[0] + share * (logs[1] - logs[0]))
 
 
 def _open_at(differences: Sequence[Difference]) -> list[str]:

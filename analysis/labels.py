@@ -58,8 +58,8 @@ def label(arms: Iterable[str], choice: Collection[str] = CHOICE) -> dict[str, La
         text = f"{config['dataset']}, {config['model']}, {length}"
         if "prune_epoch" not in choice:
             text += f", pruned at epoch {config['prune_epoch']}"
-        unknown = {*choice, "steps", *(AFTER_DENSE if config["criterion"] == "dense" else ())}
-        named = [name for name in others if name in also and name in config and name not in unknown]
+        unsaid = {*choice, "steps", *(AFTER_DENSE if config["criterion"] == "dense" else ())}
+        named = [name for name in others if name in also and name in config and name not in unsaid]
         settings[arm] = text + "".join(f", {name} {config[name]}" for name in named)
     alike: dict[tuple[str, str], list[Fields]] = defaultdict(list)
     for arm, config in configs.items():
@@ -109,5 +109,5 @@ def _varying(fields: Iterable[str], among: Iterable[Fields]) -> list[str]:
 
 def _varying_where_known(fields: Iterable[str], among: Iterable[Fields]) -> list[str]:
     """Fields that the dense network too depends on, with several values among the configs that have them."""
-    trained = [name for name in fields if name not in AFTER_DENSE]
-    return [name for name in trained if len(_varying([name], [c for c in among if name in c])) > 0]
+    trained = (name for name in fields if name not in AFTER_DENSE)
+    return [name for name in trained if _varying([name], (config for config in among if name in config))]

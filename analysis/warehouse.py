@@ -93,17 +93,20 @@ def _narrow(connection: duckdb.DuckDBPyConnection, study: str | None, where: str
         definition = rows(connection, f"SELECT sql FROM duckdb_views() WHERE view_name = '{table}'")[0][0]
         body = definition.split(" AS ", 1)[1].rstrip().rstrip(";")
         connection.execute(f"CREATE VIEW every_{table} AS {body}")
-    try:
-        connection.execute(
-            f"CREATE OR REPLACE VIEW trials AS FROM every_trials AS trials WHERE {' AND '.join(conditions)}"
-        )
-        for table in ("curves", "layers"):
+    with _told():
+        try:
             connection.execute(
-                f"CREATE OR REPLACE VIEW {table} AS FROM every_{table} "
-                "WHERE trial_id IN (SELECT trial_id FROM trials)"
+                "CREATE OR REPLACE VIEW trials AS "
+                f"FROM every_trials AS trials WHERE {' AND '.join(conditions)}"
             )
-    except duckdb.BinderException:
-        raise BadInput(f"--where {where}: a condition on a trial's columns, without a query in it") from None
+            for table in ("curves", "layers"):
+                connection.execute(
+                    f"CREATE OR REPLACE VIEW {table} AS FROM every_{table} "
+                    "WHERE trial_id IN (SELECT trial_id FROM trials)"
+                )
+        except duckdb.BinderException:
+            why = "a condition on a trial's columns, without a query in it"
+            raise BadInput(f"--where {where}: {why}") from None
 
 
 def left(connection: duckdb.DuckDBPyConnection) -> set[str] | None:

@@ -34,12 +34,12 @@ def to_torch_prune(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
 
 def state_dict(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The model's state dict with pruned weights at 0, and each mask under its weight's name and `_mask`."""
-    state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    parameters = dict(model.named_parameters(remove_duplicate=False))
+    tensors = model.state_dict(keep_vars=True)
+    state = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     for name, mask in masks.items():
         check_fit(name, mask, state, model)
-        for other, parameter in parameters.items():
-            if other == name or parameter is parameters.get(name):  # a tied weight has several names
+        for other, tensor in tensors.items():
+            if tensor is tensors[name]:  # a tied weight has several names
                 state[other].masked_fill_(~mask.to(state[other].device), 0)
         state[name + _SUFFIX] = mask
     return state

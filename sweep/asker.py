@@ -54,7 +54,7 @@ class Asker:
         self.warm = 0
         self.candidates: list[Candidate] = []
         self._again: deque[tuple[Candidate, Trial]] = deque()
-        # Choices in a row that are looked at; and whether that many were known when last asked.
+        # Choices in a row that are looked at, and whether all of them were known when last asked.
         self._patience, self._exhausted = _FRUITLESS, False
         self._points: dict[Hashable, set[Point]] = {}
         self._warm_up()
@@ -119,11 +119,13 @@ class Asker:
             return self._pack(*self._again.popleft())
         # What is under way may look best, and will then want its other seeds too.
         more = self.search.seeds - 1
-        waiting = {each.trial(0).id for each in self.candidates if each.waits and not each.rows}
+        if self._exhausted:
+            return None
+        waiting = {name for each in self.candidates if not each.rows for name in each.waits}
+        if self.ran + more * len(waiting) + 1 + more > self.search.trials:
+            return None
         sampler = self.study.sampler
         if isinstance(sampler, GridSampler) and sampler.is_exhausted(self.study):
-            return None
-        if self._exhausted or self.ran + more * len(waiting) + 1 + more > self.search.trials:
             return None
         for _ in range(self._patience):
             asked = self.study.ask()
@@ -137,7 +139,7 @@ class Asker:
             candidate = Candidate(chosen, config, asked)
             self.candidates.append(candidate)
             trial = candidate.trial(0)
-            if any(trial.id in other.waits for other in self.candidates):
+            if self._under_way(trial):
                 candidate.waits.add(trial.id)  # it is under way for another already
                 continue
             if trial.id not in self.known:
@@ -204,12 +206,14 @@ class Asker:
                 if known and known["status"] != "stopped":
                     candidate.take(known)
                     continue
-                under_way = any(trial.id in other.waits for other in self.candidates)
-                candidate.waits.add(trial.id)
-                if not under_way:  # it may be for another that is the same schedule
+                if not self._under_way(trial):  # it may be for another that is the same schedule
                     self._again.append((candidate, trial))
+                candidate.waits.add(trial.id)
         if not candidate.waits:
             self._tell(candidate, candidate.asked)
+
+    def _under_way(self, trial: Trial) -> bool:
+        return any(trial.id in each.waits for each in self.candidates)
 
     def _tell(self, candidate: Candidate, asked: optuna.Trial) -> None:
         if candidate.lost == "failed":

@@ -168,13 +168,13 @@ class Remote:
                 return request()
             except FileNotFoundError:
                 raise
-            except OSError as error:
+            except (OSError, pa.ArrowException) as error:
                 said = str(error)
                 left = deadline - time.monotonic()
-                if left <= 0 or any(word in said for word in _FINAL):
+                # What is of Arrow's own kind, such as a key that is none, does not change either.
+                final = not isinstance(error, OSError) or any(word in said for word in _FINAL)
+                if left <= 0 or final:
                     raise StoreError(f"{self.scheme}://{self.path}: the store: {_short(said)}") from None
-            except pa.ArrowException as error:  # such as a key that is none: no later moment changes it
-                raise StoreError(f"{self.scheme}://{self.path}: the store: {_short(str(error))}") from None
             # Not all launches and workers at the same moments.
             time.sleep(min(left, pause * random.uniform(0.5, 1)))
             pause = min(5.0, 2 * pause)
