@@ -1,0 +1,1 @@
+"""What the analyses state, held against studies whose truth is planted."""

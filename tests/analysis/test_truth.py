@@ -1,0 +1,15 @@
+"""What the analyses state holds in studies with a planted truth: few here, 300 in `python -m benchmarks.truth`."""
+
+import importlib
+
+import pytest
+
+from benchmarks.truth.__main__ import PLANTED
+
+REPLICATIONS = 60
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_is_stated_is_seen(name):
+    rows = list(importlib.import_module(f"benchmarks.truth.{name}").rows(REPLICATIONS))
+    assert rows and not [str(row) for row in rows if not row.holds]
