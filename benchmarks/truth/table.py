@@ -38,7 +38,7 @@ class Row:
     @property
     def holds(self) -> bool:
         below, above = self.seen < self.stated - self.allowance, self.seen > self.stated + self.allowance
-        return not (below and self.side != "at most" or above and self.side != "at least")
+        return not ((below and self.side != "at most") or (above and self.side != "at least"))
 
     def __str__(self) -> str:
         words = {"about": "", "at least": "≥ ", "at most": "≤ "}[self.side]
