@@ -14,7 +14,7 @@ import plotly.offline
 from analysis import best, charts, collapse, correlation, crossover, search
 from analysis.labels import label
 from analysis.page import SETTINGS, Page, embedded
-from analysis.warehouse import ask, files, left, rows
+from analysis.warehouse import ask, files, left, rows, unfinished
 from sweep.storage import Place
 
 # The latest so many are listed.
@@ -60,6 +60,10 @@ def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
     correlations = correlation.correlate(connection)
     ranked = best.rank(connection)
     collapsed = collapse.collapse(connection)
+    page.sentences(
+        f"Provisional: {done} of {asked} trials of {study}."
+        for study, (done, asked) in unfinished(connection).items()
+    )
     page.heading("Summary")
     page.sentences(
         f"{comparison.setting}: {found}" if len(comparisons) > 1 else str(found)

@@ -1,8 +1,11 @@
 """Results opened to be asked: the views of one study or of all, and nothing else within reach."""
 
 import glob
+import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +15,15 @@ from analysis import views
 from analysis.views import named, quoted
 from sweep.errors import BadInput
 from sweep.schema import KEYS
-from sweep.storage import Place, Remote, looks, place
+from sweep.storage import Place, Remote, looks, place, read_all
 
 T = TypeVar("T")
 
 _READS = {duckdb.StatementType.SELECT}
+# Bytes of a study.json beyond which it is none of ours.
+_LARGEST = 2**26
+# Study, trials asked for, trials to run, seconds since 1970.
+Launch = tuple[str, int, int, float]
 
 
 def open(
@@ -60,8 +67,73 @@ def open(
     connection.execute("SET autoinstall_known_extensions = false")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
+    connection.execute("CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE)")
+    if launches := _launches(folder):
+        connection.executemany("INSERT INTO launches VALUES (?, ?, ?, ?)", launches)
     _narrow(connection, study, where)
     return connection
+
+
+def unfinished(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
+    """Studies whose latest launch still misses trials: name → trials that have a result, trials asked for.
+
+    A study is among them if one trial of the connection, narrowed or not, is of it, and if fewer trials of it
+    than its latest launch had to run have ended since that launch began: well, failed or diverged, whatever
+    `study` and `where` leave of them. Both numbers are of the whole study as it was launched last. A launch
+    that was ended early, by a person or by --max-trials, leaves a study unfinished. That a launch is the
+    latest was known when the connection was opened; how many trials have ended is known when this is asked.
+
+    Nothing is known of a study whose study.json does not say how many trials there are (searches, launches of
+    earlier versions), is damaged or missing: it is not among them.
+    """
+    missing = rows(
+        connection,
+        """
+        WITH ended AS (
+            SELECT study, count(DISTINCT hash(trial_id)) AS trials
+            FROM all_trials JOIN launches USING (study)
+            WHERE to_run > 0 AND status <> 'stopped' AND epoch(finished_at) >= began
+            GROUP BY study
+        )
+        SELECT study, launches.trials - to_run + coalesce(ended.trials, 0), launches.trials
+        FROM launches LEFT JOIN ended USING (study)
+        WHERE coalesce(ended.trials, 0) < to_run
+        ORDER BY study
+        """,
+    )
+    here = {name for (name,) in rows(connection, "SELECT DISTINCT study FROM trials")} if missing else ()
+    return {study: (done, asked) for study, done, asked in missing if study in here}
+
+
+def _launches(folder: Place) -> list[Launch]:
+    """The latest launch of each study of which it is known."""
+    latest: dict[str, Launch] = {}
+    for content in read_all(path for path in files(folder, "study.json") if _is_small(path)):
+        if isinstance(content, bytes) and (launch := _launch(content)):
+            # Of two folders with one study, as of a copy, the one that was launched last.
+            latest[launch[0]] = max(launch, latest.get(launch[0], launch), key=itemgetter(3))
+    return list(latest.values())
+
+
+def _is_small(path: Place) -> bool:
+    if isinstance(path, Remote):
+        return path.size <= _LARGEST
+    return path.is_file() and path.stat().st_size <= _LARGEST
+
+
+def _launch(content: bytes) -> Launch | None:
+    """The latest launch of a study.json; None where it does not say, or nobody would have written that."""
+    try:
+        known = json.loads(content)
+        launch = known["launches"][-1]
+        study, trials, to_run = known["study"], launch["trials"], launch["to_run"]
+        study.encode()
+        began = datetime.fromisoformat(launch["started_at"])
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        return None
+    if not type(trials) is type(to_run) is int or not 0 <= to_run <= trials < 2**63 or not began.tzinfo:
+        return None
+    return study, trials, to_run, began.timestamp()
 
 
 def files(results: Place, name: str) -> list[Place]:

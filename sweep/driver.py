@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -88,6 +88,7 @@ def drive(
     more: Callable[[], Pack | None] | None = None,
     heard: Callable[[Result], None] | None = None,
     examples: Sequence[Trial] = (),
+    counts: Mapping[str, int] | None = None,
 ) -> Ending:
     """Run the trials of a study. What is finished is on disk, however it ends.
 
@@ -99,6 +100,7 @@ def drive(
         more: gives another pack when the trials are all out; None: there is none until more is heard.
         examples: trials of all kinds that there will be; by default `trials`.
         heard: is told each result once it is on disk, in the thread that asks for more.
+        counts: of trials, for the launch's entry in study.json; None: how many is not known yet.
 
     Raises:
         BadInput: there is no such cluster, or results can no longer be written.
@@ -158,7 +160,7 @@ def drive(
             share = schedule.measured(examples or trials, absolute(options.data_root))
             progress.say(f"by its memory each trial gets {share:.3g} of a GPU")
         at_once, cpus = schedule.room(options.address, options.workers, share)
-        results.note_launch(folder, study.name, study.text, provenance.here())
+        results.note_launch(folder, study.name, study.text, provenance.here() | dict(counts or {}))
         packs = plan.packs(trials, at_once, cost, _LEAST)
         where = worker.Where(
             absolute(options.data_root),

@@ -119,7 +119,7 @@ def launch(
     costs = Costs(data_root, torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu"))
     if dry_run:
         done = results.finished(folder)
-        missing = _missing(trials, done, retry_failed, max_trials)
+        missing = _first(_missing(trials, done, retry_failed), max_trials)
         costs.learn(results.costs(folder), bool(gpus_per_trial))
         _say_plan(console, asked, trials, done, missing)
         _say_estimate(console, asked, missing, costs, options)
@@ -129,7 +129,9 @@ def launch(
         send(folder)
         results.compact(folder)
         done = results.finished(folder)
-        missing = _missing(trials, done, retry_failed, max_trials)
+        to_run = _missing(trials, done, retry_failed)
+        missing = _first(to_run, max_trials)
+        counts = {"trials": len(trials), "to_run": len(to_run)}
         costs.learn(results.costs(folder), bool(gpus_per_trial))
         _say_plan(console, asked, trials, done, missing)
         if missing:
@@ -139,8 +141,12 @@ def launch(
                 ending = drive(
                     *(asked, missing, folder, options, costs.roughly, progress),
                     last=len(earlier) + len(left) == len(trials),
+                    counts=counts,
                 )
             results.compact(folder)
+        else:
+            # What an earlier launch left to do, this study no longer asks for.
+            results.note_launch(folder, asked.name, asked.text, provenance.here() | counts)
         done = results.finished(folder)
     return _summary(console, trials, done, folder, ending, limited=max_trials is not None)
 
@@ -183,14 +189,16 @@ def _check_steps(configs: Sequence[Config], data_root: str) -> None:
             sparse.last_update(config, first, config.steps or round((config.epochs or 0) * epoch))
 
 
-def _missing(
-    trials: Sequence[Trial], done: dict[str, results.Row], retry_failed: bool, most: int | None
-) -> list[Trial]:
-    """The trials to run; of more than `most` those that come first in the plan."""
+def _missing(trials: Sequence[Trial], done: dict[str, results.Row], retry_failed: bool) -> list[Trial]:
+    """The trials that have no result, or one that does not count."""
     again = {"failed"} if retry_failed else set()
-    missing = list(trials)
-    if done:
-        missing = [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
+    if not done:
+        return list(trials)
+    return [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
+
+
+def _first(missing: list[Trial], most: int | None) -> list[Trial]:
+    """Of more than `most` trials to run those that come first in the plan."""
     if most is None or len(missing) <= most:
         return missing
     planned = [job.trial for pack in plan.packs(missing, 1) for job in pack.jobs]

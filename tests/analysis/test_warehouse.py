@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -7,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from analysis import shell
+from analysis import report, shell
+from analysis.warehouse import unfinished
 from sweep import results
 from sweep.errors import BadInput
 from sweep.schema import SCHEMAS
@@ -194,3 +196,91 @@ def test_hundreds_of_small_parts_are_read_as_few_are(made, columns, capfd):
         rows.column_names
     )
     assert len(capfd.readouterr().err.splitlines()) == (columns == "foreign")
+
+
+BEGAN = trial("x")["finished_at"]
+
+
+def launched(folder, began=BEGAN, **counts):
+    results.note_launch(folder, folder.name, "", {"started_at": began.isoformat(), **counts})
+
+
+def test_a_study_whose_latest_launch_misses_trials_is_unfinished(made, add):
+    """45 trials ended as it began; what a retry does again is not one more."""
+    launched(made, trials=80, to_run=80)
+    for folder in (made, made.parent):
+        assert unfinished(analysis.open(folder)) == {"made": (45, 80)}
+    assert "Provisional: 45 of 80 trials of made." in report.render(analysis.open(made), made)
+    later = BEGAN + LATER
+    launched(made, later, trials=50, to_run=3)
+    assert unfinished(analysis.open(made)) == {"made": (47, 50)}
+    connection = analysis.open(made)
+    add(trial("a", finished_at=later, test_accuracy=0.5), trial("b", finished_at=later, status="failed"))
+    add(
+        trial("a", finished_at=later + LATER, test_accuracy=0.5),
+        trial("c", finished_at=later, status="stopped"),
+    )
+    assert unfinished(connection) == {"made": (49, 50)}
+    add(trial("d", finished_at=later, status="diverged"))
+    assert unfinished(connection) == {}
+    assert "Provisional" not in report.render(connection, made)
+
+
+def test_what_is_unfinished_is_the_study_whatever_is_left_of_its_trials(made):
+    launched(made, trials=80, to_run=80)
+    other = made.parent / "other"
+    results.write(other, [trial("y", study="other")], [[]], [[]])
+    launched(other, trials=1, to_run=1)
+    assert unfinished(analysis.open(made.parent)) == {"made": (45, 80)}
+    assert unfinished(analysis.open(made.parent, where="seed = 0 AND study = 'made'")) == {"made": (45, 80)}
+    assert unfinished(analysis.open(made.parent, study="other")) == {}
+
+
+def test_trials_that_another_study_ran_later_were_run_for_both(made):
+    """The view of all studies shows them under the other."""
+    launched(made, trials=45, to_run=45)
+    rows = analysis.open(made).execute("SELECT trial_id FROM trials LIMIT 5").fetchall()
+    again = [trial(name, study="other", finished_at=BEGAN + LATER) for (name,) in rows]
+    results.write(made.parent / "other", again, [[]], [[]])
+    assert unfinished(analysis.open(made.parent)) == {}
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [
+        {},
+        {"trials": 80},
+        {"trials": "80", "to_run": "80"},
+        {"trials": 80, "to_run": 81},
+        {"trials": 80, "to_run": -1},
+        {"trials": 10**30, "to_run": 80},
+        {"trials": True, "to_run": True},
+        {"trials": 80, "to_run": 80, "started_at": "yesterday"},
+        {"trials": 80, "to_run": 80, "started_at": "2026-01-01"},
+        [],
+    ],
+)
+def test_nothing_is_known_of_a_study_that_does_not_say_how_many_trials_it_has(made, launch):
+    if isinstance(launch, dict):
+        launch = {"started_at": BEGAN.isoformat(), **launch}
+    (made / "study.json").write_text(json.dumps({"study": "made", "launches": [launch]}))
+    assert unfinished(analysis.open(made)) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "7", "[" * 100_000, '{"study": "made", "launches": []}', '{"study": "\\ud800"}', "\0"],
+)
+def test_a_damaged_study_file_keeps_nothing_from_being_asked(made, text):
+    (made / "study.json").write_text(text)
+    assert unfinished(analysis.open(made)) == {} and count(analysis.open(made)) == 45
+    whole = {"started_at": BEGAN.isoformat(), "trials": 9, "to_run": 9}
+    (made / "study.json").write_text(json.dumps({"study": "\ud800", "launches": [whole]}))
+    assert unfinished(analysis.open(made)) == {}
+
+
+def test_a_study_file_of_any_size_is_not_read(made):
+    launched(made, trials=80, to_run=80)
+    with (made / "study.json").open("a") as file:
+        file.truncate(2**26 + 1)
+    assert unfinished(analysis.open(made)) == {}

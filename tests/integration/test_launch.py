@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import analysis
+from analysis.warehouse import unfinished
 from sweep.results import finished
 from tests.integration.launching import LONGER, end, launch, rows, running, undisturbed
 
@@ -196,6 +197,7 @@ def test_a_launch_can_be_limited_and_the_next_goes_on(study_file, tmp_path):
     assert "small: 4 of 4 trials" in out and "16 trials have no result" in out
     found = analysis.open(results).execute("SELECT DISTINCT seed FROM trials").fetchall()
     assert found == [(0,)], "those that come first in the plan"
+    assert unfinished(analysis.open(results)) == {"small": (4, 20)}
     started = time.monotonic()
     code, out, _ = end(launch(path, "--results", results, "--max-hours", 1e-9))
     assert code == 0 and "--max-hours is over with 4 of 20 trials done; the same command goes on" in out
@@ -203,6 +205,19 @@ def test_a_launch_can_be_limited_and_the_next_goes_on(study_file, tmp_path):
     code, out, _ = end(launch(path, "--results", results))
     assert code == 0 and "4 with a result, 16 to run" in out
     assert rows(results) == undisturbed(path)
+    assert unfinished(analysis.open(results)) == {}
+
+
+def test_a_study_that_asks_for_less_than_before_is_finished_once_it_has_that(study_file, tmp_path):
+    results = tmp_path / "results"
+    end(launch(study_file(), "--results", results, "--max-trials", 1))
+    assert unfinished(analysis.open(results)) == {"small": (1, 20)}
+    [(config,)] = analysis.open(results).execute("SELECT config FROM trials").fetchall()
+    names = ("dataset", "model", "epochs", "lr", "sparsity", "prune_epoch", "seed", "criterion", "scope")
+    one = "".join(f"{name}: {json.loads(config)[name]}\n" for name in names)
+    code, out, _ = end(launch(study_file(f"name: small\n{one}"), "--results", results))
+    assert code == 0 and "1 with a result, 0 to run" in out
+    assert unfinished(analysis.open(results)) == {}
 
 
 def test_too_many_failures_end_a_launch(study_file, pets, tmp_path):

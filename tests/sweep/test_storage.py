@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import analysis
+from analysis.warehouse import unfinished
 from sweep import datasets, lease, results, storage
 from sweep.errors import BadInput
 from sweep.prefixes import Claims, Store
@@ -155,6 +156,10 @@ def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path):
         shapes = analysis.open(at).execute("SELECT shape FROM layers ORDER BY trial_id").fetchall()
         assert shapes == [([2, seed],) for seed in range(10)]
     assert analysis.open(str(folder), where="seed < 3").execute("FROM curves").fetchall().__len__() == 3
+    launch = {"started_at": "2026-01-01T00:00:00+00:00", "trials": 12, "to_run": 12}
+    results.note_launch(folder, "made", "name: made", launch)
+    for at in (str(folder), str(folder.parent)):
+        assert unfinished(analysis.open(at)) == {"made": (10, 12)}
 
 
 @pytest.mark.parametrize("fetched", [True, False], ids=["in memory", "where they are"])
