@@ -91,25 +91,29 @@ def prompt(results: Results = RESULTS, study: Study = None, where: Where = None)
 
 @app.command()
 def crossover(
-    first: Annotated[str, typer.Argument(help="a criterion, or criterion:scope")] = "snip",
-    second: Annotated[str, typer.Argument(help="what it is compared with")] = "random",
+    first: Annotated[
+        str, typer.Argument(help="a criterion, or criterion:scope; default: each of them", show_default=False)
+    ] = "*",
+    second: Annotated[
+        str | None, typer.Argument(help="what it is compared with; default: random, or else magnitude")
+    ] = None,
     results: Results = RESULTS,
     study: Study = None,
     where: Where = None,
     form: Form = None,
     out: Out = None,
 ) -> None:
-    """Where does one criterion fall below another (random pruning overtake SNIP)?"""
+    """Where does one criterion fall below another? By default each against random pruning."""
     from analysis import crossover as question
 
     chosen = output.chosen(form, out)
     connection = _open(results, study, where, compared=True)
-    _known(connection, first, second)
+    _known(connection, *(name for name in (first, second) if name and name != question.EACH))
     found = question.compare(connection, first, second)
     if chosen is not Format.TABLE or out is not None:
         _write(question.rows(found), chosen, out)
         return
-    print("\n".join(question.text(comparison) for comparison in found) + question.NOTE)
+    print("\n".join(question.text(comparison) for comparison in found) + question.note(found))
 
 
 @app.command()
@@ -141,7 +145,7 @@ def best(
 
     chosen = output.chosen(form, out)
     found = question.rank(_open(results, study, where, compared=True))
-    _write(question.rows(found), chosen, out, question.sentences(found))
+    _write(question.rows(found), chosen, out, [*question.sentences(found), question.note(found)])
 
 
 @app.command()
@@ -278,9 +282,8 @@ def _known(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
         connection, "SELECT DISTINCT criterion, scope FROM trials WHERE criterion NOT IN ('dense', 'oracle')"
     )
     known = {criterion for criterion, _ in found} | {f"{criterion}:{scope}" for criterion, scope in found}
-    default = ("snip", "random")
     for name in names:
-        if name not in known and names != default:
+        if name not in known:
             raise BadInput(f"{name}: no trials of it; there are: {', '.join(sorted(known))}")
 
 

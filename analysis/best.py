@@ -1,19 +1,22 @@
 """Which schedule is best at each sparsity, and which cannot be told from it?"""
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import duckdb
 import numpy as np
 
 from analysis.labels import CHOICE, label
-from analysis.statistics import Resampled, holm
-from analysis.warehouse import ask
+from analysis.statistics import behind_best, holm, paired, selected
+from analysis.warehouse import ask, running
 from sweep.means import LEVEL, Mean, mean_interval
 
+Row = Mapping[str, Any]
 _SCHEDULE = (*CHOICE, "prune_epoch")
 
 
@@ -22,14 +25,22 @@ class Ranked:
     """A schedule at one sparsity.
 
     Attributes:
-        rank: by mean validation accuracy, 1 the best.
+        rank: by mean validation accuracy, 1 the best; those of which no trial finished come last.
+        test: with its plain interval. That of rank 1 was selected: validation accuracies of the same trials
+            were the highest.
+        selected: of rank 1, the interval of its test accuracy, corrected for the choice among all
+            candidates. None of the others, and where it has a single seed.
         behind: the best's validation accuracy less this one's, paired by seed, with its interval; None for
             the best itself and where no seed finished in both.
-        tied: cannot be told from the best (Holm over all that are compared with it). With a single seed
-            nothing can.
+        tied: cannot be told from the best, which the same numbers chose: corrected for all schedules that
+            were candidates and for all places (settings and sparsities) of the answer. With a single seed,
+            or while the study runs, nothing can be told apart.
         hours: of a trial, on average.
         on_density_front, on_cost_front: nothing in this setting is as accurate at a lower density (cost) or
-            more accurate at the same; by validation accuracy.
+            more accurate at the same; by mean validation accuracy.
+        density_front_tied, cost_front_tied: on that front, or not certainly behind the best of those that
+            are no denser (dearer).
+        unfinished: how far the study is, in words; "" if it is done.
     """
 
     setting: str
@@ -38,81 +49,186 @@ class Ranked:
     schedule: str
     validation: Mean
     test: Mean
+    selected: tuple[float, float] | None
     behind: Mean | None
     tied: bool
     density: float
     hours: float | None
     on_density_front: bool
     on_cost_front: bool
+    density_front_tied: bool
+    cost_front_tied: bool
+    unfinished: str = ""
+
+    @property
+    def quoted(self) -> str:
+        """Its test accuracy as it can be quoted: that of the best says that it was selected."""
+        if self.rank > 1 or self.nothing_finished:
+            return str(self.test)
+        lost = f" ({self.test.lost} lost)" if self.test.lost else ""
+        if self.selected is None:
+            return f"{self.test.value:.3f} (selected by a single seed){lost}"
+        return f"{self.test.value:.3f} [{self.selected[0]:.3f}, {self.selected[1]:.3f}] (selected){lost}"
+
+    @property
+    def nothing_finished(self) -> bool:
+        """No trial of it has an accuracy."""
+        return math.isnan(self.validation.value)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The schedules of one setting and sparsity: those with an accuracy, the best first, and the others."""
+
+    candidates: list[Row]
+    others: list[Row]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "Place":
+        """Of rows of queries/best.sql."""
+        finished = (row for row in rows if row["trials"])
+        return cls(
+            sorted(finished, key=lambda row: (-row["validation_accuracy"], row["arm"])),
+            sorted((row for row in rows if not row["trials"]), key=lambda row: row["arm"]),
+        )
+
+    @cached_property
+    def behind(self) -> list[tuple[Mean | None, float]]:
+        """Of each candidate but the best."""
+        return [_behind(self.candidates[0], row, len(self.candidates)) for row in self.candidates[1:]]
+
+    @property
+    def smallest(self) -> float:
+        """The smallest p-value here; NaN where nothing could be tested."""
+        return min((p for _, p in self.behind if not math.isnan(p)), default=math.nan)
 
 
 def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
     """Schedules (criterion, scope, iterations, prune epoch) by validation accuracy, in each setting."""
-    answers = [row for row in ask(connection, "best") if row["trials"]]
+    answers = ask(connection, "best")
+    unfinished = running(connection)
     labels = label((row["arm"] for row in answers), _SCHEDULE)
-    places: dict[str, dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in answers:
-        places[labels[row["arm"]].setting][row["sparsity"]].append(row)
+    groups: dict[str, dict[float, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for answer in answers:
+        groups[labels[answer["arm"]].setting][answer["sparsity"]].append(answer)
+    settings = {
+        setting: {sparsity: Place.of(rows) for sparsity, rows in sorted(by_sparsity.items())}
+        for setting, by_sparsity in sorted(groups.items())
+    }
+    told = told_apart([place for places in settings.values() for place in places.values()])
     found = []
-    for setting in sorted(places):
-        everything = [row for rows in places[setting].values() for row in rows]
-        density = _front(everything, "density")
-        cost = _front(everything, "hours")
-        for sparsity, rows in sorted(places[setting].items()):
-            ordered = sorted(rows, key=lambda row: (-row["validation_accuracy"], row["arm"]))
-            behind = [_behind(ordered[0], row) for row in ordered[1:]]
-            adjusted = holm([p for _, p in behind])
-            for place, row in enumerate(ordered):
-                values = row["validation_accuracies"]
-                difference, tied = None, True
-                if place:
-                    difference = behind[place - 1][0]
-                    tied = not adjusted[place - 1] < 1 - LEVEL
+    for setting, places in settings.items():
+        finished = [row for place in places.values() for row in place.candidates]
+        fronts = [_Front(finished, price, len(settings)) for price in ("density", "hours")]
+        said = next((unfinished[row["arm"]] for row in finished if row["arm"] in unfinished), "")
+        for sparsity, place in places.items():
+            behind = [None, *(mean for mean, _ in place.behind), *(None for _ in place.others)]
+            for number, row in enumerate([*place.candidates, *place.others]):
+                ended = bool(row["trials"])
                 found.append(
                     Ranked(
-                        setting,
-                        sparsity,
-                        place + 1,
-                        labels[row["arm"]].name,
-                        mean_interval(
-                            row["validation_accuracy"],
-                            float(np.std(values, ddof=1)) if len(values) > 1 else None,
-                            row["trials"],
-                            row["lost"],
-                        ),
-                        mean_interval(
-                            row["test_accuracy"], row["test_deviation"], row["trials"], row["lost"]
-                        ),
-                        difference,
-                        tied,
-                        row["density"] if row["density"] is not None else 1 - sparsity,
-                        row["hours"],
-                        id(row) in density,
-                        id(row) in cost,
+                        setting=setting,
+                        sparsity=sparsity,
+                        rank=number + 1,
+                        schedule=labels[row["arm"]].name,
+                        validation=_mean(row["validation_accuracies"], row["lost"]),
+                        test=_mean(row["test_accuracies"], row["lost"]),
+                        selected=selected_test(place.candidates) if ended and not number else None,
+                        behind=behind[number],
+                        tied=ended and (bool(said) or id(row) not in told),
+                        density=row["density"] if row["density"] is not None else 1 - sparsity,
+                        hours=row["hours"],
+                        on_density_front=fronts[0].has(row),
+                        on_cost_front=fronts[1].has(row),
+                        density_front_tied=fronts[0].ties(row, provisional=bool(said)),
+                        cost_front_tied=fronts[1].ties(row, provisional=bool(said)),
+                        unfinished=said,
                     )
                 )
     return found
 
 
-def _behind(best: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Mean | None, float]:
+def told_apart(places: Sequence[Place]) -> set[int]:
+    """The ids of the rows that are certainly behind the best of their place.
+
+    Holm's correction goes over the places by the smallest p-value of each, which is corrected for the choice
+    of the best already.
+    """
+    smallest = [place.smallest for place in places]
+    found = set()
+    for place, least, corrected in zip(places, smallest, holm(smallest), strict=True):
+        factor = sum(other >= least for other in smallest)
+        for row, (_, p) in zip(place.candidates[1:], place.behind, strict=True):
+            if max(corrected, p * factor) < 1 - LEVEL:
+                found.add(id(row))
+    return found
+
+
+def _mean(values: Sequence[float | None] | None, lost: int) -> Mean:
+    known = [value for value in values or () if value is not None]
+    if not known:
+        return mean_interval(None, None, 0, lost)
+    deviation = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    return mean_interval(float(np.mean(known)), deviation, len(known), lost)
+
+
+def _behind(best: Row, other: Row, candidates: int) -> tuple[Mean | None, float]:
     """The paired difference, and the p-value of there being none (NaN where it cannot be known)."""
-    one, another = (dict(zip(r["seeds"], r["validation_accuracies"], strict=True)) for r in (best, other))
-    both = sorted(one.keys() & another.keys())
-    if not both:
+    one, another = _by_seed(best), _by_seed(other)
+    runs = [(one[seed], another[seed]) for seed in sorted(one.keys() & another.keys())]
+    differences = [a - b for a, b in runs if a is not None and b is not None]
+    if not differences:
         return None, math.nan
-    mean, half, p = Resampled(np.array([[one[seed] - another[seed]] for seed in both])).at(0)
-    return Mean(mean, None if math.isnan(half) else half), p
+    lost = [(a, b) for a, b in runs if a is None or b is None]
+    found = paired(differences, lost, _chance(best) if lost else 0.0)
+    return found.mean, behind_best(found.p, candidates, found.seeds)
 
 
-def _front(rows: Sequence[Mapping[str, Any]], price: str) -> set[int]:
-    """The ids of the rows that no other beats: the Pareto front of validation accuracy against a price."""
-    priced = [row for row in rows if row[price] is not None]
-    front, best = set(), -math.inf
-    for row in sorted(priced, key=lambda row: (row[price], -row["validation_accuracy"])):
-        if row["validation_accuracy"] > best:
-            best = row["validation_accuracy"]
-            front.add(id(row))
-    return front
+def _by_seed(row: Row, column: str = "validation_accuracies") -> dict[int, float | None]:
+    """Accuracy by seed; None of a trial that was lost."""
+    return dict.fromkeys(row["lost_seeds"] or ()) | dict(zip(row["seeds"], row[column], strict=True))
+
+
+def _chance(row: Row) -> float:
+    # What is known of data sets comes with torch, which takes a second to import.
+    from sweep.datasets import chance
+
+    return chance(json.loads(row["arm"])["dataset"])
+
+
+def selected_test(candidates: Sequence[Row]) -> tuple[float, float] | None:
+    """The interval of the best's test accuracy, corrected for the choice; None for a single seed."""
+    values = [value for value in candidates[0]["test_accuracies"] if value is not None]
+    return selected(values, len(candidates))
+
+
+class _Front:
+    """The Pareto front of validation accuracy against a price, over all rows of a setting."""
+
+    def __init__(self, rows: Sequence[Row], price: str, settings: int) -> None:
+        self._price, self._count, self._settings = price, len(rows), settings
+        self._members: list[Row] = []
+        for row in sorted(
+            (row for row in rows if row[price] is not None),
+            key=lambda row: (row[price], -row["validation_accuracy"]),
+        ):
+            if not self._members or row["validation_accuracy"] > self._members[-1]["validation_accuracy"]:
+                self._members.append(row)
+
+    def has(self, row: Row) -> bool:
+        """Nothing is as accurate for less, or more accurate for as much."""
+        return any(row is member for member in self._members)
+
+    def ties(self, row: Row, *, provisional: bool) -> bool:
+        """It is on the front, or it is not certainly behind the most accurate of those that cost no more.
+
+        That one was chosen among all rows of the setting; corrected for that, and for the number of settings.
+        """
+        if self.has(row) or not row["trials"] or row[self._price] is None:
+            return self.has(row)
+        no_dearer = [member for member in self._members if member[self._price] <= row[self._price]]
+        _, p = _behind(no_dearer[-1], row, self._count)
+        return provisional or not p * self._settings < 1 - LEVEL
 
 
 def rows(found: Sequence[Ranked]) -> list[dict[str, Any]]:
@@ -123,10 +239,13 @@ def rows(found: Sequence[Ranked]) -> list[dict[str, Any]]:
             "sparsity": one.sparsity,
             "rank": one.rank,
             "schedule": one.schedule,
-            "validation_accuracy": one.validation.value,
+            "validation_accuracy": _number(one.validation),
             "validation_half_width": one.validation.half_width,
-            "test_accuracy": one.test.value,
+            "test_accuracy": _number(one.test),
             "test_half_width": one.test.half_width,
+            "selected_test_low": one.selected[0] if one.selected else None,
+            "selected_test_high": one.selected[1] if one.selected else None,
+            "lost": one.validation.lost,
             "behind": one.behind.value if one.behind else None,
             "behind_half_width": one.behind.half_width if one.behind else None,
             "tied": one.tied,
@@ -134,22 +253,57 @@ def rows(found: Sequence[Ranked]) -> list[dict[str, Any]]:
             "hours": one.hours,
             "on_density_front": one.on_density_front,
             "on_cost_front": one.on_cost_front,
+            "density_front_tied": one.density_front_tied,
+            "cost_front_tied": one.cost_front_tied,
         }
         for one in found
     ]
 
 
+def _number(mean: Mean) -> float | None:
+    return None if math.isnan(mean.value) else mean.value
+
+
 def sentences(found: Sequence[Ranked]) -> list[str]:
-    """The best of each sparsity, and how many are tied with it."""
+    """The best of each sparsity, what it comes to though it was selected, and what is tied with it."""
     said = []
     alike: dict[tuple[str, float], list[Ranked]] = defaultdict(list)
     for one in found:
         alike[one.setting, one.sparsity].append(one)
     for one, *others in alike.values():
-        ties = [other.schedule for other in others if other.tied]
-        shown = ", ".join(ties[:5]) + (f" and {len(ties) - 5} more" if len(ties) > 5 else "")
-        rest = f"; tied with it: {shown}" if ties else "; better than all others" if others else ""
+        place = f"{one.setting}, sparsity {one.sparsity:g}"
+        ended = [other for other in others if not other.nothing_finished]
+        nothing = [other for other in (one, *others) if other.nothing_finished]
+        failed = (
+            f"; no trial finished: {_some([f'{o.schedule} ({o.validation.lost} lost)' for o in nothing])}"
+        )
+        if one.nothing_finished:
+            said.append(f"{place}{failed}")
+            continue
+        ties = [other.schedule for other in ended if other.tied]
+        if one.unfinished:
+            rest = f"; provisional, {one.unfinished}: nothing is certain before all have a result"
+        else:
+            rest = f"; tied with it: {_some(ties)}" if ties else "; better than all others" if ended else ""
+        lost = sum(other.validation.lost for other in (one, *ended))
         said.append(
-            f"{one.setting}, sparsity {one.sparsity:g}: {one.schedule}, test accuracy {one.test}{rest}"
+            f"{place}: {one.schedule}, test accuracy {one.quoted}{rest}"
+            + (f"; {lost} trials lost" if lost else "")
+            + (failed if nothing else "")
         )
     return said
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def note(found: Sequence[Ranked]) -> str:
+    """What was compared, and what tied means: under every answer."""
+    places = len({(one.setting, one.sparsity) for one in found})
+    return (
+        "Chosen by validation accuracy. (selected): the interval of the best's test accuracy is corrected\n"
+        "for the choice among all schedules; the mean itself is partly luck. ± are 95 % Student-t intervals\n"
+        "over seeds. Tied: not told from the best at 5 %, corrected for the choice among all schedules and\n"
+        f"for the {places} places (settings and sparsities) of this answer."
+    )

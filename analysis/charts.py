@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.best import Ranked
 from analysis.correlation import Correlation
-from analysis.crossover import Comparison, digits
+from analysis.crossover import Comparison
 
 Row = Mapping[str, Any]
 # Okabe & Ito's colours, told apart by the colour-blind, grey for their black, which a dark page would
@@ -32,10 +32,11 @@ def crossover(comparison: Comparison, names: Sequence[str]) -> go.Figure:
         if not means:
             continue
         density = [1 - sparsity for sparsity, _ in means]
-        sides = [[m.value + sign * (m.half_width or 0) for _, m in means] for sign in (1, -1)]
+        highs = [m.value if m.high is None else m.high for _, m in means]
+        lows = [m.value if m.low is None else m.low for _, m in means]
         figure.add_scatter(
             x=density + density[::-1],
-            y=[min(1.0, y) for y in sides[0]] + [max(0.0, y) for y in sides[1][::-1]],
+            y=highs + lows[::-1],
             fill="toself",
             fillcolor=_COLOURS[index % len(_COLOURS)],
             opacity=0.15,
@@ -55,13 +56,15 @@ def crossover(comparison: Comparison, names: Sequence[str]) -> go.Figure:
             mode="lines+markers",
             **_style(index),
         )
-    for crossing in (c for crossover in comparison.crossovers for c in crossover.crossings):
-        figure.add_vline(x=1 - crossing.at, line={"color": "#808080", "dash": "dot", "width": 1})
-    for index, crossed in enumerate(c for c in comparison.crossovers if c.crossings):
-        crossing = crossed.crossings[-1]
+    crossed = [one for one in comparison.crossovers if one.crossings]
+    for index, one in enumerate(crossed):
+        crossing = one.crossings[-1]
+        figure.add_vrect(
+            x0=1 - crossing.low, x1=1 - crossing.high, fillcolor="#808080", opacity=0.15, line_width=0
+        )
         figure.add_annotation(
-            text=f"{crossed.first} crosses {crossed.second} at {digits(crossing.at)} ",
-            x=math.log10(1 - crossing.at),  # annotations take a log axis in its own units
+            text=f"{one.first} crosses {one.second} between {crossing.low:g} and {crossing.high:g} ",
+            x=math.log10(1 - crossing.high),  # annotations take a log axis in its own units
             y=0.02 + 0.06 * index,
             xanchor="right",
             showarrow=False,

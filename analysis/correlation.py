@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from analysis.coefficients import Array, Coefficient, kendall, pearson, spearman
 from analysis.labels import CHOICE, label
-from analysis.statistics import Array, Coefficient, kendall, pearson, spearman
 from analysis.warehouse import ask
 
 BEFORE = ("pre_train_loss", "pre_test_loss", "pre_test_accuracy")

@@ -1,5 +1,6 @@
-"""Where does one criterion fall below another? Paired by seed, with intervals, corrected for many tests."""
+"""Where does one criterion fall below another? Paired by seed, corrected over the whole answer."""
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,17 +9,18 @@ from itertools import pairwise
 from typing import Any
 
 import duckdb
-import numpy as np
 from rich.table import Table
 
-from analysis.labels import AFTER_DENSE, label, without
+from analysis.labels import AFTER_DENSE, Label, label, without
 from analysis.output import draw
-from analysis.statistics import Resampled, holm
-from analysis.warehouse import ask
+from analysis.statistics import Paired, holm, paired, wilson
+from analysis.warehouse import ask, running
+from analysis.warehouse import rows as read
 from sweep.means import LEVEL, Mean, mean_interval
 
-# Points between two tested sparsities at which the interpolated difference is looked at.
-_STEPS = 32
+# What every criterion is compared with unless something else is asked for: the first of these that was run.
+BASELINES = ("random", "magnitude")
+EACH = "*"
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,19 @@ class Difference:
     """One criterion's accuracy less another's at one sparsity.
 
     Attributes:
-        mean: over the seeds, with its 95 % interval (pointwise).
-        seeds: how many finished in both.
-        p: of the mean being 0, corrected by Holm for all sparsities tested; NaN for a single seed.
+        found: over the seeds that both ran, with a pointwise 95 % interval.
+        p: of the mean being 0, corrected by Holm for all tests of the answer; NaN where nothing was tested: a
+            single seed, no run that finished in both, or a study that still runs.
     """
 
     sparsity: float
-    mean: Mean
-    seeds: int
+    found: Paired
     p: float
+
+    @property
+    def mean(self) -> Mean:
+        """Over the seeds that finished in both."""
+        return self.found.mean
 
     @property
     def sign(self) -> int:
@@ -44,24 +50,24 @@ class Difference:
 
 @dataclass(frozen=True)
 class Crossing:
-    """A sparsity where the sign of the difference changes.
+    """The sign of the difference changes between two tested sparsities.
 
     Attributes:
-        at: interpolated linearly on log density between two tested sparsities.
-        low, high: 95 % interval: the sparsities at which the interval of the interpolated difference contains
-            0 (Fieller 1954). None where that reaches an end of what was tested.
+        low, high: tested sparsities at which the sign is certain, one way and the other. Whatever the
+            difference does in between, it passes 0 there at least once: the interval that needs no shape.
+        at: where the straight line between the means passes 0, on log density: no more than a hint.
+        next: the sparsity to run next, halfway on log density where the means change their order.
         falls: from above to below.
     """
 
+    low: float
+    high: float
     at: float
-    low: float | None
-    high: float | None
+    next: float
     falls: bool
 
     def __str__(self) -> str:
-        low = digits(self.low) if self.low is not None else "…"
-        high = digits(self.high) if self.high is not None else "…"
-        return f"{digits(self.at)} [{low}, {high}]"
+        return f"[{self.low:g}, {self.high:g}]"
 
 
 @dataclass(frozen=True)
@@ -70,187 +76,168 @@ class Crossover:
 
     Attributes:
         differences: by rising sparsity.
-        crossings: those that are certain: the sign is certain on both sides; or on one, with the means
-        crossing
-            on its other side.
+        apart: of the first and the second, runs far from the median of their cell, and all that finished.
+        unfinished: how far the study is, in words; "" if it is done. Before that nothing is certain.
     """
 
     first: str
     second: str
     differences: list[Difference]
-    crossings: list[Crossing]
+    apart: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    unfinished: str = ""
+
+    @property
+    def crossings(self) -> list[Crossing]:
+        """Between each two certain signs that follow each other and differ."""
+        certain = [index for index, difference in enumerate(self.differences) if difference.sign]
+        return [
+            _crossing(self.differences[one : other + 1])
+            for one, other in pairwise(certain)
+            if self.differences[one].sign != self.differences[other].sign
+        ]
 
     @property
     def verdict(self) -> str:
-        """`crossover`, `several`, `no crossover` or `undecided`."""
-        if self.crossings:
-            return "several" if len(self.crossings) > 1 else "crossover"
+        """`provisional`, `crossover`, `several`, `no crossover` or `undecided`."""
+        if self.unfinished:
+            return "provisional"
+        if found := len(self.crossings):
+            return "several" if found > 1 else "crossover"
         return "no crossover" if all(d.sign for d in self.differences) else "undecided"
 
     @property
-    def at(self) -> float | None:
-        """Where the first's mean falls below the second's for the last time, if it does; certain or not."""
-        certain = next((crossing.at for crossing in reversed(self.crossings) if crossing.falls), None)
-        if certain is not None or self.crossings:
-            return certain
-        for one, other in reversed(list(pairwise(self.differences))):
-            if one.mean.value > 0 > other.mean.value:
-                return _zero(one, other)
-        return None
+    def lost(self) -> tuple[int, int]:
+        """Runs of the first and of the second that were lost, over all sparsities."""
+        one, other = zip(*(d.found.lost for d in self.differences), strict=True)
+        return sum(one), sum(other)
 
     def __str__(self) -> str:
-        name = self.first.replace("snip", "SNIP")
-        turns = [
-            f"{'falls below' if c.falls else 'rises above'} {self.second} at {c}" for c in self.crossings
+        pair = f"{self.first} against {self.second}"
+        said = {
+            "provisional": self._so_far,
+            "crossover": self._crossed,
+            "several": self._crossed,
+            "no crossover": self._one_side,
+            "undecided": self._undecided,
+        }[self.verdict]()
+        return "; ".join([f"{pair}: {said}", *self._lost_runs(), *self._two_kinds()])
+
+    def _so_far(self) -> str:
+        sides = [
+            f"mean {side} at {_listed(at)}"
+            for side, at in (
+                ("above", [d.sparsity for d in self.differences if d.mean.value > 0]),
+                ("below", [d.sparsity for d in self.differences if d.mean.value < 0]),
+            )
+            if at
         ]
-        open_ = [d for d in self.differences if not d.sign]
+        known = ", ".join(sides) or "no seed finished in both"
+        return f"provisional, {self.unfinished}: nothing is certain before all have a result; so far {known}"
+
+    def _crossed(self) -> str:
+        signs = [d for d in self.differences if d.sign]
+        ends = [signs[0]] + [other for one, other in pairwise(signs) if one.sign != other.sign]
+        sides = {1: "above", -1: "below"}
         parts = []
-        if turns:
-            parts.append(f"{name} {' and '.join(turns)}")
-        elif not open_:
-            low, high = self.differences[0].sparsity, self.differences[-1].sparsity
-            side = "above" if self.differences[0].sign > 0 else "below"
-            where = f"from {low:g} to {high:g}" if low < high else f"at {low:g}"
-            parts.append(f"{name} against {self.second}: no crossover: {side} {where}")
-        else:
-            parts.append(f"{name} against {self.second}: undecided")
-        for sign, side in ((1, "above"), (-1, "below")):
-            if open_ and (certain := [f"{d.sparsity:g}" for d in self.differences if d.sign == sign]):
-                parts.append(f"certainly {side} at {', '.join(certain)}")
-        if open_:
-            parts += _open_at(self.differences)
-        if open_ and all(d.seeds < 2 for d in open_):
-            parts.append("one seed has no interval")
-        elif not turns and self.at is not None:
-            seeds = max(d.seeds for d in self.differences)
-            parts.append(f"its mean falls below at {digits(self.at)}, which {seeds} seeds do not settle")
-        return "; ".join(parts)
+        for crossing, start, end in zip(self.crossings, ends, ends[1:], strict=False):
+            parts.append(
+                f"certainly {sides[start.sign]} at {crossing.low:g} and certainly {sides[end.sign]} at "
+                f"{crossing.high:g}: they cross in between (the means at about {digits(crossing.at)}; "
+                f"run {digits(crossing.next)} next)"
+            )
+        return "; ".join([*parts, *self._not_certain()])
+
+    def _one_side(self) -> str:
+        side = "above" if self.differences[0].sign > 0 else "below"
+        tested = [d.sparsity for d in self.differences]
+        if len(tested) == 1:
+            return f"no crossover: certainly {side} at {tested[0]:g}, the one sparsity tested"
+        where = f"all {len(tested)} sparsities tested ({tested[0]:g} to {tested[-1]:g})"
+        return f"no crossover: certainly {side} at {where}"
+
+    def _undecided(self) -> str:
+        signs = [d.sign for d in self.differences]
+        certain = [index for index, sign in enumerate(signs) if sign]
+        if not certain:
+            few = all(d.found.seeds < 2 for d in self.differences)
+            why = "one seed has no interval" if few else "no difference is certain"
+            return f"undecided: {why} at {_listed([d.sparsity for d in self.differences])}"
+        side = "above" if signs[certain[0]] > 0 else "below"
+        if certain == list(range(certain[0], len(signs))):
+            start, before = self.differences[certain[0]], self.differences[certain[0] - 1]
+            said = f"certainly {side} from {start.sparsity:g} on; where that begins is open: more seeds at "
+            return "; ".join([f"undecided: {said}{before.sparsity:g} come next", *self._not_certain()])
+        if certain == list(range(len(certain))):
+            last, after = self.differences[certain[-1]], self.differences[certain[-1] + 1]
+            said = f"certainly {side} up to {last.sparsity:g}; where that ends is open: more seeds at "
+            return "; ".join([f"undecided: {said}{after.sparsity:g} come next", *self._not_certain()])
+        at = _listed([self.differences[index].sparsity for index in certain])
+        return "; ".join([f"undecided: certainly {side} at {at}", *self._not_certain()])
+
+    def _not_certain(self) -> list[str]:
+        open_ = [d.sparsity for d in self.differences if not d.sign]
+        return [f"not certain at {_listed(open_)}"] if open_ else []
+
+    def _lost_runs(self) -> list[str]:
+        lost = [
+            f"{count} of {name}"
+            for count, name in zip(self.lost, (self.first, self.second), strict=True)
+            if count
+        ]
+        with_them = "what is certain is so with them at chance too"
+        return [f"lost runs: {' and '.join(lost)} ({with_them})"] if lost else []
+
+    def _two_kinds(self) -> list[str]:
+        apart = [
+            f"{far} of {runs} of {name} [{wilson(far, runs)[0]:.0%}, {wilson(far, runs)[1]:.0%}]"
+            for (far, runs), name in zip(self.apart, (self.first, self.second), strict=True)
+            if far
+        ]
+        words = "which Student's t does not cover: more seeds, or medians, tell"
+        return [f"runs far from the median of their cell: {' and '.join(apart)}, {words}"] if apart else []
 
 
-def cross(
-    sparsities: Sequence[float], seeds: Sequence[Mapping[int, float]]
-) -> tuple[list[Difference], list[Crossing]]:
-    """Where paired differences change their sign.
-
-    Args:
-        sparsities: rising.
-        seeds: for each sparsity, the difference of each seed.
-    """
-    tested = []
-    for differences in seeds:
-        values = np.array([[value] for _, value in sorted(differences.items())])
-        tested.append(Resampled(values).at(0))
-    corrected = holm([p for _, _, p in tested])
-    found = [
-        Difference(s, Mean(mean, None if math.isnan(half) else half), len(by_seed), p)
-        for s, by_seed, (mean, half, _), p in zip(sparsities, seeds, tested, corrected, strict=True)
-    ]
-    certain = [index for index, difference in enumerate(found) if difference.sign]
-    turns = [(a, b) for a, b in pairwise(certain) if found[a].sign != found[b].sign]
-    # Where the two are alike at first, the means cross before the first certain difference, if they do.
-    if certain and not turns and any(d.mean.value * found[certain[0]].sign < 0 for d in found[: certain[0]]):
-        turns = [(0, certain[0])]
-    crossings = []
-    for a, b in turns:
-        crossing = _crossing(sparsities, seeds, a, b)
-        # The seeds that neighbours share may be too few to show it.
-        shown = crossing and crossing.falls == (found[b].sign < 0)
-        crossings.append(crossing if crossing and shown else _between(found, a, b))
-    return found, crossings
-
-
-def _crossing(
-    sparsities: Sequence[float], seeds: Sequence[Mapping[int, float]], start: int, end: int
-) -> Crossing | None:
-    """The last place between two tested sparsities where the mean difference passes 0, and its interval."""
-    logs = [math.log(1 - sparsity) for sparsity in sparsities]
-    # On a fine grid: log density, mean, and by how much 0 is outside the interval (negative: it is inside).
-    places: list[float] = []
-    means: list[float] = []
-    outside: list[float] = []
-    for index in range(start, end):
-        both = sorted(seeds[index].keys() & seeds[index + 1].keys())
-        if not both:
-            continue
-        between = Resampled(np.array([[seeds[index][seed], seeds[index + 1][seed]] for seed in both]))
-        for step in range(_STEPS + 1):
-            mean, half, _ = between.at(0, step / _STEPS)
-            places.append(logs[index] + step / _STEPS * (logs[index + 1] - logs[index]))
-            means.append(mean)
-            outside.append(abs(mean) - half if not math.isnan(half) else -math.inf)
-
-    def zero(values: Sequence[float], i: int) -> float:
-        """The sparsity where a line from point i to the next passes 0."""
-        return _passes_zero(places[i : i + 2], values[i : i + 2])
-
-    last = max((i for i in range(len(means) - 1) if (means[i] > 0) != (means[i + 1] > 0)), default=None)
-    if last is None:
-        return None
-    at, falls = zero(means, last), means[last] > 0
-    # There 0 is well inside the interval, however narrow that is beside a step of the grid.
-    width = max(abs(means[i]) - outside[i] for i in (last, last + 1))
-    places.insert(last + 1, math.log(1 - at))
-    outside.insert(last + 1, -width)
-    before = max((i for i in range(last + 1) if outside[i] > 0), default=None)
-    after = min((i for i in range(last + 2, len(places)) if outside[i] > 0), default=None)
-    return Crossing(
-        at=at,
-        low=None if before is None else zero(outside, before),
-        high=None if after is None else zero(outside, after - 1),
-        falls=falls,
-    )
-
-
-def _between(differences: Sequence[Difference], start: int, end: int) -> Crossing:
-    """The same where no seed was tested on both sides: somewhere between two sparsities that are certain."""
+def _crossing(differences: Sequence[Difference]) -> Crossing:
+    """Between the first and the last of these, whose signs are certain."""
     one, other = next(
         (one, other)
-        for one, other in reversed(list(pairwise(differences[start : end + 1])))
+        for one, other in reversed(list(pairwise([d for d in differences if not math.isnan(d.mean.value)])))
         if (one.mean.value > 0) != (other.mean.value > 0)
     )
+    share = one.mean.value / (one.mean.value - other.mean.value)
+
+    def between(share: float) -> float:
+        logs = math.log(1 - one.sparsity), math.log(1 - other.sparsity)
+        return 1 - math.exp(logs[0] + share * (logs[1] - logs[0]))
+
     return Crossing(
-        at=_zero(one, other),
-        low=one.sparsity if differences[start].sign else None,
-        high=differences[end].sparsity,
-        falls=one.mean.value > 0,
+        low=differences[0].sparsity,
+        high=differences[-1].sparsity,
+        at=between(share),
+        next=between(0.5),
+        falls=differences[0].sign > 0,
     )
 
 
-def _zero(one: Difference, other: Difference) -> float:
-    """Where the mean passes 0 between two sparsities."""
-    both = (one, other)
-    return _passes_zero([math.log(1 - d.sparsity) for d in both], [d.mean.value for d in both])
+def decide(
+    pairs: Sequence[tuple[Sequence[float], Sequence[Paired], bool]],
+) -> list[list[Difference]]:
+    """Which differences of an answer are certain: Holm's correction goes over all that it tests.
 
-
-def _passes_zero(logs: Sequence[float], values: Sequence[float]) -> float:
-    """The sparsity where the line between two values, over their log densities, passes 0."""
-    one, other = values
-    share = one / (one - other) if math.isfinite(one - other) and one != other else 0.5
-    return 1 - math.exp(logs[0] + share * (logs[1] - logs[0]))
-
-
-def _open_at(differences: Sequence[Difference]) -> list[str]:
-    """Where nothing is certain: because the difference's interval has 0 in it, or after the correction."""
-    alone = [d.mean.half_width is not None and abs(d.mean.value) > d.mean.half_width for d in differences]
-    overlap = _stretches(differences, [not d.sign and not a for d, a in zip(differences, alone, strict=True)])
-    corrected = _stretches(differences, [not d.sign and a for d, a in zip(differences, alone, strict=True)])
+    Args:
+        pairs: for each pair of arms its sparsities, rising, what was found at each, and whether it is tested:
+            not of a study that still runs.
+    """
+    plain = [one.p if tested else math.nan for _, found, tested in pairs for one in found]
+    corrected = iter(holm(plain))
     return [
-        *([f"intervals overlap {overlap}"] if overlap else []),
-        *([f"not certain after Holm's correction {corrected}"] if corrected else []),
+        [Difference(s, one, next(corrected)) for s, one in zip(sparsities, found, strict=True)]
+        for sparsities, found, _ in pairs
     ]
 
 
-def _stretches(differences: Sequence[Difference], chosen: Sequence[bool]) -> str:
-    """Those sparsities: `from 0.8 to 0.95 and at 0.99`."""
-    runs: list[list[float]] = []
-    for index, difference in enumerate(differences):
-        if chosen[index]:
-            if not runs or not chosen[index - 1]:
-                runs.append([])
-            runs[-1].append(difference.sparsity)
-    return " and ".join(
-        f"from {run[0]:g} to {run[-1]:g}" if len(run) > 1 else f"at {run[0]:g}" for run in runs
-    )
+def _listed(sparsities: Sequence[float]) -> str:
+    return ", ".join(f"{sparsity:g}" for sparsity in sparsities)
 
 
 def digits(sparsity: float) -> str:
@@ -260,11 +247,18 @@ def digits(sparsity: float) -> str:
 
 @dataclass
 class Comparison:
-    """One setting: the accuracy of every arm at every sparsity, and the crossovers."""
+    """One setting: the accuracy of every arm at every sparsity, and the crossovers.
+
+    Attributes:
+        second: what each criterion is compared with, as it was asked for.
+        apart: runs of an arm at a sparsity that lie far from the median of all.
+    """
 
     setting: str
+    second: str
     means: dict[str, dict[float, Mean]] = field(default_factory=dict)
     crossovers: list[Crossover] = field(default_factory=list)
+    apart: dict[str, dict[float, int]] = field(default_factory=dict)
 
     @property
     def sparsities(self) -> list[float]:
@@ -272,20 +266,31 @@ class Comparison:
         return sorted({sparsity for row in self.means.values() for sparsity in row})
 
 
+def baseline(connection: duckdb.DuckDBPyConnection, other_than: str = "") -> str | None:
+    """The first of `BASELINES` that was run, and is not another name; None if there is none."""
+    known = {name for (name,) in read(connection, "SELECT DISTINCT criterion FROM trials WHERE sparsity > 0")}
+    return next((name for name in BASELINES if name in known and name != other_than.partition(":")[0]), None)
+
+
 def compare(
-    connection: duckdb.DuckDBPyConnection, first: str = "snip", second: str = "random"
+    connection: duckdb.DuckDBPyConnection, first: str = EACH, second: str | None = None
 ) -> list[Comparison]:
     """Comparisons of all settings with finished trials; test accuracy of the last epoch.
 
     Args:
-        first, second: what is compared in each: a criterion, or `criterion:scope`.
+        first, second: what is compared in each: a criterion, or `criterion:scope`. By default every criterion
+            with the baseline.
     """
+    second = second or baseline(connection, first)
     answers = ask(connection, "accuracy")
     labels = label(row["arm"] for row in answers)
-    found = {name: Comparison(name) for name in sorted({known.setting for known in labels.values()})}
+    settings = sorted({known.setting for known in labels.values()})
+    found = {name: Comparison(name, second or "") for name in settings}
     rests = {arm: without(arm, AFTER_DENSE) for arm in labels}
+    apart: dict[str, dict[float, tuple[int, int]]] = defaultdict(dict)
     for row in answers:
         arm, known = row["arm"], labels[row["arm"]]
+        apart[arm][row["sparsity"]] = row["apart"], row["trials"]
         places = {known.setting}
         if known.dense:  # the dense network is the same whenever and however the others are pruned
             pruned = {
@@ -295,17 +300,59 @@ def compare(
         for place in places:
             means = found[place].means.setdefault(known.name, {})
             means[row["sparsity"]] = mean_interval(row["mean"], row["deviation"], row["trials"], row["lost"])
+            found[place].apart.setdefault(known.name, {})[row["sparsity"]] = row["apart"]
+    if second is not None:
+        _compare_pairs(connection, first, second, labels, apart, found)
+    return [comparison for comparison in found.values() if comparison.means]
+
+
+def _compare_pairs(
+    connection: duckdb.DuckDBPyConnection,
+    first: str,
+    second: str,
+    labels: Mapping[str, Label],
+    apart: Mapping[str, Mapping[float, tuple[int, int]]],
+    found: Mapping[str, Comparison],
+) -> None:
+    """Put the crossovers of all pairs into the comparisons of their settings."""
     pairs: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in ask(connection, "crossover", {"first": first, "second": second}):
         pairs[row["first"], row["second"]].append(row)
-    for (one, other), rows in pairs.items():
-        differences, crossings = cross(
+    unfinished = running(connection)
+    tested = [
+        (
             [row["sparsity"] for row in rows],
-            [dict(zip(row["seeds"], row["differences"], strict=True)) for row in rows],
+            [_paired(row) for row in rows],
+            not (unfinished.get(one) or unfinished.get(other)),
         )
-        crossover = Crossover(labels[one].name, labels[other].name, differences, crossings)
-        found[labels[one].setting].crossovers.append(crossover)
-    return [comparison for comparison in found.values() if comparison.means]
+        for (one, other), rows in pairs.items()
+    ]
+    for ((one, other), rows), differences in zip(pairs.items(), decide(tested), strict=True):
+        far = [
+            (sum(apart[arm][s][0] for s in sparsities), sum(apart[arm][s][1] for s in sparsities))
+            for sparsities in [[row["sparsity"] for row in rows]]
+            for arm in (one, other)
+        ]
+        found[labels[one].setting].crossovers.append(
+            Crossover(
+                labels[one].name,
+                labels[other].name,
+                differences,
+                (far[0], far[1]),
+                unfinished.get(one) or unfinished.get(other) or "",
+            )
+        )
+
+
+def _paired(row: Mapping[str, Any]) -> Paired:
+    lost = [(pair["first"], pair["second"]) for pair in row["lost"] or ()]
+    chance = 0.0
+    if lost:
+        # What is known of data sets comes with torch, which takes a second to import.
+        from sweep.datasets import chance as of
+
+        chance = of(json.loads(row["first"])["dataset"])
+    return paired(row["differences"] or [], lost, chance)
 
 
 def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
@@ -316,27 +363,45 @@ def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
             "first": crossover.first,
             "second": crossover.second,
             "sparsity": d.sparsity,
-            "seeds": d.seeds,
+            "seeds": d.found.seeds,
+            "first_lost": d.found.lost[0],
+            "second_lost": d.found.lost[1],
             "difference": d.mean.value,
-            "low": None if d.mean.half_width is None else d.mean.value - d.mean.half_width,
-            "high": None if d.mean.half_width is None else d.mean.value + d.mean.half_width,
+            "low": d.mean.low,
+            "high": d.mean.high,
+            "difference_lost_at_chance": (d.found.bound or d.mean).value,
             "p_holm": None if math.isnan(d.p) else d.p,
             "verdict": crossover.verdict,
-            "crossover": crossover.crossings[-1].at if crossover.crossings else None,
-            "crossover_low": crossover.crossings[-1].low if crossover.crossings else None,
-            "crossover_high": crossover.crossings[-1].high if crossover.crossings else None,
+            "crossover": crossings[-1].at if crossings else None,
+            "crossover_low": crossings[-1].low if crossings else None,
+            "crossover_high": crossings[-1].high if crossings else None,
+            "next_sparsity": crossings[-1].next if crossings else None,
         }
         for comparison in comparisons
         for crossover in comparison.crossovers
+        for crossings in [crossover.crossings]
         for d in crossover.differences
     ]
 
 
-NOTE = (
-    "Mean test accuracy in percent ± 95 % Student-t interval over seeds. Differences are paired by seed,\n"
-    "their intervals bootstrapped over seeds (Student's below 8 seeds); certain is what holds at 5 % after\n"
-    "Holm's correction for all sparsities tested. Crossovers are interpolated on log density [95 % interval]."
+MEANS = (
+    "Mean test accuracy in percent ± 95 % Student-t interval over seeds, cut to 0 to 100. (equal): all\n"
+    "seeds ended alike, which is no interval. *: runs far from the cell's median, so that the mean is of\n"
+    "two kinds of runs. There is one test set: its own sampling is in no interval."
 )
+
+
+def note(comparisons: Sequence[Comparison]) -> str:
+    """What the intervals are over, and what certain means here: under every answer."""
+    pairs = [crossover for comparison in comparisons for crossover in comparison.crossovers]
+    tests = sum(not math.isnan(d.p) for crossover in pairs for d in crossover.differences)
+    if not pairs:
+        return f"{MEANS}\nNo pair to compare: name two criteria of one setting, crossover FIRST SECOND."
+    return (
+        f"{MEANS}\nDifferences are paired by seed (Student's t). Certain is what holds at 5 % after Holm's\n"
+        f"correction over all {tests} tests of this answer (pairs: {len(pairs)}). A crossing lies between\n"
+        "two tested sparsities with certain signs, whatever the curves do in between."
+    )
 
 
 def text(comparison: Comparison) -> str:
@@ -346,7 +411,10 @@ def text(comparison: Comparison) -> str:
     for sparsity in comparison.sparsities:
         table.add_column(f"{sparsity:g}", justify="right", no_wrap=True)
     for name, means in comparison.means.items():
-        cells = (means[s].percent if s in means else "" for s in comparison.sparsities)
-        table.add_row(name, *cells)
+        cells = (
+            means[s].percent + ("*" if comparison.apart[name].get(s) else "") if s in means else ""
+            for s in comparison.sparsities
+        )
+        table.add_row(name, *(cell.replace("[", r"\[") for cell in cells))
     found = "".join(f"  {crossover}\n" for crossover in comparison.crossovers)
     return f"{comparison.setting}\n{draw(table)}{found}"

@@ -11,6 +11,7 @@ from analysis import output
 from analysis.crossover import Comparison, compare
 from analysis.warehouse import answer
 from sweep.errors import BadInput
+from sweep.means import ROUNDING, Mean
 
 _TABLES = {".csv": output.Format.CSV, ".parquet": output.Format.PARQUET}
 _PICTURES = (".png", ".svg", ".pdf")
@@ -59,12 +60,21 @@ def latex(comparison: Comparison) -> str:
             if mean is None:
                 cells.append("--")
                 continue
-            cell = "--" if math.isnan(mean.value) else f"{100 * mean.value:.1f}"
-            if mean.half_width is not None:
-                cell = f"${cell} \\pm {100 * mean.half_width:.1f}$"
-            cells.append(cell + (f" ({mean.lost} lost)" if mean.lost else ""))
+            cells.append(_percent(mean) + (f" ({mean.lost} lost)" if mean.lost else ""))
         lines.append(" & ".join([_escaped(name), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _percent(mean: Mean) -> str:
+    """A mean in percent; where its interval is cut to what is possible, the ends of that."""
+    if math.isnan(mean.value):
+        return "--"
+    value = f"{100 * mean.value:.1f}"
+    if mean.half_width is None or mean.low is None or mean.high is None:
+        return value
+    if mean.high - mean.low < 2 * mean.half_width - ROUNDING:
+        return f"${value}$ $[{100 * mean.low:.1f}, {100 * mean.high:.1f}]$"
+    return f"${value} \\pm {100 * mean.half_width:.1f}$"
 
 
 def _escaped(text: str) -> str:

@@ -96,10 +96,10 @@ def _title(connection: duckdb.DuckDBPyConnection) -> str:
 
 def _crossovers(page: Page, comparisons: Sequence[crossover.Comparison]) -> None:
     names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
+    second = next((comparison.second for comparison in comparisons if comparison.second), "")
     page.heading(
-        "Where does random pruning overtake SNIP?",
-        "Test accuracy after retraining (last epoch): mean over seeds, 95 % Student-t band. Differences "
-        "are paired by seed, certain at 5 % after Holm's correction for all sparsities tested.",
+        f"Where does a criterion fall below {second}?" if second else "How accurate is each criterion?",
+        f"Bands and ± are 95 % Student-t intervals. {crossover.note(comparisons)}",
     )
     page.left_out(len(comparisons))
     for comparison in comparisons[:SETTINGS]:

@@ -188,6 +188,18 @@ def left(connection: duckdb.DuckDBPyConnection) -> set[str] | None:
     return {name for (name,) in rows(connection, "SELECT DISTINCT study FROM trials")}
 
 
+def running(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """How far its study is, in words, of each arm with trials of an unfinished study."""
+    said = {
+        study: f"{done:,} of {asked:,} trials of {study}"
+        for study, (done, asked) in unfinished(connection).items()
+    }
+    if not said:
+        return {}
+    arms = rows(connection, "SELECT DISTINCT arm, study FROM trials")
+    return {arm: said[study] for arm, study in arms if study in said}
+
+
 def checked(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     """Somebody's query, which may only read.
 

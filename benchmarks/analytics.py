@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 import analysis
-from analysis.statistics import kendall
+from analysis.coefficients import kendall
 from analysis.warehouse import query
 from benchmarks import synthetic
 from benchmarks.timing import seconds

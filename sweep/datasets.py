@@ -90,6 +90,11 @@ DATASETS = {
 }
 
 
+def chance(name: str) -> float:
+    """Accuracy of guessing among the classes; 0 of a data set whose classes are not known by its name."""
+    return 1 / DATASETS[name].classes if name in DATASETS else 0.0
+
+
 def local(name: str, root: str | Path) -> Path:
     """The data root on this machine: of an object store, a folder that its data set is copied to once.
 

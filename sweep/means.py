@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 LEVEL = 0.95
+# Spreads below this are rounding: accuracies are counts of images over a number of images.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -13,17 +15,30 @@ class Mean:
     """A mean over seeds.
 
     Attributes:
-        half_width: of its 95 % interval; None for a single seed.
+        half_width: of its 95 % interval; None for a single seed. 0 where all seeds are equal: then no spread
+            was seen, and the interval says nothing.
         lost: trials that failed or diverged, and so have no value to count.
+        least, most: what the value can be; the interval is cut to it.
     """
 
     value: float
     half_width: float | None
     lost: int = 0
+    least: float = 0.0
+    most: float = 1.0
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the interval; None for a single seed."""
+        return None if self.half_width is None else max(self.least, self.value - self.half_width)
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of the interval; None for a single seed."""
+        return None if self.half_width is None else min(self.most, self.value + self.half_width)
 
     def __str__(self) -> str:
-        text = f"{self.value:.3f}" + (f" ± {self.half_width:.3f}" if self.half_width is not None else "")
-        return text + self._lost
+        return self._text(1, 3, " ± ")
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Mean":
@@ -33,24 +48,36 @@ class Mean:
     @property
     def signed(self) -> str:
         """As text, with its sign: for differences."""
-        return f"+{self}" if self.value > 0 else str(self).replace("-", "−", 1)
+        text = str(self).replace("-", "−")
+        return f"+{text}" if self.value > 0 else text
 
     @property
     def percent(self) -> str:
         """As text in percent, narrow enough for a table of many."""
-        half_width = f"±{100 * self.half_width:.1f}" if self.half_width is not None else ""
-        return f"{100 * self.value:.1f}{half_width}{self._lost}"
+        return self._text(100, 1, "±")
 
-    @property
-    def _lost(self) -> str:
-        return f" ({self.lost} lost)" if self.lost else ""
+    def _text(self, scale: float, digits: int, sign: str) -> str:
+        def number(value: float) -> str:
+            return f"{scale * value:.{digits}f}"
+
+        lost = f" ({self.lost} lost)" if self.lost else ""
+        if math.isnan(self.value):
+            return f"–{lost}"
+        text = number(self.value)
+        if self.half_width is None or self.low is None or self.high is None:
+            return text + lost
+        if self.half_width <= ROUNDING:
+            return f"{text} (equal){lost}"
+        if self.high - self.low < 2 * self.half_width - ROUNDING:
+            return f"{text} [{number(self.low)}, {number(self.high)}]{lost}"
+        return f"{text}{sign}{number(self.half_width)}{lost}"
 
 
 def mean_interval(mean: float | None, deviation: float | None, count: int, lost: int = 0) -> Mean:
     """The mean of `count` values with its 95 % Student-t interval; NaN if there are none."""
     if mean is None or deviation is None or count < 2:
         return Mean(math.nan if mean is None else mean, None, lost)
-    return Mean(mean, student(count) * deviation / math.sqrt(count), lost)
+    return Mean(mean, student(count) * deviation / math.sqrt(count) if deviation > ROUNDING else 0.0, lost)
 
 
 def student(count: int) -> float:

@@ -6,14 +6,32 @@
 --   lost       trials that failed, diverged or ended with an accuracy that is no number; they are not in the mean
 --   mean       mean test accuracy after retraining (last epoch)
 --   deviation  its standard deviation over the seeds (NULL for one seed)
+--   median     its median: far from the mean where some seeds collapse
+--   apart      finished trials more than 5 robust standard deviations (1.4826 times the median absolute deviation),
+--              and more than 2 points, from that median: one mean says little of two kinds of runs
+WITH cells AS (
+    SELECT
+        arm,
+        sparsity,
+        count(*) AS runs,
+        avg(test_accuracy) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS mean,
+        stddev_samp(test_accuracy) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS deviation,
+        coalesce(list(test_accuracy) FILTER (status = 'ok' AND isfinite(test_accuracy)), []) AS accuracies
+    FROM trials
+    WHERE criterion <> 'oracle' AND status <> 'stopped'
+    GROUP BY arm, sparsity
+)
 SELECT
     arm,
     sparsity,
-    count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS trials,
-    count(*) - count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS lost,
-    avg(test_accuracy) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS mean,
-    stddev_samp(test_accuracy) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS deviation
-FROM trials
-WHERE criterion <> 'oracle' AND status <> 'stopped'
-GROUP BY ALL
-ORDER BY ALL
+    len(accuracies) AS trials,
+    runs - trials AS lost,
+    mean,
+    deviation,
+    median,
+    len(list_filter(accuracies, lambda a: abs(a - median) > far)) AS apart
+FROM (
+    SELECT *, list_median(accuracies) AS median, greatest(0.02, 5 * 1.4826 * list_mad(accuracies)) AS far
+    FROM cells
+)
+ORDER BY arm, sparsity

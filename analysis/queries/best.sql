@@ -8,7 +8,8 @@
 --   test_deviation        its standard deviation over the seeds
 --   density               mean share of weights kept
 --   hours                 mean time of a finished trial
---   seeds, validation_accuracies  of each trial
+--   seeds, validation_accuracies, test_accuracies  of each finished trial
+--   lost_seeds            of each that has no accuracy (NULL where there are none)
 SELECT
     arm,
     sparsity,
@@ -20,7 +21,9 @@ SELECT
     avg(density) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS density,
     avg(wall_seconds) FILTER (status = 'ok' AND isfinite(val_accuracy)) / 3600 AS hours,
     list(seed) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS seeds,
-    list(val_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS validation_accuracies
+    list(val_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS validation_accuracies,
+    list(test_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS test_accuracies,
+    list(seed) FILTER (NOT (status = 'ok' AND coalesce(isfinite(val_accuracy), false))) AS lost_seeds
 FROM trials
 WHERE sparsity > 0 AND criterion <> 'oracle' AND status <> 'stopped'
 GROUP BY ALL

@@ -1,5 +1,6 @@
 -- By how much does one criterion differ from another, seed by seed, and where does the sign change?
--- SET VARIABLE first = 'snip' and second = 'random' (the defaults) choose the criteria, or criterion:scope.
+-- SET VARIABLE first = 'snip' and second = 'random' (the defaults) choose the criteria, or criterion:scope; first = '*'
+-- takes every criterion but the second.
 -- One row a pair of arms that differ in nothing but how they choose the mask, and sparsity:
 --   first, second  their configs less seed and sparsity
 --   sparsity       share of prunable weights removed
@@ -8,6 +9,8 @@
 --   deviation      standard deviation of that difference (NULL for one seed)
 --   seeds          the seeds, rising
 --   differences    the difference for each of them
+--   lost           of seeds that both ran and not both finished: each one's test accuracy, NULL of what failed,
+--                  diverged or ended with an accuracy that is no number (NULL where there are none)
 WITH cells AS MATERIALIZED (
     SELECT
         hash(arm) AS key,  -- arms are long
@@ -15,21 +18,28 @@ WITH cells AS MATERIALIZED (
         any_value(criterion) AS criterion,
         any_value(scope) AS scope,
         list(seed) AS seeds,
-        list(test_accuracy) AS accuracies
+        list(CASE WHEN status = 'ok' AND isfinite(test_accuracy) THEN test_accuracy END) AS accuracies
     FROM trials
     WHERE
-        status = 'ok' AND isfinite(test_accuracy)
-        AND criterion IN (
-            split_part(coalesce(getvariable('first'), 'snip'), ':', 1),
-            split_part(coalesce(getvariable('second'), 'random'), ':', 1)
+        status <> 'stopped'
+        AND sparsity > 0 AND criterion <> 'oracle'
+        AND (
+            coalesce(getvariable('first'), 'snip') = '*'
+            OR criterion IN (
+                split_part(coalesce(getvariable('first'), 'snip'), ':', 1),
+                split_part(coalesce(getvariable('second'), 'random'), ':', 1)
+            )
         )
     GROUP BY ALL
 ),
 placed AS MATERIALIZED (
     -- One key to join by: sparsity by itself would be a poor one to begin with.
     SELECT *, hash(setting, sparsity) AS place,
-        coalesce(getvariable('first'), 'snip') IN (criterion, criterion || ':' || scope) AS is_first,
-        coalesce(getvariable('second'), 'random') IN (criterion, criterion || ':' || scope) AS is_second
+        coalesce(getvariable('second'), 'random') IN (criterion, criterion || ':' || scope) AS is_second,
+        CASE coalesce(getvariable('first'), 'snip')
+            WHEN '*' THEN criterion <> split_part(coalesce(getvariable('second'), 'random'), ':', 1)
+            ELSE coalesce(getvariable('first'), 'snip') IN (criterion, criterion || ':' || scope)
+        END AS is_first
     FROM cells JOIN settings ON key = hash(arm)
 ),
 paired AS MATERIALIZED (
@@ -42,7 +52,9 @@ paired AS MATERIALIZED (
     WHERE one.is_first AND other.is_second AND one.arm <> other.arm
 ),
 by_seed AS (
-    SELECT pair, seed, one.accuracy - other.accuracy AS difference
+    SELECT
+        pair, seed, one.accuracy - other.accuracy AS difference,
+        CASE WHEN difference IS NULL THEN {first: one.accuracy, second: other.accuracy} END AS lost
     FROM (SELECT pair, unnest(seeds) AS seed, unnest(accuracies) AS accuracy FROM paired) AS one
     JOIN (SELECT pair, unnest(other_seeds) AS seed, unnest(other_accuracies) AS accuracy FROM paired) AS other
         USING (pair, seed)
@@ -50,15 +62,16 @@ by_seed AS (
 answers AS (
     SELECT
         pair,
-        count(*) AS trials,
+        count(difference) AS trials,
         avg(difference) AS mean,
         stddev_samp(difference) AS deviation,
-        list(seed ORDER BY seed) AS seeds,
-        list(difference ORDER BY seed) AS differences
+        list(seed ORDER BY seed) FILTER (difference IS NOT NULL) AS seeds,
+        list(difference ORDER BY seed) FILTER (difference IS NOT NULL) AS differences,
+        list(lost) FILTER (difference IS NULL) AS lost
     FROM by_seed
     GROUP BY pair
 )
-SELECT first, second, sparsity, trials, mean, deviation, answers.seeds, differences
+SELECT first, second, sparsity, trials, mean, deviation, answers.seeds, differences, lost
 FROM answers
 JOIN paired USING (pair)
 ORDER BY first, second, sparsity
