@@ -28,9 +28,9 @@ _DRAWS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] 
 # Shares of intervals that hold the mean, as docs/analysis.md states them.
 _COVERED = {
     "normal": {3: 0.95, 5: 0.95, 8: 0.95, 10: 0.95, 20: 0.95},
-    "Student's t, 3 degrees of freedom": {3: 0.96, 5: 0.96, 8: 0.96, 10: 0.96, 20: 0.96},
-    "lognormal": {3: 0.84, 5: 0.82, 8: 0.83, 10: 0.84, 20: 0.87},
-    "one run in five falls 10 sd": {3: 0.84, 5: 0.78, 8: 0.84, 10: 0.89, 20: 0.93},
+    "Student's t, 3 degrees of freedom": {3: 0.962, 5: 0.963, 8: 0.961, 10: 0.96, 20: 0.957},
+    "lognormal": {3: 0.837, 5: 0.823, 8: 0.831, 10: 0.838, 20: 0.867},
+    "one run in five falls 10 sd": {3: 0.842, 5: 0.78, 8: 0.84, 10: 0.889, 20: 0.928},
 }
 
 
@@ -40,7 +40,7 @@ def _rare(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def rows(replications: int) -> Iterator[Row]:
-    random = np.random.default_rng(2)
+    random = np.random.default_rng(15)
     for seeds in (3, 5, 8, 20):
         wide = 0
         for _ in range(replications):

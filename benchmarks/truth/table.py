@@ -42,6 +42,6 @@ class Row:
 
     def __str__(self) -> str:
         words = {"about": "", "at least": "≥ ", "at most": "≤ "}[self.side]
-        stated = f"{words}{100 * self.stated:.0f} %"
+        stated = f"{words}{100 * self.stated:g} %"
         verdict = "holds" if self.holds else "DOES NOT HOLD"
         return f"{self.point:>2}  {self.what:<44} {self.planted:<52} {stated:>7} {100 * self.seen:6.1f} %  {verdict}"

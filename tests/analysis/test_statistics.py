@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import Resampled, holm, kendall, pearson, spearman, wilson
-from sweep.means import mean_interval
+from analysis.statistics import behind_best, difference, holm, paired, selected, wilson
+from sweep.means import Mean, mean_interval
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=10).filter(lambda v: statistics.stdev(v) > 1e-6))
@@ -22,70 +22,77 @@ def test_one_seed_has_a_mean_and_no_interval():
     assert mean_interval(0.5, None, 1).half_width is None
     assert str(mean_interval(0.5, None, 1)) == "0.500"
     assert mean_interval(0.25, 0.1, 3).signed == "+0.250 ± 0.248"
-    mean, half, p = Resampled(np.array([[0.3]])).at(0)
-    assert mean == 0.3 and math.isnan(half) and math.isnan(p)
+    mean, p = difference([0.3])
+    assert (mean.value, mean.half_width) == (0.3, None) and math.isnan(p)
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 7])
-def test_few_seeds_have_students_interval_and_p_value(seeds):
-    values = np.random.default_rng(seeds).normal(0.1, 1, seeds)
-    mean, half, p = Resampled(values[:, None]).at(0)
-    low, high = stats.t.interval(0.95, seeds - 1, values.mean(), stats.sem(values))
-    assert (mean - half, mean + half) == pytest.approx((low, high))
-    assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(2, 8))
+def test_intervals_of_accuracies_stay_between_nothing_and_all(mean, deviation, count):
+    found = mean_interval(mean, deviation, count)
+    assert 0 <= found.low <= found.value <= found.high <= 1
 
 
-@pytest.mark.parametrize(
-    "draw", [lambda r, n: r.normal(size=n), lambda r, n: r.standard_t(3, n)], ids=["normal", "t3"]
-)
-@pytest.mark.parametrize("seeds", [3, 8, 20])
-def test_intervals_of_differences_cover_the_truth(seeds, draw):
-    random = np.random.default_rng(seeds)
-    covered = 0
-    for _ in range(200):
-        mean, half, _ = Resampled(draw(random, seeds)[:, None], resamples=2000).at(0)
-        covered += abs(mean) <= half
-    assert covered >= 2 * 92
+def test_an_interval_that_is_cut_shows_its_ends():
+    wide = mean_interval(0.284, 0.346, 3)
+    assert str(wide) == "0.284 [0.000, 1.000]" and wide.percent == "28.4 [0.0, 100.0]"
+    assert mean_interval(0.5, 0.01, 3).percent == "50.0±2.5"
 
 
-def test_the_bootstrap_is_close_to_scipys_studentized_one():
-    """Symmetric bootstrap-t, by SciPy's own resampling of |mean* − mean| / error*."""
-    values = np.random.default_rng(0).exponential(size=30)
-
-    def ratio(sample, axis):
-        return np.abs(sample.mean(axis) - values.mean()) / (sample.std(axis, ddof=1) / math.sqrt(30))
-
-    resampled = stats.bootstrap((values,), ratio, n_resamples=20_000, rng=1, method="percentile")
-    expected = np.quantile(resampled.bootstrap_distribution, 0.95) * stats.sem(values)
-    assert Resampled(values[:, None]).at(0)[1] == pytest.approx(expected, rel=0.04)
+def test_a_mean_of_nothing_is_a_dash_and_equal_seeds_are_marked():
+    assert str(mean_interval(None, None, 0, lost=2)) == "– (2 lost)"
+    assert str(Mean.of([0.1, 0.1, 0.1])) == "0.100 (equal)"
+    assert Mean.of([0.1, 0.1, 0.1]).percent == "10.0 (equal)"
 
 
-def test_the_same_data_have_the_same_interval():
-    values = np.random.default_rng(0).normal(size=(12, 2))
-    assert Resampled(values).at(0, 0.3) == Resampled(values.copy()).at(0, 0.3)
-
-
-@pytest.mark.parametrize("seeds", [5, 12])
-def test_between_two_points_is_the_interval_of_the_interpolated_values(seeds):
-    values = np.random.default_rng(0).normal(size=(seeds, 2))
-    between = (0.7 * values[:, 0] + 0.3 * values[:, 1])[:, None]
-    assert Resampled(values).at(0, 0.3) == pytest.approx(Resampled(between).at(0))
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=30).filter(lambda v: np.std(v) > 1e-6))
+def test_differences_have_the_paired_t_test_of_scipy(values):
+    mean, p = difference(values)
+    theirs = stats.ttest_1samp(values, 0)
+    assert p == pytest.approx(theirs.pvalue)
+    low, high = theirs.confidence_interval(0.95)
+    assert mean.value - mean.half_width == pytest.approx(low, abs=1e-9)
+    assert mean.value + mean.half_width == pytest.approx(high, abs=1e-9)
 
 
 def test_equal_differences_are_only_as_certain_as_their_number():
     """Three seeds with the same difference on a small test set are no proof."""
-    assert Resampled(np.full((3, 1), 0.1)).at(0)[2] == 0.25
-    assert Resampled(np.full((10, 1), 0.1)).at(0)[2] < 0.002
-    assert Resampled(np.zeros((10, 1))).at(0)[2] == 1
+    assert difference([0.1] * 3)[1] == 0.25
+    assert difference([0.1] * 10)[1] < 0.002
+    assert difference([0.0] * 10)[1] == 1
 
 
-def test_seeds_that_are_mostly_equal_have_an_interval():
-    """A tenth of the resamples of these has no spread: of them no quantile can be had."""
-    values = np.array([0.01] * 6 + [0.02, 0.015])
-    mean, half, p = Resampled(values[:, None]).at(0)
-    assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue) and p < 0.001
+@given(st.integers(2, 30), st.floats(-1, 1), st.integers(0, 100))
+def test_rounding_is_no_spread(count, value, seed):
+    """Equal differences of accuracies differ in their last digit: a width made of that means nothing."""
+    noise = np.random.default_rng(seed).integers(-2, 3, count) * 1e-16
+    mean, p = difference(list(value + noise))
+    assert mean.half_width == 0 and p in (2.0 ** (1 - count), 1.0)
+
+
+def test_seeds_that_are_mostly_equal_have_students_interval():
+    values = [0.01] * 6 + [0.02, 0.015]
+    mean, p = difference(values)
     low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (mean - half, mean + half) == pytest.approx((low, high))
+    assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue) and p < 0.001
+    assert (mean.low, mean.high) == pytest.approx((low, high))
+
+
+def test_lost_runs_are_counted_and_what_they_could_change_is_not_certain():
+    differences = [0.02, 0.021, 0.019, 0.02, 0.0205]
+    assert paired(differences).p < 0.001 and paired(differences).lost == (0, 0)
+    found = paired(differences, [(None, 0.9), (None, 0.9)], chance=0.1)
+    assert found.lost == (2, 0) and found.seeds == 5 and found.p == 1
+    assert found.mean.value == pytest.approx(0.0201) and found.bound.value < 0
+    # Lost runs of the second at chance make the first better still, if less surely.
+    other = paired(differences, [(0.9, None)], chance=0.1)
+    assert other.bound.value > found.mean.value and paired(differences).p < other.p < 1
+    both = paired(differences, [(None, None)], chance=0.1)
+    assert both.bound.value == pytest.approx(sum(differences) / 6)
+
+
+def test_a_pair_of_which_nothing_finished_is_not_tested():
+    found = paired([], [(None, 0.9), (0.8, None)], chance=0.1)
+    assert math.isnan(found.mean.value) and math.isnan(found.p) and found.lost == (1, 1)
 
 
 def test_holm_is_that_of_the_paper():
@@ -94,40 +101,22 @@ def test_holm_is_that_of_the_paper():
     assert holm([]) == []
 
 
-@given(st.integers(0, 1000), st.integers(5, 40))
-def test_coefficients_and_p_values_are_scipys(seed, count):
-    random = np.random.default_rng(seed)
-    x, y = random.normal(size=count).round(1), random.normal(size=count).round(1)
-    r, rho, tau = stats.pearsonr(x, y), stats.spearmanr(x, y), stats.kendalltau(x, y)
-    found = pearson(r.statistic, count), spearman(rho.statistic, count), kendall(x, y)
-    for one, theirs in zip(found, (r, rho, tau), strict=True):
-        assert one.value == pytest.approx(theirs.statistic) and one.p == pytest.approx(theirs.pvalue)
-    if abs(r.statistic) < 1 - 1e-9:
-        assert (found[0].low, found[0].high) == pytest.approx(tuple(r.confidence_interval(0.95)))
+def test_the_best_of_two_is_a_plain_t_test_and_of_more_a_stricter_one():
+    assert behind_best(0.03, arms=2, seeds=5) == 0.03
+    adjusted = [behind_best(0.01, arms, 5) for arms in (2, 3, 5, 10, 20, 50)]
+    assert adjusted == sorted(adjusted) and adjusted[-1] > 0.1
+    assert math.isnan(behind_best(math.nan, 5, 5))
+    # Beyond the reach of the simulation stands Bonferroni's bound over all pairs.
+    assert behind_best(1e-9, arms=5, seeds=20) == pytest.approx(1e-8)
 
 
-@pytest.mark.parametrize("rho", [0.0, -0.5, -0.9])
-@pytest.mark.parametrize("count", [12, 45])
-def test_intervals_of_correlations_cover_the_truth(count, rho):
-    random = np.random.default_rng(count)
-    # Of a normal pair: r, Spearman's and Kendall's in closed form.
-    truth = (rho, 6 / math.pi * math.asin(rho / 2), 2 / math.pi * math.asin(rho))
-    covered = np.zeros(3)
-    for _ in range(200):
-        x, y = random.multivariate_normal([0, 0], [[1, rho], [rho, 1]], size=count).T
-        found = (
-            pearson(np.corrcoef(x, y)[0, 1], count),
-            spearman(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1], count),
-            kendall(x, y),
-        )
-        covered += [one.low <= true <= one.high for one, true in zip(found, truth, strict=True)]
-    assert (covered >= 2 * 92).all(), covered
-
-
-def test_coefficients_of_next_to_nothing_are_undefined():
-    assert str(pearson(None, 1)) == "undefined" == str(kendall(np.array([1.0]), np.array([1.0])))
-    assert str(kendall(np.ones(9), np.arange(9.0))) == "undefined"
-    assert str(pearson(0.5, 3)) == "0.50"
+def test_the_interval_of_a_selected_mean_reaches_further_down_the_more_it_was_selected_from():
+    values = [0.9, 0.91, 0.92, 0.9, 0.93]
+    plain = selected(values, 1)
+    assert plain == pytest.approx(stats.t.interval(0.95, 4, np.mean(values), stats.sem(values)))
+    lows = [selected(values, count)[0] for count in (1, 2, 10, 100)]
+    assert lows == sorted(lows, reverse=True) and selected(values, 100)[1] == plain[1]
+    assert selected([0.9], 5) is None and selected([0.2, 0.99], 50) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 3), (3, 3), (7, 20)])
