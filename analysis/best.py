@@ -14,7 +14,7 @@ import numpy as np
 from analysis.labels import CHOICE, label
 from analysis.statistics import behind_best, holm, paired, selected
 from analysis.warehouse import ask, running
-from sweep.means import LEVEL, Mean, mean_interval
+from sweep.means import LEVEL, ROUNDING, Mean, mean_interval
 
 Row = Mapping[str, Any]
 _SCHEDULE = (*CHOICE, "prune_epoch")
@@ -66,6 +66,8 @@ class Ranked:
         if self.rank > 1 or self.nothing_finished:
             return str(self.test)
         lost = f" ({self.test.lost} lost)" if self.test.lost else ""
+        if self.test.half_width is not None and self.test.half_width <= ROUNDING:
+            return f"{self.test.value:.3f} (equal, selected){lost}"
         if self.selected is None:
             return f"{self.test.value:.3f} (selected by a single seed){lost}"
         return f"{self.test.value:.3f} [{self.selected[0]:.3f}, {self.selected[1]:.3f}] (selected){lost}"
@@ -305,5 +307,5 @@ def note(found: Sequence[Ranked]) -> str:
         "Chosen by validation accuracy. (selected): the interval of the best's test accuracy is corrected\n"
         "for the choice among all schedules; the mean itself is partly luck. ± are 95 % Student-t intervals\n"
         "over seeds. Tied: not told from the best at 5 %, corrected for the choice among all schedules and\n"
-        f"for the {places} places (settings and sparsities) of this answer."
+        f"for all places (settings and sparsities: {places}) of this answer."
     )

@@ -184,31 +184,36 @@ def _in_turn(rows: Sequence[Row]) -> list[Row]:
 
 
 def pareto(ranked: Sequence[Ranked]) -> dict[str, go.Figure]:
-    """Validation accuracy against density, and against hours, with the front that nothing beats."""
+    """Validation accuracy against density, and against hours, with 95 % intervals and the front of the means.
+
+    Schedules that are off the front and not certainly so are drawn hollow.
+    """
     figures = {}
-    for price, name in (("hours", "against cost"), ("density", "against density")):
-        priced = [one for one in ranked if getattr(one, price)]
+    for price, kind, name in (("hours", "cost", "against cost"), ("density", "density", "against density")):
+        priced = sorted((one for one in ranked if getattr(one, price)), key=lambda one: getattr(one, price))
         if not priced:
             continue
         scale = 3600 if price == "hours" else 1
         figure = go.Figure()
-        on = sorted(
-            (
-                one
-                for one in priced
-                if getattr(one, "on_density_front" if price == "density" else "on_cost_front")
-            ),
-            key=lambda one: getattr(one, price),
-        )
-        for index, (points, label) in enumerate(((priced, "all schedules"), (on, "Pareto front"))):
+        front = [one for one in priced if getattr(one, f"on_{kind}_front")]
+        tied = [one for one in priced if getattr(one, f"{kind}_front_tied") and one not in front]
+        rest = [one for one in priced if one not in front and one not in tied]
+        for points, label, style, symbol in (
+            (rest, "certainly off the front", 6, "circle"),
+            (tied, "not certainly off it", 1, "circle-open"),
+            (front, "Pareto front of the means", 1, "square"),
+        ):
+            colour = _style(style)
             figure.add_scatter(
                 x=[getattr(one, price) * scale for one in points],
                 y=[one.validation.value for one in points],
+                error_y={"array": [one.validation.half_width or 0 for one in points], "width": 2},
                 name=label,
-                text=[f"{one.schedule}, sparsity {one.sparsity:g}: test {one.test}" for one in points],
+                text=[f"{one.schedule}, sparsity {one.sparsity:g}: test {one.quoted}" for one in points],
                 hovertemplate="%{text}",
-                mode="lines+markers" if index else "markers",
-                **_style(1 if index else 6),
+                mode="lines+markers" if points is front else "markers",
+                line=colour["line"],
+                marker=colour["marker"] | {"symbol": symbol},
             )
         axis = "density" if price == "density" else "seconds a trial"
         figure.update_layout(xaxis={"title": axis, "type": "log"}, yaxis={"title": "validation accuracy"})

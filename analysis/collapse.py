@@ -73,10 +73,17 @@ def sentences(found: Sequence[Row]) -> list[str]:
         first = max(hit, key=lambda row: row["collapsed"])
         where = f", most often {first['most_often']}" if first["most_often"] else ", without a path left"
         safe = rows[0]["safe_from"]
-        ends = f"safe from epoch {safe:g} on" if safe is not None else "not safe at the last epoch tested"
+        after = sum(row["trials"] for row in rows if safe is not None and (row["prune_epoch"] or 0) >= safe)
+        ends = (
+            f"none of {after} pruned from epoch {safe:g} on [0%, {wilson(0, after)[1]:.0%}]"
+            if safe is not None
+            else "not safe at the last epoch tested"
+        )
         said.append(
             f"{setting}: {name} at {sparsity:g} collapses in {first['collapsed']:.0%} of trials "
             f"[{first['low']:.0%}, {first['high']:.0%}] pruned at epoch {first['prune_epoch']:g}"
             f"{where}; {ends}"
         )
-    return said or (["No layer collapsed."] if found else [])
+    trials = sum(row["trials"] for row in found)
+    nothing = f"No trial of {trials} collapsed [0%, {wilson(0, trials)[1]:.0%}]."
+    return said or ([nothing] if found else [])

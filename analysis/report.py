@@ -191,7 +191,8 @@ def _fronts(page: Page, ranked: Sequence[best.Ranked]) -> None:
     if not settings:
         return
     page.heading(
-        "Which schedule is best?", "Chosen by validation accuracy; nothing is chosen by test accuracy."
+        "Which schedule is best?",
+        f"{best.note(ranked)} Hollow points of the chart are not on the front, and not certainly off it.",
     )
     page.left_out(len(settings))
     for setting in settings[:SETTINGS]:
@@ -206,7 +207,7 @@ def _fronts(page: Page, ranked: Sequence[best.Ranked]) -> None:
                     f"{one.sparsity:g}",
                     one.rank,
                     one.validation,
-                    one.test,
+                    one.quoted,
                     one.behind or "",
                     "yes" if one.tied else "no",
                 ]

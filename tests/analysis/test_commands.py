@@ -51,7 +51,7 @@ def test_crossover_prints_table_and_answers(made):
     answer = run("crossover", "--results", made.parent)
     assert answer.returncode == 0
     assert "random erk" in answer.stdout and "90.0±2.5" in answer.stdout
-    assert "SNIP falls below random erk at 0.968 [0.967, 0.970]" in answer.stdout
+    assert "snip against random erk: certainly above at 0.95 and certainly below at 0.98" in answer.stdout
 
 
 def test_a_narrow_terminal_cuts_no_name_and_no_number(made, monkeypatch):
@@ -66,7 +66,10 @@ def test_report_is_one_file_with_chart_and_numbers_that_loads_nothing(made):
     answer = run("report", "--results", made)
     assert answer.stdout.strip() == f"report: {made / 'report.html'}"
     page = (made / "report.html").read_text()
-    assert "SNIP falls below random erk at 0.968 [0.967, 0.970]" in page and "0.900 ± 0.025" in page
+    assert (
+        "snip against random erk: certainly above at 0.95 and certainly below at 0.98" in page
+        and "0.900 ± 0.025" in page
+    )
     # plotly.js is inside; no tag fetches anything.
     assert "Plotly.react" in page and not re.search(r"<(script|link|img)[^>]+(src|href)=\"(?!data:)", page)
 

@@ -2,134 +2,127 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import analysis
-from analysis.crossover import Crossover, compare, cross, digits
+from analysis.crossover import Crossover, compare, decide, digits, note, rows
 from analysis.labels import AFTER_DENSE
+from analysis.statistics import paired
 from sweep import config
 from tests.analysis.conftest import trial
 
 SPARSITIES = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995]
-LOGS = np.log(1 - np.array(SPARSITIES))
+# Differences of nine seeds around their mean.
+SPREAD = np.linspace(-0.001, 0.001, 9)[:, None]
 
 
-def by_seed(values):
-    """seeds × sparsities → for each sparsity, seed → difference."""
-    return [dict(enumerate(column)) for column in np.asarray(values).T]
+def pair(values, sparsities=SPARSITIES, first="snip", second="random erk", **how):
+    """Of differences, seeds × sparsities."""
+    [differences] = decide([(sparsities, [paired(list(column)) for column in np.asarray(values).T], True)])
+    return Crossover(first, second, differences, **how)
 
 
-def noise(random, seeds):
-    """What is common to a seed, and what is not."""
-    return 0.02 * (random.normal(size=(seeds, 1)) / 2 + random.normal(size=(seeds, len(SPARSITIES))))
-
-
-@pytest.mark.parametrize("seeds", [5, 20])
-def test_a_planted_crossover_is_inside_its_interval(seeds):
-    random = np.random.default_rng(seeds)
-    truth = 0.985
-    slope = (LOGS - math.log(1 - truth)) * 0.2 / math.sqrt(seeds)
-    decided = inside = 0
-    for _ in range(100):
-        _, crossings = cross(SPARSITIES, by_seed(slope + noise(random, seeds)))
-        if crossings:
-            decided += 1
-            last = crossings[-1]
-            inside += (last.low or 0) <= truth <= (last.high or 1)
-    assert decided >= 99 and inside >= 92, (decided, inside)
-
-
-@pytest.mark.parametrize("seeds", [3, 5, 20])
-def test_identical_criteria_are_undecided(seeds):
-    random = np.random.default_rng(seeds)
-    undecided = 0
-    for _ in range(100):
-        differences, crossings = cross(SPARSITIES, by_seed(noise(random, seeds)))
-        undecided += Crossover("a", "b", differences, crossings).verdict == "undecided"
-    assert undecided >= 90
-
-
-def said(values):
-    differences, crossings = cross(SPARSITIES, by_seed(values))
-    crossover = Crossover("snip", "random erk", differences, crossings)
-    return crossover.verdict, str(crossover)
-
-
-def test_every_answer_has_its_words():
-    spread = np.linspace(-0.001, 0.001, 9)[:, None]
-    ones = np.ones(6)
-    assert said(0.1 * ones + spread) == (
-        "no crossover", "SNIP against random erk: no crossover: above from 0.8 to 0.995",
-    )  # fmt: skip
-    verdict, text = said(np.array([0.1, 0.1, 0.1, -0.1, -0.1, 0.1]) + spread)
-    assert verdict == "several" and "falls below" in text and "and rises above random erk at 0.9929 [" in text
-    verdict, text = said(100 * spread * [1, -1, 1, -1, 1, -1])
-    assert (verdict, text) == (
-        "undecided",
-        "SNIP against random erk: undecided; intervals overlap from 0.8 to 0.995",
+def test_between_opposite_certain_signs_lies_a_crossing_and_the_bracket_is_its_interval():
+    found = pair(np.array([0.1, 0.1, 0.1, -0.1, -0.1, -0.1]) + SPREAD)
+    [crossing] = found.crossings
+    assert found.verdict == "crossover" and crossing.falls
+    assert (crossing.low, crossing.high, str(crossing)) == (0.95, 0.98, "[0.95, 0.98]")
+    half_way = 1 - math.sqrt(0.05 * 0.02)  # on log density
+    assert crossing.at == pytest.approx(half_way) and crossing.next == pytest.approx(half_way)
+    assert str(found) == (
+        "snip against random erk: certainly above at 0.95 and certainly below at 0.98: they cross in between "
+        "(the means at about 0.968; run 0.968 next)"
     )
-    verdict, text = said(spread * 100 * [1, 1, 1, 0.01, 0.01, 0.01] + [0.01, 0.01, 0.01, -0.1, -0.1, -0.1])
-    assert verdict == "crossover" and text.startswith("SNIP falls below random erk at 0.95")
-    assert text.endswith("certainly below at 0.98, 0.99, 0.995; intervals overlap from 0.8 to 0.95")
-    verdict, text = said(np.array([[0.1, 0.1, 0.1, -0.1, -0.1, -0.1]]))
-    assert verdict == "undecided" and text.endswith("one seed has no interval")
 
 
-def test_the_crossing_is_interpolated_on_log_density_and_its_interval_is_fiellers():
-    """Two sparsities: the interval's ends are where Student's interval of the interpolated values touches 0."""
-    values = np.array([[0.2, -0.1], [0.25, -0.14], [0.22, -0.17], [0.19, -0.12]])
-    _, [crossing] = cross([0.9, 0.99], by_seed(values))
-
-    def touches(sparsity):
-        weight = (math.log(0.1) - math.log(1 - sparsity)) / math.log(10)
-        mixed = (1 - weight) * values[:, 0] + weight * values[:, 1]
-        return abs(mixed.mean()) / (mixed.std(ddof=1) / 2) - 3.182446
-
-    mean = values.mean(0)
-    assert crossing.at == pytest.approx(1 - 0.1 * 10 ** -(mean[0] / (mean[0] - mean[1])))
-    assert crossing.low < crossing.at < crossing.high
-    assert touches(crossing.low) == pytest.approx(0, abs=0.05) == touches(crossing.high)
+def test_open_sparsities_widen_the_bracket_and_the_next_one_is_where_the_means_cross():
+    values = SPREAD * [1, 1, 100, 100, 1, 1] + [0.1, 0.1, 0.01, -0.01, -0.1, -0.1]
+    [crossing] = pair(values).crossings
+    assert (crossing.low, crossing.high) == (0.9, 0.99)
+    assert 0.95 < crossing.next < 0.98 and "not certain at 0.95, 0.98" in str(pair(values))
 
 
-@pytest.mark.parametrize("spread", [0.02, 0.002, 0.0002])
-def test_the_interval_of_a_steep_crossing_is_around_it(spread):
-    """Narrower than a step of the grid on which it is looked for."""
-    random = np.random.default_rng(0)
-    inside = 0
-    for _ in range(100):
-        ends = np.array([random.uniform(0.1, 0.5), -random.uniform(0.1, 0.5)])
-        truth = 1 - 0.1 * 10 ** -(ends[0] / (ends[0] - ends[1]))
-        _, [crossing] = cross([0.9, 0.99], by_seed(ends + spread * random.normal(size=(5, 2))))
-        assert crossing.low <= crossing.at <= crossing.high
-        inside += crossing.low <= truth <= crossing.high
-    assert inside >= 90
+def test_one_certain_sign_and_a_mean_on_the_other_side_are_no_crossing():
+    """The mean may be on the other side by chance alone, however many sparsities it is."""
+    found = pair(SPREAD * 100 * [1, 1, 1, 0.01, 0.01, 0.01] + [0.01, 0.01, 0.01, -0.1, -0.1, -0.1])
+    assert (found.verdict, found.crossings) == ("undecided", [])
+    assert str(found) == (
+        "snip against random erk: undecided: certainly below from 0.98 on; where that begins is open: "
+        "more seeds at 0.95 come next; not certain at 0.8, 0.9, 0.95"
+    )
+    other = pair(SPREAD * 100 * [0.01, 0.01, 1, 1, 1, 1] + [0.1, 0.1, 0, 0, 0, 0])
+    assert "certainly above up to 0.9; where that ends is open: more seeds at 0.95 come next" in str(other)
 
 
-@pytest.mark.parametrize("shared", [(), (9,)])
-def test_a_change_of_sign_that_no_seed_saw_is_a_crossing_between_the_two_sparsities(shared):
-    """One that both have and that does not show it is no better."""
-    early = {seed: 0.1 + seed / 1000 for seed in (0, 1, 2, 3, 4, *shared)}
-    late = {seed: -0.1 - seed / 1000 for seed in (5, 6, 7, 8)} | dict.fromkeys(shared, 0.01)
-    late |= {10: -0.2, 11: -0.2} if shared else {}
-    differences, [crossing] = cross([0.9, 0.95], [early, late])
-    assert [d.sign for d in differences] == [1, -1] and crossing.falls
-    assert (crossing.low, crossing.high) == (0.9, 0.95) and 0.9 < crossing.at < 0.95
-    assert Crossover("snip", "random erk", differences, [crossing]).verdict == "crossover"
+def test_every_other_answer_has_its_words():
+    assert str(pair(0.1 + SPREAD * np.ones(6))) == (
+        "snip against random erk: no crossover: certainly above at all 6 sparsities tested (0.8 to 0.995)"
+    )
+    assert str(pair(-0.1 + SPREAD, [0.9])).endswith("certainly below at 0.9, the one sparsity tested")
+    several = pair(np.array([0.1, 0.1, 0.1, -0.1, -0.1, 0.1]) + SPREAD)
+    assert several.verdict == "several" and [c.falls for c in several.crossings] == [True, False]
+    assert "certainly below at 0.99 and certainly above at 0.995" in str(several)
+    nothing = pair(100 * SPREAD * [1, -1, 1, -1, 1, -1])
+    assert (nothing.verdict, str(nothing).partition(": ")[2]) == (
+        "undecided", "undecided: no difference is certain at 0.8, 0.9, 0.95, 0.98, 0.99, 0.995",
+    )  # fmt: skip
+    single = pair(np.array([[0.1, 0.1, 0.1, -0.1, -0.1, -0.1]]))
+    assert single.verdict == "undecided" and "one seed has no interval at 0.8" in str(single)
+    middle = pair(SPREAD * 100 * [1, 1, 0.01, 1, 1, 1] + [0, 0, 0.1, 0, 0, 0])
+    assert "undecided: certainly above at 0.95; not certain at 0.8" in str(middle)
 
 
-def test_what_only_the_correction_leaves_open_is_not_said_to_overlap():
-    spread = np.array([-1, -0.5, 0, 0.5, 1])[:, None] * [0.1, 0.1, 0.1, 0.1, 0.1, 0.01]
-    _, text = said(spread + np.array([0, 0, 0, 0, 0.11, 0.1]))
-    assert "intervals overlap from 0.8 to 0.98; not certain after Holm's correction at 0.99" in text
+def test_no_seed_need_be_on_both_sides_of_a_crossing():
+    early = paired([0.1, 0.101, 0.102, 0.103, 0.104])
+    late = paired([-0.1, -0.101, -0.103, -0.102])
+    [differences] = decide([([0.9, 0.95], [early, late], True)])
+    assert [(c.low, c.high) for c in Crossover("a", "b", differences).crossings] == [(0.9, 0.95)]
 
 
-def test_a_sparsity_that_few_seeds_have_is_compared_over_those():
-    spread = np.linspace(-0.01, 0.01, 6)
-    columns = [
-        {s: 0.1 + x for s, x in enumerate(spread)},
-        {s: -0.1 - x for s, x in enumerate(spread) if s < 3},
-    ]
-    differences, [crossing] = cross([0.9, 0.99], columns)
-    assert [d.seeds for d in differences] == [6, 3] and 0.9 < crossing.at < 0.99
+@given(st.integers(0, 10_000), st.integers(2, 12), st.floats(0, 0.2))
+def test_a_crossing_is_inside_its_bracket_and_the_bracket_has_certain_ends(seed, seeds, size):
+    """Whatever the numbers are."""
+    random = np.random.default_rng(seed)
+    found = pair(size * random.normal(size=6) + 0.02 * random.normal(size=(seeds, 6)))
+    signs = {d.sparsity: d.sign for d in found.differences}
+    for crossing in found.crossings:
+        assert crossing.low < crossing.at < crossing.high and crossing.low < crossing.next < crossing.high
+        assert (signs[crossing.low], signs[crossing.high]) == ((1, -1) if crossing.falls else (-1, 1))
+    assert str(found) and (found.verdict in ("crossover", "several")) == bool(found.crossings)
+
+
+def test_holms_correction_goes_over_all_pairs_of_the_answer():
+    values = [paired([0.02, 0.03, 0.025, 0.028, 0.031])]
+    [[alone]] = decide([([0.9], values, True)])
+    many = decide([([0.9], values, True), *[([0.9], [paired([0.01, -0.01, 0.02, -0.02])], True)] * 400])
+    assert alone.sign == 1 and many[0][0].sign == 0 and many[0][0].p == pytest.approx(401 * alone.p)
+
+
+def test_a_study_that_still_runs_claims_no_certainty():
+    [differences] = decide([([0.9, 0.95], [paired([0.1, 0.101, 0.102]), paired([-0.1, -0.101])], False)])
+    found = Crossover("snip", "random erk", differences, unfinished="50 of 80 trials of quick")
+    assert (found.verdict, found.crossings) == ("provisional", [])
+    assert str(found) == (
+        "snip against random erk: provisional, 50 of 80 trials of quick: nothing is certain before all have a "
+        "result; so far mean above at 0.9, mean below at 0.95"
+    )
+
+
+def test_lost_and_fallen_runs_are_in_the_sentence():
+    [differences] = decide(
+        [([0.9], [paired([0.1, 0.101, 0.102, 0.1, 0.103], [(None, 0.9), (0.9, None)], 0.1)], True)]
+    )
+    text = str(Crossover("snip", "random erk", differences, ((2, 7), (0, 6))))
+    assert (
+        "; lost runs: 1 of snip and 1 of random erk (what is certain is so with them at chance too)" in text
+    )
+    assert "; runs far from the median of their cell: 2 of 7 of snip [8%, 64%]" in text
+
+
+def test_names_are_left_as_they_are():
+    text = str(pair(SPREAD + 0.1, [0.9], "my-snip", "unsnipped"))
+    assert text.startswith("my-snip against unsnipped: ")
 
 
 def test_means_and_crossovers_of_results_with_a_known_answer(made):
@@ -137,10 +130,12 @@ def test_means_and_crossovers_of_results_with_a_known_answer(made):
     assert comparison.setting == "digits, conv-5, 2 epochs, pruned at epoch 0"
     assert str(comparison.means["snip"][0.98]) == "0.900 ± 0.025"  # t(2) · 0.01 / √3
     against = {crossover.second: crossover for crossover in comparison.crossovers}
-    # From +.02 at .95 to −.02 at .98: half way on log density.
-    assert against["random erk"].at == pytest.approx(1 - math.sqrt(0.05 * 0.02))
-    assert str(against["random erk"]) == "SNIP falls below random erk at 0.968 [0.967, 0.970]"
+    # From +.02 at .95 to −.02 at .98.
+    assert [str(crossing) for crossing in against["random erk"].crossings] == ["[0.95, 0.98]"]
     assert against["random global"].verdict == "no crossover"
+    assert comparison.second == "random" and "all 10 tests of this answer (pairs: 2)" in note([comparison])
+    in_file = [row for row in rows([comparison]) if row["second"] == "random erk"]
+    assert {(row["crossover_low"], row["crossover_high"]) for row in in_file} == {(0.95, 0.98)}
 
 
 def test_any_two_criteria_and_scopes_can_be_compared(made):

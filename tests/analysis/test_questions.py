@@ -81,7 +81,7 @@ def ranked(tmp_path):
             rows.append(
                 trial(
                     f"{name}{seed}", criterion=name, sparsity=0.9, seed=seed, density=0.1, wall_seconds=3600 * hours,
-                    val_accuracy=validation + random.normal() / 100, test_accuracy=test,
+                    val_accuracy=validation + random.normal() / 100, test_accuracy=test + seed / 1000,
                 )
             )  # fmt: skip
     return best.rank(write(tmp_path / "r", rows))
@@ -113,6 +113,59 @@ def test_a_single_seed_ties_everything(tmp_path):
     assert [one.tied for one in best.rank(write(tmp_path / "r", rows))] == [True, True]
 
 
+def test_the_test_accuracy_of_the_best_says_that_it_was_selected(ranked):
+    first, second, *_ = ranked
+    values = [first.test.value, first.selected[0], first.selected[1]]
+    assert first.selected[0] < first.test.low and first.selected[1] == pytest.approx(first.test.high)
+    assert first.quoted == "{:.3f} [{:.3f}, {:.3f}] (selected)".format(*values)
+    assert second.selected is None and second.quoted == str(second.test)
+    [said] = best.sentences(ranked)
+    assert f"test accuracy {first.quoted}" in said and "corrected for the choice" not in said
+    assert "for all places (settings and sparsities: 1)" in best.note(ranked).replace("\n", " ")
+
+
+def test_a_schedule_whose_trials_all_failed_is_last_and_is_said(tmp_path):
+    rows = [
+        *(trial(f"s{s}", criterion="snip", seed=s, val_accuracy=0.9 + s / 100, test_accuracy=0.9) for s in range(3)),
+        *(trial(f"g{s}", criterion="grasp", seed=s, status="failed") for s in range(3)),
+        trial("n", criterion="grasp", sparsity=0.5, status="diverged"),
+    ]  # fmt: skip
+    found = best.rank(write(tmp_path / "r", rows))
+    assert [(one.sparsity, one.schedule, one.rank, one.tied) for one in found] == [
+        (0.5, "grasp", 1, False), (0.9, "snip", 1, True), (0.9, "grasp", 2, False),
+    ]  # fmt: skip
+    assert str(found[2].validation) == "– (3 lost)"
+    nothing, said = best.sentences(found)
+    assert nothing.endswith("sparsity 0.5; no trial finished: grasp (1 lost)")
+    assert said.endswith("; no trial finished: grasp (3 lost)")
+    assert best.rows(found)[2]["validation_accuracy"] is None
+
+
+def test_what_lost_runs_could_turn_is_tied(tmp_path):
+    """The best has lost a run that may well have been at chance."""
+    rows = [
+        *(trial(f"s{s}", criterion="snip", seed=s, val_accuracy=0.9 + s / 1e4, test_accuracy=0.9) for s in range(6)),
+        *(trial(f"g{s}", criterion="grasp", seed=s, val_accuracy=0.88, test_accuracy=0.9) for s in range(7)),
+    ]  # fmt: skip
+    assert [one.tied for one in best.rank(write(tmp_path / "one", rows))] == [True, False]
+    lost = trial("s6", criterion="snip", seed=6, status="failed")
+    assert [one.tied for one in best.rank(write(tmp_path / "other", [*rows, lost]))] == [True, True]
+
+
+def test_nothing_is_shut_out_while_a_study_runs(tmp_path):
+    rows = [
+        trial(f"{n}{s}", criterion=n, seed=s, val_accuracy=v + s / 1000, test_accuracy=v, study="r")
+        for n, v in (("snip", 0.9), ("grasp", 0.1))
+        for s in range(5)
+    ]
+    write(tmp_path / "r", rows)
+    results.note_launch(tmp_path / "r", "r", "", {"started_at": "2025-01-01", "trials": 20, "to_run": 20})
+    found = best.rank(analysis.open(tmp_path / "r"))
+    assert [one.tied for one in found] == [True, True]
+    [said] = best.sentences(found)
+    assert "provisional, 10 of 20 trials of r: nothing is certain before all have a result" in said
+
+
 def test_the_earliest_safe_prune_epoch_is_the_one_after_the_last_collapse(tmp_path):
     rows, layers = [], []
     for epoch, collapsed, effective in ((0, 1, 0.05), (0.5, 0, 0.05), (1, 0, 0.0), (2, 0, 0.1), (3, 0, 0.1)):
@@ -135,7 +188,9 @@ def test_the_earliest_safe_prune_epoch_is_the_one_after_the_last_collapse(tmp_pa
     assert [row["most_often"] for row in found] == ["1.weight", None, None, None, None]
     assert {row["safe_from"] for row in found} == {2}
     [said] = collapse.sentences(found)
-    assert "collapses in 100%" in said and said.endswith("most often 1.weight; safe from epoch 2 on")
+    assert "collapses in 100%" in said and said.endswith(
+        "most often 1.weight; none of 4 pruned from epoch 2 on [0%, 49%]"
+    )
 
 
 def test_a_trial_collapses_by_an_empty_layer_or_by_having_no_path_left(tmp_path):
