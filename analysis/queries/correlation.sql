@@ -1,6 +1,6 @@
 -- Does a pruned network's loss, before it is retrained, say how accurate it will be?
--- SET VARIABLE before = 'pre_train_loss' (the default), 'pre_test_loss' or 'pre_test_accuracy', and
--- after = 'test_accuracy' (the default) or 'test_loss' choose the two.
+-- SET VARIABLE before = 'pre_train_loss' (the default), 'pre_test_loss' or 'pre_test_accuracy', each as it is or
+-- with '_recalibrated' behind it, and after = 'test_accuracy' (the default) or 'test_loss' choose the two.
 -- One row a setting (data, model, training) and sparsity:
 --   setting    the trials' config less seed, sparsity and all that chooses the mask
 --   sparsity   share of prunable weights removed
@@ -9,22 +9,41 @@
 --   spearman   ρ, ties sharing their mean rank
 --   best       the best of `after` (highest accuracy, lowest loss)
 --   median     its median
---   picked     `after` of the mask that looked best before (its mean where several looked equal)
---   anomalies  share of masks that end better than that one (Feng et al. 2024)
+--   picked     `after` of the mask that looked best before; of several that looked equally good, what one of them
+--              drawn at random is expected to have
+--   anomalies  share of masks that end better than that one (Feng et al. 2024), expected likewise
+--   unit       what the masks differ in beside their seeds: 'criteria'; in a setting with one criterion 'arms', or
+--              'combinations' of the oracle, each of which was drawn by itself
+--   criteria   of each mask the number of its criterion, arm or combination
+--   seeds      of each mask its seed
 --   befores, afters  the numbers themselves
 WITH numbered AS MATERIALIZED (
     -- To go through numbers is several times faster than through settings, which are long.
-    SELECT hash(arm) AS key, setting, dense_rank() OVER (ORDER BY setting)::UINTEGER AS number FROM settings
+    SELECT
+        hash(arm) AS key,
+        setting,
+        dense_rank() OVER (ORDER BY setting)::UINTEGER AS number,
+        (arm ->> 'criterion') = 'oracle' AS oracle,
+        -- Masks of the oracle have no more in common than the network: each combination counts by itself.
+        CASE WHEN oracle THEN key ELSE hash(arm ->> 'criterion') END AS drawn
+    FROM settings
 ),
 masks AS (
     SELECT
         number,
         sparsity,
+        oracle,
+        drawn,
+        key,
+        seed,
         -- Whichever way round is better: a loss, or an accuracy with its sign turned.
         CASE coalesce(getvariable('before'), 'pre_train_loss')
             WHEN 'pre_train_loss' THEN pre_train_loss
             WHEN 'pre_test_loss' THEN pre_test_loss
             WHEN 'pre_test_accuracy' THEN -pre_test_accuracy
+            WHEN 'pre_train_loss_recalibrated' THEN pre_train_loss_recalibrated
+            WHEN 'pre_test_loss_recalibrated' THEN pre_test_loss_recalibrated
+            WHEN 'pre_test_accuracy_recalibrated' THEN -pre_test_accuracy_recalibrated
         END AS badness,
         CASE coalesce(getvariable('after'), 'test_accuracy')
             WHEN 'test_accuracy' THEN test_accuracy
@@ -36,8 +55,9 @@ masks AS (
 ),
 ranked AS (
     SELECT
-        number, sparsity, badness, goodness,
+        number, sparsity, oracle, drawn, key, seed, badness, goodness,
         rank() OVER b AS place,
+        1 - cume_dist() OVER a AS better,
         -- The mean of its rank and that of the last it ties with, twice.
         rank() OVER b + count(*) OVER g * cume_dist() OVER b AS before_rank,
         rank() OVER a + count(*) OVER g * cume_dist() OVER a AS after_rank
@@ -46,7 +66,7 @@ ranked AS (
 ),
 signs AS (
     SELECT
-        CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END AS bad,
+        CASE WHEN getvariable('before') LIKE '%accuracy%' THEN -1 ELSE 1 END AS bad,
         CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS good
 ),
 coefficients AS (
@@ -61,6 +81,13 @@ coefficients AS (
         avg(goodness) FILTER (place = 1) AS mean_picked,
         min(goodness) FILTER (place = 1) AS worst_picked,
         max(goodness) FILTER (place = 1) AS best_picked,
+        avg(better) FILTER (place = 1) AS anomalies,
+        min(drawn) AS first_drawn,
+        max(drawn) AS last_drawn,
+        bool_and(oracle) AS oracles,
+        list(drawn) AS drawn,
+        list(key) AS arms,
+        list(seed) AS seeds,
         list(bad * badness) AS befores,
         list(good * goodness) AS afters,
         -- The mean of equal numbers can be off by a last digit.
@@ -78,9 +105,17 @@ SELECT
     good * best AS best,
     good * median AS median,
     good * picked AS picked,
-    len(list_filter(afters, lambda after: good * after > picked)) / masks AS anomalies,
+    anomalies,
+    CASE
+        WHEN bool_and(oracles) OVER s THEN 'combinations'
+        WHEN min(first_drawn) OVER s = max(last_drawn) OVER s THEN 'arms'
+        ELSE 'criteria'
+    END AS unit,
+    CASE WHEN unit = 'arms' THEN arms ELSE drawn END AS criteria,
+    seeds,
     befores,
     afters
 FROM coefficients
 JOIN (SELECT DISTINCT number, setting FROM numbered) USING (number), signs
+WINDOW s AS (PARTITION BY number)
 ORDER BY setting, sparsity
