@@ -133,6 +133,10 @@ def correlation(
 
     chosen = output.chosen(form, out)
     found = question.correlate(_open(results, study, where), before and before.value, after.value)
+    if before and not found:
+        raise BadInput(
+            f"--before {before.value}: no pruned trial here has it; leave --before out for what there is"
+        )
     _write(question.rows(found), chosen, out, question.sentences(found))
 
 

@@ -42,7 +42,7 @@ class Correlation:
         unit: what masks differ in beside their seeds: criteria, arms (of one criterion) or combinations
             (of the oracle).
         pearson: r, without interval and p-value: none holds for skewed losses.
-        p_holm: that of τ after Holm's correction over all τ of the answer.
+        p_holm: that of τ after Holm's correction over all τ within a sparsity of the answer; NaN: pooled.
         regret_best, regret_median: how much worse the mask that looked best before ends than the best, and
             than the median (negative: better than it). Of several that looked equally good, the expected
             outcome of one drawn at random.
@@ -207,8 +207,8 @@ def _pooled(groups: Sequence[Correlation]) -> Correlation:
 
 
 def _corrected(found: Sequence[Correlation]) -> list[Correlation]:
-    """With Holm's (1979) correction over all of them that have a p-value."""
-    tested = [index for index, one in enumerate(found) if not math.isnan(one.kendall.p)]
+    """With Holm's (1979) correction over all τ that are tested."""
+    tested = _tested(found)
     if not tested:
         return list(found)
     from statsmodels.stats.multitest import multipletests
@@ -216,6 +216,13 @@ def _corrected(found: Sequence[Correlation]) -> list[Correlation]:
     adjusted = multipletests([found[index].kendall.p for index in tested], method="holm")[1]
     known = dict(zip(tested, adjusted, strict=True))
     return [replace(one, p_holm=float(known.get(index, math.nan))) for index, one in enumerate(found)]
+
+
+def _tested(found: Sequence[Correlation]) -> list[int]:
+    """Which of them are tested: those within a sparsity; of the pooled ones nothing is claimed."""
+    return [
+        index for index, one in enumerate(found) if one.sparsity is not None and not math.isnan(one.kendall.p)
+    ]
 
 
 def _settings(settings: Sequence[str]) -> dict[str, str]:
@@ -278,15 +285,17 @@ def sentences(found: Sequence[Correlation]) -> list[str]:
                 + _certain(within)
             )
         said.append(text + (f" {alone[0].upper()}{alone[1:]}." if (alone := group[0].alone) else ""))
-    return [*said, tests(found)] if said else []
+    return [*said, *filter(None, [tests(found)])]
 
 
 def tests(found: Sequence[Correlation]) -> str:
-    """How many coefficients there are, and what is corrected for that."""
-    count = sum(not math.isnan(one.kendall.p) for one in found)
+    """How many τ are tested, and what is corrected for that; empty if none is."""
+    count = len(_tested(found))
+    if not count:
+        return ""
     return (
-        f"Tests: {_counted(count, 'p-values')} of τ; intervals and p-values are of each alone, "
-        "tau_p_holm is corrected for all of them (Holm)."
+        f"Tests: {count:,} τ within a sparsity. Intervals and p-values are of each alone; Holm's correction "
+        "(tau_p_holm) is for all of them."
     )
 
 

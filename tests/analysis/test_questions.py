@@ -7,8 +7,7 @@ import pytest
 from scipy import stats
 
 import analysis
-from analysis import best, charts, collapse, correlation
-from analysis.statistics import holm
+from analysis import best, charts, collapse, correlation, report
 from analysis.warehouse import ask
 from sweep import results
 from tests.analysis.conftest import LATER, trial
@@ -45,9 +44,11 @@ def test_coefficients_within_groups_are_scipys_and_pooling_is_warned_of(tmp_path
     lowest, highest = sorted(within, key=lambda one: one.kendall.value)
     ends = [f"{one.kendall.value:.2f} (at {one.sparsity:g})".replace("-", "−") for one in (lowest, highest)]
     assert f"within one, from {ends[0]} to {ends[1]}" in said
-    assert "3 p-values" in tests
-    raw = [one.kendall.p for one in (*within, pooled)]
-    assert [one.p_holm for one in (*within, pooled)] == pytest.approx(list(holm(raw)))
+    assert "2 τ within a sparsity" in tests and np.isnan(pooled.p_holm)
+    low, high = sorted(within, key=lambda one: one.kendall.p)
+    assert (low.p_holm, high.p_holm) == pytest.approx(
+        (2 * low.kendall.p, max(2 * low.kendall.p, high.kendall.p))
+    )
 
 
 def test_a_correlation_is_certain_only_where_it_is_planted(tmp_path):
@@ -189,6 +190,11 @@ def test_the_loss_is_asked_with_both_batchnorm_statistics_where_they_differ(fres
         assert why in said[0]
     else:
         assert found[1].kendall.value == pytest.approx(-1) and abs(found[0].kendall.value) < 0.5
+        page = report.render(connection, tmp_path / "r")
+        for one in found:
+            name = correlation.NAMES[one.measure]
+            assert charts.correlation([one]).layout.xaxis.title.text == name
+            assert f'aria-label="{name} against final accuracy' in page
     chosen = correlation.correlate(connection, "pre_train_loss_recalibrated")
     assert [one.kendall.value for one in chosen] == [one.kendall.value for one in found[1:]] or why
 
