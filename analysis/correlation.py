@@ -3,16 +3,16 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
 import numpy as np
 
+from analysis import warehouse
 from analysis.coefficients import ENOUGH, Array, Codes, Coefficient, kendall, spearman
 from analysis.labels import CHOICE, label
-from analysis.warehouse import ask
 from sweep.means import LEVEL
 
 _PLAIN = {
@@ -117,6 +117,7 @@ def correlate(
     answers = [_groups(connection, measure, after) for measure in asked]
     settings = list(dict.fromkeys(setting for groups in answers for setting in groups))
     names = _settings(settings)
+    criteria = dict(warehouse.rows(connection, "SELECT hash(arm), arm ->> 'criterion' FROM settings"))
     found = []
     for setting in settings:
         several = {
@@ -131,7 +132,8 @@ def correlate(
             del several[asked[1]]
             alone = f"with {_FRESH} it is the same in every mask, as without BatchNorm"
         for measure, rows in several.items():
-            within = [_correlation(names[setting], measure, row, after, alone) for row in rows]
+            unit, codes = _clusters(criteria, {arm for row in rows for arm in row["arms"]})
+            within = [_correlation(names[setting], measure, row, after, unit, codes, alone) for row in rows]
             found += [*within, *([_pooled(within)] if len(within) > 1 else [])]
     return _corrected(found)
 
@@ -141,9 +143,28 @@ def _groups(
 ) -> dict[str, list[dict[str, Any]]]:
     """The query's rows, by setting."""
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in ask(connection, "correlation", {"before": before, "after": after}):
+    for row in warehouse.ask(connection, "correlation", {"before": before, "after": after}):
         groups[row["setting"]].append(row)
     return groups
+
+
+def _clusters(criteria: Mapping[int, str], arms: Collection[int]) -> tuple[str, dict[int, int]]:
+    """What the masks of a setting differ in beside their seeds, and the number of each arm's.
+
+    Masks of the oracle have no more in common than the network: each combination was drawn by itself.
+
+    Args:
+        criteria: of each arm, by its hash.
+        arms: those that the setting has masks of, by their hashes.
+    """
+    names = {criteria[arm] for arm in arms}
+    unit = "criteria" if len(names) > 1 else "combinations" if names == {"oracle"} else "arms"
+    clusters = {
+        arm: ("", arm) if unit != "criteria" or criteria[arm] == "oracle" else (criteria[arm], 0)
+        for arm in arms
+    }
+    numbers = {cluster: number for number, cluster in enumerate(sorted(set(clusters.values())))}
+    return unit, {arm: numbers[cluster] for arm, cluster in clusters.items()}
 
 
 def _alike(rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> bool:
@@ -155,19 +176,27 @@ def _alike(rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> 
     )
 
 
-def _correlation(setting: str, measure: str, row: dict[str, Any], after: str, alone: str) -> Correlation:
+def _correlation(
+    setting: str,
+    measure: str,
+    row: dict[str, Any],
+    after: str,
+    unit: str,
+    codes: Mapping[int, int],
+    alone: str,
+) -> Correlation:
     worse = 1 if after == "test_loss" else -1
     masks = (
         np.array(row["befores"]),
         np.array(row["afters"]),
-        np.array(row["criteria"], np.uint64).view(np.int64),
+        np.array([codes[arm] for arm in row["arms"]]),
         np.array(row["seeds"], np.int64),
     )
     return Correlation(
         setting,
         measure,
         row["sparsity"],
-        row["unit"],
+        unit,
         Coefficient(math.nan if row["pearson"] is None else row["pearson"]),
         spearman(*masks),
         kendall(*masks),

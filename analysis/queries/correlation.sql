@@ -12,9 +12,7 @@
 --   picked     `after` of the mask that looked best before; of several that looked equally good, what one of them
 --              drawn at random is expected to have
 --   anomalies  share of masks that end better than that one (Feng et al. 2024), expected likewise
---   unit       what the masks differ in beside their seeds: 'criteria'; in a setting with one criterion 'arms', or
---              'combinations' of the oracle, each of which was drawn by itself
---   criteria   of each mask the number of its criterion, arm or combination
+--   arms       of each mask hash(arm), by which `settings` has its criterion
 --   seeds      of each mask its seed
 --   befores, afters  the numbers themselves
 WITH numbered AS MATERIALIZED (
@@ -22,18 +20,13 @@ WITH numbered AS MATERIALIZED (
     SELECT
         hash(arm) AS key,
         setting,
-        dense_rank() OVER (ORDER BY setting)::UINTEGER AS number,
-        (arm ->> 'criterion') = 'oracle' AS oracle,
-        -- Masks of the oracle have no more in common than the network: each combination counts by itself.
-        CASE WHEN oracle THEN key ELSE hash(arm ->> 'criterion') END AS drawn
+        dense_rank() OVER (ORDER BY setting)::UINTEGER AS number
     FROM settings
 ),
 masks AS (
     SELECT
         number,
         sparsity,
-        oracle,
-        drawn,
         key,
         seed,
         -- Whichever way round is better: a loss, or an accuracy with its sign turned.
@@ -55,7 +48,7 @@ masks AS (
 ),
 ranked AS (
     SELECT
-        number, sparsity, oracle, drawn, key, seed, badness, goodness,
+        number, sparsity, key, seed, badness, goodness,
         rank() OVER b AS place,
         1 - cume_dist() OVER a AS better,
         -- The mean of its rank and that of the last it ties with, twice.
@@ -82,10 +75,6 @@ coefficients AS (
         min(goodness) FILTER (place = 1) AS worst_picked,
         max(goodness) FILTER (place = 1) AS best_picked,
         avg(better) FILTER (place = 1) AS anomalies,
-        min(drawn) AS first_drawn,
-        max(drawn) AS last_drawn,
-        bool_and(oracle) AS oracles,
-        list(drawn) AS drawn,
         list(key) AS arms,
         list(seed) AS seeds,
         list(bad * badness) AS befores,
@@ -106,16 +95,10 @@ SELECT
     good * median AS median,
     good * picked AS picked,
     anomalies,
-    CASE
-        WHEN bool_and(oracles) OVER s THEN 'combinations'
-        WHEN min(first_drawn) OVER s = max(last_drawn) OVER s THEN 'arms'
-        ELSE 'criteria'
-    END AS unit,
-    CASE WHEN unit = 'arms' THEN arms ELSE drawn END AS criteria,
+    arms,
     seeds,
     befores,
     afters
 FROM coefficients
 JOIN (SELECT DISTINCT number, setting FROM numbered) USING (number), signs
-WINDOW s AS (PARTITION BY number)
 ORDER BY setting, sparsity
