@@ -12,7 +12,7 @@ from benchmarks.truth.table import Row
 Draw = Callable[[np.random.Generator, int], tuple[Array, Array]]
 _COEFFICIENTS = {"τ": kendall, "ρ": spearman}
 _CORRELATION = -0.6
-# Nominal 95 %; the lowest of docs/analysis.md, of 2,000 replications each.
+# Nominal 95 %; the lowest of docs/analysis.md.
 _STATED = 0.94
 # Standard deviations of the effects of criteria and seeds, and of the rest of a mask.
 _EQUAL, _CRITERIA = (1.0, 1.0, 1.0), (1.0, 0.3, 0.3)
