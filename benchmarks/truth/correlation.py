@@ -20,7 +20,7 @@ _EQUAL, _CRITERIA = (1.0, 1.0, 1.0), (1.0, 0.3, 0.3)
 
 def rows(replications: int) -> Iterator[Row]:
     # A study of up to a few hundred masks takes a millisecond.
-    often = 5 * replications
+    often = 4 * replications
     for effects, named in ((_EQUAL, "effects 1, 1, 1"), (_CRITERIA, "effects 1, .3, .3")):
         for criteria, seeds in ((5, 5), (5, 20), (10, 5), (8, 10), (20, 20)):
             planted = f"τ = 0, {criteria} criteria × {seeds} seeds, {named}"
@@ -31,7 +31,7 @@ def rows(replications: int) -> Iterator[Row]:
         yield from _crossed(planted, often, criteria, seeds, -0.9, _CRITERIA)
     yield from _held(replications)
     for name, draw in _INDEPENDENT.items():
-        large = [draw(np.random.default_rng(seed), 100_000) for seed in range(5)]
+        large = [draw(np.random.default_rng(seed), 100_000) for seed in range(3)]
         truth = {
             "τ": float(np.mean([stats.kendalltau(*one).statistic for one in large])),
             "ρ": float(np.mean([stats.spearmanr(*one).statistic for one in large])),
