@@ -26,11 +26,14 @@ RESULTS = "results"
 
 
 class Before(StrEnum):
-    """What is known of a pruned network before it is retrained."""
+    """What is known of a pruned network before it is retrained, with either BatchNorm statistics."""
 
     TRAIN_LOSS = "pre_train_loss"
     TEST_LOSS = "pre_test_loss"
     TEST_ACCURACY = "pre_test_accuracy"
+    TRAIN_LOSS_RECALIBRATED = "pre_train_loss_recalibrated"
+    TEST_LOSS_RECALIBRATED = "pre_test_loss_recalibrated"
+    TEST_ACCURACY_RECALIBRATED = "pre_test_accuracy_recalibrated"
 
 
 class After(StrEnum):
@@ -119,8 +122,9 @@ def crossover(
 @app.command()
 def correlation(
     before: Annotated[
-        Before, typer.Option(help="of the pruned network, before retraining")
-    ] = Before.TRAIN_LOSS,
+        Before | None,
+        typer.Option(help="of the pruned network, before retraining; default: both training losses"),
+    ] = None,
     after: Annotated[After, typer.Option(help="after it")] = After.ACCURACY,
     results: Results = RESULTS,
     study: Study = None,
@@ -132,7 +136,11 @@ def correlation(
     from analysis import correlation as question
 
     chosen = output.chosen(form, out)
-    found = question.correlate(_open(results, study, where), before.value, after.value)
+    found = question.correlate(_open(results, study, where), before and before.value, after.value)
+    if before and not found:
+        raise BadInput(
+            f"--before {before.value}: no pruned trial here has it; leave --before out for what there is"
+        )
     _write(question.rows(found), chosen, out, question.sentences(found))
 
 

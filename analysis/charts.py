@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.best import Ranked
-from analysis.correlation import Correlation
+from analysis.correlation import NAMES, Correlation
 from analysis.crossover import Comparison
 
 Row = Mapping[str, Any]
@@ -85,7 +85,11 @@ def crossover(comparison: Comparison, names: Sequence[str]) -> go.Figure:
 
 
 def correlation(groups: Sequence[Correlation]) -> go.Figure:
-    """The loss right after pruning against the accuracy at the end; a colour a sparsity, τ in the legend."""
+    """A number right after pruning against the accuracy at the end; a colour a sparsity, τ in the legend.
+
+    Args:
+        groups: of one setting and one such number.
+    """
     figure = go.Figure()
     for index, group in enumerate(groups):
         chosen = _thin(len(group.before), len(groups))
@@ -94,14 +98,14 @@ def correlation(groups: Sequence[Correlation]) -> go.Figure:
             y=group.after[chosen],
             mode="markers",
             name=f"{group.sparsity:g}: τ {group.kendall}",
-            hovertemplate="loss %{x:.3g}, accuracy %{y:.3f}",
+            hovertemplate="%{x:.3g}, accuracy %{y:.3f}",
             **_style(index),
         )
     # Losses of collapsed networks are far from those of the others.
     spread = [float(v) for group in groups for v in group.before if v > 0]
     far = bool(spread) and max(spread) > 30 * min(spread)
     figure.update_layout(
-        xaxis={"title": "training loss right after pruning", "type": "log" if far else "linear"},
+        xaxis={"title": NAMES[groups[0].measure], "type": "log" if far else "linear"},
         yaxis={"title": "test accuracy after retraining"},
     )
     return figure

@@ -2,6 +2,8 @@
 
 import html
 import json
+import math
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -115,35 +117,49 @@ def _crossovers(page: Page, comparisons: Sequence[crossover.Comparison]) -> None
 
 
 def _correlations(page: Page, found: Sequence[correlation.Correlation]) -> None:
-    settings = list(dict.fromkeys(one.setting for one in found))
+    settings: dict[str, dict[str, list[correlation.Correlation]]] = defaultdict(lambda: defaultdict(list))
+    for one in found:
+        settings[one.setting][one.measure].append(one)
     if not settings:
         return
     page.heading(
         "Does the loss after pruning say what comes of it?",
-        "Each point is a trial. Kendall's τ within a sparsity, with its 95 % interval; pooled over them it "
-        "misleads, and is inflated as a rule, because sparsity itself moves both numbers.",
+        "Each point is a trial. Kendall's τ within a sparsity, with its 95 % interval over criteria and "
+        "seeds; pooled over sparsities it misleads, because sparsity itself moves both numbers. "
+        f"{correlation.tests(found)}",
     )
     page.left_out(len(settings))
-    for setting in settings[:SETTINGS]:
-        within = [one for one in found if one.setting == setting and one.sparsity is not None]
+    for setting in list(settings)[:SETTINGS]:
         page.subheading(setting)
-        page.chart(f"Loss after pruning against final accuracy: {setting}", charts.correlation(within))
-        page.table(
-            ["sparsity", "masks", "Kendall τ", "Spearman ρ", "Pearson r", "regret", "anomalies"],
-            [
+        for measure, groups in settings[setting].items():
+            within = [one for one in groups if one.sparsity is not None]
+            name = correlation.NAMES[measure]
+            page.chart(f"{name} against final accuracy: {setting}", charts.correlation(within))
+            page.table(
                 [
-                    f"{one.sparsity:g}" if one.sparsity is not None else "all (pooled: misleads)",
-                    one.masks,
-                    one.kendall,
-                    one.spearman,
-                    one.pearson,
-                    "" if one.regret_best is None else f"{one.regret_best:.3f}",
-                    "" if one.anomalies is None else f"{one.anomalies:.1%}",
-                ]
-                for one in found
-                if one.setting == setting
-            ],
-        )
+                    "sparsity",
+                    "masks",
+                    "Kendall τ",
+                    "p (Holm)",
+                    "Spearman ρ",
+                    "Pearson r",
+                    "regret",
+                    "anomalies",
+                ],
+                [
+                    [
+                        f"{one.sparsity:g}" if one.sparsity is not None else "all (pooled: misleads)",
+                        one.basis,
+                        one.kendall,
+                        "" if math.isnan(one.p_holm) else f"{one.p_holm:.2g}",
+                        one.spearman,
+                        one.pearson,
+                        "" if one.regret_best is None else f"{one.regret_best:.3f}",
+                        "" if one.anomalies is None else f"{one.anomalies:.1%}",
+                    ]
+                    for one in groups
+                ],
+            )
 
 
 def _arms(page: Page, connection: duckdb.DuckDBPyConnection) -> None:

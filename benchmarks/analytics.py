@@ -50,7 +50,8 @@ def _ask(connection: duckdb.DuckDBPyConnection, name: str) -> object:
 
 def _taus(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.sql(query("correlation")).fetchall()
-    groups = [(np.array(row[-2]), np.array(row[-1])) for row in rows]
+    # befores, afters, arms, seeds
+    groups = [[np.array(values) for values in (*row[-2:], *row[-4:-2])] for row in rows]
     spent = seconds(lambda: [kendall(*group) for group in groups])
     middle = statistics.median(len(one) for one, _ in groups)
     print(

@@ -1,6 +1,6 @@
 -- Does a pruned network's loss, before it is retrained, say how accurate it will be?
--- SET VARIABLE before = 'pre_train_loss' (the default), 'pre_test_loss' or 'pre_test_accuracy', and
--- after = 'test_accuracy' (the default) or 'test_loss' choose the two.
+-- SET VARIABLE before = 'pre_train_loss' (the default), 'pre_test_loss' or 'pre_test_accuracy', each as it is or
+-- with '_recalibrated' behind it, and after = 'test_accuracy' (the default) or 'test_loss' choose the two.
 -- One row a setting (data, model, training) and sparsity:
 --   setting    the trials' config less seed, sparsity and all that chooses the mask
 --   sparsity   share of prunable weights removed
@@ -9,22 +9,34 @@
 --   spearman   ρ, ties sharing their mean rank
 --   best       the best of `after` (highest accuracy, lowest loss)
 --   median     its median
---   picked     `after` of the mask that looked best before (its mean where several looked equal)
---   anomalies  share of masks that end better than that one (Feng et al. 2024)
+--   picked     `after` of the mask that looked best before; of several that looked equally good, what one of them
+--              drawn at random is expected to have
+--   anomalies  share of masks that end better than that one (Feng et al. 2024), expected likewise
+--   arms       of each mask hash(arm), by which `settings` has its criterion
+--   seeds      of each mask its seed
 --   befores, afters  the numbers themselves
 WITH numbered AS MATERIALIZED (
     -- To go through numbers is several times faster than through settings, which are long.
-    SELECT hash(arm) AS key, setting, dense_rank() OVER (ORDER BY setting)::UINTEGER AS number FROM settings
+    SELECT
+        hash(arm) AS key,
+        setting,
+        dense_rank() OVER (ORDER BY setting)::UINTEGER AS number
+    FROM settings
 ),
 masks AS (
     SELECT
         number,
         sparsity,
+        key,
+        seed,
         -- Whichever way round is better: a loss, or an accuracy with its sign turned.
         CASE coalesce(getvariable('before'), 'pre_train_loss')
             WHEN 'pre_train_loss' THEN pre_train_loss
             WHEN 'pre_test_loss' THEN pre_test_loss
             WHEN 'pre_test_accuracy' THEN -pre_test_accuracy
+            WHEN 'pre_train_loss_recalibrated' THEN pre_train_loss_recalibrated
+            WHEN 'pre_test_loss_recalibrated' THEN pre_test_loss_recalibrated
+            WHEN 'pre_test_accuracy_recalibrated' THEN -pre_test_accuracy_recalibrated
         END AS badness,
         CASE coalesce(getvariable('after'), 'test_accuracy')
             WHEN 'test_accuracy' THEN test_accuracy
@@ -36,8 +48,9 @@ masks AS (
 ),
 ranked AS (
     SELECT
-        number, sparsity, badness, goodness,
+        number, sparsity, key, seed, badness, goodness,
         rank() OVER b AS place,
+        1 - cume_dist() OVER a AS better,
         -- The mean of its rank and that of the last it ties with, twice.
         rank() OVER b + count(*) OVER g * cume_dist() OVER b AS before_rank,
         rank() OVER a + count(*) OVER g * cume_dist() OVER a AS after_rank
@@ -46,7 +59,7 @@ ranked AS (
 ),
 signs AS (
     SELECT
-        CASE WHEN getvariable('before') LIKE '%accuracy' THEN -1 ELSE 1 END AS bad,
+        CASE WHEN getvariable('before') LIKE '%accuracy%' THEN -1 ELSE 1 END AS bad,
         CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS good
 ),
 coefficients AS (
@@ -61,6 +74,9 @@ coefficients AS (
         avg(goodness) FILTER (place = 1) AS mean_picked,
         min(goodness) FILTER (place = 1) AS worst_picked,
         max(goodness) FILTER (place = 1) AS best_picked,
+        avg(better) FILTER (place = 1) AS anomalies,
+        list(key) AS arms,
+        list(seed) AS seeds,
         list(bad * badness) AS befores,
         list(good * goodness) AS afters,
         -- The mean of equal numbers can be off by a last digit.
@@ -78,7 +94,9 @@ SELECT
     good * best AS best,
     good * median AS median,
     good * picked AS picked,
-    len(list_filter(afters, lambda after: good * after > picked)) / masks AS anomalies,
+    anomalies,
+    arms,
+    seeds,
     befores,
     afters
 FROM coefficients

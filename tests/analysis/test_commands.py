@@ -254,3 +254,9 @@ def test_the_watched_page_follows_the_results_on_loopback_only(made, add):
         urllib.request.urlopen(urllib.request.Request(at, headers={"Host": "elsewhere.example"}))
     running.shutdown()
     running.server_close()
+
+
+def test_a_loss_that_no_trial_has_is_said_to_be_so(made):
+    answer = run("correlation", "--results", made, "--before", "pre_train_loss_recalibrated")
+    assert answer.returncode == 2 and "no pruned trial here has it" in answer.stderr
+    assert answer.stderr.count("\n") == 1

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import analysis
-from analysis import best, charts, collapse, correlation
+from analysis import best, charts, collapse, correlation, report
 from analysis.warehouse import ask
 from sweep import results
 from tests.analysis.conftest import LATER, trial
@@ -39,8 +39,28 @@ def test_coefficients_within_groups_are_scipys_and_pooling_is_warned_of(tmp_path
         assert one.spearman.value == pytest.approx(stats.spearmanr(one.before, one.after).statistic)
         assert one.pearson.value == pytest.approx(stats.pearsonr(one.before, one.after).statistic)
     assert max(abs(one.kendall.value) for one in within) < 0.4 and pooled.kendall.high < -0.3
-    [said] = correlation.sentences([*within, pooled])
-    assert "Simpson" in said and "pooled over 2 sparsities" in said
+    said, tests = correlation.sentences([*within, pooled])
+    assert "Simpson" in said and "pooled over 2 sparsities (60 masks: one arm and 30 seeds; " in said
+    lowest, highest = sorted(within, key=lambda one: one.kendall.value)
+    ends = [f"{one.kendall.value:.2f} (at {one.sparsity:g})".replace("-", "−") for one in (lowest, highest)]
+    assert f"within one, from {ends[0]} to {ends[1]}" in said
+    assert "2 τ within a sparsity" in tests and np.isnan(pooled.p_holm)
+    low, high = sorted(within, key=lambda one: one.kendall.p)
+    assert (low.p_holm, high.p_holm) == pytest.approx(
+        (2 * low.kendall.p, max(2 * low.kendall.p, high.kendall.p))
+    )
+
+
+def test_a_correlation_is_certain_only_where_it_is_planted(tmp_path):
+    random = np.random.default_rng(1)
+    rows = [
+        trial(f"{sparsity}-{i}", sparsity=sparsity, seed=i, pre_train_loss=loss,
+              test_accuracy=(0.5 if sparsity < 0.9 else 0) - loss * slope + random.normal() / 100)
+        for sparsity, slope in ((0.5, 0.03), (0.8, 0.03), (0.9, 0.0), (0.95, -0.03))
+        for i, loss in enumerate(random.normal(size=30))
+    ]  # fmt: skip
+    said, _ = correlation.sentences(correlation.correlate(write(tmp_path / "r", rows)))
+    assert "After Holm's correction τ is below 0 at 0.5, 0.8 and above 0 at 0.95." in said
 
 
 def test_regret_and_anomalies_are_those_of_the_oracle_paper(tmp_path):
@@ -60,13 +80,135 @@ def test_regret_and_anomalies_are_those_of_the_oracle_paper(tmp_path):
         assert one.kendall.value == pytest.approx(-0.4)
 
 
-def test_masks_that_look_equally_good_count_as_their_mean(tmp_path):
+def test_of_masks_that_look_equally_good_one_is_taken_at_random(tmp_path):
+    """Regret and anomalies are what is expected then: one of the two is the best, the other beaten by both."""
     rows = [
         trial(f"t{i}", sparsity=0.5, seed=i, pre_train_loss=loss, test_accuracy=accuracy)
         for i, (loss, accuracy) in enumerate([(0.5, 0.7), (0.5, 0.9), (1.0, 0.85)])
     ]
     [one] = correlation.correlate(write(tmp_path / "r", rows))
-    assert one.anomalies == pytest.approx(2 / 3) and one.regret_best == pytest.approx(0.1)
+    assert one.anomalies == pytest.approx(1 / 3) and one.regret_best == pytest.approx(0.1)
+
+
+def crossed(tmp_path, criteria, seeds=6, **fields):
+    """The correlation of masks of each criterion with each seed; of some criteria with several arms."""
+    random = np.random.default_rng(0)
+    rows = [
+        trial(
+            f"{criterion}-{scope}-{seed}", criterion=criterion, scope=scope, seed=seed, pre_train_loss=random.normal(),
+            test_accuracy=random.uniform(), **fields,
+        )
+        for criterion, scope in criteria
+        for seed in range(seeds)
+    ]  # fmt: skip
+    [one] = correlation.correlate(write(tmp_path / "r", rows))
+    return one, correlation.rows([one])[0]
+
+
+def test_criteria_and_seeds_are_resampled_a_criterion_with_all_its_arms(tmp_path):
+    criteria = [
+        ("random", "erk"),
+        *((name, "global") for name in ("random", "snip", "grasp", "force", "synflow")),
+    ]
+    one, row = crossed(tmp_path, criteria)
+    assert (row["criteria"], row["seeds"], row["masks"]) == (5, 6, 36)
+    assert row["resampled"] == "criteria and seeds" and row["tau_low"] < row["tau"] < row["tau_high"]
+    assert one.basis == "36 masks: 5 criteria and 6 seeds"
+
+
+def test_few_criteria_are_held_fixed_and_the_answer_says_so(tmp_path):
+    one, row = crossed(tmp_path, [("random", "global"), ("snip", "global")])
+    assert row["resampled"] == "seeds" and row["tau_low"] < row["tau"]
+    assert one.basis == "12 masks: 2 criteria and 6 seeds; the interval is of 2 criteria alone"
+
+
+def test_of_a_single_criterion_arms_are_resampled(tmp_path):
+    scopes = [("random", scope) for scope in ("global", "erk", "uniform", "uniform-plus", "layer")]
+    one, row = crossed(tmp_path, scopes, seeds=1)
+    assert (row["criteria"], row["resampled"]) == (5, "arms")
+    assert one.basis == "5 masks: 5 arms and one seed; the interval is of one seed alone"
+
+
+def test_too_few_criteria_and_seeds_have_no_interval_and_the_answer_says_why(tmp_path):
+    one, row = crossed(tmp_path, [("random", "global"), ("snip", "global")], seeds=4)
+    assert row["tau"] is not None and row["tau_low"] is row["tau_p"] is row["tau_p_holm"] is None
+    assert row["resampled"] == "" and "no interval, which takes 5 criteria or 5 seeds" in one.basis
+
+
+def test_each_combination_of_the_oracle_was_drawn_by_itself(tmp_path):
+    """Of one network, and beside criteria too."""
+    random = np.random.default_rng(0)
+
+    def masks(criterion, count):
+        rows = []
+        for number in range(count):
+            row = trial(
+                f"{criterion}{number}",
+                criterion=criterion,
+                pre_train_loss=random.normal(),
+                test_accuracy=0.5 + random.normal() / 9,
+            )
+            row["config"] = row["config"].replace("{", f'{{"combination":{number},', 1)
+            rows.append(row)
+        return rows  # fmt: skip
+
+    oracle = masks("oracle", 20)
+    [one] = correlation.correlate(write(tmp_path / "oracle", oracle))
+    assert one.basis == "20 masks: 20 combinations and one seed; the interval is of one seed alone"
+    assert one.kendall.low < one.kendall.value
+    [one] = correlation.correlate(write(tmp_path / "both", [*oracle, *masks("random", 3)]))
+    assert one.drawn == {"criteria": 21, "seeds": 1}
+
+
+@pytest.mark.parametrize(
+    ("fresh", "measures", "why"),
+    [
+        (
+            lambda loss, _: loss + 5e-8,
+            ["pre_train_loss"],
+            "it is the same in every mask, as without BatchNorm",
+        ),
+        (lambda *_: None, ["pre_train_loss"], "it was not recorded"),
+        (lambda _, accuracy: 1 - accuracy, ["pre_train_loss", "pre_train_loss_recalibrated"], None),
+    ],
+    ids=["equal", "older", "moved"],
+)
+def test_the_loss_is_asked_with_both_batchnorm_statistics_where_they_differ(fresh, measures, why, tmp_path):
+    random = np.random.default_rng(0)
+    rows = []
+    for seed, (loss, accuracy) in enumerate(random.uniform(0.1, 1, (12, 2))):
+        known = {"pre_train_loss": loss, "pre_train_loss_recalibrated": fresh(loss, accuracy)}
+        rows.append(trial(f"t{seed}", seed=seed, test_accuracy=accuracy, **known))
+    connection = write(tmp_path / "r", rows)
+    found = correlation.correlate(connection)
+    assert [row["before"] for row in correlation.rows(found)] == measures
+    *said, _ = correlation.sentences(found)
+    assert len(said) == len(measures) and all(
+        correlation.NAMES[m] in s for m, s in zip(measures, said, strict=True)
+    )
+    if why:
+        assert why in said[0]
+    else:
+        assert found[1].kendall.value == pytest.approx(-1) and abs(found[0].kendall.value) < 0.5
+        page = report.render(connection, tmp_path / "r")
+        for one in found:
+            name = correlation.NAMES[one.measure]
+            assert charts.correlation([one]).layout.xaxis.title.text == name
+            assert f'aria-label="{name} against final accuracy' in page
+    chosen = correlation.correlate(connection, "pre_train_loss_recalibrated")
+    assert [one.kendall.value for one in chosen] == [one.kendall.value for one in found[1:]] or why
+
+
+def test_a_setting_without_recalibrated_losses_stands_beside_one_with_them(tmp_path):
+    rows = [
+        trial(f"{model}{seed}", model=model, seed=seed, test_accuracy=seed / 9, pre_train_loss=loss,
+              pre_train_loss_recalibrated=-loss if model == "resnet-20" else None)
+        for model in ("resnet-20", "lenet-300-100") for seed, loss in enumerate((1.0, 3.0, 2.0, 4.0))
+    ]  # fmt: skip
+    found = correlation.rows(correlation.correlate(write(tmp_path / "r", rows)))
+    assert [("resnet" in row["setting"], row["before"]) for row in found] == [
+        (False, "pre_train_loss"), (True, "pre_train_loss"), (True, "pre_train_loss_recalibrated"),
+    ]  # fmt: skip
 
 
 @pytest.fixture
@@ -159,7 +301,9 @@ def test_nothing_is_shut_out_while_a_study_runs(tmp_path):
         for s in range(5)
     ]
     write(tmp_path / "r", rows)
-    results.note_launch(tmp_path / "r", "r", "", {"started_at": "2025-01-01", "trials": 20, "to_run": 20})
+    results.note_launch(
+        tmp_path / "r", "r", "", {"started_at": "2025-01-01T00:00:00+00:00", "trials": 20, "to_run": 20}
+    )
     found = best.rank(analysis.open(tmp_path / "r"))
     assert [one.tied for one in found] == [True, True]
     [said] = best.sentences(found)
