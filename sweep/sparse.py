@@ -74,7 +74,7 @@ class Updates:
             self.training.model,
             sparsity=sparsity,
             scope=self.config.scope,
-            seed=derive(self.config.seed, "mask"),
+            seed=derive(self.config.roots.mask, "mask"),
             exclude=self._exclude,
             min_per_layer=self.config.min_per_layer,
         )
@@ -101,7 +101,7 @@ class Updates:
         """Drop and grow in each layer; the masks of what was neither."""
         stays: Masks = {}
         share = self.config.drop_fraction * (1 + math.cos(math.pi * step / self._last)) / 2
-        draws = torch.Generator().manual_seed(derive(self.config.seed, "grow", step))
+        draws = torch.Generator().manual_seed(derive(self.config.roots.mask, "grow", step))
         for name, weight in pruners.prunable(self.training.model, self._exclude).items():
             mask = self.masks[name]
             kept = int(mask.count_nonzero())

@@ -31,11 +31,18 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
     return torch.compile(model, dynamic=False)
 
 
+def _seed(draws: int, device: torch.device) -> None:
+    """Seed the generators that layers draw from."""
+    torch.default_generator.manual_seed(draws)  # not torch.manual_seed, which reaches every GPU
+    if device.type == "cuda":
+        torch.cuda.manual_seed(draws)
+
+
 class Training:
     """A network being trained: its weights, momentum, mask and place in the schedule.
 
     The learning rate follows the whole run, wherever in it the pruning falls, but for what `restart` begins.
-    The order of the data in an epoch, and how they are augmented, depend on the seed and the epoch alone.
+    The order of the data in an epoch, and how they are augmented, depend on a seed and the epoch alone.
 
     Attributes:
         step: steps done since the training began, or the step that was gone back to.
@@ -124,7 +131,7 @@ class Training:
         device = self.data.mean.device
         while self.step < until:
             epoch, within = divmod(self.step, self.steps_per_epoch)
-            order = generator(self.config.seed, "order", epoch)
+            order = generator(self.config.roots.order, "order", epoch)
             stop = min(within + until - self.step, self.steps_per_epoch)
             batches = self.data.train.batches(
                 self.config.batch_size, order, self.config.augment, within, stop
@@ -143,15 +150,12 @@ class Training:
 
     def _train(self, batches: Iterator[tuple[Tensor, Tensor]], between: Between | None) -> None:
         self.model.train()
-        config = self.config
+        config, roots = self.config, self.config.roots
         if not self._summed:
             self.rate = self.learning_rate(self.step)
         for images, labels in batches:
             # For layers that draw, such as dropout: the same in a step whatever was drawn before it.
-            draws = derive(config.seed, "layers", self.step)
-            torch.default_generator.manual_seed(draws)
-            if images.is_cuda:
-                torch.cuda.manual_seed(draws)
+            _seed(derive(roots.order, "layers", self.step), images.device)
             for group in self._optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
             self._optimizer.zero_grad()

@@ -281,6 +281,28 @@ def test_the_oracle_removes_filters_and_looks_at_the_loss_before_retraining():
     assert all(row["train_loss"] < row["pre_train_loss"] for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epochs": None}, "epochs or steps is missing: give one"),
+        ({"steps": 5}, "give epochs or steps, not both"),
+        ({"criterion": "dense"}, "criterion dense prunes nothing: give it sparsity 0"),
+        ({"prune_epoch": 3}, "prune_epoch 3 is beyond the 2 epochs of training"),
+        ({"iterations": 3}, "iterations 3: snip is one-shot"),
+        ({"criterion": "gmp", "rewind_epoch": 0}, "gmp prunes along training: there is nothing to rewind"),
+        ({"criterion": "oracle"}, "oracle removes filters: give it structure: filter"),
+        ({"rewind_epoch": 1}, "rewind_epoch lies after the pruning"),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused_from_python_too(fields, message):
+    """A config that says neither epochs nor steps would train nothing, and be `ok`."""
+    base = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 2}
+    config = Config(**(base | fields))
+    for refuse in (lambda: Trial.of(config), lambda: run(Trial(config))):
+        with pytest.raises(BadInput, match=message):
+            refuse()
+
+
 def test_what_is_counted_while_training_is_of_the_layers_that_may_be_pruned():
     """Also after a trial that trained the same network, but may prune other layers of it."""
     asked = {"criterion": "oracle", "structure": "filter", "sparsity": 0.5, "prune_epoch": 1, "epochs": 1}
