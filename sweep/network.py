@@ -20,6 +20,11 @@ def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:
     return models.build(config.model, data.shape, data.classes, seed, config.init).to(data.mean.device)
 
 
+def normalizes(model: nn.Module) -> bool:
+    """Whether a network has BatchNorm, and so statistics of what goes through it."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
 @lru_cache(maxsize=32)
 def multiply_adds(model: str, shape: Shape, classes: int) -> dict[str, int]:
     """Weight name → multiply-adds of one forward pass of one image through its layer, unmasked."""

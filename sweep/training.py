@@ -1,13 +1,15 @@
 """The training loop: masked training over a data set, to any step and from any step."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from pruners.masks import total_kept
 from sweep.config import Config
@@ -191,6 +193,29 @@ class Training:
                 loss += float(F.cross_entropy(output, labels, reduction="sum"))
                 correct += int((output.argmax(1) == labels).count_nonzero())
         return loss / len(split.labels), correct / len(split.labels)
+
+    @contextmanager
+    def recalibrated(self) -> Iterator[None]:
+        """Within it BatchNorm has the statistics of one pass over the training images, not augmented.
+
+        Activations of a pruned network have other statistics than those of the network that was trained:
+        adaptive BatchNorm of EagleEye (Li et al. 2020). Afterwards all is as it was.
+        """
+        kept = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        images, root = self.data.train, self.config.roots.order
+        # Full batches only, as each counts alike: of this size fewer images than batches are left out.
+        size = len(images) // math.ceil(len(images) / _EVALUATION_BATCH)
+        batches = images.batches(size, generator(root, "recalibration"))
+        device = self.data.mean.device
+        try:
+            with torch.random.fork_rng([device] if device.type == "cuda" else []), self._precision():
+                _seed(derive(root, "recalibration", "layers"), device)
+                # The plain network: to compile a graph for one pass would take longer than the pass.
+                update_bn((self.data.inputs(batch) for batch, _ in batches), self.model)
+            yield
+        finally:
+            for buffer, before in kept:
+                buffer.copy_(before)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.config.precision == "float32":

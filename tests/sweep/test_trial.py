@@ -281,6 +281,45 @@ def test_the_oracle_removes_filters_and_looks_at_the_loss_before_retraining():
     assert all(row["train_loss"] < row["pre_train_loss"] for row in rows)
 
 
+FRESH = ("pre_train_loss", "pre_test_loss", "pre_test_accuracy")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"criterion": "force", "iterations": 3, "prune_epoch": 0.5, "augment": "crop"},
+        {"criterion": "imp", "sparsity": 0.36, "iterations": 2, "rewind_epoch": 0.5},
+        {
+            "criterion": "oracle",
+            "structure": "filter",
+            "layers": "0.*",
+            "prune_epoch": 1,
+            "retrain_epochs": 1,
+        },
+        {"sparsity": 0, "precision": "bf16"},
+    ],
+)
+def test_to_look_at_fresh_statistics_changes_no_other_number(fields, monkeypatch):
+    def others(result):
+        return [{k: v for k, v in row.items() if "recalibrated" not in k} for row in numbers(result)]
+
+    result = run(trial(**fields))
+    assert all(result.trial[f"{name}_recalibrated"] != result.trial[name] for name in FRESH[:2])
+    monkeypatch.setattr("sweep.network.normalizes", lambda model: False)
+    assert others(run(trial(**fields))) == others(result)
+
+
+def test_a_network_without_statistics_has_the_same_values_in_both_columns(monkeypatch):
+    monkeypatch.delattr("sweep.training.Training.recalibrated")
+    row = run(trial(model="lenet-300-100", prune_epoch=1)).trial
+    assert [row[f"{name}_recalibrated"] for name in FRESH] == [row[name] for name in FRESH]
+
+
+def test_after_training_fresh_statistics_tell_more_of_a_pruned_network():
+    row = run(trial(criterion="random", sparsity=0.5, prune_epoch=2)).trial
+    assert row["pre_test_accuracy_recalibrated"] > row["pre_test_accuracy"] + 0.1
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
