@@ -46,8 +46,9 @@ class Updates:
 
     - `gmp`: from dense, by magnitude, on the cubic schedule from `prune_epoch` on (Zhu & Gupta 2017).
     - `set`, `rigl`: sparse from the start at random; each layer drops its smallest weights and grows as many,
-      at random (Mocanu et al. 2018) or where the gradient is largest (Evci et al. 2020). The share dropped
-      falls from `drop_fraction` to 0 by a cosine. A step that changes masks trains nothing.
+      at random (SET of Mocanu et al. 2018, in the variant of Evci et al.) or where the gradient is largest
+      (Evci et al. 2020). The share dropped falls from `drop_fraction` to 0 by a cosine. A step that changes
+      masks trains nothing.
     - `granet`: `gmp`, and after each pruning drops and grows as RigL does (Liu et al. 2021).
 
     Grown weights start at 0. The last update of `gmp` and `granet` is at the planned density exactly.
