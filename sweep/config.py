@@ -3,12 +3,12 @@
 import hashlib
 import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from operator import attrgetter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 import pruners
 from sweep import data, models, recipes
+from sweep.errors import BadInput
 
 # Part of every trial's identity: raise it when the same config would give other numbers.
 PROTOCOL = 2
@@ -53,6 +54,23 @@ def _fractions(text: str) -> str:
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # results hold it as a 64-bit integer
 Epoch = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]
+
+
+class Roots(NamedTuple):
+    """The seeds that a trial's random draws are derived from.
+
+    Attributes:
+        init: of the weights, those that `ablation: reinit` draws among them.
+        order: of the order of the training images, how they are augmented, and layers that draw, as dropout.
+        mask: of all that chooses a mask: scoring batches, random scores, weights that are scored and not
+            trained, shuffled masks, what SET grows.
+        split: of the validation images, and of random labels.
+    """
+
+    init: int
+    order: int
+    mask: int
+    split: int
 
 
 # With slots, and no dictionary: of a large study many are held at once.
@@ -112,18 +130,34 @@ class Config:
     compile: bool = False
     # randomness
     seed: Seed = 0
-    split_seed: Seed = 0
+    init_seed: Seed | None = None
+    order_seed: Seed | None = None
+    mask_seed: Seed | None = None
+    split_seed: Seed | Literal["seed"] = 0
     validation_fraction: float = Field(0.1, gt=0, lt=1)
+    stratified: bool = False
+
+    @property
+    def roots(self) -> Roots:
+        """The seed of each kind of draw: its own where the config holds one, else the trial's."""
+        seed = self.seed
+        return Roots(
+            seed if self.init_seed is None else self.init_seed,
+            seed if self.order_seed is None else self.order_seed,
+            seed if self.mask_seed is None else self.mask_seed,
+            seed if self.split_seed == "seed" else self.split_seed,
+        )
 
     @property
     def trunk(self) -> Hashable:
         """All that dense training depends on, however far it goes."""
-        return _of_dense(self)
+        roots = self.roots
+        return _of_dense(self), roots.init, roots.order, roots.split
 
     @property
     def scoring(self) -> Hashable:
         """All that the scores of the unpruned network depend on."""
-        return _of_scoring(self)
+        return _of_scoring(self), self.roots
 
     @property
     def chain(self) -> Hashable:
@@ -132,7 +166,9 @@ class Config:
         Levels remove an equal share each, so that the first levels of many are those of few. The share is
         rounded, so that 0.8² and 0.8³ are levels of one chain.
         """
-        return _of_levels(self), float(self.rewind_epoch or 0), self.level_density
+        roots = self.roots
+        levels = _of_levels(self), float(self.rewind_epoch or 0), self.level_density
+        return levels, roots.init, roots.order, roots.split
 
     @property
     def level_density(self) -> float:
@@ -142,6 +178,11 @@ class Config:
 
 # What the fields are, in their order.
 FIELDS: dict[str, FieldInfo] = Config.__pydantic_fields__  # type: ignore[attr-defined]
+# Which draws a trial gets; nothing to choose by.
+SEEDS = ("seed", "init_seed", "order_seed", "mask_seed", "split_seed")
+# Fields that came after protocol 2. A trial that leaves one at its default is the trial that it was before
+# there was such a field: the canonical config does not name it.
+_LATER = frozenset({"init_seed", "order_seed", "mask_seed", "stratified"})
 
 # Fields that only say how to choose a mask, those that only say what scores it, and so on: with nothing to
 # choose, or nothing to score, they cannot matter.
@@ -166,14 +207,18 @@ def _all_but(*names: str) -> tuple[str, ...]:
 
 
 _ALL, _OF_ARM = _all_but(), _all_but("seed", "sparsity")
-_of_dense, _of_scoring = attrgetter(*_all_but(*_AFTER_DENSE)), attrgetter(*_all_but(*_AFTER_SCORING))
-_of_levels = attrgetter(*_all_but(*({*_AFTER_DENSE, "rewind_epoch"} - {*_LEVELS})))
+# Seeds count by what they come to, whichever field says so.
+_of_dense = attrgetter(*_all_but(*_AFTER_DENSE, *SEEDS))
+_of_scoring = attrgetter(*_all_but(*_AFTER_SCORING, *SEEDS))
+_of_levels = attrgetter(*_all_but(*({*_AFTER_DENSE, "rewind_epoch", *SEEDS} - {*_LEVELS})))
 _DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 
 
 @lru_cache(maxsize=4096)
 def _json(name: str, value: object) -> str:
-    """A field of the canonical config: trials have most of theirs in common."""
+    """A field of the canonical config, or nothing: trials have most of theirs in common."""
+    if name in _LATER and value == _DEFAULTS[name]:
+        return ""
     whole = int(value) if isinstance(value, float) and value.is_integer() else value
     return f"{json.dumps(name)}:{json.dumps(whole)}"
 
@@ -182,7 +227,7 @@ def moot(config: Config) -> dict[str, Any]:
     """The fields that cannot matter to this config's outcome, each with its default."""
     names: list[str] = []
     if config.sparsity == 0 or config.criterion == DENSE:
-        names += [*_PRUNING, *_UPDATES, "combination"]
+        names += [*_PRUNING, *_UPDATES, "combination", "mask_seed"]
     else:
         if config.criterion != "oracle":
             names += ["combination"]
@@ -192,6 +237,8 @@ def moot(config: Config) -> dict[str, Any]:
             names += ["drop_fraction"]
         if config.criterion in RULES:
             names += [*_SCORING, "score_mode", "score_init"]
+            if config.criterion not in ("set", "rigl"):
+                names += ["mask_seed"]
         elif not pruners.find(config.criterion).needs_data:
             names += _SCORING
         if config.criterion == "imp":  # prunes at its end, by its own rate, and rewinds to 0 unless told
@@ -221,7 +268,10 @@ class Trial:
 
     @property
     def canonical(self) -> str:
-        """The config as JSON: sorted keys, defaults filled in, whole numbers as integers, the protocol."""
+        """The config as JSON: sorted keys, defaults filled in, whole numbers as integers, the protocol.
+
+        Fields that came after the protocol are left out at their defaults.
+        """
         return self._text(_ALL)
 
     @property
@@ -231,14 +281,18 @@ class Trial:
 
     def _text(self, names: Sequence[str]) -> str:
         fields = map(_json, names, attrgetter(*names)(self.config))
-        return "{" + ",".join(sorted([*fields, _json("protocol", PROTOCOL)])) + "}"
+        return "{" + ",".join(sorted([*filter(None, fields), _json("protocol", PROTOCOL)])) + "}"
 
     @staticmethod
     def of(config: Config) -> "Trial":
         """The trial of a config, after setting what cannot matter to its default.
 
         Sparsity 0 is one dense run, whatever the criterion; criteria that look at no data do not care which.
+
+        Raises:
+            BadInput: its fields do not go together.
         """
+        check(config)
         update = moot(config)
         if config.sparsity == 0 or config.criterion == DENSE:
             update |= {"criterion": DENSE, "sparsity": 0.0}
@@ -246,104 +300,112 @@ class Trial:
         return Trial(replace(config, **other) if other else config)
 
 
-def inconsistency(config: Config, given: Mapping[str, object]) -> tuple[str, str] | None:
-    """The field that does not go with the others, and one line why; None if all go together.
+class Inconsistent(BadInput):
+    """Fields of a config that do not go together.
 
-    Args:
-        given: the fields that were written, not left to their defaults.
+    Attributes:
+        field: the one to put right.
     """
-    end = config.epochs if config.epochs is not None else config.prune_epoch
-    last = math.inf if config.epochs is None else end  # for levels; how long steps are the data say
-    if (config.epochs is None) == (config.steps is None):
-        which = "steps" if "steps" in given else "epochs"
-        missing = which not in given
-        return which, "epochs or steps is missing: give one" if missing else "give epochs or steps, not both"
-    checks: list[tuple[bool, str, str]] = [
-        (
-            config.prune_epoch > end,
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def check(config: Config) -> None:
+    """See that the fields of a config go together.
+
+    Raises:
+        Inconsistent: they do not.
+    """
+    for field, message in _inconsistencies(config):
+        raise Inconsistent(field, message)
+
+
+def _inconsistencies(config: Config) -> Iterator[tuple[str, str]]:
+    """The fields that do not go with the others, each with one line why."""
+    criterion, rewind = config.criterion, config.rewind_epoch
+    if config.epochs is None and config.steps is None:
+        yield "epochs", "epochs or steps is missing: give one"
+    if config.epochs is not None and config.steps is not None:
+        yield "steps", "give epochs or steps, not both"
+    # How long steps are the data say.
+    if config.epochs is not None and config.prune_epoch > config.epochs:
+        yield (
             "prune_epoch",
-            f"prune_epoch {config.prune_epoch:g} is beyond the {end:g} epochs of training",
-        ),
-        (config.nesterov and not config.momentum, "nesterov", "nesterov needs a momentum above 0"),
-        (
-            config.criterion == DENSE and config.sparsity > 0,
-            "criterion",
-            "criterion dense prunes nothing: give it sparsity 0",
-        ),
-        (
-            config.rewind_epoch is not None
-            and config.rewind_epoch > (last if config.criterion == "imp" else config.prune_epoch),
-            "rewind_epoch",
-            "rewind_epoch lies after the pruning: there is nothing yet to go back to",
-        ),
-        (
-            config.rewind_epoch is not None and config.retrain_epochs is not None,
-            "retrain_epochs",
-            "retrain_epochs and rewind_epoch: after a rewind training goes to the end of epochs; give one",
-        ),
-        (
-            config.retrain_lr is not None and config.retrain_epochs is None,
-            "retrain_lr",
-            "retrain_lr needs retrain_epochs: how long to retrain",
-        ),
-        (
-            config.criterion in RULES and config.ablation == "invert",
-            "ablation",
-            f"ablation invert: {config.criterion} ranks by no score of one moment; take another ablation",
-        ),
-        (
-            config.criterion in ("imp", *ALONG)
-            and (
-                config.structure == "filter" or config.retrain_epochs is not None or config.retrain != "all"
-            ),
-            "criterion",
-            f"{config.criterion} prunes single weights and trains them all: leave out structure and retrain",
-        ),
-        (
-            (config.criterion in ALONG and config.ablation != "none")
-            or (config.criterion == "imp" and config.ablation == "shuffle"),
-            "ablation",
-            f"ablation {config.ablation} does not apply to {config.criterion}, whose masks change",
-        ),
-        (
-            config.precision == "bf16" and config.model.startswith(("lstm", "gru")),
+            f"prune_epoch {config.prune_epoch:g} is beyond the {config.epochs:g} epochs of training",
+        )
+    if config.nesterov and not config.momentum:
+        yield "nesterov", "nesterov needs a momentum above 0"
+    if criterion == DENSE and config.sparsity > 0:
+        yield "criterion", "criterion dense prunes nothing: give it sparsity 0"
+    if rewind is not None:
+        last = config.prune_epoch
+        if criterion == "imp":
+            last = math.inf if config.epochs is None else config.epochs
+        if rewind > last:
+            yield "rewind_epoch", "rewind_epoch lies after the pruning: there is nothing yet to go back to"
+        if config.retrain_epochs is not None:
+            yield (
+                "retrain_epochs",
+                "retrain_epochs and rewind_epoch: after a rewind training goes to the end of epochs; "
+                "give one",
+            )
+        if criterion in ALONG:
+            yield "rewind_epoch", f"{criterion} prunes along training: there is nothing to rewind"
+    if config.retrain_lr is not None and config.retrain_epochs is None:
+        yield "retrain_lr", "retrain_lr needs retrain_epochs: how long to retrain"
+    if config.precision == "bf16" and config.model.startswith(("lstm", "gru")):
+        yield (
             "precision",
             f"precision bf16: {config.model} would be computed in float16 on a GPU: leave it out",
-        ),
-        (
-            config.ablation == "shuffle" and config.structure == "filter",
+        )
+    if criterion in RULES:
+        yield from _inconsistencies_of_rules(config)
+    if config.ablation == "shuffle" and config.structure == "filter":
+        yield "ablation", "ablation shuffle permutes single weights: leave out structure"
+    if config.structure == "filter" and config.scope not in ("global", "uniform"):
+        yield "scope", f"scope {config.scope} with structure filter: take global or uniform"
+    if config.scope == "rowwise" and config.min_per_layer > 0:
+        yield "min_per_layer", "min_per_layer does not go with scope rowwise: every row keeps as many"
+    if config.iterations > 1 and criterion not in ("imp", DENSE):
+        one_shot = criterion in RULES
+        if not one_shot:
+            known = pruners.find(criterion)
+            one_shot = known.iterations == 1 and not known.static
+        if one_shot:
+            iterative = ", ".join(name for name in pruners.names() if pruners.find(name).iterations > 1)
+            yield (
+                "iterations",
+                f"iterations {config.iterations}: {criterion} is one-shot; "
+                f"put iterations in a block with one of {iterative}, imp",
+            )
+
+
+def _inconsistencies_of_rules(config: Config) -> Iterator[tuple[str, str]]:
+    """Those of criteria that are not scores."""
+    criterion, ablation = config.criterion, config.ablation
+    if ablation == "invert":
+        yield (
             "ablation",
-            "ablation shuffle permutes single weights: leave out structure",
-        ),
-        (
-            config.criterion == "oracle" and config.min_per_layer > 0,
-            "min_per_layer",
-            "min_per_layer does not apply to oracle, which keeps as many of each layer as the sparsity says",
-        ),
-        (
-            config.criterion in ("set", "rigl") and config.prune_epoch > 0,
-            "prune_epoch",
-            f"{config.criterion} is sparse from the start: leave out prune_epoch",
-        ),
-        (
-            config.structure == "filter" and config.scope not in ("global", "uniform"),
-            "scope",
-            f"scope {config.scope} with structure filter: take global or uniform",
-        ),
-        (
-            config.scope == "rowwise" and config.min_per_layer > 0,
-            "min_per_layer",
-            "min_per_layer does not go with scope rowwise: every row keeps as many",
-        ),
-        (
-            config.criterion in ALONG and config.rewind_epoch is not None,
-            "rewind_epoch",
-            f"{config.criterion} prunes along training: there is nothing to rewind",
-        ),
-        (
-            config.criterion == "oracle" and config.structure != "filter",
-            "criterion",
-            "oracle removes filters: give it structure: filter",
-        ),
-    ]
-    return next(((field, message) for wrong, field, message in checks if wrong), None)
+            f"ablation invert: {criterion} ranks by no score of one moment; take another ablation",
+        )
+    if criterion in ("imp", *ALONG):
+        if config.structure == "filter" or config.retrain_epochs is not None or config.retrain != "all":
+            yield (
+                "criterion",
+                f"{criterion} prunes single weights and trains them all: leave out structure and retrain",
+            )
+        if ablation == "shuffle" or (ablation != "none" and criterion in ALONG):
+            yield "ablation", f"ablation {ablation} does not apply to {criterion}, whose masks change"
+    if criterion in ("set", "rigl") and config.prune_epoch > 0:
+        yield "prune_epoch", f"{criterion} is sparse from the start: leave out prune_epoch"
+    if criterion == "oracle":
+        if config.min_per_layer > 0:
+            yield (
+                "min_per_layer",
+                "min_per_layer does not apply to oracle, which keeps as many of each layer as the "
+                "sparsity says",
+            )
+        if config.structure != "filter":
+            yield "criterion", "oracle removes filters: give it structure: filter"

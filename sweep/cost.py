@@ -36,6 +36,7 @@ class Costs:
     device: torch.device
     speeds: dict[str, float] = field(default_factory=dict)
     _timed: dict[tuple[str, str], float] = field(default_factory=dict)
+    _normalized: dict[tuple[str, str], bool] = field(default_factory=dict)
     _sizes: dict[tuple[Any, ...], data.Sizes | BadInput] = field(default_factory=dict)
 
     def learn(self, rows: Iterable[Mapping[str, Any]], gpu: bool = False) -> None:
@@ -83,8 +84,11 @@ class Costs:
 
     def _seconds(self, config: Config, steps: float) -> float:
         train, validation, test, _, _ = self._data(config)
-        # Evaluation is forward only: of validation and test every epoch, of training and test at the pruning.
+        # Evaluation is forward only: of validation and test every epoch, of training and test at the pruning,
+        # and of these again after a pass for the statistics of BatchNorm.
         evaluated = (validation + test) * steps / self.epoch(config) + train + test
+        if self._normalizes(config):
+            evaluated += 2 * train + test
         in_steps = steps + evaluated / config.batch_size / _PASSES + self._scoring(config)
         return in_steps * config.batch_size * self._image(config)
 
@@ -100,6 +104,15 @@ class Costs:
         if config.criterion not in pruners.names() or not pruners.find(config.criterion).needs_data:
             return 0
         return config.iterations * config.score_batches * config.score_batch_size / config.batch_size
+
+    def _normalizes(self, config: Config) -> bool:
+        """Whether the network has BatchNorm; looked up once, as thousands of trials ask."""
+        key = config.dataset, config.model
+        if key not in self._normalized:
+            found = self._data(config)
+            model = models.build(config.model, found.shape, found.classes, seed=0)
+            self._normalized[key] = network.normalizes(model)
+        return self._normalized[key]
 
     def _multiply_adds(self, config: Config) -> int:
         found = self._data(config)

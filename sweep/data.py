@@ -226,6 +226,23 @@ def _held_out(name: str, images: int, validation_fraction: float) -> int:
     return held_out
 
 
+def _in_proportion(order: Tensor, labels: Tensor, first: int) -> Tensor:
+    """The same order with images moved to the front: of each class its share of the first so many.
+
+    Shares are rounded by largest remainders (of equal ones the lower class first), so that they add up.
+    Within a class the order stays, so that each of its images is as likely to be among the first.
+    """
+    counts = labels.bincount()
+    # In whole numbers: shares are exact, whatever the number of images.
+    shares, remainders = counts * first // len(order), counts * first % len(order)
+    rounded_up = remainders.argsort(descending=True, stable=True)[: first - int(shares.sum())]
+    shares[rounded_up] += 1
+    chosen = torch.zeros(len(order), dtype=torch.bool)
+    for label, share in enumerate(shares.tolist()):
+        chosen[(labels[order] == label).nonzero().flatten()[:share]] = True
+    return torch.cat([order[chosen], order[~chosen]])
+
+
 @lru_cache(maxsize=2)
 def load(
     name: str,
@@ -234,6 +251,7 @@ def load(
     split_seed: int,
     random_labels: bool = False,
     download: bool = False,
+    stratified: bool = False,
 ) -> Data:
     """Find a data set and split it: validation is drawn from the training images by `split_seed`.
 
@@ -245,6 +263,7 @@ def load(
         root: a folder, or the URI of a prefix, whose data set is copied to this machine once.
         random_labels: shuffle the labels of training and validation images, by `split_seed` too.
         download: get the set first, if it is not there and can be downloaded.
+        stratified: draw of each class its share of the validation images, true labels counted.
 
     Raises:
         BadInput: the data set is missing or cannot be used.
@@ -257,6 +276,8 @@ def load(
     everything = Split(*found.train)
     order = torch.randperm(len(everything), generator=generator(split_seed, "validation"))
     held_out = _held_out(name, len(order), validation_fraction)
+    if stratified:
+        order = _in_proportion(order, everything.labels, held_out)
     labelled = everything
     if random_labels:
         shuffled = torch.randperm(len(order), generator=generator(split_seed, "labels"))
@@ -267,7 +288,8 @@ def load(
         mean, deviation = torch.tensor(_IMAGENET_MEAN) * 255, torch.tensor(_IMAGENET_DEVIATION) * 255
     elif isinstance(train.pixels, Files):
         # Takes a whole epoch of decoding, once for all.
-        key = f"{found.key}-counts-{validation_fraction}-{split_seed}"
+        by_class = "-stratified" if stratified else ""
+        key = f"{found.key}-counts-{validation_fraction}-{split_seed}{by_class}"
         counts = cache.kept(root, key, ["counts"], lambda: {"counts": _counts(train)})["counts"]
         mean, deviation = _moments(counts)
     else:

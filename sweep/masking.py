@@ -70,7 +70,11 @@ def choose(config: Config, model: nn.Module, data: Data, memory: Memory | None =
     exclude = left_out(config, model)
     if config.criterion == "oracle":
         return pruners.Step({}, _shuffled(config, combination(config, model, exclude)))
-    scored = network.built(config, data, "score-init") if config.score_init == "fresh" else model
+    scored = (
+        network.built(config, data, config.roots.mask, "score-init")
+        if config.score_init == "fresh"
+        else model
+    )
     batches, memory = _ScoringData(config, data), {} if memory is None else memory
     # Of these very weights: two trainings alike to the last digit of a CPU are not on a GPU.
     key = f"{config.scoring} {sum(float(weight.detach().sum()) for weight in scored.parameters())!r}"
@@ -86,7 +90,7 @@ def choose(config: Config, model: nn.Module, data: Data, memory: Memory | None =
         iterations=config.iterations,
         schedule=config.schedule,
         loss=_LOSSES[config.score_loss],
-        seed=derive(config.seed, "mask"),
+        seed=derive(config.roots.mask, "mask"),
         exclude=exclude,
         invert=config.ablation == "invert",
         score_mode=None if config.score_mode == "own" else config.score_mode,
@@ -105,15 +109,17 @@ def choose(config: Config, model: nn.Module, data: Data, memory: Memory | None =
 
 
 def _shuffled(config: Config, masks: Masks) -> Masks:
-    return pruners.shuffle(masks, derive(config.seed, "shuffle")) if config.ablation == "shuffle" else masks
+    if config.ablation != "shuffle":
+        return masks
+    return pruners.shuffle(masks, derive(config.roots.mask, "shuffle"))
 
 
 def combination(config: Config, model: nn.Module, exclude: Sequence[str]) -> Masks:
     """One way to remove filters: as many of each chosen layer as the sparsity says.
 
     One of the combinations of 'Is Oracle Pruning the True Oracle?' (Feng et al. 2024).
-    `combination` numbers them in a random order, without repetition, by `split_seed`: the same filters for
-    every seed.
+    `combination` numbers them in a random order, without repetition, by `split_seed` (by 0 where that follows
+    the seed): the same filters for every seed.
 
     Raises:
         BadInput: there are not so many.
@@ -125,7 +131,8 @@ def combination(config: Config, model: nn.Module, exclude: Sequence[str]) -> Mas
     total = math.prod(ways)
     if config.combination >= total:
         raise BadInput(f"combination {config.combination}: there are {total} ways, counted from 0")
-    number = _distinct(total, config.combination, derive(config.split_seed, "combination"))
+    root = 0 if config.split_seed == "seed" else config.split_seed
+    number = _distinct(total, config.combination, derive(root, "combination"))
     chosen: dict[str, list[int]] = {}
     for name, way in zip(layers, ways, strict=True):
         number, rank = divmod(number, way)
@@ -234,7 +241,7 @@ class _ScoringData:
         self.config, self.data, self.passes = config, data, 0
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = generator(self.config.seed, "scoring", self.passes)
+        order = generator(self.config.roots.mask, "scoring", self.passes)
         self.passes += 1
         scoring, config = self.data.scoring, self.config
         drawn: Iterator[tuple[Tensor, Tensor]]

@@ -14,10 +14,15 @@ from sweep.data import Data, Shape
 from sweep.seeds import derive
 
 
-def built(config: Config, data: Data, stream: str) -> nn.Module:
-    """The config's network with weights drawn from the named stream of its seed, where the data are."""
-    seed = derive(config.seed, stream)
+def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:
+    """The config's network with weights drawn from the named stream of a seed, where the data are."""
+    seed = derive(root, stream)
     return models.build(config.model, data.shape, data.classes, seed, config.init).to(data.mean.device)
+
+
+def normalizes(model: nn.Module) -> bool:
+    """Whether a network has BatchNorm, and so statistics of what goes through it."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
 @lru_cache(maxsize=32)

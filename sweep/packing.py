@@ -47,12 +47,12 @@ def peak(config: Config, data_root: str | Path, device: torch.device) -> int:
         BadInput: the data set is missing, or the model does not fit its images.
     """
     whole = data.to(
-        data.load(config.dataset, data_root, config.validation_fraction, config.split_seed), device
+        data.load(config.dataset, data_root, config.validation_fraction, config.roots.split), device
     )
     if config.criterion in pruners.names():
         # More iterations, and more batches, take as much again, not more.
         once = replace(config, iterations=1, score_batches=min(2, config.score_batches))
-        masking.choose(once, network.built(once, whole, "init"), whole)
+        masking.choose(once, network.built(once, whole, once.roots.init, "init"), whole)
     training = Stages(config, whole, Shared()).training
     list(training.run(min(_STEPS, training.end)))
     training.evaluate(whole.test.part(torch.arange(min(512, len(whole.test)))))

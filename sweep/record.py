@@ -107,11 +107,20 @@ class Record:
         ]
 
     def pruned(self) -> None:
-        """Take down what the network does right after it was pruned."""
+        """Take down what the network does right after it was pruned, and with fresh BatchNorm statistics."""
+        training = self._training
         with self._clock("evaluate_seconds"):
-            loss, accuracy = self._training.evaluate(self._training.data.test)
-            train_loss, _ = self._training.evaluate(self._training.data.train)
-        self._before = {"pre_train_loss": train_loss, "pre_test_loss": loss, "pre_test_accuracy": accuracy}
+            found = again = self._right_now()
+            if network.normalizes(training.model):
+                with training.recalibrated():
+                    again = self._right_now()
+        self._before = found | {f"{column}_recalibrated": value for column, value in again.items()}
+
+    def _right_now(self) -> dict[str, float]:
+        training = self._training
+        loss, accuracy = training.evaluate(training.data.test)
+        train_loss, _ = training.evaluate(training.data.train)
+        return {"pre_train_loss": train_loss, "pre_test_loss": loss, "pre_test_accuracy": accuracy}
 
     def _measure(self, train_loss: float) -> dict[str, float]:
         with self._clock("evaluate_seconds"):

@@ -64,6 +64,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "pre_train_loss": _real,
             "pre_test_loss": _real,
             "pre_test_accuracy": _real,
+            # The same with BatchNorm statistics of the pruned network.
             "pre_train_loss_recalibrated": _real,
             "pre_test_loss_recalibrated": _real,
             "pre_test_accuracy_recalibrated": _real,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from sweep.config import FIELDS, Config
+from sweep.config import FIELDS, SEEDS, Config
 from sweep.errors import BadInput
 
 if TYPE_CHECKING:  # takes half a second to import, which a sweep need not wait for
@@ -187,7 +187,7 @@ def read(reader: Reader, node: yaml.Node, base: Mapping[str, Any], make: Make) -
     if "space" not in fields:
         raise reader.wrong(line, "a search needs a space: fields, each with its values or low and high")
     space = fields.pop("space")
-    choosable = [name for name in FIELDS if name != "seed"]
+    choosable = [name for name in FIELDS if name not in SEEDS]
     dimensions: dict[str, Dimension] = {}
     for name, value in reader.mapping(space, "a space", choosable).items():
         if name in base:

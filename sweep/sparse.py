@@ -46,8 +46,9 @@ class Updates:
 
     - `gmp`: from dense, by magnitude, on the cubic schedule from `prune_epoch` on (Zhu & Gupta 2017).
     - `set`, `rigl`: sparse from the start at random; each layer drops its smallest weights and grows as many,
-      at random (Mocanu et al. 2018) or where the gradient is largest (Evci et al. 2020). The share dropped
-      falls from `drop_fraction` to 0 by a cosine. A step that changes masks trains nothing.
+      at random (SET of Mocanu et al. 2018, in the variant of Evci et al.) or where the gradient is largest
+      (Evci et al. 2020). The share dropped falls from `drop_fraction` to 0 by a cosine. A step that changes
+      masks trains nothing.
     - `granet`: `gmp`, and after each pruning drops and grows as RigL does (Liu et al. 2021).
 
     Grown weights start at 0. The last update of `gmp` and `granet` is at the planned density exactly.
@@ -74,7 +75,7 @@ class Updates:
             self.training.model,
             sparsity=sparsity,
             scope=self.config.scope,
-            seed=derive(self.config.seed, "mask"),
+            seed=derive(self.config.roots.mask, "mask"),
             exclude=self._exclude,
             min_per_layer=self.config.min_per_layer,
         )
@@ -101,7 +102,7 @@ class Updates:
         """Drop and grow in each layer; the masks of what was neither."""
         stays: Masks = {}
         share = self.config.drop_fraction * (1 + math.cos(math.pi * step / self._last)) / 2
-        draws = torch.Generator().manual_seed(derive(self.config.seed, "grow", step))
+        draws = torch.Generator().manual_seed(derive(self.config.roots.mask, "grow", step))
         for name, weight in pruners.prunable(self.training.model, self._exclude).items():
             mask = self.masks[name]
             kept = int(mask.count_nonzero())

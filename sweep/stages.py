@@ -35,7 +35,7 @@ class Stages:
         self, config: Config, whole: data.Data, shared: Shared, after_epoch: AfterEpoch | None = None
     ) -> None:
         self.config, self.data, self.shared, self.after_epoch = config, whole, shared, after_epoch
-        self.model = network.built(config, whole, "init")
+        self.model = network.built(config, whole, config.roots.init, "init")
         self.training = Training(config, self.model, whole)
         for name in ("prune_epoch", "rewind_epoch"):
             if self.training.steps_of(getattr(config, name) or 0) > self.training.end:
@@ -201,7 +201,7 @@ class Stages:
         config, training = self.config, self.training
         step, state = self._snapshot or (training.step, training.snapshot())
         if reinit:
-            state = network.built(config, self.data, "reinit").state_dict()
+            state = network.built(config, self.data, config.roots.init, "reinit").state_dict()
         if reinit or self._snapshot:
             training.rewind(state, step)
         chosen = masking.retrained(config, self.model)

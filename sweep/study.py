@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 import pruners
 from sweep import data, models, space
-from sweep.config import DENSE, FIELDS, RULES, Config, Trial, inconsistency
+from sweep.config import DENSE, FIELDS, RULES, Config, Inconsistent, Trial, check
 from sweep.errors import BadInput
 from sweep.fields import RECIPE, kinds, validator
 from sweep.recipes import RECIPES
@@ -226,14 +226,14 @@ class _Reader:
         if isinstance(value, bool) != (bool in allowed):
             belongs = "true or false belongs here" if bool in allowed else "no place for true or false"
             raise self.wrong(line, f"{name} {written}: {belongs}")
-        if int in allowed and isinstance(value, str):
+        if int in allowed and str not in allowed and isinstance(value, str):
             raise self.wrong(line, f"{name} {written}: text, where a whole number belongs")
-        if str in allowed and isinstance(value, int | float):
+        if str in allowed and int not in allowed and isinstance(value, int | float):
             value = written  # one number where several may stand, as in lr_drops
         try:
             return validator(name).validate_python(value)
         except ValidationError as error:
-            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            message = " or ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
             raise self.wrong(line, f"{name} {written}: {message[0].lower()}{message[1:]}") from None
 
     def product(self, axes: Axes, line: int) -> Iterator[Config]:
@@ -266,26 +266,18 @@ class _Reader:
                 models.check(config.model, shape)
             except BadInput as error:
                 raise self.wrong(items["model"].line, str(error)) from None
-        if found := inconsistency(config, items):
-            field, message = found
-            raise self.wrong(items[field].line if field in items else line, message)
-        if config.criterion == DENSE:
+        try:
+            check(config)
+        except Inconsistent as error:
+            written = items.get(error.field)
+            raise self.wrong(written.line if written else line, str(error)) from None
+        if config.criterion == DENSE or "iterations" in items:
             return config
-        rule = config.criterion in RULES
-        default = levels(config.sparsity) if config.criterion == "imp" else 1
-        if not rule:
+        if config.criterion in RULES:
+            default = levels(config.sparsity) if config.criterion == "imp" else 1
+        else:
             default = pruners.find(config.criterion).iterations
-        if "iterations" not in items:
-            return config if default == 1 else replace(config, iterations=default)
-        static = not rule and pruners.find(config.criterion).static
-        if config.criterion != "imp" and default == 1 and config.iterations > 1 and not static:
-            iterative = ", ".join(name for name in pruners.names() if pruners.find(name).iterations > 1)
-            raise self.wrong(
-                items["iterations"].line,
-                f"iterations {config.iterations}: {config.criterion} is one-shot; "
-                f"put iterations in a block with one of {iterative}, imp",
-            )
-        return config
+        return config if default == 1 else replace(config, iterations=default)
 
 
 def levels(sparsity: float) -> int:

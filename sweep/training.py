@@ -1,13 +1,15 @@
 """The training loop: masked training over a data set, to any step and from any step."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from pruners.masks import total_kept
 from sweep.config import Config
@@ -31,11 +33,18 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
     return torch.compile(model, dynamic=False)
 
 
+def _seed(draws: int, device: torch.device) -> None:
+    """Seed the generators that layers draw from."""
+    torch.default_generator.manual_seed(draws)  # not torch.manual_seed, which reaches every GPU
+    if device.type == "cuda":
+        torch.cuda.manual_seed(draws)
+
+
 class Training:
     """A network being trained: its weights, momentum, mask and place in the schedule.
 
     The learning rate follows the whole run, wherever in it the pruning falls, but for what `restart` begins.
-    The order of the data in an epoch, and how they are augmented, depend on the seed and the epoch alone.
+    The order of the data in an epoch, and how they are augmented, depend on a seed and the epoch alone.
 
     Attributes:
         step: steps done since the training began, or the step that was gone back to.
@@ -124,7 +133,7 @@ class Training:
         device = self.data.mean.device
         while self.step < until:
             epoch, within = divmod(self.step, self.steps_per_epoch)
-            order = generator(self.config.seed, "order", epoch)
+            order = generator(self.config.roots.order, "order", epoch)
             stop = min(within + until - self.step, self.steps_per_epoch)
             batches = self.data.train.batches(
                 self.config.batch_size, order, self.config.augment, within, stop
@@ -143,15 +152,12 @@ class Training:
 
     def _train(self, batches: Iterator[tuple[Tensor, Tensor]], between: Between | None) -> None:
         self.model.train()
-        config = self.config
+        config, roots = self.config, self.config.roots
         if not self._summed:
             self.rate = self.learning_rate(self.step)
         for images, labels in batches:
             # For layers that draw, such as dropout: the same in a step whatever was drawn before it.
-            draws = derive(config.seed, "layers", self.step)
-            torch.default_generator.manual_seed(draws)
-            if images.is_cuda:
-                torch.cuda.manual_seed(draws)
+            _seed(derive(roots.order, "layers", self.step), images.device)
             for group in self._optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
             self._optimizer.zero_grad()
@@ -187,6 +193,29 @@ class Training:
                 loss += float(F.cross_entropy(output, labels, reduction="sum"))
                 correct += int((output.argmax(1) == labels).count_nonzero())
         return loss / len(split.labels), correct / len(split.labels)
+
+    @contextmanager
+    def recalibrated(self) -> Iterator[None]:
+        """Within it BatchNorm has the statistics of one pass over the training images, not augmented.
+
+        Activations of a pruned network have other statistics than those of the network that was trained:
+        adaptive BatchNorm of EagleEye (Li et al. 2020). Afterwards all is as it was.
+        """
+        kept = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        images, root = self.data.train, self.config.roots.order
+        # Full batches only, as each counts alike: of this size fewer images than batches are left out.
+        size = len(images) // math.ceil(len(images) / _EVALUATION_BATCH)
+        batches = images.batches(size, generator(root, "recalibration"))
+        device = self.data.mean.device
+        try:
+            with torch.random.fork_rng([device] if device.type == "cuda" else []), self._precision():
+                _seed(derive(root, "recalibration", "layers"), device)
+                # The plain network: to compile a graph for one pass would take longer than the pass.
+                update_bn((self.data.inputs(batch) for batch, _ in batches), self.model)
+            yield
+        finally:
+            for buffer, before in kept:
+                buffer.copy_(before)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.config.precision == "float32":

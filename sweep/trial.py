@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from sweep import data
-from sweep.config import PROTOCOL, Config, Trial
+from sweep.config import PROTOCOL, Config, Trial, check
 from sweep.prefixes import Shared
 from sweep.record import Row
 from sweep.stages import AfterEpoch, Stages
@@ -44,8 +44,10 @@ def run(
             `stopped`, what came of it so far and no accuracy. None: never.
 
     Raises:
-        BadInput: the data set is missing, or the model does not fit its images.
+        BadInput: the fields of the config do not go together, the data set is missing, or the model does not
+            fit its images.
     """
+    check(trial.config)
     started = datetime.now(UTC)
     clock = time.perf_counter()
     config, device = trial.config, torch.device(device)
@@ -54,8 +56,9 @@ def run(
             config.dataset,
             data_root,
             config.validation_fraction,
-            config.split_seed,
+            config.roots.split,
             random_labels=config.random_labels,
+            stratified=config.stratified,
         )
         record = Stages(config, data.to(whole, device), shared or Shared(), after_epoch).run()
     row = {

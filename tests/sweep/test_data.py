@@ -50,6 +50,34 @@ def test_validation_follows_its_seed_and_test_never_changes(tmp_path):
     assert torch.equal(one.test.images, other.test.images)
 
 
+@pytest.mark.parametrize("fraction", [0.1, 0.237, 0.9])
+def test_a_stratified_split_has_each_class_in_proportion(tmp_path, fraction):
+    plain = data.load("digits", tmp_path, fraction, 0)
+    whole = data.load("digits", tmp_path, fraction, 0, stratified=True)
+    assert len(whole.validation) == len(plain.validation)
+    splits = [rows(split) for split in (whole.train, whole.validation)]
+    assert set.union(*splits) == rows(plain.train) | rows(plain.validation) and not set.intersection(*splits)
+    counts = whole.validation.labels.bincount(minlength=10)
+    of_all = counts + whole.train.labels.bincount(minlength=10)
+    exact = of_all.double() * len(whole.validation) / of_all.sum()
+    # Largest remainders: whoever was rounded up had no smaller a remainder than whoever was not.
+    up = counts > exact.floor()
+    assert torch.all((counts - exact).abs() < 1)
+    assert (exact % 1)[up].min() >= (exact % 1)[~up].max()
+    assert not torch.equal(counts, plain.validation.labels.bincount(minlength=10))
+
+
+def test_a_stratified_split_follows_its_seed_and_true_labels(tmp_path):
+    one, other, shuffled = (
+        data.load("digits", tmp_path, 0.1, seed, stratified=True, random_labels=labels)
+        for seed, labels in ((0, False), (1, False), (0, True))
+    )
+    assert torch.equal(one.validation.labels.bincount(), other.validation.labels.bincount())
+    assert not torch.equal(one.validation.images, other.validation.images)
+    assert torch.equal(one.validation.images, shuffled.validation.images)
+    assert torch.equal(one.train.images, shuffled.train.images)
+
+
 def test_inputs_are_normalized_by_the_training_images(tmp_path):
     whole = data.load("digits", tmp_path, 0.1, 0)
     inputs = whole.inputs(whole.train.images)

@@ -81,6 +81,27 @@ STUDIES = {
         )
     ]
     + [trial(sparsity=0, epochs=2), trial(prune_epoch=0.5, epochs=2)],
+    "streams of their own": [
+        trial(prune_epoch=1, epochs=2, seed=seed, **fields)
+        for seed, fields in (
+            (0, {}),
+            (1, {"init_seed": 0, "order_seed": 0}),
+            (1, {"init_seed": 0, "order_seed": 0, "mask_seed": 0}),
+            (1, {"init_seed": 0}),
+            (1, {"order_seed": 0}),
+            (1, {"split_seed": "seed"}),
+            (2, {"init_seed": 1, "order_seed": 1, "split_seed": 1}),
+            (0, {"stratified": True}),
+        )
+    ]
+    + [
+        trial(criterion="imp", sparsity=s, iterations=n, epochs=1, seed=seed, **fields)
+        for s, n, seed, fields in (
+            (0.2, 1, 0, {}),
+            (0.36, 2, 1, {"init_seed": 0, "order_seed": 0}),
+            (0.36, 2, 1, {"order_seed": 0}),
+        )
+    ],
     "a training without way back": [
         trial(model="lenet-300-100", lr=30.0, momentum=0.0, epochs=6, prune_epoch=t, sparsity=s)
         for t, s in ((0, 0), (1, 0.9), (4, 0.9), (5, 0.9), (5.5, 0.9))
@@ -215,7 +236,7 @@ def test_scores_of_one_network_serve_every_sparsity_and_scope(monkeypatch):
     from pathlib import Path
 
     whole = data.load("digits", Path("data"), 0.1, 0)
-    model = network.built(asked[0], whole, "init")
+    model = network.built(asked[0], whole, 0, "init")
     alone = [choose(config, model, whole) for config in asked]
     assert len(calls) == 4 + 4 * 3
     calls.clear()

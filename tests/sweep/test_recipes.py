@@ -40,3 +40,29 @@ def test_published_recipes():
     assert [float(share) * 250_000 for share in snip["lr_drops"].split()] == [
         25_000 * n for n in range(1, 10)
     ]
+
+
+def drops(fields):
+    """Epochs at which the learning rate drops."""
+    return [round(float(share) * fields["epochs"], 9) for share in fields["lr_drops"].split()]
+
+
+def test_force_trains_on_each_data_set_as_its_code_does():
+    force = RECIPES["force"]
+    cifar, tiny, imagenet = (force(name, "resnet-50") for name in ("cifar10", "tiny-imagenet", "imagenet"))
+    assert (cifar["epochs"], drops(cifar)) == (350, [150, 250])
+    assert (tiny["epochs"], drops(tiny)) == (300, [150, 225])
+    assert (imagenet["epochs"], drops(imagenet)) == (90, [30, 60])
+    assert (imagenet["batch_size"], imagenet["weight_decay"]) == (256, 1e-4)
+
+
+def test_fts_scores_with_every_training_image_once_and_validates_by_class():
+    fts = config(**RECIPES["fts"]("cifar10", "resnet-18"))
+    assert fts.score_batches * fts.score_batch_size == 50_000 * (1 - fts.validation_fraction)
+    assert fts.stratified and fts.score_mode == "eval"
+    assert "score_batches" not in RECIPES["fts"]("digits", "conv-5"), "which has no so many images"
+
+
+def test_the_warm_up_of_lth_has_its_20000_steps_on_cifar():
+    lth = config(**RECIPES["lth"]("cifar10", "resnet-20"))
+    assert round(lth.warmup_epochs * (45_000 // lth.batch_size)) == 20_000

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import analysis
 from sweep import results
 from sweep.errors import BadInput
 from sweep.schema import SCHEMAS
@@ -37,6 +38,32 @@ def test_compaction_keeps_every_row_in_one_part(tmp_path):
         [part] = (tmp_path / table).glob("part-*")
         assert pq.read_table(part).num_rows == 20
     assert len(results.finished(tmp_path)) == 20
+
+
+def test_results_from_before_a_column_was_are_read_and_merged(tmp_path, monkeypatch):
+    """Losses with fresh BatchNorm statistics came later than the others."""
+    monkeypatch.setattr(results, "_MANY_PARTS", 1)
+    folder = tmp_path / "small"
+    for name in ("old", "new"):
+        trial, *others = rows(name)
+        config = {"config": "{}", "protocol": 2, "arm": "{}"}
+        results.write(
+            folder, *zip((trial | config | {"pre_train_loss_recalibrated": 1.5}, *others), strict=True)
+        )
+        if name == "old":
+            [part] = (folder / "trials").glob("part-*")
+            table = pq.read_table(part)
+            pq.write_table(table.select([n for n in table.column_names if "recalibrated" not in n]), part)
+
+    def seen():
+        query = "SELECT trial_id, pre_train_loss_recalibrated FROM trials ORDER BY trial_id"
+        return analysis.open(folder).execute(query).fetchall()
+
+    assert set(results.finished(folder)) == set(results.measured(tmp_path)) == {"old", "new"}
+    assert seen() == [("new", 1.5), ("old", None)]
+    results.compact(folder)
+    assert len(list((folder / "trials").glob("part-*"))) == 1
+    assert seen() == [("new", 1.5), ("old", None)]
 
 
 def test_a_part_of_one_trial_is_no_larger_than_it_must_be(tmp_path):

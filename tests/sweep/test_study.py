@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweep.config import FIELDS, Config, Trial
+from sweep.config import FIELDS, SEEDS, Config, Trial
 from sweep.errors import BadInput
 from sweep.study import load
 from tests.conftest import STUDY
@@ -54,6 +54,24 @@ def test_a_recipe_stands_for_its_fields_and_written_fields_come_first(study_file
 def test_a_span_is_every_value_from_the_first_to_the_last(study_file):
     base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0\n"
     assert [t.config.seed for t in trials(base + "seed: [7, 1..3]\n", study_file)] == [7, 1, 2, 3]
+
+
+def test_seeds_of_streams_are_held_left_alone_or_follow_the_seed(study_file):
+    base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0.9\ncriterion: snip\nseed: [0, 1]\n"
+    plain = trials(base, study_file)
+    found = trials(base + "init_seed: [null, 3]\nsplit_seed: [0, seed]\n", study_file)
+    assert {t.config.roots for t in found} == {
+        (0, 0, 0, 0), (1, 1, 1, 0), (1, 1, 1, 1), (3, 0, 0, 0), (3, 1, 1, 0), (3, 1, 1, 1),
+    }  # fmt: skip
+    assert {t.id for t in plain} < {t.id for t in found} and len(found) == 8
+    assert len({t.arm for t in found}) == 4, "an arm says what its seeds move"
+
+
+def test_a_search_chooses_nothing_by_its_seed(study_file):
+    base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0.9\ncriterion: snip\nsearch:\n  space:\n"
+    for name in SEEDS:
+        with pytest.raises(BadInput, match=f"unknown key '{name}' in a space"):
+            load(study_file(base + f"    {name}: [0, 1]\n"))
 
 
 def test_levels_of_iterative_magnitude_pruning_remove_a_fifth_each(study_file):
@@ -116,6 +134,10 @@ def test_what_cannot_matter_makes_no_other_trial(study_file):
         ("name: small", "name: ../small", 1, "give it a name of up to 100 letters"),
         ("blocks:", "blocks: 3\nseed_: 1\nx:", 10, "unknown key"),
         ("seed: [0, 1]", "seed: 9223372036854775808", 8, "input should be less than"),
+        ("lr: 0.2", "split_seed: sede", 5, "split_seed sede: input should be a valid integer"),
+        ("lr: 0.2", "split_seed: sede", 5, "or Input should be 'seed'"),
+        ("lr: 0.2", "init_seed: seed", 5, "init_seed seed: text, where a whole number belongs"),
+        ("lr: 0.2", "stratified: 1", 5, "stratified 1: true or false belongs here"),
         ("lr: 0.2", "price_per_gpu_hour: much", 5, "price_per_gpu_hour much: a price, such as 2.5"),
         ("lr: 0.2", "price_per_gpu_hour: [1]", 5, "a price, such as 2.5"),
         ("lr: 0.2", "lr: .inf", 5, "lr .inf: input should be a finite number"),

@@ -1,15 +1,19 @@
+import copy
 import math
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch._dynamo.testing import CompileCounter
 
 import pruners
-from sweep import data, models
+from sweep import data, models, readers
 from sweep.config import Config
+from sweep.seeds import generator
 from sweep.training import Training, _compiled
 
 
@@ -65,8 +69,6 @@ def test_masked_training_is_training_with_the_masked_weights_taken_out():
     whole, plain = run.data, models.build("conv-5", run.data.shape, 10, seed=1)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     pruners.apply_masks(plain, masks)
-    from sweep.seeds import generator
-
     for rows in data.batches(len(whole.train.labels), 400, generator(0, "order", 0)):
         optimizer.zero_grad()
         F.cross_entropy(plain(whole.inputs(whole.train.images[rows])), whole.train.labels[rows]).backward()
@@ -96,6 +98,84 @@ def test_evaluation_is_loss_and_accuracy_over_the_split_and_changes_nothing():
     assert loss == pytest.approx(F.cross_entropy(output, run.data.train.labels).item(), rel=1e-5)
     assert accuracy == pytest.approx((output.argmax(1) == run.data.train.labels).double().mean().item())
     assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
+
+
+@pytest.fixture(params=["held", "files"])
+def pictures(request, tmp_path, monkeypatch):
+    """An image folder of two classes of 26 images each, of 8 × 8 pixels, in memory or in files."""
+    source = np.random.default_rng(0)
+    for part, number in (("train", 26), ("test", 4)):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "pets" / part / name
+            folder.mkdir(parents=True)
+            for i in range(number):
+                pixels = source.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    if request.param == "files":
+        monkeypatch.setattr(readers, "room", lambda device: 0)
+    readers.find.cache_clear(), data.load.cache_clear()
+    yield data.load("image-folder:pets", tmp_path, 0.1, 0)
+    readers.find.cache_clear(), data.load.cache_clear()
+
+
+def by_hand(run, size):
+    """Loss and accuracy on the test images, with statistics of one pass of batches of one size: a plain loop."""
+    model, whole = copy.deepcopy(run.model).train(), run.data
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    seen = {layer: [] for layer in layers}
+    for layer in layers:
+        layer.register_forward_pre_hook(
+            lambda layer, inputs: seen[layer].append(torch.var_mean(inputs[0], (0, 2, 3)))
+        )
+    order = generator(0, "recalibration")
+    with torch.no_grad():
+        for rows in torch.randperm(len(whole.train), generator=order).split(size):
+            if len(rows) == size:
+                model(whole.inputs(whole.train.take(rows).images))
+        for layer in layers:
+            variances, means = map(torch.stack, zip(*seen[layer], strict=True))
+            layer.running_mean.copy_(means.mean(0)), layer.running_var.copy_(variances.mean(0))
+        output = model.eval()(whole.inputs(whole.test.take(torch.arange(len(whole.test))).images))
+    loss = F.cross_entropy(output, whole.test.labels).item()
+    return loss, (output.argmax(1) == whole.test.labels).double().mean().item()
+
+
+def test_fresh_statistics_are_those_of_a_pass_over_the_training_images(pictures, monkeypatch):
+    monkeypatch.setattr("sweep.training._EVALUATION_BATCH", 20)
+    config = training(augment="flip-crop").config
+    run = Training(config, models.build("conv-5", pictures.shape, 2, seed=1), pictures)
+    list(run.run(1))
+    run.mask(pruners.prune("random", run.model, sparsity=0.5))
+    with run.recalibrated():
+        found = run.evaluate(run.data.test)
+    assert len(run.data.train) == 47
+    assert found == pytest.approx(by_hand(run, 15), rel=1e-4), "three batches, and two images are left out"
+    assert found[0] != pytest.approx(run.evaluate(run.data.test)[0], rel=0.01)
+
+
+@pytest.mark.parametrize("fields", [{}, {"precision": "bf16"}])
+def test_statistics_are_put_back_and_nothing_else_is_drawn(fields):
+    run = training(**fields)
+    run.model = torch.nn.Sequential(run.model, torch.nn.Dropout(0.5))
+    run = Training(run.config, run.model, run.data)
+    epoch(run)
+    before, drawn = copy.deepcopy(run.state()), torch.get_rng_state()
+    losses = set()
+    for _ in range(2):
+        with run.recalibrated():
+            losses.add(run.evaluate(run.data.train))
+        torch.rand(3)
+    torch.set_rng_state(drawn)
+    with run.recalibrated():
+        losses.add(run.evaluate(run.data.train))
+    assert len(losses) == 1, "whatever was drawn before"
+    assert torch.equal(torch.get_rng_state(), drawn)
+    after = run.state()
+    assert all(torch.equal(value, after["model"][name]) for name, value in before["model"].items())
+    assert {layer.momentum for layer in run.model.modules() if hasattr(layer, "momentum")} == {0.1}
+    with pytest.raises(RuntimeError, match="stopped within"), run.recalibrated():
+        raise RuntimeError("stopped within")
+    assert all(torch.equal(value, run.model.state_dict()[name]) for name, value in before["model"].items())
 
 
 def test_layers_that_draw_see_the_same_in_a_step_whatever_was_drawn_before():

@@ -281,6 +281,67 @@ def test_the_oracle_removes_filters_and_looks_at_the_loss_before_retraining():
     assert all(row["train_loss"] < row["pre_train_loss"] for row in rows)
 
 
+FRESH = ("pre_train_loss", "pre_test_loss", "pre_test_accuracy")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"criterion": "force", "iterations": 3, "prune_epoch": 0.5, "augment": "crop"},
+        {"criterion": "imp", "sparsity": 0.36, "iterations": 2, "rewind_epoch": 0.5},
+        {
+            "criterion": "oracle",
+            "structure": "filter",
+            "layers": "0.*",
+            "prune_epoch": 1,
+            "retrain_epochs": 1,
+        },
+        {"sparsity": 0, "precision": "bf16"},
+    ],
+)
+def test_to_look_at_fresh_statistics_changes_no_other_number(fields, monkeypatch):
+    def others(result):
+        return [{k: v for k, v in row.items() if "recalibrated" not in k} for row in numbers(result)]
+
+    result = run(trial(**fields))
+    assert all(result.trial[f"{name}_recalibrated"] != result.trial[name] for name in FRESH[:2])
+    monkeypatch.setattr("sweep.network.normalizes", lambda model: False)
+    assert others(run(trial(**fields))) == others(result)
+
+
+def test_a_network_without_statistics_has_the_same_values_in_both_columns(monkeypatch):
+    monkeypatch.delattr("sweep.training.Training.recalibrated")
+    row = run(trial(model="lenet-300-100", prune_epoch=1)).trial
+    assert [row[f"{name}_recalibrated"] for name in FRESH] == [row[name] for name in FRESH]
+
+
+def test_after_training_fresh_statistics_tell_more_of_a_pruned_network():
+    row = run(trial(criterion="random", sparsity=0.5, prune_epoch=2)).trial
+    assert row["pre_test_accuracy_recalibrated"] > row["pre_test_accuracy"] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epochs": None}, "epochs or steps is missing: give one"),
+        ({"steps": 5}, "give epochs or steps, not both"),
+        ({"criterion": "dense"}, "criterion dense prunes nothing: give it sparsity 0"),
+        ({"prune_epoch": 3}, "prune_epoch 3 is beyond the 2 epochs of training"),
+        ({"iterations": 3}, "iterations 3: snip is one-shot"),
+        ({"criterion": "gmp", "rewind_epoch": 0}, "gmp prunes along training: there is nothing to rewind"),
+        ({"criterion": "oracle"}, "oracle removes filters: give it structure: filter"),
+        ({"rewind_epoch": 1}, "rewind_epoch lies after the pruning"),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused_from_python_too(fields, message):
+    """A config that says neither epochs nor steps would train nothing, and be `ok`."""
+    base = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 2}
+    config = Config(**(base | fields))
+    for refuse in (lambda: Trial.of(config), lambda: run(Trial(config))):
+        with pytest.raises(BadInput, match=message):
+            refuse()
+
+
 def test_what_is_counted_while_training_is_of_the_layers_that_may_be_pruned():
     """Also after a trial that trained the same network, but may prune other layers of it."""
     asked = {"criterion": "oracle", "structure": "filter", "sparsity": 0.5, "prune_epoch": 1, "epochs": 1}

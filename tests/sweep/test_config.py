@@ -1,0 +1,110 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from sweep import data, masking, models
+from sweep.config import SEEDS, Config, Trial
+from sweep.prefixes import Shared
+from sweep.stages import Stages
+from sweep.study import load
+from sweep.training import Training
+from sweep.trial import from_canonical, run
+from tests.sweep.test_trial import numbers
+
+
+def config(**fields):
+    base = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 1}
+    return Config(**(base | fields))
+
+
+def test_the_trials_of_a_study_keep_the_ids_and_arms_that_they_have_on_disks():
+    """Fields that came later change nothing where they are left out: else finished trials would run again."""
+    trials = load("studies/quickstart.yaml").trials()
+    text = "".join(trial.id + trial.arm + trial.canonical for trial in trials)
+    assert len(trials) == 216 and trials[0].id == "68261f0129fc3769"
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "f739fec5b434dfd1"
+
+
+LATER = {"init_seed": 7, "order_seed": 7, "mask_seed": 7, "stratified": True}
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_field_that_came_later_is_part_of_trial_and_arm_once_it_is_given(name):
+    plain, given = Trial.of(config()), Trial.of(config(**{name: LATER[name]}))
+    assert name not in json.loads(plain.canonical)
+    assert json.loads(given.canonical)[name] == json.loads(given.arm)[name] == LATER[name]
+    assert given.id != plain.id and from_canonical(given.canonical) == given
+
+
+def test_a_split_that_follows_the_seed_is_part_of_the_arm_as_it_is_written():
+    moved, held = Trial.of(config(split_seed="seed", seed=3)), Trial.of(config(split_seed=3, seed=3))
+    assert json.loads(moved.arm)["split_seed"] == "seed" and moved.arm != held.arm
+    assert moved.config.roots == held.config.roots
+    assert from_canonical(moved.canonical) == moved
+    assert moved.arm == Trial.of(config(split_seed="seed", seed=4)).arm
+
+
+def test_a_mask_seed_makes_no_other_trial_where_nothing_draws_a_mask():
+    for fields in ({"sparsity": 0}, {"criterion": "imp"}, {"criterion": "gmp"}):
+        assert Trial.of(config(**fields, mask_seed=7)) == Trial.of(config(**fields))
+    assert Trial.of(config(criterion="set", mask_seed=7)) != Trial.of(config(criterion="set"))
+
+
+def drawn(asked):
+    """What a config draws, each kind by itself: the other kinds are the same for all configs."""
+    whole = data.load(asked.dataset, Path("data"), asked.validation_fraction, asked.roots.split)
+    fixed = data.load(asked.dataset, Path("data"), asked.validation_fraction, 0)
+    initial = Stages(asked, fixed, Shared()).model.state_dict()["0.weight"]
+    # Order, augmentation and dropout all decide where a few steps lead.
+    model = torch.nn.Sequential(models.build("conv-5", fixed.shape, 10, seed=1), torch.nn.Dropout(0.5))
+    training = Training(asked, model, fixed)
+    list(training.run(2))
+    scored = models.build("conv-5", fixed.shape, 10, seed=1)
+    masks = masking.choose(asked, scored, fixed).masks["3.weight"]
+    found = {"init": initial, "order": model[0][0].weight, "mask": masks, "split": whole.validation.labels}
+    return {kind: tensor.detach().numpy().tobytes() for kind, tensor in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("fields", "held"),
+    [
+        ({}, {"split"}),
+        ({"init_seed": 0}, {"init", "split"}),
+        ({"order_seed": 0}, {"order", "split"}),
+        ({"mask_seed": 0}, {"mask", "split"}),
+        ({"split_seed": "seed"}, set()),
+        ({"init_seed": 0, "order_seed": 0, "mask_seed": 0}, {"init", "order", "mask", "split"}),
+    ],
+)
+@pytest.mark.parametrize("of_mask", [{}, {"score_init": "fresh"}, {"criterion": "random"}])
+def test_a_stream_that_is_held_stays_while_the_seed_moves_the_others(fields, held, of_mask):
+    asked = {"augment": "crop", **of_mask}
+    one, other = drawn(config(**asked)), drawn(config(seed=1, **asked, **fields))
+    assert {kind for kind in one if one[kind] == other[kind]} == held
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"criterion": "set", "update_every": 2, "scope": "erk"},
+        {"ablation": "reinit", "augment": "crop", "balanced": True, "random_labels": True},
+        {"criterion": "force", "iterations": 2, "score_init": "fresh", "ablation": "shuffle"},
+        {"criterion": "ntk-sap", "iterations": 2},
+    ],
+)
+def test_with_every_stream_held_the_seed_is_a_name_and_no_more(fields):
+    """No draw of a trial is of none of the streams."""
+    held = {name: 0 for name in SEEDS if name != "seed"}
+    one, other = (numbers(run(Trial.of(config(seed=seed, **held, **fields)))) for seed in (0, 1))
+    plain = numbers(run(Trial.of(config(**fields))))
+    named = ("trial_id", "seed", "config", "arm")
+    without = [
+        [{key: value for key, value in row.items() if key not in named} for row in rows]
+        for rows in (one, other, plain)
+    ]
+    assert without[0] == without[1] == without[2]
+    moved = numbers(run(Trial.of(config(seed=1, **fields))))
+    assert moved[0]["test_loss"] != one[0]["test_loss"]
