@@ -22,6 +22,8 @@ Study = Annotated[str | None, typer.Option(help="only trials of this study")]
 Where = Annotated[str | None, typer.Option(help="only trials for which this SQL condition holds")]
 Form = Annotated[Format | None, typer.Option("--format", help="default: by the name of --out, else a table")]
 Out = Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")]
+First = Annotated[str, typer.Argument(help="a criterion, or criterion:scope")]
+Second = Annotated[str, typer.Argument(help="what it is compared with")]
 RESULTS = "results"
 
 
@@ -91,8 +93,8 @@ def prompt(results: Results = RESULTS, study: Study = None, where: Where = None)
 
 @app.command()
 def crossover(
-    first: Annotated[str, typer.Argument(help="a criterion, or criterion:scope")] = "snip",
-    second: Annotated[str, typer.Argument(help="what it is compared with")] = "random",
+    first: First = "snip",
+    second: Second = "random",
     results: Results = RESULTS,
     study: Study = None,
     where: Where = None,
@@ -200,6 +202,83 @@ def regimes(
         if axis not in fields:
             raise BadInput(f"{axis}: no such field; there are: {', '.join(sorted(fields))}")
     _write(warehouse.ask(connection, "regimes", {"x": x, "y": y}), chosen, out)
+
+
+@app.command()
+def aggregate(
+    baseline: Annotated[
+        str | None, typer.Option(help="a criterion, or criterion:scope, that the others are to improve on")
+    ] = None,
+    profiles: Annotated[
+        bool, typer.Option("--profiles", help="the share of runs above each accuracy instead")
+    ] = False,
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    form: Form = None,
+    out: Out = None,
+) -> None:
+    """Which way to choose the mask does best over all settings and sparsities that all have?"""
+    from analysis import aggregate as question
+
+    chosen = output.chosen(form, out)
+    found = question.find(_open(results, study, where, compared=True), baseline)
+    answer = question.profiles(found) if profiles else question.rows(found)
+    _write(answer, chosen, out, question.sentences(found))
+
+
+@app.command()
+def better(
+    first: First = "snip",
+    second: Second = "random",
+    margin: Annotated[float, typer.Option(min=0, max=1, help="of test accuracy: better by more")] = 0.0,
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    form: Form = None,
+    out: Out = None,
+) -> None:
+    """How probable is it that a run of one criterion is better than a run of another?"""
+    from analysis import better as question
+
+    chosen = output.chosen(form, out)
+    connection = _open(results, study, where, compared=True)
+    _known(connection, first, second)
+    found, over = question.find(connection, first, second, margin)
+    _write(question.rows(found), chosen, out, question.sentences(found, over))
+
+
+@app.command()
+def seeds(
+    first: First = "snip",
+    second: Second = "random",
+    difference: Annotated[float, typer.Option(min=1e-4, max=1, help="of mean test accuracy")] = 0.01,
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    form: Form = None,
+    out: Out = None,
+) -> None:
+    """How many seeds does a difference of this size need?"""
+    from analysis import seeds as question
+
+    chosen = output.chosen(form, out)
+    connection = _open(results, study, where, compared=True)
+    _known(connection, first, second)
+    found = question.find(connection, first, second, difference)
+    _write(found, chosen, out, question.sentences(found))
+
+
+@app.command()
+def variance(
+    results: Results = RESULTS, study: Study = None, where: Where = None, form: Form = None, out: Out = None
+) -> None:
+    """How much does test accuracy vary with the initialization, the data order, the masks, the split?"""
+    from analysis import variance as question
+
+    chosen = output.chosen(form, out)
+    found = question.find(_open(results, study, where))
+    _write(question.rows(found), chosen, out, question.sentences(found))
 
 
 @app.command()
