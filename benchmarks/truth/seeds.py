@@ -1,5 +1,6 @@
 """How many seeds a difference needs: the power that they have, and whether the upper figure is one."""
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -12,9 +13,10 @@ LEVEL = 0.05 / 6
 
 
 def rows(replications: int) -> Iterator[Row]:
+    streams = map(np.random.default_rng, itertools.count())
     for effect in (2.0, 1.0, 0.5):
         [needed] = seeds.needed(np.array([effect]), np.array([LEVEL]))
-        random = np.random.default_rng(0)
+        random = next(streams)
         drawn = effect + random.normal(size=(replications, needed))
         hits = int((stats.ttest_1samp(drawn, 0, axis=1).pvalue < LEVEL).sum())
         planted = f"{effect:g} standard deviations, {needed} seeds, level .05/6"
@@ -32,7 +34,7 @@ def rows(replications: int) -> Iterator[Row]:
     )
     for name, draw, deviation, stated in draws:
         for count in (3, 5, 10, 20):
-            random = np.random.default_rng(0)
+            random = next(streams)
             drawn = draw(random, (replications, count))
             highest = seeds.upper(drawn.std(1, ddof=1), np.full(replications, count))
             levels = np.full(replications, LEVEL)
