@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from analysis.estimates import Estimate, certain, over, score_interval, wins
+from analysis.estimates import Estimate, certain, columns, over, score_interval, wins
 from analysis.labels import CHOICE, label
 from analysis.statistics import Array, holm
 from analysis.warehouse import ask
@@ -348,22 +348,19 @@ def rows(found: Aggregates) -> list[dict[str, Any]]:
             "tasks": found.tasks,
             "runs": one.runs,
             "lost": one.lost,
-            **one.iqm.columns("iqm"),
+            **columns("iqm", one.iqm),
             "baseline": found.baseline,
-            **(one.improvement.columns("improvement") if one.improvement else _NO_IMPROVEMENT),
+            **columns("improvement", one.improvement),
             "p_holm": None if math.isnan(one.p) else one.p,
         }
         for one in found.ways
     ]
 
 
-_NO_IMPROVEMENT = dict.fromkeys(("improvement", "improvement_low", "improvement_high"))
-
-
 def profiles(found: Aggregates) -> list[dict[str, Any]]:
     """One row a way and threshold: the share of its runs above."""
     return [
-        {"way": one.way, "threshold": float(threshold), **share.columns("above")}
+        {"way": one.way, "threshold": float(threshold), **columns("above", share)}
         for one in found.ways
         for threshold, share in zip(THRESHOLDS, one.profile, strict=True)
     ]

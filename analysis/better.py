@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from analysis.estimates import Estimate, certain, over, score_interval, wins
+from analysis.estimates import Estimate, certain, columns, over, score_interval, wins
 from analysis.labels import label
 from analysis.statistics import Array, holm
 from analysis.warehouse import ask
@@ -28,7 +28,7 @@ class Better:
 
     Attributes:
         probability: that a run of the first is better than one of the second by more than the margin; runs of
-            all seeds against all.
+            all seeds against all. None where all trials of one of them were lost.
         p: of that probability being ½, after Holm's correction for all that is shown.
         paired: the same for two runs of the same seed; None where no seed finished in both.
         runs, others, pairs: finished runs of the first, of the second, and seeds that finished in both.
@@ -40,7 +40,7 @@ class Better:
     second: str
     sparsity: float
     margin: float
-    probability: Estimate
+    probability: Estimate | None
     p: float
     paired: Estimate | None
     runs: int
@@ -51,7 +51,7 @@ class Better:
     @property
     def verdict(self) -> str:
         """`meaningfully better`, `better`, `worse`, `not better by the margin` or `not told apart`."""
-        if not certain(self.p):
+        if self.probability is None or not certain(self.p):
             return "not told apart"
         if self.probability.value > 0.5:
             return "meaningfully better" if self.probability.value > _MEANINGFUL else "better"
@@ -77,7 +77,8 @@ def compare(cells: Sequence[Mapping[str, Any]], margin: float = 0.0) -> tuple[li
     found = []
     for one, other in pairs:
         mine, theirs = (np.array(row["accuracies"], dtype=float) for row in (one, other))
-        probability, p = unpaired(mine, theirs, margin)
+        known = bool(len(mine) and len(theirs))
+        probability, p = unpaired(mine, theirs, margin) if known else (None, math.nan)
         differences = _differences(one, other)
         found.append(
             Better(
@@ -102,13 +103,13 @@ def compare(cells: Sequence[Mapping[str, Any]], margin: float = 0.0) -> tuple[li
 
 
 def _pairs(cells: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Arms of the first and the second in one setting at one sparsity, with finished runs of both."""
+    """Arms of the first and the second in one setting at one sparsity."""
     seconds = defaultdict(list)
     for row in cells:
-        if row["is_second"] and row["seeds"]:
+        if row["is_second"]:
             seconds[row["place"], row["sparsity"]].append(row)
     for row in cells:
-        if row["is_first"] and row["seeds"]:
+        if row["is_first"]:
             for other in seconds[row["place"], row["sparsity"]]:
                 if other["arm"] != row["arm"]:
                     yield row, other
@@ -182,11 +183,11 @@ def rows(found: Sequence[Better]) -> list[dict[str, Any]]:
             "runs": one.runs,
             "others": one.others,
             "lost": one.lost,
-            **one.probability.columns("probability"),
+            **columns("probability", one.probability),
             "p_holm": None if math.isnan(one.p) else one.p,
             "verdict": one.verdict,
             "pairs": one.pairs,
-            **(one.paired or Estimate(math.nan)).columns("paired"),
+            **columns("paired", one.paired),
         }
         for one in found
     ]
@@ -204,8 +205,9 @@ def sentences(found: Sequence[Better], over_what: str) -> list[str]:
             verdicts[one.verdict].append(f"{one.sparsity:g}")
         parts = [f"{verdict} at {', '.join(at)}" for verdict, at in verdicts.items()]
         lost = sum(one.lost for one in among)
-        alone = [f"{one.sparsity:g}" for one in among if math.isnan(one.p)]
-        parts += [f"a single run has no interval (at {', '.join(alone)})"] if alone else []
+        for why, few in (("no", 0), ("a single", 1)):
+            at = [f"{one.sparsity:g}" for one in among if min(one.runs, one.others) == few]
+            parts += [f"{why} finished run of one of them at {', '.join(at)}"] if at else []
         said.append(
             f"{setting}: {first} against {second}: {'; '.join(parts)}" + (f"; {lost} lost" if lost else "")
         )

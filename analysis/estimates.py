@@ -26,9 +26,11 @@ class Estimate:
         interval = "" if self.low is None or self.high is None else f" [{self.low:.3f}, {self.high:.3f}]"
         return f"{self.value:.3f}{interval}"
 
-    def columns(self, name: str) -> dict[str, float | None]:
-        """The number and its interval as columns of an answer."""
-        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+def columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    """A number and its interval as columns of an answer; empty where there is none."""
+    number = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), number, strict=True))
 
 
 def wins(one: Array, other: Array, margin: float = 0.0) -> Array:

@@ -34,6 +34,7 @@ def find(
     """
     answers = ask(connection, "crossover", {"first": first, "second": second})
     labels = label(arm for row in answers for arm in (row["first"], row["second"]))
+    lost = {(row["arm"], row["sparsity"]): row["lost"] for row in ask(connection, "accuracy")}
     tests = Counter((row["first"], row["second"]) for row in answers)
     found = [
         {
@@ -42,6 +43,7 @@ def find(
             "second": labels[row["second"]].name,
             "sparsity": row["sparsity"],
             "seeds": row["trials"],
+            "lost": sum(lost[row[side], row["sparsity"]] for side in ("first", "second")),
             "deviation": row["deviation"],
             "deviation_upper": None,
             "difference": difference,
@@ -120,7 +122,8 @@ def sentences(found: Sequence[Row]) -> list[str]:
             )
         if silent := [f"{row['sparsity']:g}" for row in among if row["needed"] is None]:
             text += ("; " if known else "") + f"no spread to go by at {', '.join(silent)}"
-        said.append(text)
+        gone = sum(row["lost"] for row in among)
+        said.append(text + (f"; {gone} lost" if gone else ""))
     if found:
         said.append(
             f"Seeds with which a paired t-test finds that difference in {POWER:.0%} of studies, at 5 % "

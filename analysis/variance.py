@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from analysis.estimates import Estimate
+from analysis.estimates import Estimate, columns
 from analysis.labels import label
 from analysis.statistics import Array
 from analysis.warehouse import ask
@@ -157,15 +157,12 @@ def rows(found: Sequence[Spread]) -> list[dict[str, Any]]:
             "held": ", ".join(one.held),
             "runs": one.runs,
             "lost": one.lost,
-            **(one.deviation.columns("deviation") if one.deviation else _NOTHING["deviation"]),
+            **columns("deviation", one.deviation),
             "whole": None if one.whole is None else ", ".join(one.whole),
-            **(one.ratio.columns("ratio") if one.ratio else _NOTHING["ratio"]),
+            **columns("ratio", one.ratio),
         }
         for one in found
     ]
-
-
-_NOTHING = {name: dict.fromkeys((name, f"{name}_low", f"{name}_high")) for name in ("deviation", "ratio")}
 
 
 def sentences(found: Sequence[Spread]) -> list[str]:

@@ -89,6 +89,19 @@ def test_not_better_by_a_margin_is_not_worse(many):
     assert "by more than 0.05" in better.sentences(found, over)[-1]
 
 
+def test_a_criterion_whose_trials_were_all_lost_is_there_with_their_number(tmp_path):
+    rows = [
+        trial(f"{c}{seed}", criterion=c, seed=seed, test_accuracy=0.5, status="ok" if c == "snip" else "diverged")
+        for c in ("snip", "random") for seed in range(3)
+    ]  # fmt: skip
+    results.write(tmp_path, rows, [[]], [[]])
+    found, over = better.find(analysis.open(tmp_path))
+    assert [(one.probability, one.paired, one.lost) for one in found] == [(None, None, 3)]
+    assert better.rows(found)[0]["probability"] is None
+    said, caption = better.sentences(found, over)
+    assert "no finished run of one of them at 0.9; 3 lost" in said and "for 0 tests" in caption
+
+
 def test_it_is_corrected_for_all_that_is_shown(many):
     found, _ = better.find(many)
     single, _ = better.unpaired(np.arange(12) + 100.0, np.arange(12) + 0.0)

@@ -45,6 +45,14 @@ def test_each_pair_and_sparsity_says_what_it_needs(made):
     assert "80%" in assumed and "normal" in assumed
 
 
+def test_lost_trials_are_counted(made, add):
+    add(trial("lost", criterion="snip", sparsity=0.9, seed=3, status="failed"))
+    found = seeds.find(analysis.open(made), "snip", "random:erk")
+    assert [row["lost"] for row in found] == [0, 1, 0, 0, 0] and seeds.sentences(found)[0].endswith(
+        "; 1 lost"
+    )
+
+
 def test_where_no_spread_is_seen_nothing_is_said_of_seeds(tmp_path):
     rows = [
         trial(f"{c}{s}{seed}", criterion=c, sparsity=s, seed=seed, test_accuracy=0.1)
