@@ -11,6 +11,7 @@ import typer
 
 from analysis import output, shell, warehouse
 from analysis.output import Format
+from analysis.warehouse import EACH
 from sweep.errors import BadInput, command
 from sweep.storage import place
 
@@ -22,6 +23,12 @@ Study = Annotated[str | None, typer.Option(help="only trials of this study")]
 Where = Annotated[str | None, typer.Option(help="only trials for which this SQL condition holds")]
 Form = Annotated[Format | None, typer.Option("--format", help="default: by the name of --out, else a table")]
 Out = Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")]
+First = Annotated[
+    str, typer.Argument(help="a criterion, or criterion:scope; default: each of them", show_default=False)
+]
+Second = Annotated[
+    str | None, typer.Argument(help="what it is compared with; default: random, or else magnitude")
+]
 RESULTS = "results"
 
 
@@ -94,12 +101,8 @@ def prompt(results: Results = RESULTS, study: Study = None, where: Where = None)
 
 @app.command()
 def crossover(
-    first: Annotated[
-        str, typer.Argument(help="a criterion, or criterion:scope; default: each of them", show_default=False)
-    ] = "*",
-    second: Annotated[
-        str | None, typer.Argument(help="what it is compared with; default: random, or else magnitude")
-    ] = None,
+    first: First = EACH,
+    second: Second = None,
     results: Results = RESULTS,
     study: Study = None,
     where: Where = None,
@@ -111,8 +114,7 @@ def crossover(
 
     chosen = output.chosen(form, out)
     connection = _open(results, study, where, compared=True)
-    _known(connection, *(name for name in (first, second) if name and name != question.EACH))
-    found = question.compare(connection, first, second)
+    found = question.compare(connection, *_pair(connection, first, second))
     if chosen is not Format.TABLE or out is not None:
         _write(question.rows(found), chosen, out)
         return
@@ -215,6 +217,81 @@ def regimes(
 
 
 @app.command()
+def aggregate(
+    baseline: Annotated[
+        str | None, typer.Option(help="a criterion, or criterion:scope, that the others are to improve on")
+    ] = None,
+    profiles: Annotated[
+        bool, typer.Option("--profiles", help="the share of runs above each accuracy instead")
+    ] = False,
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    form: Form = None,
+    out: Out = None,
+) -> None:
+    """Which way to choose the mask does best over all settings and sparsities that all have?"""
+    from analysis import aggregate as question
+
+    chosen = output.chosen(form, out)
+    found = question.find(_open(results, study, where, compared=True), baseline)
+    answer = question.profiles(found) if profiles else question.rows(found)
+    _write(answer, chosen, out, question.sentences(found))
+
+
+@app.command()
+def better(
+    first: First = EACH,
+    second: Second = None,
+    margin: Annotated[float, typer.Option(min=0, max=1, help="of test accuracy: better by more")] = 0.0,
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    form: Form = None,
+    out: Out = None,
+) -> None:
+    """How probable is it that a run of one criterion is better than a run of another?"""
+    from analysis import better as question
+
+    chosen = output.chosen(form, out)
+    connection = _open(results, study, where, compared=True)
+    found, over = question.find(connection, *_pair(connection, first, second), margin)
+    _write(question.rows(found), chosen, out, question.sentences(found, over))
+
+
+@app.command()
+def seeds(
+    first: First = EACH,
+    second: Second = None,
+    difference: Annotated[float, typer.Option(min=1e-4, max=1, help="of mean test accuracy")] = 0.01,
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    form: Form = None,
+    out: Out = None,
+) -> None:
+    """How many seeds does a difference of this size need?"""
+    from analysis import seeds as question
+
+    chosen = output.chosen(form, out)
+    connection = _open(results, study, where, compared=True)
+    found = question.find(connection, *_pair(connection, first, second), difference)
+    _write(found, chosen, out, question.sentences(found))
+
+
+@app.command()
+def variance(
+    results: Results = RESULTS, study: Study = None, where: Where = None, form: Form = None, out: Out = None
+) -> None:
+    """How much does test accuracy vary with the initialization, the data order, the masks, the split?"""
+    from analysis import variance as question
+
+    chosen = output.chosen(form, out)
+    found = question.find(_open(results, study, where))
+    _write(question.rows(found), chosen, out, question.sentences(found))
+
+
+@app.command()
 def report(
     results: Results = RESULTS,
     study: Study = None,
@@ -284,15 +361,25 @@ def _open(
     return connection
 
 
-def _known(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
-    """Refuse a criterion that is nowhere in the results."""
+def _pair(connection: duckdb.DuckDBPyConnection, first: str, second: str | None) -> tuple[str, str]:
+    """What is compared with what.
+
+    Raises:
+        BadInput: a criterion that is nowhere in the results, or nothing to compare with.
+    """
     found = warehouse.rows(
         connection, "SELECT DISTINCT criterion, scope FROM trials WHERE criterion NOT IN ('dense', 'oracle')"
     )
     known = {criterion for criterion, _ in found} | {f"{criterion}:{scope}" for criterion, scope in found}
-    for name in names:
-        if name not in known:
+    for name in (first, second):
+        if name not in (*known, EACH, None):
             raise BadInput(f"{name}: no trials of it; there are: {', '.join(sorted(known))}")
+    compared = second or warehouse.baseline(connection, first)
+    if compared is None:
+        raise BadInput(
+            f"no {' or '.join(warehouse.BASELINES)} to compare with: name two of: {', '.join(sorted(known))}"
+        )
+    return first, compared
 
 
 def _labelled(

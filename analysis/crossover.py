@@ -14,13 +14,8 @@ from rich.table import Table
 from analysis.labels import AFTER_DENSE, Label, label, without
 from analysis.output import draw
 from analysis.statistics import Paired, holm, paired, wilson
-from analysis.warehouse import ask, running
-from analysis.warehouse import rows as read
+from analysis.warehouse import EACH, ask, baseline, running
 from sweep.means import LEVEL, Mean, mean_interval
-
-# What every criterion is compared with unless something else is asked for: the first of these that was run.
-BASELINES = ("random", "magnitude")
-EACH = "*"
 
 
 @dataclass(frozen=True)
@@ -264,12 +259,6 @@ class Comparison:
     def sparsities(self) -> list[float]:
         """All sparsities that were tested, rising."""
         return sorted({sparsity for row in self.means.values() for sparsity in row})
-
-
-def baseline(connection: duckdb.DuckDBPyConnection, other_than: str = "") -> str | None:
-    """The first of `BASELINES` that was run, and is not another name; None if there is none."""
-    known = {name for (name,) in read(connection, "SELECT DISTINCT criterion FROM trials WHERE sparsity > 0")}
-    return next((name for name in BASELINES if name in known and name != other_than.partition(":")[0]), None)
 
 
 def compare(

@@ -13,7 +13,7 @@ import duckdb
 import plotly.graph_objects as go
 import plotly.offline
 
-from analysis import best, charts, collapse, correlation, crossover, search
+from analysis import best, charts, collapse, correlation, crossover, profiles, search
 from analysis.labels import label
 from analysis.page import SETTINGS, Page, embedded
 from analysis.warehouse import ask, files, left, rows, unfinished
@@ -78,6 +78,7 @@ def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
     studies = left(connection)
     search.show(page, results, studies)
     _crossovers(page, comparisons)
+    profiles.show(page, connection)
     _correlations(page, correlations)
     _arms(page, connection)
     _fronts(page, ranked)

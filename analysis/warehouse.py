@@ -19,6 +19,10 @@ from sweep.storage import Place, Remote, looks, place, read_all
 
 T = TypeVar("T")
 
+# Names every criterion but what it is compared with, to the queries that compare two.
+EACH = "*"
+# What they are compared with unless something else is asked for: the first of these that was run.
+BASELINES = ("random", "magnitude")
 _READS = {duckdb.StatementType.SELECT}
 # Bytes of a study.json beyond which it is none of ours.
 _LARGEST = 2**26
@@ -198,6 +202,12 @@ def running(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
         return {}
     arms = rows(connection, "SELECT DISTINCT arm, study FROM trials")
     return {arm: said[study] for arm, study in arms if study in said}
+
+
+def baseline(connection: duckdb.DuckDBPyConnection, other_than: str = "") -> str | None:
+    """The first of `BASELINES` that was run, and is not another name; None if there is none."""
+    known = {name for (name,) in rows(connection, "SELECT DISTINCT criterion FROM trials WHERE sparsity > 0")}
+    return next((name for name in BASELINES if name in known and name != other_than.partition(":")[0]), None)
 
 
 def checked(connection: duckdb.DuckDBPyConnection, sql: str) -> str:

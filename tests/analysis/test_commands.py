@@ -96,7 +96,10 @@ def test_results_without_trials_are_said_to_be_empty(tmp_path):
         assert answer.returncode == 2 and "no finished trials yet" in answer.stderr
 
 
-QUESTIONS = ("accuracy", "best", "collapse", "correlation", "cost", "crossover", "layers", "regimes")
+QUESTIONS = (
+    *("accuracy", "aggregate", "best", "better", "collapse", "correlation", "cost", "crossover", "layers"),
+    *("regimes", "seeds"),
+)
 
 
 @pytest.mark.parametrize("name", [*QUESTIONS, "report"])

@@ -1,0 +1,35 @@
+-- What did each run of an arm end with? The runs themselves, for what is said over seeds, over tasks and over pairs.
+-- One row an arm that chooses a mask, and sparsity:
+--   arm         the trials' config less seed and sparsity
+--   place       a number that is the same for all arms of one setting
+--   sparsity    share of prunable weights removed
+--   lost        trials that failed, diverged or ended with an accuracy that is no number
+--   seeds       of the finished trials, rising
+--   accuracies  the test accuracy (last epoch) of each of them
+--   is_first    it is of the criterion (or criterion:scope) in SET VARIABLE first; 'snip' by default; '*' is every
+--               criterion but the second
+--   is_second   it is of that in SET VARIABLE second; 'random' by default
+WITH cells AS MATERIALIZED (
+    SELECT
+        hash(arm) AS key,  -- arms are long
+        sparsity,
+        any_value(criterion) AS criterion,
+        any_value(scope) AS scope,
+        count(*) - count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS lost,
+        list(seed ORDER BY seed) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS seeds,
+        list(test_accuracy ORDER BY seed) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS accuracies
+    FROM trials
+    WHERE sparsity > 0 AND criterion NOT IN ('dense', 'oracle') AND status <> 'stopped'
+    GROUP BY ALL
+)
+SELECT
+    arm, hash(setting) AS place, sparsity, lost,
+    coalesce(seeds, []) AS seeds, coalesce(accuracies, []) AS accuracies,
+    CASE coalesce(getvariable('first'), 'snip')
+        WHEN '*' THEN criterion <> split_part(coalesce(getvariable('second'), 'random'), ':', 1)
+        ELSE coalesce(getvariable('first'), 'snip') IN (criterion, criterion || ':' || scope)
+    END AS is_first,
+    coalesce(getvariable('second'), 'random') IN (criterion, criterion || ':' || scope) AS is_second
+FROM cells
+JOIN settings ON key = hash(arm)
+ORDER BY arm, sparsity
