@@ -1,11 +1,10 @@
 """Names of what was compared: an arm (how the mask was chosen), and the setting it was tested in."""
 
 import json
-from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sweep.arms import CHOICE, Fields, differing, place, said, short
+from sweep.arms import CHOICE, Fields, differing, names, place, shared, told_apart
 
 __all__ = ["AFTER_DENSE", "CHOICE", "Label", "label", "without"]
 
@@ -56,35 +55,16 @@ def label(arms: Iterable[str], choice: Collection[str] = CHOICE) -> dict[str, La
         named = [name for name in others if name in also and name in rests[arm] and name != "steps"]
         settings[arm] = text + "".join(f", {name} {config[name]}" for name in named)
     # Dense networks are named as the setting is in which they stand beside the others.
-    for alike in _alike({arm: (settings[arm], dense[arm]) for arm in configs}):
-        for arm, words in _told_apart(alike, rests).items():
+    for alike in shared({arm: (settings[arm], dense[arm]) for arm in configs}):
+        for arm, words in told_apart({arm: rests[arm] for arm in alike}).items():
             settings[arm] += "".join(f", {word}" for word in words)
-    names = {arm: short(config) for arm, config in configs.items()}
-    for alike in _alike({arm: (settings[arm], names[arm]) for arm in configs}):
-        for arm, words in _told_apart(alike, configs).items():
-            names[arm] = " ".join([names[arm], *words])
-    return {arm: Label(settings[arm], names[arm], dense[arm]) for arm in configs}
+    called = names(configs, settings)
+    return {arm: Label(settings[arm], called[arm], dense[arm]) for arm in configs}
 
 
 def without(arm: str, fields: Collection[str]) -> str:
     """An arm's config less some fields, as text that is equal for equal rests."""
     return json.dumps({k: v for k, v in json.loads(arm).items() if k not in fields}, sort_keys=True)
-
-
-def _alike(names: Mapping[str, Hashable]) -> list[list[str]]:
-    """The arms of one name, of each that several have."""
-    found: dict[Hashable, list[str]] = defaultdict(list)
-    for arm, name in names.items():
-        found[name].append(arm)
-    return [arms for arms in found.values() if len(arms) > 1]
-
-
-def _told_apart(arms: Sequence[str], configs: Mapping[str, Fields]) -> dict[str, list[str]]:
-    """What has to be said of arms of one name for those to be told apart that differ."""
-    among = [configs[arm] for arm in arms]
-    known = dict.fromkeys([*CHOICE, *sorted({name for config in among for name in config})])
-    fields = differing(known, among)
-    return {arm: [said(configs[arm], name) for name in fields] for arm in arms}
 
 
 def _differing_where_known(fields: Iterable[str], among: Iterable[Fields]) -> list[str]:

@@ -1,9 +1,11 @@
 """What trials are compared as: an arm (a config less seed and sparsity), and how its mask is chosen."""
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, TypeVar
 
+K = TypeVar("K", bound=Hashable)
 Fields = Mapping[str, Any]
 # Fields of a config that say how the mask is chosen; the others are the setting in which it is tested.
 CHOICE = (
@@ -43,6 +45,28 @@ def differing(fields: Iterable[str], configs: Iterable[Fields]) -> list[str]:
     ]
 
 
-def said(config: Fields, name: str) -> str:
-    """A field and its value, as a name that is not always told has it: `score_batches=4`."""
-    return f"{name}={config[name]}" if name in config else f"no {name}"
+def names(configs: Mapping[K, Fields], places: Mapping[K, Hashable]) -> dict[K, str]:
+    """The short name of each; with the fields that differ, where others of its place have it too."""
+    found = {key: short(config) for key, config in configs.items()}
+    for alike in shared({key: (places[key], name) for key, name in found.items()}):
+        for key, words in told_apart({key: configs[key] for key in alike}).items():
+            found[key] = " ".join([found[key], *words])
+    return found
+
+
+def shared(known: Mapping[K, Hashable]) -> list[list[K]]:
+    """Those that have one name, of each name that several have."""
+    found: dict[Hashable, list[K]] = defaultdict(list)
+    for key, name in known.items():
+        found[name].append(key)
+    return [keys for keys in found.values() if len(keys) > 1]
+
+
+def told_apart(configs: Mapping[K, Fields]) -> dict[K, list[str]]:
+    """The fields in which configs differ, each with its value: nothing where they are the same."""
+    known = dict.fromkeys([*CHOICE, *sorted({name for config in configs.values() for name in config})])
+    fields = differing(known, configs.values())
+    return {
+        key: [f"{name}={config[name]}" if name in config else f"no {name}" for name in fields]
+        for key, config in configs.items()
+    }
