@@ -205,15 +205,18 @@ def regimes(
     out: Out = None,
 ) -> None:
     """How does accuracy depend on two fields together, such as sparsity and learning rate?"""
+    from analysis import regimes as question
+
     chosen = output.chosen(form, out)
     connection = _open(results, study, where)
-    fields = [
-        row[0] for row in warehouse.rows(connection, "SELECT DISTINCT unnest(json_keys(config)) FROM trials")
-    ]
+    keys = (
+        "SELECT DISTINCT unnest(json_keys(arm)) FROM (SELECT DISTINCT arm FROM trials) WHERE json_valid(arm)"
+    )
+    fields = ["seed", "sparsity", *(name for (name,) in warehouse.rows(connection, keys))]
     for axis in (x, y):
         if axis not in fields:
             raise BadInput(f"{axis}: no such field; there are: {', '.join(sorted(fields))}")
-    _write(warehouse.ask(connection, "regimes", {"x": x, "y": y}), chosen, out)
+    _write(question.regimes(connection, x, y), chosen, out)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from analysis.best import Ranked
 from analysis.correlation import NAMES, Correlation
 from analysis.crossover import Comparison
+from sweep.means import Mean
 
 Row = Mapping[str, Any]
 # Okabe & Ito's colours, told apart by the colour-blind, grey for their black, which a dark page would
@@ -225,46 +226,42 @@ def pareto(ranked: Sequence[Ranked]) -> dict[str, go.Figure]:
     return figures
 
 
-def regimes(rows: Sequence[Row], field: str) -> dict[str, go.Figure]:
-    """Mean test accuracy over sparsity and another field: one heat map a way to choose the mask, by its name.
+def regimes(rows: Sequence[Row], field: str) -> go.Figure:
+    """Mean test accuracy, with its interval over the seeds, over sparsity and another field: one map.
 
     Args:
-        rows: of queries/regimes.sql, with sparsity as x and the field as y.
+        rows: of `analysis.regimes` that are of one map, with sparsity as x and the field as y.
     """
-    groups: dict[str, list[Row]] = defaultdict(list)
+    x, y = (sorted({row[axis] for row in rows}, key=float) for axis in ("x", "y"))
+    accuracy = np.full((len(y), len(x)), np.nan)
+    trials = np.zeros(accuracy.shape)
+    text = np.full(accuracy.shape, "", dtype=object)
     for row in rows:
-        steps = f" T={row['iterations']}" if row["iterations"] > 1 else ""
-        name = f"{row['dataset']}, {row['model']}, {row['criterion']} {row['scope']}{steps}: {field}"
-        if row["x"] is not None and row["y"] is not None:  # a study in steps has no epochs
-            groups[name].append(row)
-    figures = {}
-    for name, points in groups.items():
-        x, y = (sorted({row[axis] for row in points}, key=float) for axis in ("x", "y"))
-        accuracy = np.full((len(y), len(x)), np.nan)
-        trials = np.zeros(accuracy.shape)
-        for row in points:
-            place = y.index(row["y"]), x.index(row["x"])
-            accuracy[place], trials[place] = row["test_accuracy"], row["trials"]
-        figures[name] = go.Figure(
-            go.Heatmap(
-                z=accuracy,
-                x=x,
-                y=y,
-                customdata=trials,
-                colorscale="Cividis",
-                zmin=0,
-                zmax=1,
-                hovertemplate="%{x}, %{y}: %{z:.3f} over %{customdata} trials<extra></extra>",
-                colorbar={"title": "test<br>accuracy"},
-                xgap=1,
-                ygap=1,
-            )
+        place = y.index(row["y"]), x.index(row["x"])
+        accuracy[place], trials[place] = row["test_accuracy"], row["trials"]
+        text[place] = str(Mean(row["test_accuracy"], row["half_width"]))
+    figure = go.Figure(
+        go.Heatmap(
+            z=accuracy,
+            x=x,
+            y=y,
+            text=text,
+            texttemplate="%{text}",
+            customdata=trials,
+            colorscale="Cividis",
+            zmin=0,
+            zmax=1,
+            hovertemplate="%{x}, %{y}: %{text} over %{customdata} trials<extra></extra>",
+            colorbar={"title": "test<br>accuracy"},
+            xgap=1,
+            ygap=1,
         )
-        figures[name].update_layout(
-            xaxis={"type": "category", "title": "sparsity (load)"},
-            yaxis={"type": "category", "title": f"{field} (temperature)".replace("_", " ")},
-        )
-    return figures
+    )
+    figure.update_layout(
+        xaxis={"type": "category", "title": "sparsity (load)"},
+        yaxis={"type": "category", "title": f"{field} (temperature)".replace("_", " ")},
+    )
+    return figure
 
 
 def parallel(trials: Sequence[Row]) -> go.Figure:

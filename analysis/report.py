@@ -10,10 +10,9 @@ from string import Template
 from typing import Any
 
 import duckdb
-import plotly.graph_objects as go
 import plotly.offline
 
-from analysis import best, charts, collapse, correlation, crossover, profiles, search
+from analysis import best, charts, collapse, correlation, crossover, profiles, regimes, search
 from analysis.labels import label
 from analysis.page import SETTINGS, Page, embedded
 from analysis.warehouse import ask, files, left, rows, unfinished
@@ -189,18 +188,33 @@ def _arms(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _regimes(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
-    figures: dict[str, go.Figure] = {}
+    found: dict[tuple[str, str], Sequence[Mapping[str, Any]]] = {}
     for field in _TEMPERATURES:
-        values = f"SELECT count(DISTINCT config->>'{field}') FROM trials WHERE criterion <> 'dense'"
-        if rows(connection, values)[0][0] > 1:
-            figures |= charts.regimes(ask(connection, "regimes", {"x": "sparsity", "y": field}), field)
-    if figures:
-        page.heading(
-            "Regimes",
-            "Mean test accuracy over load and temperature (Zhou et al. 2023), and over all other fields.",
+        arms = "(SELECT DISTINCT arm FROM trials WHERE criterion <> 'dense') WHERE json_valid(arm)"
+        if rows(connection, f"SELECT count(DISTINCT arm->>'{field}') FROM {arms}")[0][0] > 1:
+            over = regimes.maps(regimes.regimes(connection, "sparsity", field))
+            found |= {(name, field): points for name, points in over.items()}
+    if not found:
+        return
+    page.heading(
+        "Regimes",
+        "Mean test accuracy ± half of its 95 % Student-t interval over seeds, by load and temperature "
+        "(Zhou et al. 2023). Within a map nothing else differs.",
+    )
+    largest = set(sorted(found, key=lambda key: -len(found[key]))[:_MENU])
+    if len(found) > _MENU:
+        page.parts.append(
+            f"<p>The {_MENU} largest of {len(found):,} maps: narrow the report with --study or --where, "
+            "or ask python -m analysis regimes.</p>"
         )
-        names = list(figures)[-_MENU:]
-        page.chart("Accuracy over two axes", *(figures[name] for name in names), choices=names)
+    shown = {
+        f"{name}: {field}": (points, field)
+        for (name, field), points in found.items()
+        if (name, field) in largest
+    }
+    page.chart(
+        "Accuracy over two axes", *(charts.regimes(*one) for one in shown.values()), choices=list(shown)
+    )
 
 
 def _fronts(page: Page, ranked: Sequence[best.Ranked]) -> None:

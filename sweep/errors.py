@@ -1,17 +1,33 @@
 """Errors a person can cause, and the one line in which they are told."""
 
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 
 class BadInput(Exception):
     """Something the user can put right. The message is one line and says what to do."""
 
 
+class _Once(TyperCommand):
+    """A command that refuses an option with a second value, which would silently replace the first."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As the command's own, which keeps the last value."""
+        _, _, given = self.make_parser(ctx).parse_args(args=[*args])
+        for option in given:
+            one = isinstance(option, TyperOption) and not (option.multiple or option.is_flag)
+            if one and given.count(option) > 1:
+                raise BadInput(f"{max(option.opts, key=len)}: given more than once: give it once")
+        return super().parse_args(ctx, args)
+
+
 def command(app: typer.Typer, program: str) -> NoReturn:
     """Run a command line: a `BadInput` or a wrong option is one line on stderr and exit code 2."""
+    for each in app.registered_commands:
+        each.cls = _Once
     try:
         code = app(prog_name=program, standalone_mode=False)
     except BadInput as error:

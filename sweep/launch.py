@@ -136,11 +136,13 @@ def launch(
         _say_plan(console, asked, trials, done, missing)
         if missing:
             left = {trial.id for trial in missing}
-            earlier = [done[trial.id] for trial in trials if trial.id in done and trial.id not in left]
-            with Progress(asked.name, len(earlier) + len(left), earlier, console) as progress:
+            known = [trial for trial in trials if trial.id in done and trial.id not in left]
+            # One by one: what of it is the same for many is text of a page's length.
+            earlier = ({**done[t.id], "arm": t.arm, "seed": t.config.seed} for t in known)
+            with Progress(asked.name, len(known) + len(left), earlier, console) as progress:
                 ending = drive(
                     *(asked, missing, folder, options, costs.roughly, progress),
-                    last=len(earlier) + len(left) == len(trials),
+                    last=len(known) + len(left) == len(trials),
                     counts=counts,
                 )
             results.compact(folder)

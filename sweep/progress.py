@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,25 +11,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweep.standings import Standing, Standings
+
 _SECONDS_BETWEEN_LINES = 5.0
-
-
-@dataclass
-class _Mean:
-    """Validation accuracies of one criterion and scope."""
-
-    total: float = 0.0
-    count: int = 0
-
-    @property
-    def value(self) -> float:
-        return self.total / self.count
+# Arms of which a mean is shown.
+_SHOWN = 8
 
 
 class Progress:
     """Counts finished trials and shows how far the launch is.
 
-    Means are of validation accuracy, over all sparsities and seeds so far; test accuracy is not for watching.
+    Means are of validation accuracy (test accuracy is not for watching), and provisional: of the setting of
+    the latest trial, over the sparsities and seeds that all of its arms have so far.
     """
 
     def __init__(
@@ -38,7 +30,7 @@ class Progress:
     ) -> None:
         self.study, self.total, self.console = study, total, console
         self.done = self.finished = self.failed = self.stopped = 0
-        self.means: dict[tuple[str, str], _Mean] = {}
+        self.standings = Standings()
         self.started = time.monotonic()
         self.workers = 1
         self._costs: Mapping[str, float] = {}
@@ -113,25 +105,40 @@ class Progress:
         return self._busy / (self.workers * (self._to - self._from).total_seconds())
 
     def _means(self) -> str:
-        means = (
-            f"{criterion} {scope} {mean.value:.3f}" for (criterion, scope), mean in sorted(self.means.items())
-        )
-        return "; mean validation accuracy: " + ", ".join(means) if self.means else ""
+        standing = self.standings.latest(_SHOWN)
+        if standing is None:
+            return ""
+        means = ", ".join(f"{name} {mean:.3f}" for name, mean in standing.means.items())
+        more = f", {_more(standing)}" if _more(standing) else ""
+        return f"; provisional {_said(standing)}: {means}{more}"
 
     def _note(self, row: Mapping[str, Any]) -> None:
         self.done += 1
         self.failed += row["status"] == "failed"
         self.stopped += row["status"] == "stopped"
-        if (accuracy := row.get("val_accuracy")) is not None:
-            mean = self.means.setdefault((row["criterion"], row["scope"]), _Mean())
-            mean.total, mean.count = mean.total + accuracy, mean.count + 1
+        self.standings.add(row)
 
     def _view(self) -> Group:
-        table = Table("criterion", "scope", "trials", "mean validation accuracy", box=None, padding=(0, 2))
-        for (criterion, scope), mean in sorted(self.means.items()):
-            table.add_row(criterion, scope, str(mean.count), f"{mean.value:.3f}")
+        parts: list[Table | Text] = []
+        if standing := self.standings.latest(_SHOWN):
+            table = Table("arm", "mean", box=None, padding=(0, 2))
+            for name, mean in standing.means.items():
+                table.add_row(name, f"{mean:.3f}")
+            parts = [Text(f"provisional {_said(standing)}:"), table]
+            if more := _more(standing):
+                parts.append(Text(f"  {more}"))
         # The bar comes last: it does not end its line.
-        return Group(table, Text(self.line()), ProgressBar(total=self.total, completed=self.done))
+        return Group(*parts, Text(self.line()), ProgressBar(total=self.total, completed=self.done))
+
+
+def _said(standing: Standing) -> str:
+    cells = "1 cell" if standing.cells == 1 else f"{standing.cells} cells"
+    return f"mean validation accuracy over {cells} (sparsity, seed) that every arm has in {standing.setting}"
+
+
+def _more(standing: Standing) -> str:
+    left = standing.arms - len(standing.means)
+    return f"and {left:,} more" if left else ""
 
 
 def duration(seconds: float) -> str:

@@ -2,24 +2,39 @@
 -- SET VARIABLE x = 'sparsity' and y = 'prune_epoch' (the defaults) choose any two fields of the config. Learning
 -- rate, batch size or epochs against sparsity is the view of 'A Three-regime Model of Network Pruning'
 -- (Zhou et al. 2023).
--- One row a data set, model, way to choose the mask, and point:
+-- One row an arm and sparsity (and seed, where that is one of the two); rows whose arms differ in the two fields
+-- alone are points of one map:
+--   arm            the trials' config less seed and sparsity
+--   sparsity       share of prunable weights removed
 --   dataset, model, criterion, scope, iterations  of the trials
 --   x, y           the two fields' values, as text
---   trials         finished trials: over the seeds, and over every other field that varies
+--   trials         finished trials, one a seed
 --   test_accuracy  mean after retraining (last epoch)
---   deviation      its standard deviation
-SELECT
-    dataset, model, criterion, scope, iterations, x, y,
-    count(*) AS trials,
-    avg(test_accuracy) AS test_accuracy,
-    stddev_samp(test_accuracy) AS deviation
-FROM (
+--   deviation      its standard deviation over the seeds (NULL for one seed)
+WITH axes AS (
+    SELECT coalesce(getvariable('x'), 'sparsity') AS x_field, coalesce(getvariable('y'), 'prune_epoch') AS y_field
+),
+points AS MATERIALIZED (
     SELECT
-        *,
-        json_extract_string(config, '$.' || coalesce(getvariable('x'), 'sparsity')) AS x,
-        json_extract_string(config, '$.' || coalesce(getvariable('y'), 'prune_epoch')) AS y
-    FROM trials
+        arm, sparsity, CASE WHEN 'seed' IN (x_field, y_field) THEN seed END AS seed,
+        any_value(dataset) AS dataset, any_value(model) AS model, any_value(criterion) AS criterion,
+        any_value(scope) AS scope, any_value(iterations) AS iterations,
+        count(*) AS trials,
+        avg(test_accuracy) AS test_accuracy,
+        stddev_samp(test_accuracy) AS deviation
+    FROM trials, axes
+    WHERE status = 'ok' AND isfinite(test_accuracy) AND criterion <> 'dense'
+    GROUP BY 1, 2, 3
+),
+arms AS (
+    -- Of an arm once: it is long.
+    SELECT arm, json_extract_string(arm, '$.' || x_field) AS x, json_extract_string(arm, '$.' || y_field) AS y
+    FROM (SELECT DISTINCT arm FROM points), axes
 )
-WHERE status = 'ok' AND isfinite(test_accuracy) AND criterion <> 'dense'
-GROUP BY 1, 2, 3, 4, 5, 6, 7
-ORDER BY 1, 2, 3, 4, 5, try_cast(any_value(x) AS DOUBLE), 6, try_cast(any_value(y) AS DOUBLE), 7
+SELECT
+    arm, sparsity, dataset, model, criterion, scope, iterations,
+    CASE x_field WHEN 'sparsity' THEN sparsity::VARCHAR WHEN 'seed' THEN seed::VARCHAR ELSE x END AS x,
+    CASE y_field WHEN 'sparsity' THEN sparsity::VARCHAR WHEN 'seed' THEN seed::VARCHAR ELSE y END AS y,
+    trials, test_accuracy, deviation
+FROM points JOIN arms USING (arm), axes
+ORDER BY dataset, model, criterion, scope, iterations, try_cast(x AS DOUBLE), x, try_cast(y AS DOUBLE), y, sparsity

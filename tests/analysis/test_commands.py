@@ -81,6 +81,8 @@ def test_report_is_one_file_with_chart_and_numbers_that_loads_nothing(made):
         (("sql", "SELECT * FROM read_csv('/etc/passwd')"), "Cannot access file"),
         (("sql", "SELEC"), "syntax error"),
         (("crossover", "--wrong"), "No such option"),
+        (("best", "--study", "a", "--study=b"), "--study: given more than once: give it once"),
+        (("sql", "-f", "a.sql", "-f", "b.sql"), "-f: given more than once: give it once"),
         (("report", "--output", "/proc/report.html"), "choose another file"),
     ],
 )
@@ -88,6 +90,13 @@ def test_bad_input_is_one_line_and_exit_code_2(words, message, made):
     answer = run(*words, *(("--results", made) if "--results" not in words else ()))
     assert answer.returncode == 2 and answer.stdout == ""
     assert message in answer.stderr and answer.stderr.count("\n") == 1
+
+
+def test_of_two_places_of_results_neither_is_taken_silently(made):
+    answer = run("accuracy", "--results", made, "--results", made.parent)
+    assert answer.returncode == 2 and answer.stdout == ""
+    assert answer.stderr == "--results: given more than once: give it once\n"
+    assert run("views", "--results", made, "--help").returncode == 0
 
 
 def test_results_without_trials_are_said_to_be_empty(tmp_path):

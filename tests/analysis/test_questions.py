@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import analysis
-from analysis import best, charts, collapse, correlation, report
+from analysis import best, charts, collapse, correlation, regimes, report
 from analysis.warehouse import ask
 from sweep import results
 from tests.analysis.conftest import LATER, trial
@@ -399,11 +399,50 @@ def test_regimes_are_over_any_two_fields(tmp_path):
         trial(f"{lr}{s}{seed}", lr=lr, sparsity=s, seed=seed, test_accuracy=lr + seed / 10)
         for lr in (0.1, 0.3) for s in (0.9, 0.99) for seed in (0, 1)
     ]  # fmt: skip
-    found = ask(write(tmp_path / "r", rows), "regimes", {"x": "sparsity", "y": "lr"})
+    found = regimes.regimes(write(tmp_path / "r", rows), "sparsity", "lr")
     assert [(row["x"], row["y"], row["trials"]) for row in found] == [
         ("0.9", "0.1", 2), ("0.9", "0.3", 2), ("0.99", "0.1", 2), ("0.99", "0.3", 2),
     ]  # fmt: skip
     assert found[1]["test_accuracy"] == pytest.approx(0.35)
+    assert {(row["setting"], row["label"]) for row in found} == {
+        ("digits, conv-5, 2 epochs, pruned at epoch 0", "snip")
+    }
+    low, high = stats.ttest_1samp([0.3, 0.4], 0).confidence_interval(0.95)
+    assert found[1]["half_width"] == pytest.approx((high - low) / 2)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "cells"),
+    [("sparsity", "lr", 8), ("lr", "prune_epoch", 8), ("seed", "criterion", 16), ("sparsity", "epochs", 8)],
+)
+def test_a_map_of_regimes_has_one_arm_less_the_two_fields(x, y, cells, tmp_path):
+    """Rates, criteria and sparsities that are no axis have maps of their own: 0.973 and 0.284 are not 0.629."""
+    rows = [
+        trial(f"{criterion}{lr}{sparsity}{seed}", criterion=criterion, lr=lr, sparsity=sparsity, seed=seed,
+              test_accuracy=place / 8)
+        for place, (criterion, lr, sparsity) in enumerate(
+            (c, rate, s) for c in ("force", "snip") for rate in (0.1, 0.3) for s in (0.9, 0.99)
+        )
+        for seed in (0, 1)
+    ]  # fmt: skip
+    found = regimes.regimes(write(tmp_path / "r", rows), x, y)
+    assert len(found) == cells and {row["deviation"] for row in found} <= {0.0, None}
+    assert sorted({row["test_accuracy"] for row in found}) == [place / 8 for place in range(8)]
+    places = [(row["setting"], row["label"], row["x"], row["y"]) for row in found]
+    assert len(set(places)) == len(places)
+
+
+def test_a_map_shows_the_interval_and_needs_two_temperatures(tmp_path):
+    rows = [
+        trial(f"{c}{lr}{seed}", criterion=c, lr=lr, seed=seed, test_accuracy=0.5 + seed / 100)
+        for c, rates in (("snip", (0.1, 0.3)), ("force", (0.1,)))
+        for lr in rates
+        for seed in (0, 1)
+    ]
+    [(name, points)] = regimes.maps(regimes.regimes(write(tmp_path / "r", rows), "sparsity", "lr")).items()
+    assert name == "digits, conv-5, 2 epochs, pruned at epoch 0: snip"
+    [heat] = charts.regimes(points, "lr").data
+    assert heat.text.tolist() == [["0.505 ± 0.064"], ["0.505 ± 0.064"]]
 
 
 def test_a_stopped_trial_is_in_no_mean_and_not_lost_but_has_cost_its_time(tmp_path):

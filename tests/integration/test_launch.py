@@ -119,6 +119,7 @@ finally:
         (("mnist.yaml",), "mnist: it is not under"),
         (("--workers", "0"), "Invalid value for '--workers'"),
         (("--wrong",), "No such option"),
+        (("--workers", "1", "--workers", "2"), "--workers: given more than once: give it once"),
         (("--gpus-per-trial", "99"), "--gpus-per-trial 99: this machine has"),
         pytest.param(
             ("--gpus-per-trial", "auto"),
