@@ -12,7 +12,7 @@ __all__ = ["AFTER_DENSE", "CHOICE", "Label", "label", "without"]
 AFTER_DENSE = (
     *CHOICE,
     *("prune_epoch", "rewind_epoch", "retrain", "retrain_epochs", "retrain_lr"),
-    *("ablation", "layers", "structure"),
+    *("ablation", "layers", "structure", "mask_seed"),
 )
 # Named in every label; the others only where they differ.
 _ALWAYS = ("dataset", "model", "epochs", "prune_epoch")

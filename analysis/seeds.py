@@ -125,8 +125,8 @@ def sentences(found: Sequence[Row]) -> list[str]:
     if found:
         said.append(
             f"Seeds with which a paired t-test finds that difference in {POWER:.0%} of studies, at 5 % "
-            f"divided by the {len(found)} tests of this answer; differences taken as normal. needed_upper is for "
-            f"the upper {UPPER:.0%} limit of the standard deviation. It plans a new study: seeds added until a "
-            "difference is certain hold no level."
+            f"divided by the {len(found)} tests of this answer; differences taken as normal. needed_upper is "
+            f"for the upper {UPPER:.0%} limit of the standard deviation. It plans a new study: seeds added "
+            "until a difference is certain hold no level."
         )
     return said
