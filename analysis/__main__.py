@@ -361,6 +361,8 @@ def _open(
         raise BadInput(
             f"{results}: the oracle's masks alone, no criterion; see python -m analysis correlation"
         )
+    for line in warehouse.provisional(connection):
+        print(line, file=sys.stderr)
     return connection
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from analysis.estimates import Estimate, certain, columns, over, score_interval, wins
 from analysis.labels import CHOICE, label
 from analysis.statistics import Array, holm
-from analysis.warehouse import ask
+from analysis.warehouse import ask, unfinished
 from sweep.errors import BadInput
 from sweep.means import LEVEL
 
@@ -161,11 +161,15 @@ def find(connection: duckdb.DuckDBPyConnection, baseline: str | None = None) -> 
     Raises:
         BadInput: no task is common to all ways, or the baseline is none of them or several.
     """
-    return compare(ask(connection, "cells"), baseline)
+    return compare(ask(connection, "cells"), baseline, tested=not unfinished(connection))
 
 
-def compare(cells: Sequence[Cell], baseline: str | None = None) -> Aggregates:
-    """The same, of the rows of queries/cells.sql."""
+def compare(cells: Sequence[Cell], baseline: str | None = None, tested: bool = True) -> Aggregates:
+    """The same, of the rows of queries/cells.sql.
+
+    Args:
+        tested: whether anything may be told apart; not while a study runs.
+    """
     arms = {row["arm"]: json.loads(row["arm"]) for row in cells}
     settings = {arm: known.setting for arm, known in label(arms).items()}
     choices = {arm: {k: config[k] for k in CHOICE if k in config} for arm, config in arms.items()}
@@ -194,7 +198,7 @@ def compare(cells: Sequence[Cell], baseline: str | None = None) -> Aggregates:
         _aggregate(way, runs[way], sum(r["lost"] for r in among[way]), runs.get(chosen or ""), draws)
         for way in ways
     ]
-    for one, p in zip(found, holm([one.p for one in found]), strict=True):
+    for one, p in zip(found, holm([one.p if tested else math.nan for one in found]), strict=True):
         one.p = p
     where: dict[str, set[float]] = defaultdict(set)
     for rows_ in among.values():

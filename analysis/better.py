@@ -15,7 +15,7 @@ import numpy as np
 from analysis.estimates import Estimate, certain, columns, over, score_interval, wins
 from analysis.labels import label
 from analysis.statistics import Array, holm
-from analysis.warehouse import ask
+from analysis.warehouse import ask, unfinished
 from sweep.means import LEVEL
 
 # From here on a difference means something in practice (Bouthillier et al. 2021, section 5).
@@ -67,11 +67,18 @@ def find(
         first, second: a criterion, or criterion:scope.
         margin: of test accuracy.
     """
-    return compare(ask(connection, "cells", {"first": first, "second": second}), margin)
+    cells = ask(connection, "cells", {"first": first, "second": second})
+    return compare(cells, margin, tested=not unfinished(connection))
 
 
-def compare(cells: Sequence[Mapping[str, Any]], margin: float = 0.0) -> tuple[list[Better], str]:
-    """The same, of the rows of queries/cells.sql."""
+def compare(
+    cells: Sequence[Mapping[str, Any]], margin: float = 0.0, tested: bool = True
+) -> tuple[list[Better], str]:
+    """The same, of the rows of queries/cells.sql.
+
+    Args:
+        tested: whether anything may be told apart; not while a study runs.
+    """
     labels = label(row["arm"] for row in cells)
     pairs = list(_pairs(cells))
     found = []
@@ -96,7 +103,7 @@ def compare(cells: Sequence[Mapping[str, Any]], margin: float = 0.0) -> tuple[li
                 one["lost"] + other["lost"],
             )
         )
-    adjusted = holm([one.p for one in found])
+    adjusted = holm([one.p if tested else math.nan for one in found])
     found = [replace(one, p=p) for one, p in zip(found, adjusted, strict=True)]
     found.sort(key=lambda one: (one.setting, one.first, one.second, one.sparsity))
     return found, over(row["arm"] for pair in pairs for row in pair)

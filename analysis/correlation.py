@@ -13,6 +13,7 @@ import numpy as np
 from analysis import warehouse
 from analysis.coefficients import ENOUGH, Array, Codes, Coefficient, kendall, spearman
 from analysis.labels import CHOICE, label
+from analysis.statistics import holm
 from sweep.means import LEVEL
 
 _PLAIN = {
@@ -135,7 +136,7 @@ def correlate(
             unit, codes = _clusters(criteria, {arm for row in rows for arm in row["arms"]})
             within = [_correlation(names[setting], measure, row, after, unit, codes, alone) for row in rows]
             found += [*within, *([_pooled(within)] if len(within) > 1 else [])]
-    return _corrected(found)
+    return found if warehouse.unfinished(connection) else _corrected(found)
 
 
 def _groups(
@@ -238,13 +239,8 @@ def _pooled(groups: Sequence[Correlation]) -> Correlation:
 def _corrected(found: Sequence[Correlation]) -> list[Correlation]:
     """With Holm's (1979) correction over all τ that are tested."""
     tested = _tested(found)
-    if not tested:
-        return list(found)
-    from statsmodels.stats.multitest import multipletests
-
-    adjusted = multipletests([found[index].kendall.p for index in tested], method="holm")[1]
-    known = dict(zip(tested, adjusted, strict=True))
-    return [replace(one, p_holm=float(known.get(index, math.nan))) for index, one in enumerate(found)]
+    known = dict(zip(tested, holm([found[index].kendall.p for index in tested]), strict=True))
+    return [replace(one, p_holm=known.get(index, math.nan)) for index, one in enumerate(found)]
 
 
 def _tested(found: Sequence[Correlation]) -> list[int]:
@@ -345,5 +341,7 @@ def _certain(within: Sequence[Correlation]) -> str:
         ]
         for side, negative in (("below", True), ("above", False))
     }
+    if all(math.isnan(o.p_holm) for o in within):
+        return ""
     known = [f"{side} 0 at {', '.join(where)}" for side, where in sides.items() if where]
     return f"After Holm's correction τ is {' and '.join(known) or 'not told from 0 at any'}."

@@ -14,6 +14,9 @@ from rich.table import Table
 
 from sweep.errors import BadInput
 
+# Rows of a table for people: beyond that it takes minutes to draw, and nobody reads it.
+_SHOWN = 2_000
+
 
 class Format(StrEnum):
     """How an answer is written."""
@@ -57,7 +60,10 @@ def write(
         assert out is not None
         save(out, _parquet(rows, columns))
         return
-    text = {Format.TABLE: _table, Format.CSV: _csv, Format.JSON: _json}[form](rows, columns)
+    shown = rows[:_SHOWN] if form is Format.TABLE else rows
+    text = {Format.TABLE: _table, Format.CSV: _csv, Format.JSON: _json}[form](shown, columns)
+    if len(shown) < len(rows):
+        text += f"and {len(rows) - len(shown):,} rows more: narrow with --where, or give --out FILE.csv\n"
     if out is None:
         sys.stdout.write(text)
     else:

@@ -15,7 +15,7 @@ import plotly.offline
 from analysis import best, charts, collapse, correlation, crossover, profiles, regimes, search
 from analysis.labels import label
 from analysis.page import SETTINGS, Page, embedded
-from analysis.warehouse import ask, files, left, rows, unfinished
+from analysis.warehouse import ask, files, left, provisional, rows
 from sweep.storage import Place
 
 # The latest so many are listed.
@@ -61,10 +61,7 @@ def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
     correlations = correlation.correlate(connection)
     ranked = best.rank(connection)
     collapsed = collapse.collapse(connection)
-    page.sentences(
-        f"Provisional: {done} of {asked} trials of {study}."
-        for study, (done, asked) in unfinished(connection).items()
-    )
+    page.sentences(provisional(connection))
     page.heading("Summary")
     page.sentences(
         f"{comparison.setting}: {found}" if len(comparisons) > 1 else str(found)

@@ -192,6 +192,14 @@ def left(connection: duckdb.DuckDBPyConnection) -> set[str] | None:
     return {name for (name,) in rows(connection, "SELECT DISTINCT study FROM trials")}
 
 
+def provisional(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """A line for each unfinished study, to stand above any answer from it."""
+    return [
+        f"Provisional: {done:,} of {asked:,} trials of {study}. Nothing is certain before all have a result."
+        for study, (done, asked) in unfinished(connection).items()
+    ]
+
+
 def running(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """How far its study is, in words, of each arm with trials of an unfinished study."""
     said = {
