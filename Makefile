@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 quickstart: .venv/installed
 	$(BIN)/python -m sweep.launch studies/quickstart.yaml
-	$(BIN)/python -m analysis crossover --results results/quickstart
+	$(BIN)/python -m analysis crossover snip random:erk --results results/quickstart
 	$(BIN)/python -m analysis report --results results/quickstart
 
 setup: .venv/installed

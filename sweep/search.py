@@ -150,7 +150,9 @@ def _answer(console: Console, asked: Study, asker: Asker, stopped: int, folder: 
         seeds = asker.search.seeds
         console.out(f"no schedule was measured with {seeds} seeds yet, or none is an answer", highlight=False)
         return
-    console.out("best on validation data; test accuracy is only reported:", highlight=False)
+    console.out(
+        "best on validation data (selected: both accuracies are of the runs that chose):", highlight=False
+    )
     for candidate in best:
         chosen = " ".join(f"{name}={value}" for name, value in candidate.chosen.items())
         validation, test = (candidate.interval(column) for column in ("val_accuracy", "test_accuracy"))
@@ -164,7 +166,9 @@ def _answer(console: Console, asked: Study, asker: Asker, stopped: int, folder: 
     path = folder / "best.yaml"
     put(path, lambda file: file.write(_as_study(asked, best).encode()))
     how = "python -m sweep.launch " if isinstance(path, Path) else ""
-    console.out(f"the best as a study: {how}{path}", highlight=False)
+    console.out(
+        f"the best as a study: {how}{path}; with other seeds its accuracy can be quoted", highlight=False
+    )
 
 
 def _importances(asker: Asker) -> dict[str, dict[str, float]]:
