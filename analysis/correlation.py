@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 
 from analysis import warehouse
-from analysis.coefficients import ENOUGH, Array, Codes, Coefficient, kendall, spearman
+from analysis.coefficients import ENOUGH, Array, Codes, Coefficient, rank_correlations
 from analysis.labels import CHOICE, label
 from analysis.statistics import holm
 from sweep.means import LEVEL
@@ -193,14 +193,15 @@ def _correlation(
         np.array([codes[arm] for arm in row["arms"]]),
         np.array(row["seeds"], np.int64),
     )
+    tau, rho = rank_correlations(*masks)
     return Correlation(
         setting,
         measure,
         row["sparsity"],
         unit,
         Coefficient(math.nan if row["pearson"] is None else row["pearson"]),
-        spearman(*masks),
-        kendall(*masks),
+        rho,
+        tau,
         math.nan,
         worse * (row["picked"] - row["best"]) + 0.0,
         worse * (row["picked"] - row["median"]) + 0.0,
@@ -218,14 +219,15 @@ def _pooled(groups: Sequence[Correlation]) -> Correlation:
     criteria, seeds = (
         np.concatenate([getattr(group, side) for group in groups]) for side in ("criteria", "seeds")
     )
+    tau, rho = rank_correlations(before, after, criteria, seeds)
     return replace(
         groups[0],
         sparsity=None,
         pearson=Coefficient(
             float(np.corrcoef(before, after)[0, 1]) if before.std() and after.std() else math.nan
         ),
-        spearman=spearman(before, after, criteria, seeds),
-        kendall=kendall(before, after, criteria, seeds),
+        spearman=rho,
+        kendall=tau,
         regret_best=None,
         regret_median=None,
         anomalies=None,

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 import analysis
-from analysis.coefficients import kendall
+from analysis.coefficients import rank_correlations
 from analysis.warehouse import query
 from benchmarks import synthetic
 from benchmarks.timing import seconds
@@ -52,10 +52,10 @@ def _taus(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.sql(query("correlation")).fetchall()
     # befores, afters, arms, seeds
     groups = [[np.array(values) for values in (*row[-2:], *row[-4:-2])] for row in rows]
-    spent = seconds(lambda: [kendall(*group) for group in groups])
-    middle = statistics.median(len(one) for one, _ in groups)
+    spent = seconds(lambda: [rank_correlations(*group) for group in groups])
+    middle = statistics.median(len(befores) for befores, *_ in groups)
     print(
-        f"analysis, Kendall's tau with jackknife intervals of {len(groups):,} groups of {middle:g}: {spent:.2f} s"
+        f"analysis, Kendall's tau and Spearman's rho with jackknife intervals of {len(groups):,} groups of {middle:g}: {spent:.2f} s"
     )
 
 
