@@ -118,7 +118,8 @@ def crossover(
     if chosen is not Format.TABLE or out is not None:
         _write(question.rows(found), chosen, out)
         return
-    print("\n".join(question.text(comparison) for comparison in found) + question.note(found))
+    print("\n".join(question.text(comparison) for comparison in found))
+    print(output.fold(question.note(found), ""))
 
 
 @app.command()
@@ -259,7 +260,7 @@ def better(
     chosen = output.chosen(form, out)
     connection = _open(results, study, where, compared=True)
     found, over = question.find(connection, *_pair(connection, first, second), margin)
-    _write(question.rows(found), chosen, out, question.sentences(found, over))
+    _write(question.rows(found), chosen, out, question.sentences(found, over) or [warehouse.NO_PAIR])
 
 
 @app.command()
@@ -279,7 +280,7 @@ def seeds(
     chosen = output.chosen(form, out)
     connection = _open(results, study, where, compared=True)
     found = question.find(connection, *_pair(connection, first, second), difference)
-    _write(found, chosen, out, question.sentences(found))
+    _write(found, chosen, out, question.sentences(found) or [warehouse.NO_PAIR])
 
 
 @app.command()
@@ -410,7 +411,7 @@ def _write(rows: Sequence[dict[str, Any]], form: Format, out: Path | None, notes
     output.write(rows, form, out)
     into = sys.stdout if form is Format.TABLE and out is None else sys.stderr
     for index, note in enumerate(notes):
-        print(("\n" if not index and into is sys.stdout else "") + note, file=into)
+        print(("\n" if not index and into is sys.stdout else "") + output.fold(note), file=into)
 
 
 if __name__ == "__main__":

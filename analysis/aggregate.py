@@ -393,15 +393,16 @@ def caption(found: Aggregates) -> str:
     ]
     more = f"; and {len(named) - _NAMED} settings more" if len(named) > _NAMED else ""
     tests = sum(not math.isnan(one.p) for one in found.ways)
+    tasks = f"{found.tasks:,} task{'s' * (found.tasks != 1)} (setting × sparsity)"
     text = (
-        f"Aggregates of test accuracy over {found.tasks} tasks (settings × sparsities) that all "
-        f"{len(found.ways)} ways have; no accuracy of any arm. Tasks: {'; '.join(named[:_NAMED])}{more}. "
+        f"Aggregates of test accuracy over {tasks} that all {len(found.ways)} ways have; no accuracy of any "
+        f"arm. Tasks: {'; '.join(named[:_NAMED])}{more}. "
     )
     if found.left_out:
-        text += f"{found.left_out} tasks are left out: not all ways have a finished run there. "
+        text += f"Left out: {found.left_out:,}, of which not all ways have a finished run. "
     text += f"95 % intervals over {found.over}; runs of one seed on one data set and model are one draw. "
-    return text + (
-        f"Certain is what holds at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}."
-        if found.baseline is not None
-        else "No baseline to improve on: name one with --baseline."
-    )
+    if found.baseline is None:
+        return f"{text}No baseline to improve on: name one with --baseline."
+    if not tests:
+        return f"{text}Nothing is tested: that takes two seeds, and a study that has ended."
+    return f"{text}Certain is what holds at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}."

@@ -304,8 +304,8 @@ def note(found: Sequence[Ranked]) -> str:
     """What was compared, and what tied means: under every answer."""
     places = len({(one.setting, one.sparsity) for one in found})
     return (
-        "Chosen by validation accuracy. (selected): the interval of the best's test accuracy is corrected\n"
-        "for the choice among all schedules; the mean itself is partly luck. ± are 95 % Student-t intervals\n"
-        "over seeds. Tied: not told from the best at 5 %, corrected for the choice among all schedules and\n"
+        "Chosen by validation accuracy. (selected): the interval of the best's test accuracy is corrected "
+        "for the choice among all schedules; the mean itself is partly luck. ± are 95 % Student-t intervals "
+        "over seeds. Tied: not told from the best at 5 %, corrected for the choice among all schedules and "
         f"for all places (settings and sparsities: {places}) of this answer."
     )

@@ -221,10 +221,15 @@ def sentences(found: Sequence[Better], over_what: str) -> list[str]:
     if found:
         margin = f" by more than {found[0].margin:g}" if found[0].margin else ""
         tests = sum(not math.isnan(one.p) for one in found)
+        words = (
+            f"Words hold at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}; "
+            f"meaningfully: with a probability above {_MEANINGFUL:g}."
+            if tests
+            else "Nothing is tested: that takes two runs of each, and a study that has ended."
+        )
         said.append(
             f"probability: of a run of the first having a higher test accuracy than one of the "
             f"second{margin}, any seeds; paired: of the same seed. Pointwise 95 % intervals over "
-            f"{over_what}. Words hold at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}; "
-            f"meaningfully: with a probability above {_MEANINGFUL:g}."
+            f"{over_what}. {words}"
         )
     return said

@@ -57,20 +57,21 @@ def crossover(comparison: Comparison, names: Sequence[str]) -> go.Figure:
             mode="lines+markers",
             **_style(index),
         )
-    crossed = [one for one in comparison.crossovers if one.crossings]
-    for index, one in enumerate(crossed):
-        crossing = one.crossings[-1]
+    densities = [1 - sparsity for sparsity in comparison.sparsities]
+    brackets = [(one, crossing) for one in comparison.crossovers for crossing in one.crossings]
+    for index, (one, crossing) in enumerate(brackets):
+        late = (1 - crossing.low) * (1 - crossing.high) < max(densities) * min(densities)
         figure.add_vrect(
             x0=1 - crossing.low, x1=1 - crossing.high, fillcolor="#808080", opacity=0.15, line_width=0
         )
         figure.add_annotation(
-            text=f"{one.first} crosses {one.second} between {crossing.low:g} and {crossing.high:g} ",
-            x=math.log10(1 - crossing.high),  # annotations take a log axis in its own units
+            text=f" {one.first} crosses {one.second} between {crossing.low:g} and {crossing.high:g} ",
+            # Towards the side where there is more room. Annotations take a log axis in its own units.
+            x=math.log10(1 - (crossing.high if late else crossing.low)),
             y=0.02 + 0.06 * index,
-            xanchor="right",
+            xanchor="right" if late else "left",
             showarrow=False,
         )
-    densities = [1 - sparsity for sparsity in comparison.sparsities]
     figure.update_layout(
         xaxis={
             "type": "log",
@@ -212,7 +213,7 @@ def pareto(ranked: Sequence[Ranked]) -> dict[str, go.Figure]:
             figure.add_scatter(
                 x=[getattr(one, price) * scale for one in points],
                 y=[one.validation.value for one in points],
-                error_y={"array": [one.validation.half_width or 0 for one in points], "width": 2},
+                error_y=error_bars([one.validation for one in points]),
                 name=label,
                 text=[f"{one.schedule}, sparsity {one.sparsity:g}: test {one.quoted}" for one in points],
                 hovertemplate="%{text}",
@@ -308,6 +309,20 @@ def parallel(trials: Sequence[Row]) -> go.Figure:
             },
         )
     )
+
+
+def error_bars(means: Sequence[Mean]) -> dict[str, Any]:
+    """The intervals of means, which end where accuracies do."""
+
+    def reach(mean: Mean, end: float | None) -> float:
+        return 0.0 if end is None else abs(end - mean.value)
+
+    return {
+        "symmetric": False,
+        "array": [reach(mean, mean.high) for mean in means],
+        "arrayminus": [reach(mean, mean.low) for mean in means],
+        "width": 2,
+    }
 
 
 def _style(index: int) -> dict[str, Any]:

@@ -89,14 +89,23 @@ class Correlation:
     @property
     def basis(self) -> str:
         """What the coefficients are of, and their intervals."""
-        counts = [_counted(count, what) for what, count in self.drawn.items()]
-        text = f"{_counted(self.masks, 'masks')}: {' and '.join(counts)}"
+        text = f"{_counted(self.masks, 'masks')}: {self.counts}"
+        return f"{text}; {self.limits}" if self.limits else text
+
+    @property
+    def counts(self) -> str:
+        """What was drawn."""
+        return " and ".join(_counted(count, what) for what, count in self.drawn.items())
+
+    @property
+    def limits(self) -> str:
+        """What the interval leaves out, or why there is none; empty where it resamples all."""
         if not self.resampled:
-            return f"{text}; no interval, which takes {ENOUGH} {self.unit} or {ENOUGH} seeds"
+            return f"no interval, which takes {ENOUGH} {self.unit} or {ENOUGH} seeds"
         if abs(self.kendall.value) > 1 - 1e-9:
-            return f"{text}; a perfect order has no interval"
+            return "a perfect order has no interval"
         held = [_counted(count, what) for what, count in self.drawn.items() if what not in self.resampled]
-        return text + (f"; the interval is of {held[0]} alone" if held else "")
+        return f"the interval is of {held[0]} alone" if held else ""
 
 
 def _counted(count: int, what: str) -> str:
@@ -308,8 +317,8 @@ def sentences(found: Sequence[Correlation]) -> list[str]:
             pooled = group[-1]
             text += (
                 f"{pooled.kendall} pooled over {len(within)} sparsities ({pooled.basis}){_spread(within)}. "
-                "Sparsity itself moves both numbers (Simpson's paradox): go by the rows of one sparsity. "
-                + _certain(within)
+                "Sparsity itself moves both numbers (Simpson's paradox): go by the rows of one sparsity."
+                f"{_certain(within)}"
             )
         said.append(text + (f" {alone[0].upper()}{alone[1:]}." if (alone := group[0].alone) else ""))
     return [*said, *filter(None, [tests(found)])]
@@ -317,12 +326,12 @@ def sentences(found: Sequence[Correlation]) -> list[str]:
 
 def tests(found: Sequence[Correlation]) -> str:
     """How many τ are tested, and what is corrected for that; empty if none is."""
-    count = len(_tested(found))
+    count = sum(not math.isnan(one.p_holm) for one in found)
     if not count:
         return ""
     return (
-        f"Tests: {count:,} τ within a sparsity. Intervals and p-values are of each alone; Holm's correction "
-        "(tau_p_holm) is for all of them."
+        f"Tests: {count:,} τ within a sparsity. Intervals and p-values are of each alone; p after Holm's "
+        "correction (tau_p_holm in files) is for all of them."
     )
 
 
@@ -346,4 +355,4 @@ def _certain(within: Sequence[Correlation]) -> str:
     if all(math.isnan(o.p_holm) for o in within):
         return ""
     known = [f"{side} 0 at {', '.join(where)}" for side, where in sides.items() if where]
-    return f"After Holm's correction τ is {' and '.join(known) or 'not told from 0 at any'}."
+    return f" After Holm's correction τ is {' and '.join(known) or 'not told from 0 at any'}."

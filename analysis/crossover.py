@@ -12,9 +12,9 @@ import duckdb
 from rich.table import Table
 
 from analysis.labels import AFTER_DENSE, Label, label, without
-from analysis.output import draw
+from analysis.output import draw, fold
 from analysis.statistics import Paired, holm, paired, wilson
-from analysis.warehouse import EACH, ask, baseline, running
+from analysis.warehouse import EACH, NO_PAIR, ask, baseline, running
 from sweep.means import LEVEL, Mean, mean_interval
 
 
@@ -154,8 +154,10 @@ class Crossover:
         signs = [d.sign for d in self.differences]
         certain = [index for index, sign in enumerate(signs) if sign]
         if not certain:
-            few = all(d.found.seeds < 2 for d in self.differences)
-            why = "one seed has no interval" if few else "no difference is certain"
+            most = max(d.found.seeds for d in self.differences)
+            why = {0: "no seed finished in both", 1: "one seed has no interval"}.get(
+                most, "no difference is certain"
+            )
             return f"undecided: {why} at {_listed([d.sparsity for d in self.differences])}"
         side = "above" if signs[certain[0]] > 0 else "below"
         if certain == list(range(certain[0], len(signs))):
@@ -179,8 +181,9 @@ class Crossover:
             for count, name in zip(self.lost, (self.first, self.second), strict=True)
             if count
         ]
-        with_them = "what is certain is so with them at chance too"
-        return [f"lost runs: {' and '.join(lost)} ({with_them})"] if lost else []
+        certain = any(d.sign for d in self.differences)
+        with_them = " (what is certain is so with them at chance too)" if certain else ""
+        return [f"lost runs: {' and '.join(lost)}{with_them}"] if lost else []
 
     def _two_kinds(self) -> list[str]:
         apart = [
@@ -259,6 +262,17 @@ class Comparison:
     def sparsities(self) -> list[float]:
         """All sparsities that were tested, rising."""
         return sorted({sparsity for row in self.means.values() for sparsity in row})
+
+    @property
+    def table(self) -> dict[str, list[str]]:
+        """The means of each arm in percent, by rising sparsity; `*` marks runs far from the median."""
+        return {
+            name: [
+                means[s].percent + ("*" if self.apart.get(name, {}).get(s) else "") if s in means else ""
+                for s in self.sparsities
+            ]
+            for name, means in self.means.items()
+        }
 
 
 def compare(
@@ -346,6 +360,10 @@ def _paired(row: Mapping[str, Any]) -> Paired:
 
 def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
     """One row a setting, pair and sparsity: for files."""
+
+    def number(value: float) -> float | None:
+        return None if math.isnan(value) else value
+
     return [
         {
             "setting": comparison.setting,
@@ -355,11 +373,11 @@ def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
             "seeds": d.found.seeds,
             "first_lost": d.found.lost[0],
             "second_lost": d.found.lost[1],
-            "difference": d.mean.value,
+            "difference": number(d.mean.value),
             "low": d.mean.low,
             "high": d.mean.high,
-            "difference_lost_at_chance": (d.found.bound or d.mean).value,
-            "p_holm": None if math.isnan(d.p) else d.p,
+            "difference_lost_at_chance": number((d.found.bound or d.mean).value),
+            "p_holm": number(d.p),
             "verdict": crossover.verdict,
             "crossover": crossings[-1].at if crossings else None,
             "crossover_low": crossings[-1].low if crossings else None,
@@ -374,8 +392,8 @@ def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
 
 
 MEANS = (
-    "Mean test accuracy in percent ± 95 % Student-t interval over seeds, cut to 0 to 100. (equal): all\n"
-    "seeds ended alike, which is no interval. *: runs far from the cell's median, so that the mean is of\n"
+    "Mean test accuracy in percent ± 95 % Student-t interval over seeds, cut to 0 to 100. (equal): all "
+    "seeds ended alike, which is no interval. *: runs far from the cell's median, so that the mean is of "
     "two kinds of runs. There is one test set: its own sampling is in no interval."
 )
 
@@ -385,11 +403,16 @@ def note(comparisons: Sequence[Comparison]) -> str:
     pairs = [crossover for comparison in comparisons for crossover in comparison.crossovers]
     tests = sum(not math.isnan(d.p) for crossover in pairs for d in crossover.differences)
     if not pairs:
-        return f"{MEANS}\nNo pair to compare: name two criteria of one setting, crossover FIRST SECOND."
+        return f"{MEANS} {NO_PAIR}"
+    if not tests:
+        return (
+            f"{MEANS} No difference is tested: that takes two seeds that finished in both, and a study "
+            "that has ended."
+        )
     return (
-        f"{MEANS}\nDifferences are paired by seed (Student's t). Certain is what holds at 5 % after Holm's\n"
-        f"correction over all {tests} tests of this answer (pairs: {len(pairs)}). A crossing lies between\n"
-        "two tested sparsities with certain signs, whatever the curves do in between."
+        f"{MEANS} Differences are paired by seed (Student's t). Certain is what holds at 5 % after Holm's "
+        f"correction over all tests of this answer: {tests:,} (pairs: {len(pairs):,}). A crossing lies "
+        "between two tested sparsities with certain signs, whatever the curves do in between."
     )
 
 
@@ -399,11 +422,7 @@ def text(comparison: Comparison) -> str:
     table.add_column("sparsity", no_wrap=True)
     for sparsity in comparison.sparsities:
         table.add_column(f"{sparsity:g}", justify="right", no_wrap=True)
-    for name, means in comparison.means.items():
-        cells = (
-            means[s].percent + ("*" if comparison.apart[name].get(s) else "") if s in means else ""
-            for s in comparison.sparsities
-        )
+    for name, cells in comparison.table.items():
         table.add_row(name, *(cell.replace("[", r"\[") for cell in cells))
-    found = "".join(f"  {crossover}\n" for crossover in comparison.crossovers)
+    found = "".join(f"{fold(f'  {crossover}', '    ')}\n" for crossover in comparison.crossovers)
     return f"{comparison.setting}\n{draw(table)}{found}"

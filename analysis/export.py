@@ -9,7 +9,7 @@ import duckdb
 
 from analysis import output
 from analysis.crossover import Comparison, compare
-from analysis.warehouse import answer
+from analysis.warehouse import answer, provisional
 from sweep.errors import BadInput
 from sweep.means import ROUNDING, Mean
 
@@ -36,10 +36,11 @@ def write(connection: duckdb.DuckDBPyConnection, target: Path) -> list[Path]:
         output.write(rows, _TABLES[kind], target)
         return [target]
     if kind == ".tex":
-        output.save(target, "\n".join(map(latex, compare(connection))).encode())
+        marks = "".join(f"% {line}\n" for line in provisional(connection))
+        output.save(target, (marks + "\n".join(map(latex, compare(connection)))).encode())
         return [target]
     if kind in _PICTURES:
-        return _pictures(compare(connection), target)
+        return _pictures(compare(connection), target, provisional(connection))
     raise BadInput(f"{target}: export to .csv, .parquet, .tex, .png, .svg or .pdf")
 
 
@@ -48,6 +49,7 @@ def latex(comparison: Comparison) -> str:
     sparsities = comparison.sparsities
     lines = [
         f"% {comparison.setting}: test accuracy in percent, mean and 95 % Student-t interval over seeds",
+        "% (equal): all seeds ended alike, which is no interval",
         r"\begin{tabular}{l" + "r" * len(sparsities) + "}",
         r"\toprule",
         " & ".join(["sparsity", *(f"{s:g}" for s in sparsities)]) + r" \\",
@@ -72,6 +74,8 @@ def _percent(mean: Mean) -> str:
     value = f"{100 * mean.value:.1f}"
     if mean.half_width is None or mean.low is None or mean.high is None:
         return value
+    if mean.half_width <= ROUNDING:
+        return f"${value}$ (equal)"
     if mean.high - mean.low < 2 * mean.half_width - ROUNDING:
         return f"${value}$ $[{100 * mean.low:.1f}, {100 * mean.high:.1f}]$"
     return f"${value} \\pm {100 * mean.half_width:.1f}$"
@@ -81,11 +85,11 @@ def _escaped(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "_%&#$" else letter for letter in text)
 
 
-def _pictures(comparisons: list[Comparison], target: Path) -> list[Path]:
+def _pictures(comparisons: list[Comparison], target: Path, marks: list[str]) -> list[Path]:
     from choreographer.browsers.chromium import ChromeNotFoundError
 
     try:
-        drawn = asyncio.run(_draw(comparisons, target.suffix[1:].lower()))
+        drawn = asyncio.run(_draw(comparisons, target.suffix[1:].lower(), marks))
     except ChromeNotFoundError:
         raise BadInput(f"{target}: Chromium draws pictures: install it (apt-get install chromium)") from None
     written = []
@@ -96,7 +100,7 @@ def _pictures(comparisons: list[Comparison], target: Path) -> list[Path]:
     return written
 
 
-async def _draw(comparisons: list[Comparison], kind: str) -> list[bytes]:
+async def _draw(comparisons: list[Comparison], kind: str, marks: list[str]) -> list[bytes]:
     import kaleido
 
     from analysis import charts
@@ -111,7 +115,7 @@ async def _draw(comparisons: list[Comparison], kind: str) -> list[bytes]:
             figure = charts.crossover(comparison, names)
             figure.update_layout(
                 template="plotly_white",
-                title={"text": comparison.setting, "font": {"size": 14}},
+                title={"text": "<br>".join([comparison.setting, *marks]), "font": {"size": 14}},
                 legend={"orientation": "h", "y": -0.2},
                 width=900,
                 height=560,

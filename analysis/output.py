@@ -3,7 +3,9 @@
 import itertools
 import json
 import math
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +18,8 @@ from sweep.errors import BadInput
 
 # Rows of a table for people: beyond that it takes minutes to draw, and nobody reads it.
 _SHOWN = 2_000
+# Columns of a sentence, for which wide terminals are too wide.
+_WIDEST = 100
 
 
 class Format(StrEnum):
@@ -101,6 +105,14 @@ def draw(table: Table) -> str:
     with console.capture() as captured:
         console.print(table)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def fold(text: str, indent: str = "  ") -> str:
+    """A sentence for the terminal: lines end between words, and all but the first are indented."""
+    width = min(_WIDEST, shutil.get_terminal_size((_WIDEST, 0)).columns)
+    return textwrap.fill(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:

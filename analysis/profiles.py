@@ -53,7 +53,7 @@ def chart(found: aggregate.Aggregates) -> go.Figure:
             line=style["line"] | {"shape": "hv"},
         )
     figure.update_layout(
-        xaxis={"title": "test accuracy τ"},
-        yaxis={"title": "share of runs above τ", "range": [0, 1.02]},
+        xaxis={"title": "test accuracy"},
+        yaxis={"title": "share of runs above it", "range": [0, 1.02]},
     )
     return figure

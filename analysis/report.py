@@ -98,7 +98,7 @@ def _crossovers(page: Page, comparisons: Sequence[crossover.Comparison]) -> None
     second = next((comparison.second for comparison in comparisons if comparison.second), "")
     page.heading(
         f"Where does a criterion fall below {second}?" if second else "How accurate is each criterion?",
-        f"Bands and ± are 95 % Student-t intervals. {crossover.note(comparisons)}",
+        f"{crossover.note(comparisons)} The bands of a chart are the same intervals.",
     )
     page.left_out(len(comparisons))
     for comparison in comparisons[:SETTINGS]:
@@ -106,10 +106,9 @@ def _crossovers(page: Page, comparisons: Sequence[crossover.Comparison]) -> None
         page.chart(
             f"Test accuracy against sparsity: {comparison.setting}", charts.crossover(comparison, names)
         )
-        sparsities = comparison.sparsities
         page.table(
-            ["sparsity", *(f"{sparsity:g}" for sparsity in sparsities)],
-            [[name, *(means.get(s, "") for s in sparsities)] for name, means in comparison.means.items()],
+            ["sparsity", *(f"{sparsity:g}" for sparsity in comparison.sparsities)],
+            [[name, *cells] for name, cells in comparison.table.items()],
         )
 
 
@@ -136,6 +135,7 @@ def _correlations(page: Page, found: Sequence[correlation.Correlation]) -> None:
                 [
                     "sparsity",
                     "masks",
+                    "of",
                     "Kendall τ",
                     "p (Holm)",
                     "Spearman ρ",
@@ -145,8 +145,9 @@ def _correlations(page: Page, found: Sequence[correlation.Correlation]) -> None:
                 ],
                 [
                     [
-                        f"{one.sparsity:g}" if one.sparsity is not None else "all (pooled: misleads)",
-                        one.basis,
+                        f"{one.sparsity:g}" if one.sparsity is not None else "pooled (misleads)",
+                        f"{one.masks:,}",
+                        one.counts,
                         one.kendall,
                         "" if math.isnan(one.p_holm) else f"{one.p_holm:.2g}",
                         one.spearman,
@@ -157,6 +158,11 @@ def _correlations(page: Page, found: Sequence[correlation.Correlation]) -> None:
                     for one in groups
                 ],
             )
+            limits: dict[str, list[str]] = defaultdict(list)
+            for one in groups:
+                if one.limits:
+                    limits[one.limits].append("pooled" if one.sparsity is None else f"{one.sparsity:g}")
+            page.sentences(f"{', '.join(at)}: {why}" for why, at in limits.items())
 
 
 def _arms(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
@@ -195,7 +201,7 @@ def _regimes(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
         return
     page.heading(
         "Regimes",
-        "Mean test accuracy ± half of its 95 % Student-t interval over seeds, by load and temperature "
+        "Mean test accuracy with its 95 % Student-t interval over seeds, cut to 0 to 1, by load and temperature "
         "(Zhou et al. 2023). Within a map nothing else differs.",
     )
     largest = set(sorted(found, key=lambda key: -len(found[key]))[:_MENU])
@@ -220,7 +226,8 @@ def _fronts(page: Page, ranked: Sequence[best.Ranked]) -> None:
         return
     page.heading(
         "Which schedule is best?",
-        f"{best.note(ranked)} Hollow points of the chart are not on the front, and not certainly off it.",
+        f"{best.note(ranked)} Bars of the chart are those of validation accuracy; its hollow points are not on "
+        "the front, and not certainly off it.",
     )
     page.left_out(len(settings))
     for setting in settings[:SETTINGS]:

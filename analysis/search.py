@@ -6,6 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from analysis import charts
 from analysis.page import Page
 from analysis.warehouse import files
 from sweep.means import Mean
@@ -85,7 +86,7 @@ def _fronts(answer: Mapping[str, Any]) -> dict[str, go.Figure]:
                 figure.add_scatter(
                     x=[one[objective] for one in answer["best"]],
                     y=[mean.value for mean in means],
-                    error_y={"array": [mean.half_width or 0 for mean in means]},
+                    error_y=charts.error_bars(means),
                     text=[_name(one) for one in answer["best"]],
                     mode="markers",
                     name=name,

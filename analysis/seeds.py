@@ -124,9 +124,9 @@ def sentences(found: Sequence[Row]) -> list[str]:
         said.append(text + (f"; {gone} lost" if gone else ""))
     if found:
         said.append(
-            f"Seeds with which a paired t-test finds that difference in {POWER:.0%} of studies, at 5 % "
-            f"divided by the {len(found)} tests of this answer; differences taken as normal. needed_upper is "
-            f"for the upper {UPPER:.0%} limit of the standard deviation. It plans a new study: seeds added "
-            "until a difference is certain hold no level."
+            f"Seeds with which a paired t-test finds that difference in {100 * POWER:.0f} % of studies, at "
+            f"5 % divided by the tests of this answer: {len(found):,}; differences taken as normal. "
+            f"needed_upper is for the upper {100 * UPPER:.0f} % limit of the standard deviation. It plans a "
+            "new study: seeds added until a difference is certain hold no level."
         )
     return said

@@ -23,6 +23,7 @@ T = TypeVar("T")
 EACH = "*"
 # What they are compared with unless something else is asked for: the first of these that was run.
 BASELINES = ("random", "magnitude")
+NO_PAIR = "No pair to compare: it takes two criteria of one setting, with a sparsity and a seed in common."
 _READS = {duckdb.StatementType.SELECT}
 # Bytes of a study.json beyond which it is none of ours.
 _LARGEST = 2**26

@@ -102,7 +102,7 @@ def test_nothing_is_aggregated_over_tasks_that_not_all_ways_have(tmp_path):
     said = aggregate.sentences(found)
     assert (
         "over 2 tasks" in said[0]
-        and "2 tasks are left out" in said[0]
+        and "Left out: 2, of which not all ways have a finished run." in said[0]
         and "no accuracy of any arm" in said[0]
     )
     with pytest.raises(

@@ -99,7 +99,7 @@ def test_a_criterion_whose_trials_were_all_lost_is_there_with_their_number(tmp_p
     assert [(one.probability, one.paired, one.lost) for one in found] == [(None, None, 3)]
     assert better.rows(found)[0]["probability"] is None
     said, caption = better.sentences(found, over)
-    assert "no finished run of one of them at 0.9; 3 lost" in said and "for 0 tests" in caption
+    assert "no finished run of one of them at 0.9; 3 lost" in said and "Nothing is tested" in caption
 
 
 def test_it_is_corrected_for_all_that_is_shown(many):

@@ -62,13 +62,28 @@ def test_a_narrow_terminal_cuts_no_name_and_no_number(made, monkeypatch):
     )
 
 
+def test_sentences_end_their_lines_between_words(made, monkeypatch):
+    """A terminal breaks them within words, and one line for a caption is not read."""
+    monkeypatch.setenv("COLUMNS", "72")
+    for name in ("crossover", "best", "correlation", "better", "seeds", "aggregate"):
+        said = run(name, "--results", made).stdout
+        told = said if name == "crossover" else said.partition("\n\n")[2]
+        assert all(len(line) <= 72 and line == line.rstrip() for line in told.splitlines())
+        assert "digits, conv-5" in told
+
+
+def test_two_that_have_nothing_in_common_are_said_to_be_no_pair(made):
+    for name in ("crossover", "better", "seeds"):
+        assert "No pair to compare" in run(name, "snip", "snip", "--results", made).stdout
+
+
 def test_report_is_one_file_with_chart_and_numbers_that_loads_nothing(made):
     answer = run("report", "--results", made)
     assert answer.stdout.strip() == f"report: {made / 'report.html'}"
     page = (made / "report.html").read_text()
     assert (
         "snip against random erk: certainly above at 0.95 and certainly below at 0.98" in page
-        and "0.900 ± 0.025" in page
+        and "<td>90.0±2.5</td>" in page
     )
     # plotly.js is inside; no tag fetches anything.
     assert "Plotly.react" in page and not re.search(r"<(script|link|img)[^>]+(src|href)=\"(?!data:)", page)
@@ -207,6 +222,17 @@ def test_the_latex_table_says_what_was_lost(made, add, tmp_path):
     add(trial("lost", criterion="snip", sparsity=0.99, seed=3, status="diverged"))
     run("export", tmp_path / "t.tex", "--results", made)
     assert "(1 lost)" in (tmp_path / "t.tex").read_text()
+
+
+def test_the_latex_table_says_that_seeds_are_equal_and_that_a_study_runs(tmp_path):
+    rows = [trial(f"s{seed}", seed=seed, test_accuracy=0.9) for seed in range(3)]
+    results.write(tmp_path / "r", rows, [[]], [[]])
+    launch = {"trials": 9, "to_run": 9, "started_at": "2025-12-31T00:00:00+00:00"}
+    results.note_launch(tmp_path / "r", "made", "", launch)
+    assert run("export", tmp_path / "t.tex", "--results", tmp_path / "r").returncode == 0
+    text = (tmp_path / "t.tex").read_text()
+    assert "$90.0$ (equal)" in text and "pm 0.0" not in text
+    assert text.startswith("% Provisional: 3 of 9 trials of made.")
 
 
 def test_columns_of_one_name_are_all_written(made):

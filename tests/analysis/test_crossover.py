@@ -6,10 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import analysis
-from analysis.crossover import Crossover, compare, decide, digits, note, rows
+from analysis import charts
+from analysis.crossover import Comparison, Crossover, compare, decide, digits, note, rows
 from analysis.labels import AFTER_DENSE
 from analysis.statistics import paired
+from analysis.warehouse import NO_PAIR
 from sweep import config
+from sweep.means import Mean
 from tests.analysis.conftest import trial
 
 SPARSITIES = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995]
@@ -69,6 +72,10 @@ def test_every_other_answer_has_its_words():
     )  # fmt: skip
     single = pair(np.array([[0.1, 0.1, 0.1, -0.1, -0.1, -0.1]]))
     assert single.verdict == "undecided" and "one seed has no interval at 0.8" in str(single)
+    [lost] = decide([([0.8], [paired([], [(None, 0.9), (None, 0.9)], 0.1)], True)])
+    assert str(Crossover("a", "b", lost)) == (
+        "a against b: undecided: no seed finished in both at 0.8; lost runs: 2 of a"
+    )
     middle = pair(SPREAD * 100 * [1, 1, 0.01, 1, 1, 1] + [0, 0, 0.1, 0, 0, 0])
     assert "undecided: certainly above at 0.95; not certain at 0.8" in str(middle)
 
@@ -114,10 +121,32 @@ def test_lost_and_fallen_runs_are_in_the_sentence():
         [([0.9], [paired([0.1, 0.101, 0.102, 0.1, 0.103], [(None, 0.9), (0.9, None)], 0.1)], True)]
     )
     text = str(Crossover("snip", "random erk", differences, ((2, 7), (0, 6))))
-    assert (
-        "; lost runs: 1 of snip and 1 of random erk (what is certain is so with them at chance too)" in text
-    )
+    assert "; lost runs: 1 of snip and 1 of random erk; runs far" in text
     assert "; runs far from the median of their cell: 2 of 7 of snip [8%, 64%]" in text
+    [certain] = decide([([0.9], [paired([0.1, 0.101, 0.102, 0.1, 0.103], [(0.2, None)], 0.1)], True)])
+    text = str(Crossover("snip", "random erk", certain))
+    assert text.endswith("; lost runs: 1 of random erk (what is certain is so with them at chance too)")
+
+
+def test_a_chart_has_the_bracket_of_every_crossing():
+    found = Comparison("digits", "random")
+    found.means = {"snip": {s: Mean(0.9, 0.01) for s in SPARSITIES}}
+    found.crossovers = [pair(np.array([0.1, 0.1, 0.1, -0.1, -0.1, 0.1]) + SPREAD)]
+    layout = charts.crossover(found, ["snip"]).layout
+    assert [(round(1 - s.x0, 4), round(1 - s.x1, 4)) for s in layout.shapes] == [(0.95, 0.98), (0.99, 0.995)]
+    # Its words stay within the chart.
+    found.crossovers = [pair(np.array([0.1, -0.1, -0.1, -0.1, -0.1, 0.1]) + SPREAD)]
+    words = charts.crossover(found, ["snip"]).layout.annotations
+    assert [(one.xanchor, round(1 - 10**one.x, 4)) for one in words] == [("left", 0.8), ("right", 0.995)]
+
+
+def test_where_nothing_is_tested_the_note_says_so_and_files_have_no_number(made, add):
+    add(*[trial(f"f-{s}", criterion="force", sparsity=0.9, seed=s, status="failed") for s in range(3)])
+    connection = analysis.open(made)
+    found = compare(connection, "force", "random:erk")
+    assert "No difference is tested" in note(found) and "Holm" not in note(found)
+    assert [(row["difference"], row["p_holm"]) for row in rows(found)] == [(None, None)]
+    assert NO_PAIR in note(compare(connection, "snip", "snip"))
 
 
 def test_names_are_left_as_they_are():
@@ -133,7 +162,7 @@ def test_means_and_crossovers_of_results_with_a_known_answer(made):
     # From +.02 at .95 to −.02 at .98.
     assert [str(crossing) for crossing in against["random erk"].crossings] == ["[0.95, 0.98]"]
     assert against["random global"].verdict == "no crossover"
-    assert comparison.second == "random" and "all 10 tests of this answer (pairs: 2)" in note([comparison])
+    assert comparison.second == "random" and "all tests of this answer: 10 (pairs: 2)" in note([comparison])
     in_file = [row for row in rows([comparison]) if row["second"] == "random erk"]
     assert {(row["crossover_low"], row["crossover_high"]) for row in in_file} == {(0.95, 0.98)}
 

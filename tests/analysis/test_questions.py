@@ -135,6 +135,20 @@ def test_too_few_criteria_and_seeds_have_no_interval_and_the_answer_says_why(tmp
     assert row["resampled"] == "" and "no interval, which takes 5 criteria or 5 seeds" in one.basis
 
 
+def test_of_a_study_that_runs_no_correction_is_claimed(tmp_path):
+    rows = [
+        trial(f"{c}{s}", criterion=c, seed=s, sparsity=at, test_accuracy=(s * 3 + at * 10) % 1, pre_train_loss=s)
+        for c in ("snip", "force") for s in range(5) for at in (0.8, 0.9)
+    ]  # fmt: skip
+    for number, row in enumerate(rows):
+        row["trial_id"] += str(number)
+    write(tmp_path / "r", rows)
+    launch = {"trials": 99, "to_run": 99, "started_at": "2025-12-31T00:00:00+00:00"}
+    results.note_launch(tmp_path / "r", "made", "", launch)
+    [said] = correlation.sentences(correlation.correlate(analysis.open(tmp_path / "r")))
+    assert "Holm" not in said and "  " not in said and said == said.strip()
+
+
 def test_each_combination_of_the_oracle_was_drawn_by_itself(tmp_path):
     """Of one network, and beside criteria too."""
     random = np.random.default_rng(0)
@@ -246,6 +260,19 @@ def test_what_another_beats_at_less_cost_is_off_the_front(ranked):
     on = {one.schedule for one in ranked if one.on_cost_front}
     assert "grasp" in on and "snip" in on and "magnitude" not in on
     assert sum(one.on_density_front for one in ranked) == 1
+
+
+def test_intervals_on_the_fronts_end_where_accuracies_do(tmp_path):
+    """A bar to 1.13 or -0.55 is no accuracy."""
+    rows = [
+        trial(f"s{seed}", criterion="snip", seed=seed, val_accuracy=v, test_accuracy=v, density=0.1)
+        for seed, v in enumerate((0.1, 0.15, 0.99))
+    ]
+    [one] = best.rank(write(tmp_path / "r", rows))
+    bars = charts.pareto([one])["against density"].data[2].error_y
+    assert one.validation.half_width > 1 - one.validation.value > 0
+    assert one.validation.value + bars.array[0] == pytest.approx(1)
+    assert one.validation.value - bars.arrayminus[0] == pytest.approx(0)
 
 
 def test_a_single_seed_ties_everything(tmp_path):

@@ -42,7 +42,7 @@ def test_each_pair_and_sparsity_says_what_it_needs(made):
         assert row["needed_upper"] > row["needed"]
     said, assumed = seeds.sentences(found)
     assert f"{found[0]['needed']} seeds find a difference of 0.001" in said and "3 seeds do not know" in said
-    assert "80%" in assumed and "normal" in assumed
+    assert "80 %" in assumed and "normal" in assumed
 
 
 def test_lost_trials_are_counted(made, add):
