@@ -201,8 +201,8 @@ def _regimes(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
         return
     page.heading(
         "Regimes",
-        "Mean test accuracy with its 95 % Student-t interval over seeds, cut to 0 to 1, by load and temperature "
-        "(Zhou et al. 2023). Within a map nothing else differs.",
+        "Mean test accuracy with its 95 % Student-t interval over seeds, cut to 0 to 1, by load and "
+        "temperature (Zhou et al. 2023). Within a map nothing else differs.",
     )
     largest = set(sorted(found, key=lambda key: -len(found[key]))[:_MENU])
     if len(found) > _MENU:
@@ -226,8 +226,8 @@ def _fronts(page: Page, ranked: Sequence[best.Ranked]) -> None:
         return
     page.heading(
         "Which schedule is best?",
-        f"{best.note(ranked)} Bars of the chart are those of validation accuracy; its hollow points are not on "
-        "the front, and not certainly off it.",
+        f"{best.note(ranked)} Bars of the chart are those of validation accuracy; its hollow points are not "
+        "on the front, and not certainly off it.",
     )
     page.left_out(len(settings))
     for setting in settings[:SETTINGS]:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from analysis import charts
 from analysis.page import Page
 from analysis.warehouse import files
+from sweep.arms import listed
 from sweep.means import Mean
 from sweep.storage import Place
 
@@ -99,4 +100,4 @@ def _fronts(answer: Mapping[str, Any]) -> dict[str, go.Figure]:
 
 
 def _name(one: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in one["schedule"].items())
+    return listed(one["schedule"])

@@ -26,10 +26,19 @@ def short(config: Fields) -> str:
     return " ".join(words) or "all"
 
 
+def listed(fields: Fields) -> str:
+    """Fields with their values, numbers with four digits: `criterion=snip lr=0.1155`."""
+    return " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in fields.items()
+    )
+
+
 def place(config: Fields) -> str:
     """What every setting is known by: `digits, conv-5, 3 epochs, pruned at epoch 0`."""
     words = [config[name] for name in ("dataset", "model") if config.get(name)]
-    words += [f"{config[name]} {name}" for name in ("epochs", "steps") if config.get(name)][:1]
+    lengths = [(config[name], name) for name in ("epochs", "steps") if config.get(name)]
+    words += [f"{length} {name.removesuffix('s') if length == 1 else name}" for length, name in lengths[:1]]
     if "prune_epoch" in config:
         words.append(f"pruned at epoch {config['prune_epoch']}")
     return ", ".join(words)

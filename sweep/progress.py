@@ -21,8 +21,9 @@ _SHOWN = 8
 class Progress:
     """Counts finished trials and shows how far the launch is.
 
-    Means are of validation accuracy (test accuracy is not for watching), and provisional: of the setting of
-    the latest trial, over the sparsities and seeds that all of its arms have so far.
+    Means are of validation accuracy (test accuracy is not for watching): of the setting of the latest trial,
+    over the sparsities and seeds that all of its arms with a result have. Before the last trial they are
+    provisional.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Progress:
             return ""
         means = ", ".join(f"{name} {mean:.3f}" for name, mean in standing.means.items())
         more = f", {_more(standing)}" if _more(standing) else ""
-        return f"; provisional {_said(standing)}: {means}{more}"
+        return f"; {_said(standing, running=self.done < self.total)}: {means}{more}"
 
     def _note(self, row: Mapping[str, Any]) -> None:
         self.done += 1
@@ -124,16 +125,18 @@ class Progress:
             table = Table("arm", "mean", box=None, padding=(0, 2))
             for name, mean in standing.means.items():
                 table.add_row(name, f"{mean:.3f}")
-            parts = [Text(f"provisional {_said(standing)}:"), table]
+            parts = [Text(f"{_said(standing, running=self.done < self.total)}:"), table]
             if more := _more(standing):
                 parts.append(Text(f"  {more}"))
         # The bar comes last: it does not end its line.
         return Group(*parts, Text(self.line()), ProgressBar(total=self.total, completed=self.done))
 
 
-def _said(standing: Standing) -> str:
+def _said(standing: Standing, *, running: bool) -> str:
     cells = "1 cell" if standing.cells == 1 else f"{standing.cells} cells"
-    return f"mean validation accuracy over {cells} (sparsity, seed) that every arm has in {standing.setting}"
+    mean = "provisional mean" if running else "mean"
+    shared = f"{cells} (sparsity, seed) that every arm with a result has"
+    return f"{mean} validation accuracy over {shared} in {standing.setting}"
 
 
 def _more(standing: Standing) -> str:

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from sweep import results
+from sweep.arms import listed
 from sweep.asker import Asker
 from sweep.candidate import Candidate
 from sweep.config import FIELDS
@@ -151,18 +152,20 @@ def _answer(console: Console, asked: Study, asker: Asker, stopped: int, folder: 
         console.out(f"no schedule was measured with {seeds} seeds yet, or none is an answer", highlight=False)
         return
     console.out(
-        "best on validation data (selected: both accuracies are of the runs that chose):", highlight=False
+        "best on validation data, with 95 % Student-t intervals over seeds (selected: both accuracies are of "
+        "the runs that chose):",
+        highlight=False,
     )
     for candidate in best:
-        chosen = " ".join(f"{name}={value}" for name, value in candidate.chosen.items())
         validation, test = (candidate.interval(column) for column in ("val_accuracy", "test_accuracy"))
+        density = candidate.mean("density")
         console.out(
-            f"  {chosen}: validation {validation}, test {test}, density {candidate.mean('density'):.4g}",
+            f"  {listed(candidate.chosen)}: validation {validation}, test {test}, density {density:.4g}",
             highlight=False,
         )
     for objective, ranked in shares.items():
-        listed = ", ".join(f"{name} {share:.0%}" for name, share in ranked.items())
-        console.out(f"what mattered for {objective}: {listed}", highlight=False)
+        matters = ", ".join(f"{name} {share:.0%}" for name, share in ranked.items())
+        console.out(f"what mattered for {objective}: {matters}", highlight=False)
     path = folder / "best.yaml"
     put(path, lambda file: file.write(_as_study(asked, best).encode()))
     how = "python -m sweep.launch " if isinstance(path, Path) else ""

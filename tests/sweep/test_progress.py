@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from sweep.arms import listed, place
 from sweep.progress import Progress, duration
 from sweep.standings import Standings
 
@@ -17,6 +18,12 @@ from sweep.standings import Standings
 )
 def test_durations_read_as_people_say_them(seconds, text):
     assert duration(seconds) == text
+
+
+def test_places_and_schedules_read_as_people_say_them():
+    assert place({"dataset": "digits", "epochs": 1}) == "digits, 1 epoch"
+    assert place({"dataset": "digits", "steps": 200}) == "digits, 200 steps"
+    assert listed({"criterion": "snip", "lr": 0.1155430951647376}) == "criterion=snip lr=0.1155"
 
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -95,10 +102,18 @@ def test_means_are_over_what_all_arms_have_and_marked_provisional():
     """FORCE's easy sparsity came first: over all that is done it would lead with 0.95 against 0.75."""
     rows = [row("snip", sparsity=s, accuracy=a) for s, a in ((0.8, 0.96), (0.9, 0.94), (0.99, 0.35))]
     live, plain = shown([*rows, row("force", iterations=20, sparsity=0.8, accuracy=0.95)])
-    said = "mean validation accuracy over 1 cell (sparsity, seed) that every arm has in "
+    said = "mean validation accuracy over 1 cell (sparsity, seed) that every arm with a result has in "
     where = "digits, conv-5, 2 epochs, pruned at epoch 0"
     assert plain == f"; provisional {said}{where}: snip 0.960, force T=20 0.950"
     assert f"provisional {said}{where}" in live and live.index("0.960") < live.index("0.950")
+
+
+def test_once_all_trials_have_ended_their_mean_is_no_longer_provisional():
+    progress = Progress("small", 2, [], Console(file=io.StringIO(), width=200))
+    progress.add(row(seed=0))
+    assert progress._means().startswith("; provisional mean validation accuracy over 1 cell ")
+    progress.add(row(seed=1))
+    assert progress._means().startswith("; mean validation accuracy over 2 cells ")
 
 
 def test_arms_that_share_nothing_yet_have_no_mean():
