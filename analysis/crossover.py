@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 from rich.table import Table
+from rich.text import Text
 
 from analysis.labels import AFTER_DENSE, Label, label, without
 from analysis.output import draw
@@ -404,6 +405,6 @@ def text(comparison: Comparison) -> str:
             means[s].percent + ("*" if comparison.apart[name].get(s) else "") if s in means else ""
             for s in comparison.sparsities
         )
-        table.add_row(name, *(cell.replace("[", r"\[") for cell in cells))
+        table.add_row(*(Text(cell) for cell in (name, *cells)))
     found = "".join(f"  {crossover}\n" for crossover in comparison.crossovers)
     return f"{comparison.setting}\n{draw(table)}{found}"

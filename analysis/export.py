@@ -9,7 +9,7 @@ import duckdb
 
 from analysis import output
 from analysis.crossover import Comparison, compare
-from analysis.warehouse import answer
+from sweep import foreign
 from sweep.errors import BadInput
 from sweep.means import ROUNDING, Mean
 
@@ -31,9 +31,7 @@ def write(connection: duckdb.DuckDBPyConnection, target: Path) -> list[Path]:
     """
     kind = target.suffix.lower()
     if kind in _TABLES:
-        columns, found = answer(connection, "FROM trials ORDER BY study, trial_id")
-        rows = [dict(zip(columns, row, strict=True)) for row in found]
-        output.write(rows, _TABLES[kind], target)
+        output.stream(connection, "FROM trials", _TABLES[kind], target)
         return [target]
     if kind == ".tex":
         output.save(target, "\n".join(map(latex, compare(connection))).encode())
@@ -47,7 +45,8 @@ def latex(comparison: Comparison) -> str:
     """Mean test accuracies in percent with their 95 % intervals, for the booktabs package."""
     sparsities = comparison.sparsities
     lines = [
-        f"% {comparison.setting}: test accuracy in percent, mean and 95 % Student-t interval over seeds",
+        f"% {foreign.latex(comparison.setting)}: "
+        "test accuracy in percent, mean and 95 % Student-t interval over seeds",
         r"\begin{tabular}{l" + "r" * len(sparsities) + "}",
         r"\toprule",
         " & ".join(["sparsity", *(f"{s:g}" for s in sparsities)]) + r" \\",
@@ -61,7 +60,7 @@ def latex(comparison: Comparison) -> str:
                 cells.append("--")
                 continue
             cells.append(_percent(mean) + (f" ({mean.lost} lost)" if mean.lost else ""))
-        lines.append(" & ".join([_escaped(name), *cells]) + r" \\")
+        lines.append(" & ".join([foreign.latex(name), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -75,10 +74,6 @@ def _percent(mean: Mean) -> str:
     if mean.high - mean.low < 2 * mean.half_width - ROUNDING:
         return f"${value}$ $[{100 * mean.low:.1f}, {100 * mean.high:.1f}]$"
     return f"${value} \\pm {100 * mean.half_width:.1f}$"
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "_%&#$" else letter for letter in text)
 
 
 def _pictures(comparisons: list[Comparison], target: Path) -> list[Path]:
