@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import duckdb
 import typer
@@ -13,6 +14,7 @@ from analysis import output, shell, warehouse
 from analysis.output import Format
 from analysis.warehouse import EACH
 from sweep.errors import BadInput, command
+from sweep.foreign import Plain
 from sweep.storage import place
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -78,9 +80,7 @@ def sql(
     if chosen is Format.TABLE and out is None:
         shell.show(connection, query)
         return
-    named, rows = warehouse.answer(connection, warehouse.checked(connection, query))
-    columns = output.told_apart(named)
-    output.write([dict(zip(columns, row, strict=True)) for row in rows], chosen, out, columns)
+    output.stream(connection, warehouse.checked(connection, query), chosen, out)
 
 
 @app.command()
@@ -414,5 +414,12 @@ def _write(rows: Sequence[dict[str, Any]], form: Format, out: Path | None, notes
         print(("\n" if not index and into is sys.stdout else "") + output.fold(note), file=into)
 
 
+def main() -> NoReturn:
+    """The command line."""
+    # Whatever is printed may quote results, which others wrote.
+    with redirect_stdout(cast(TextIO, Plain(sys.stdout))):
+        command(app, "analysis")
+
+
 if __name__ == "__main__":
-    command(app, "analysis")
+    main()

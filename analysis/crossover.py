@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 from rich.table import Table
+from rich.text import Text
 
 from analysis.labels import AFTER_DENSE, Label, label, without
 from analysis.output import draw, fold
@@ -423,6 +424,6 @@ def text(comparison: Comparison) -> str:
     for sparsity in comparison.sparsities:
         table.add_column(f"{sparsity:g}", justify="right", no_wrap=True)
     for name, cells in comparison.table.items():
-        table.add_row(name, *(cell.replace("[", r"\[") for cell in cells))
+        table.add_row(*(Text(cell) for cell in (name, *cells)))
     found = "".join(f"{fold(f'  {crossover}', '    ')}\n" for crossover in comparison.crossovers)
     return f"{comparison.setting}\n{draw(table)}{found}"

@@ -9,7 +9,8 @@ import duckdb
 
 from analysis import output
 from analysis.crossover import Comparison, compare
-from analysis.warehouse import answer, provisional
+from analysis.warehouse import provisional
+from sweep import foreign
 from sweep.errors import BadInput
 from sweep.means import ROUNDING, Mean
 
@@ -31,12 +32,10 @@ def write(connection: duckdb.DuckDBPyConnection, target: Path) -> list[Path]:
     """
     kind = target.suffix.lower()
     if kind in _TABLES:
-        columns, found = answer(connection, "FROM trials ORDER BY study, trial_id")
-        rows = [dict(zip(columns, row, strict=True)) for row in found]
-        output.write(rows, _TABLES[kind], target)
+        output.stream(connection, "FROM trials", _TABLES[kind], target)
         return [target]
     if kind == ".tex":
-        marks = "".join(f"% {line}\n" for line in provisional(connection))
+        marks = "".join(f"% {foreign.latex(line)}\n" for line in provisional(connection))
         output.save(target, (marks + "\n".join(map(latex, compare(connection)))).encode())
         return [target]
     if kind in _PICTURES:
@@ -48,7 +47,8 @@ def latex(comparison: Comparison) -> str:
     """Mean test accuracies in percent with their 95 % intervals, for the booktabs package."""
     sparsities = comparison.sparsities
     lines = [
-        f"% {comparison.setting}: test accuracy in percent, mean and 95 % Student-t interval over seeds",
+        f"% {foreign.latex(comparison.setting)}: "
+        "test accuracy in percent, mean and 95 % Student-t interval over seeds",
         "% (equal): all seeds ended alike, which is no interval",
         r"\begin{tabular}{l" + "r" * len(sparsities) + "}",
         r"\toprule",
@@ -63,7 +63,7 @@ def latex(comparison: Comparison) -> str:
                 cells.append("--")
                 continue
             cells.append(_percent(mean) + (f" ({mean.lost} lost)" if mean.lost else ""))
-        lines.append(" & ".join([_escaped(name), *cells]) + r" \\")
+        lines.append(" & ".join([foreign.latex(name), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -79,10 +79,6 @@ def _percent(mean: Mean) -> str:
     if mean.high - mean.low < 2 * mean.half_width - ROUNDING:
         return f"${value}$ $[{100 * mean.low:.1f}, {100 * mean.high:.1f}]$"
     return f"${value} \\pm {100 * mean.half_width:.1f}$"
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "_%&#$" else letter for letter in text)
 
 
 def _pictures(comparisons: list[Comparison], target: Path, marks: list[str]) -> list[Path]:

@@ -1,25 +1,33 @@
 """An answer as a table in the terminal, or as CSV, JSON or Parquet, on stdout or in a file."""
 
+import io
 import itertools
 import json
 import math
 import shutil
 import sys
+import tempfile
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TextIO
 
+import duckdb
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from analysis.warehouse import again, answer
 from sweep.errors import BadInput
+from sweep.storage import put
 
 # Rows of a table for people: beyond that it takes minutes to draw, and nobody reads it.
 _SHOWN = 2_000
 # Columns of a sentence, for which wide terminals are too wide.
 _WIDEST = 100
+# Rows that are in memory at once of an answer that goes to a file.
+_BATCH = 2_048
 
 
 class Format(StrEnum):
@@ -69,7 +77,7 @@ def write(
     if len(shown) < len(rows):
         text += f"and {len(rows) - len(shown):,} rows more: narrow with --where, or give --out FILE.csv\n"
     if out is None:
-        sys.stdout.write(text)
+        (sys.stdout if form is Format.TABLE else _data()).write(text)
     else:
         save(out, text.encode())
 
@@ -83,17 +91,103 @@ def told_apart(columns: Sequence[str]) -> list[str]:
     return list(found)
 
 
+def stream(connection: duckdb.DuckDBPyConnection, sql: str, form: Format, out: Path | None) -> None:
+    """Write the answer to a query a batch at a time: a million trials are more than fits in memory as rows.
+
+    Raises:
+        BadInput: DuckDB cannot answer, or the file cannot be written.
+    """
+    if form is Format.TABLE:
+        columns, found = answer(connection, sql)
+        columns = told_apart(columns)
+        write([dict(zip(columns, row, strict=True)) for row in found], form, out, columns)
+        return
+    fill = {Format.CSV: _stream_csv, Format.JSON: _stream_json, Format.PARQUET: _stream_parquet}[form]
+
+    def all_of(file: IO[bytes]) -> None:
+        def from_the_start() -> None:
+            file.seek(0)
+            file.truncate()
+            # Lazy, unlike `execute`: what is not asked for yet is not computed either.
+            fill(connection.sql(sql).to_arrow_reader(_BATCH), file)
+
+        again(from_the_start)
+
+    if out is not None:
+        _place(out, all_of)
+        return
+    with tempfile.TemporaryFile() as file:
+        all_of(file)
+        file.seek(0)
+        for line in io.TextIOWrapper(file, encoding="utf-8", newline=""):
+            _data().write(line)
+
+
+def _stream_csv(batches: Any, file: IO[bytes]) -> None:
+    columns = told_apart(batches.schema.names)
+    file.write(_csv([], columns).encode())
+    for rows in _rows(batches, columns):
+        file.write(_csv(rows, columns, head=False).encode())
+
+
+def _stream_json(batches: Any, file: IO[bytes]) -> None:
+    columns = told_apart(batches.schema.names)
+    file.write(b"[")
+    before = b""
+    for rows in _rows(batches, columns):
+        text = _json(rows, columns).removeprefix("[").removesuffix("\n]\n")
+        file.write(before + text.encode())
+        before = b","
+    file.write(b"\n]\n" if before else b"]\n")
+
+
+def _rows(batches: Any, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    import pyarrow.types as types
+
+    # Sums of whole numbers come as decimals.
+    kinds = zip(columns, batches.schema.types, strict=True)
+    whole = [column for column, kind in kinds if types.is_decimal(kind) and not kind.scale]
+    for batch in batches:
+        if batch.num_rows:
+            rows = batch.rename_columns(columns).to_pylist()
+            for row in rows:
+                row.update({column: int(row[column]) for column in whole if row[column] is not None})
+            yield rows
+
+
+def _stream_parquet(batches: Any, file: IO[bytes]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = told_apart(batches.schema.names)
+    schema = pa.schema([field.with_name(name) for field, name in zip(batches.schema, names, strict=True)])
+    try:
+        with pq.ParquetWriter(file, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch.rename_columns(names))
+    except pa.ArrowException as error:
+        raise BadInput(f"no Parquet can hold that ({error}): cast it in the query, or write .csv") from None
+
+
+def _data() -> TextIO:
+    """Standard output for data: as they are, unless a person looks at them on a terminal."""
+    out = sys.stdout
+    raw: TextIO = getattr(out, "raw", out)
+    return out if raw.isatty() else raw
+
+
 def save(target: Path, data: bytes) -> None:
-    """Put a file in place; an earlier one is replaced only by the whole of it.
+    """Put a file in place; an earlier one is replaced only by the whole of it, and no link is followed.
 
     Raises:
         BadInput: it cannot be written there.
     """
-    temporary = target.with_name(f".{target.name}.new")
+    _place(target, lambda file: file.write(data))
+
+
+def _place(target: Path, fill: Callable[[IO[bytes]], object]) -> None:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(target)
+        put(target, fill, sync=False)
     except OSError as error:
         raise BadInput(f"{target}: {error.strerror}: choose another file") from None
 
@@ -119,28 +213,28 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in columns:
         numeric = rows and all(isinstance(row[column], int | float | None) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(row[column]) for column in columns))
     return draw(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> Text:
+    """As text that rich takes as it is, without markup."""
     if value is None:
-        return ""
+        return Text("")
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    # Square brackets would be markup to rich.
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("[", r"\[")
+        return Text("yes" if value else "no")
+    return Text(f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split("\n")))
 
 
-def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], head: bool = True) -> str:
     import csv
-    import io
 
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
+    if head:
+        writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
 
@@ -154,8 +248,6 @@ def _finite(value: Any) -> Any:
 
 
 def _parquet(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
-    import io
-
     import pyarrow as pa
     import pyarrow.parquet as pq
 

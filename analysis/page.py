@@ -1,16 +1,19 @@
 """Pieces of the report: headings, lists, tables and charts, as HTML that loads nothing."""
 
-import html
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
+from sweep.foreign import chart, html
+
 # A page is for looking at: beyond so many settings it says how many more there are.
 SETTINGS = 12
 # Sentences of a list that are shown.
 _SENTENCES = 100
+# Parts of a chart whose markup is ours.
+_MARKED = ("hovertemplate", "colorbar")
 
 
 class Page:
@@ -22,11 +25,11 @@ class Page:
 
     def heading(self, text: str, note: str = "") -> None:
         """A section begins, maybe with a note on how to read it."""
-        self.parts.append(f"<h2>{html.escape(text)}</h2>" + (f"<p>{html.escape(note)}</p>" if note else ""))
+        self.parts.append(f"<h2>{html(text)}</h2>" + (f"<p>{html(note)}</p>" if note else ""))
 
     def subheading(self, text: str) -> None:
         """A part of a section begins."""
-        self.parts.append(f"<h3>{html.escape(text)}</h3>")
+        self.parts.append(f"<h3>{html(text)}</h3>")
 
     def sentences(self, texts: Any) -> None:
         """A list of sentences, if there are any."""
@@ -37,7 +40,7 @@ class Page:
         """A list that can be folded away, if there is anything in it."""
         if texts:
             self.parts.append(
-                f"<details open><summary>{html.escape(title)}</summary><ul>{_items(texts)}</ul></details>"
+                f"<details open><summary>{html(title)}</summary><ul>{_items(texts)}</ul></details>"
             )
 
     def left_out(self, count: int) -> None:
@@ -51,28 +54,28 @@ class Page:
         """One chart; with choices, a menu of which to show, the last at first."""
         self._charts += 1
         number = self._charts
-        shapes = [json.loads(figure.to_json()) for figure in figures]
+        shapes = [_plain(json.loads(figure.to_json())) for figure in figures]
         for shape in shapes:
             shape["layout"].pop("template", None)
             shape["layout"]["height"] = height
         if choices:
             options = "".join(
-                f"<option{' selected' if i == len(choices) - 1 else ''}>{html.escape(choice)}</option>"
+                f"<option{' selected' if i == len(choices) - 1 else ''}>{html(choice)}</option>"
                 for i, choice in enumerate(choices)
             )
             self.parts.append(f'<label>Show <select data-for="chart-{number}">{options}</select></label>')
         self.parts.append(
             f'<figure><div class="chart" id="chart-{number}" style="height:{height}px" '
-            f'role="img" tabindex="0" aria-label="{html.escape(name, quote=True)}"></div></figure>'
+            f'role="img" tabindex="0" aria-label="{html(name)}"></div></figure>'
             f'<script type="application/json" data-chart="chart-{number}">{embedded(shapes)}</script>'
         )
 
     def table(self, head: Sequence[str], body: Sequence[Sequence[object]]) -> None:
         """A table; the first cell of each line names it."""
-        columns = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in head)
+        columns = "".join(f"<th scope=col>{html(name)}</th>" for name in head)
         lines = "".join(
-            f"<tr><th scope=row>{html.escape(str(line[0]))}</th>"
-            + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in line[1:])
+            f"<tr><th scope=row>{html(str(line[0]))}</th>"
+            + "".join(f"<td>{html(str(cell))}</td>" for cell in line[1:])
             + "</tr>"
             for line in body
         )
@@ -80,6 +83,17 @@ class Page:
             f'<div class="scroll" tabindex="0"><table><thead><tr>{columns}</tr></thead>'
             f"<tbody>{lines}</tbody></table></div>"
         )
+
+
+def _plain(shape: Any) -> Any:
+    """A chart's data and labels without markup; templates of our own, which name no label, keep theirs."""
+    if isinstance(shape, dict):
+        return {name: _plain(value) for name, value in shape.items() if name not in _MARKED} | {
+            name: value for name, value in shape.items() if name in _MARKED
+        }
+    if isinstance(shape, list):
+        return [_plain(value) for value in shape]
+    return chart(shape) if isinstance(shape, str) else shape
 
 
 def embedded(value: object) -> str:
@@ -90,4 +104,4 @@ def embedded(value: object) -> str:
 def _items(texts: Sequence[str]) -> str:
     more = [f"and {len(texts) - _SENTENCES:,} more: narrow the report with --study or --where"]
     shown = [*texts[:_SENTENCES], *(more if len(texts) > _SENTENCES else ())]
-    return "".join(f"<li>{html.escape(text)}</li>" for text in shown)
+    return "".join(f"<li>{html(text)}</li>" for text in shown)

@@ -71,6 +71,7 @@ def open(
     connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET autoinstall_known_extensions = false")
     connection.execute("SET enable_external_access = false")
+    connection.execute("SET enable_progress_bar = false")
     connection.execute("SET lock_configuration = true")
     connection.execute("CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE)")
     if launches := _launches(folder):

@@ -1,6 +1,6 @@
 """The report on a page of this machine that follows a running study."""
 
-import html
+import hashlib
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,22 +8,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 
 from sweep.errors import BadInput
+from sweep.foreign import html
 from sweep.storage import Place
 
-_SECONDS = 3
-# Put into the page as it is served: it asks what is new and loads itself again, where the reader stands.
-_REFRESH = """<script>
-const seen = "{version}";
-setInterval(async () => {{
-  try {{ if (await (await fetch("version")).text() !== seen) location.reload(); }} catch (gone) {{}}
-}}, {milliseconds});
-</script></body>"""
+_NOTHING_YET = """<!doctype html><html><head>
+<meta charset="utf-8"><meta http-equiv="refresh" content="3">
+</head><body><p>{}</p></body></html>"""
 
 
 def version(results: Place) -> str:
     """Text that changes when a part comes or goes."""
     parts = [part for among in ("trials", "*/trials") for part in results.glob(f"{among}/part-*.parquet")]
-    return f"{len(parts)}-{max((part.name for part in parts), default='')}"
+    newest = max((part.name for part in parts), default="")
+    # A name that others chose is no text for a page.
+    return hashlib.sha256(f"{len(parts)} {newest}".encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def server(results: Place, render: Callable[[], str], port: int = 0) -> ThreadingHTTPServer:
@@ -38,12 +36,10 @@ def server(results: Place, render: Callable[[], str], port: int = 0) -> Threadin
                 try:
                     text = render()
                 except BadInput as nothing_yet:
-                    text = f"<!doctype html><body><p>{html.escape(str(nothing_yet))}</p></body>"
+                    text = _NOTHING_YET.format(html(str(nothing_yet)))
                 latest[:] = now, text
-            refresh = _REFRESH.format(version=latest[0], milliseconds=1000 * _SECONDS)
-            # The last one: a script of the page may have the text too.
-            before, _, after = latest[1].rpartition("</body>")
-            return before + refresh + after
+            # The first one ends the head of the page, where nothing of the results stands unescaped.
+            return latest[1].replace("</head>", f'<meta name="version" content="{latest[0]}"></head>', 1)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

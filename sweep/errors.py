@@ -1,10 +1,13 @@
 """Errors a person can cause, and the one line in which they are told."""
 
 import sys
-from typing import Any, NoReturn
+from contextlib import redirect_stderr
+from typing import Any, NoReturn, TextIO, cast
 
 import typer
 from typer.core import TyperCommand, TyperOption
+
+from sweep.foreign import Plain
 
 
 class BadInput(Exception):
@@ -28,16 +31,18 @@ def command(app: typer.Typer, program: str) -> NoReturn:
     """Run a command line: a `BadInput` or a wrong option is one line on stderr and exit code 2."""
     for each in app.registered_commands:
         each.cls = _Once
-    try:
-        code = app(prog_name=program, standalone_mode=False)
-    except BadInput as error:
-        sys.exit(_refuse(str(error)))
-    except Exception as error:
-        # Typer's own errors (an unknown option, a missing value) know how to say themselves.
-        if hasattr(error, "format_message"):
-            sys.exit(_refuse(f"{program}: {error.format_message()} (see --help)"))
-        raise
-    sys.exit(code or 0)
+    # Errors quote what was read: files, rows, names.
+    with redirect_stderr(cast(TextIO, Plain(sys.stderr))):
+        try:
+            code = app(prog_name=program, standalone_mode=False)
+        except BadInput as error:
+            sys.exit(_refuse(str(error)))
+        except Exception as error:
+            # Typer's own errors (an unknown option, a missing value) know how to say themselves.
+            if hasattr(error, "format_message"):
+                sys.exit(_refuse(f"{program}: {error.format_message()} (see --help)"))
+            raise
+        sys.exit(code or 0)
 
 
 def _refuse(message: str) -> int:

@@ -58,7 +58,8 @@ def lock(folder: Place) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held.acquire()
-        holder.write_text(f"process {os.getpid()} on {os.uname().nodename}")
+        who = f"process {os.getpid()} on {os.uname().nodename}"
+        put(holder, lambda file: file.write(who.encode()), sync=False)
     except Timeout:
         who = holder.read_text() if holder.exists() else "another process"
         raise BadInput(f"{folder} is being written by {who}: wait for it, or stop it first") from None

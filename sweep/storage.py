@@ -237,7 +237,8 @@ def put(target: Place, fill: Callable[[IO[bytes]], object], sync: bool = True) -
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with temporary.open("wb") as file:
+        # A new file: never one that is there, nor one that a link leads to.
+        with temporary.open("xb") as file:
             fill(file)
             if sync:
                 file.flush()

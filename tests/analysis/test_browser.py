@@ -5,6 +5,8 @@ import base64
 import io
 import os
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -21,6 +23,47 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium"),
     pytest.mark.slow,
 ]
+
+
+@pytest.fixture
+def elsewhere():
+    """A server that counts who comes, and its address."""
+    came = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            came.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield came, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown(), server.server_close()
+
+
+def test_labels_of_others_load_nothing_run_nothing_and_are_no_links(full, elsewhere):
+    came, address = elsewhere
+    labels = (
+        f'<a href="{address}/a" style="fill:url({address}/x.svg#a)">x</a>',
+        f'</script><script src="{address}/s"></script><img src="{address}/i" onerror="document.title=1">',
+        "</title><b onload=document.title=1>$title %{x} &lt;b&gt;",
+    )
+    rows = [
+        trial(f"h{i}{s}{seed}", criterion=label, sparsity=s, seed=seed, test_accuracy=0.5 + seed / 10, val_accuracy=0.5,
+              density=1 - s, wall_seconds=2.0, pre_train_loss=s, study=label)
+        for i, label in enumerate(labels)
+        for s in SPARSITIES
+        for seed in range(3)
+    ]  # fmt: skip
+    results.write(full, rows, [[]], [[]])
+    page = full / "hostile.html"
+    page.write_text(report.render(analysis.open(full), full))
+    seen = asyncio.run(look(page))
+    assert seen["charts"] == seen["drawn"] and seen["loads"] == [] and came == []
+    assert seen["links"] == [] and seen["title"] != "1"
 
 
 @pytest.fixture
@@ -89,6 +132,12 @@ async def look(page):
             "[...document.querySelectorAll('.chart')].filter(c => c.querySelector('.main-svg') && "
             "c.querySelector('.main-svg').getBoundingClientRect().height > 100 && c.data.length).length"
         )
+        # Heat maps are pictures that the page itself holds.
+        seen["links"] = await value(
+            "[...document.querySelectorAll('a, image, img')].filter(element => "
+            "!(element.href?.baseVal ?? '').startsWith('data:')).map(element => element.outerHTML)"
+        )
+        seen["title"] = await value("document.title")
         seen["loads"] = await value("performance.getEntriesByType('resource').map(e => e.name)")
         for words in ("snip global-0.98", "no such thing", ""):
             await value(

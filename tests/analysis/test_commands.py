@@ -16,9 +16,8 @@ import pytest
 
 import analysis
 from analysis import report, watch
-from analysis.__main__ import app
+from analysis.__main__ import main
 from sweep import results
-from sweep.errors import command
 from tests.analysis.conftest import trial
 
 
@@ -31,7 +30,7 @@ def run(*words):
         contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as ended,
     ):
-        command(app, "analysis")
+        main()
     code = ended.value.code or 0
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
@@ -263,12 +262,64 @@ def test_the_oracles_masks_alone_are_no_criteria_to_compare(tmp_path):
         assert answer.returncode == 2 and "python -m analysis correlation" in answer.stderr
 
 
-def test_a_number_that_parquet_cannot_hold_is_one_line(made, tmp_path):
-    words = ("sql", "SELECT 10::HUGEINT ** 30 AS n", "--out", tmp_path / "n.parquet", "--results", made)
-    answer = run(*words)
-    assert answer.returncode in (0, 2) and "Traceback" not in answer.stderr
-    answer = run("sql", "SELECT 170141183460469231731687303715884105727::HUGEINT AS n", *words[2:])
-    assert answer.returncode == 2 and answer.stderr.count("\n") == 1
+def test_numbers_are_written_as_they_are_however_large(made, tmp_path):
+    query = "SELECT 170141183460469231731687303715884105727::HUGEINT AS n, sum(seed) AS s FROM trials"
+    assert run("sql", query, "--out", tmp_path / "n.parquet", "--results", made).returncode == 0
+    [row] = pq.read_table(tmp_path / "n.parquet").to_pylist()
+    assert row == {"n": 2**127 - 1, "s": 45}
+    answer = run("sql", query, "--format", "json", "--results", made)
+    assert json.loads(answer.stdout) == [{"n": 2**127 - 1, "s": 45}]
+    assert run("sql", query, "--format", "csv", "--results", made).stdout == f"n,s\n{2**127 - 1},45\n"
+
+
+HOSTILE = "a\\input{x}[link=file:///etc]\x1b]52;c;x\x07\x1b[2J"
+
+
+def test_labels_of_results_move_no_terminal_and_no_markup_breaks_a_table(made, add):
+    add(trial("h", criterion=HOSTILE, sparsity=0.9, test_accuracy=0.5, val_accuracy=0.5, density=0.1))
+    for name in ("crossover", "best", "accuracy", "collapse", "better", "aggregate"):
+        answer = run(name, "--results", made)
+        assert answer.returncode in (0, 2) and "\x1b" not in answer.stdout + answer.stderr, name
+    assert "a\\input{x}[link=file:///etc]\\x1b]52" in run("accuracy", "--results", made).stdout
+    assert HOSTILE in run("accuracy", "--results", made, "--format", "csv").stdout, "data stay as they are"
+    assert "\x1b" not in run("accuracy", "--results", made, "--where", "'\x1b[2J'").stderr
+
+
+def test_latex_runs_no_command_of_a_label(made, add, tmp_path):
+    add(trial("h", criterion=HOSTILE, sparsity=0.9, test_accuracy=0.5))
+    run("export", tmp_path / "t.tex", "--results", made)
+    assert "\\input{" not in (tmp_path / "t.tex").read_text()
+
+
+def test_what_is_written_follows_no_link(made, tmp_path):
+    """A results folder is somebody else's: no name in it leads a reader's file away."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    for name in (".report.html.new", "report.html", "x.csv", ".x.csv.new"):
+        (made / name).symlink_to(victim)
+    assert run("report", "--results", made).returncode == 0
+    assert run("accuracy", "--results", made, "--out", made / "x.csv").returncode == 0
+    assert victim.read_text() == "mine" and not (made / "report.html").is_symlink()
+
+
+def test_a_part_by_any_name_is_no_script_of_the_watched_page(made):
+    name = 'part-";document.documentElement.dataset.pwned=4;".parquet'
+    [part] = (made / "trials").glob("part-*")
+    part.rename(part.with_name(name))
+    running = watch.server(made, lambda: report.render(analysis.open(made), made))
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.server_address[1]}/") as answer:
+        page = answer.read().decode()
+    running.shutdown(), running.server_close()
+    assert "pwned" not in page and "default-src 'none'" in page
+
+
+def test_an_answer_of_no_rows_has_its_columns_in_every_format(made, tmp_path):
+    query = "SELECT seed, seed FROM trials WHERE false"
+    assert run("sql", query, "--format", "csv", "--results", made).stdout == "seed,seed_1\n"
+    assert run("sql", query, "--format", "json", "--results", made).stdout == "[]\n"
+    run("sql", query, "--out", tmp_path / "n.parquet", "--results", made)
+    assert pq.read_table(tmp_path / "n.parquet").column_names == ["seed", "seed_1"]
 
 
 def test_the_watched_page_follows_the_results_on_loopback_only(made, add):
@@ -282,7 +333,7 @@ def test_the_watched_page_follows_the_results_on_loopback_only(made, add):
             return answer.read().decode()
 
     before = get("version")
-    assert "45 of 45" not in get("") and f'const seen = "{before}"' in get("")
+    assert "45 of 45" not in get("") and f'<meta name="version" content="{before}">' in get("")
     add(trial("new", test_accuracy=0.5))
     assert get("version") != before and '"new"' in get("")
     with pytest.raises(urllib.error.HTTPError):
