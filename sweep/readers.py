@@ -12,8 +12,9 @@ from torch import Tensor
 from sweep import cache, datasets
 from sweep.datasets import DATASETS, FOLDER, TINY
 from sweep.errors import BadInput
+from sweep.images import CROPPED, Shape, header, sized
 from sweep.seeds import generator
-from sweep.streaming import CROPPED, Files, Shape, pixels, sized
+from sweep.streaming import Files
 
 _DIGITS_TEST = 360
 
@@ -50,7 +51,8 @@ class Found(NamedTuple):
 def find(name: str, root: Path) -> Found:
     """A data set that is there: decoded before, decoded now, or left in its files.
 
-    ImageNet stays in its files, and so do images that would take more than there is room for.
+    ImageNet stays in its files, and so do images that would take more than there is room for. The headers of
+    image files are looked at once, other than ImageNet's.
 
     Raises:
         BadInput: it cannot be used.
@@ -65,9 +67,13 @@ def find(name: str, root: Path) -> Found:
     train, test, classes = files
     if name == "imagenet":
         return Found(_left(train, CROPPED, True), _left(test, CROPPED, True), classes, name)
-    shape = _shape(name, train)
     # The same images under two names are kept once.
     key = f"{name.removeprefix(FOLDER).replace('/', '-')}-{cache.fingerprint(root, train + test)}"
+    # Before anything is decoded, so that what is kept has been looked at once, whichever version kept it.
+    if cache.kept(root, f"{key}-deep", ["deep"], lambda: {"deep": _deep(train + test)})["deep"]:
+        # Versions that clipped such levels kept them, and what they are normalized with, under the plain key.
+        key += "-reduced"
+    shape = _shape(name, train)
     if (len(train) + len(test)) * math.prod(shape) > room(torch.device("cpu")):
         return Found(_left(train, shape, False), _left(test, shape, False), classes, key)
     held = _kept(root, key, partial(decode, files, shape))
@@ -148,8 +154,16 @@ def _shape(name: str, samples: Sequence[Sample]) -> Shape:
     if name in DATASETS:
         return DATASETS[name].shape
     path, _ = samples[0]
-    channels, height, width = pixels(path).shape
-    return channels, height, width
+    return header(path)[0]
+
+
+def _deep(samples: Sequence[Sample]) -> Tensor:
+    """Whether grey levels of more than 8 bits are reduced in any of the images; all of them are looked at.
+
+    Raises:
+        BadInput: one of them cannot be used, by its header.
+    """
+    return torch.tensor(sum(header(path)[1] for path, _ in samples) > 0)
 
 
 def _kept(root: Path, key: str, read: Callable[[], Whole]) -> Whole:

@@ -281,8 +281,37 @@ def test_a_kept_set_is_not_decoded_again(tmp_path, monkeypatch):
     first = readers.find("image-folder:pets", tmp_path)
     readers.find.cache_clear()
     monkeypatch.setattr(readers, "sized", None)
+    monkeypatch.setattr(readers, "_deep", None)
     second = readers.find("image-folder:pets", tmp_path)
     assert torch.equal(first.train[0], second.train[0]) and torch.equal(first.test[1], second.test[1])
+
+
+def test_what_an_earlier_version_kept_is_believed_unless_it_was_clipped(tmp_path, monkeypatch):
+    image_folder(tmp_path / "pets")
+    image_folder(tmp_path / "scans")
+    for file in (tmp_path / "scans").rglob("*.png"):
+        Image.fromarray(np.full((32, 32), 128 << 8, dtype=np.uint16)).save(file)
+    for name in ("pets", "scans"):
+        train, test, _ = readers.listing(f"image-folder:{name}", tmp_path)
+        labels = torch.tensor([label for _, label in train])
+        kept = torch.full((10, 3, 32, 32), 255, dtype=torch.uint8)
+        # Under the key of the versions that clipped, which is the names, labels, sizes and times of the files.
+        key = f"{name}-{cache.fingerprint(tmp_path, train + test)}"
+        tensors = dict(zip(readers.Whole._fields, (kept, labels, kept, labels), strict=True))
+        cache.kept(tmp_path, key, readers.Whole._fields, partial(dict, tensors))
+    assert readers.find("image-folder:pets", tmp_path).train[0].unique().tolist() == [255]
+    assert readers.find("image-folder:scans", tmp_path).train[0].unique().tolist() == [128]
+
+
+def test_one_image_without_a_scale_is_refused_though_it_was_kept_clipped(tmp_path):
+    image_folder(tmp_path / "pets")
+    Image.fromarray(np.ones((32, 32), dtype=np.float32)).save(tmp_path / "pets" / "test" / "dog" / "9.tiff")
+    train, test, _ = readers.listing("image-folder:pets", tmp_path)
+    kept = {name: torch.zeros(10, 3, 32, 32, dtype=torch.uint8) for name in readers.Whole._fields}
+    key = f"pets-{cache.fingerprint(tmp_path, train + test)}"
+    cache.kept(tmp_path, key, readers.Whole._fields, lambda: kept)
+    with pytest.raises(BadInput, match=r"9\.tiff: no header says which of its values"):
+        readers.find("image-folder:pets", tmp_path)
 
 
 def test_without_a_place_to_keep_it_a_set_is_used_from_memory(tmp_path):
