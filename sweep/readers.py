@@ -1,10 +1,11 @@
 """The pixels of a data set: from its files, or as they were decoded before, or left where they are."""
 
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -85,7 +86,7 @@ def shape(name: str, root: Path) -> Shape:
     if name in DATASETS:
         return DATASETS[name].shape
     train, _ = datasets.folders(name, root)
-    return _shape(name, _image_folder(train).samples)
+    return _shape(name, _image_folder(train)[1])
 
 
 def room(device: torch.device) -> int:
@@ -111,10 +112,10 @@ def listing(name: str, root: Path) -> Listing | None:
     folders = datasets.folders(name, root)
     if not folders or (name == "cifar10" and datasets.has_files(name, root)):
         return None
-    train, test = map(_image_folder, folders)
-    if train.classes != test.classes:
+    (classes, train), (others, test) = map(_image_folder, folders)
+    if classes != others:
         raise BadInput(f"{name}: {folders[0]} and {folders[1]} must have the same class folders")
-    return Listing(train.samples, test.samples, len(train.classes))
+    return Listing(train, test, len(classes))
 
 
 def read(name: str, root: Path) -> Whole:
@@ -128,10 +129,11 @@ def read(name: str, root: Path) -> Whole:
     try:
         train, test = datasets.torchvision(name, root, download=False)
         return Whole(*_tensors(train), *_tensors(test))
-    except RuntimeError as error:
+    except Exception as error:  # what torchvision's readers meet in a damaged file they raise as it comes
+        why = " ".join(str(error).split()) or type(error).__name__
         hint = datasets.hint(name, root)
         raise BadInput(
-            f"{name}: its files under {root} are damaged ({error}): delete them and {hint}"
+            f"{name}: its files under {root} are damaged ({why}): delete them and {hint}"
         ) from None
 
 
@@ -175,29 +177,72 @@ def _left(samples: Sequence[Sample], shape: Shape, crops: bool) -> tuple[Files, 
     return Files(paths, shape, crops), torch.tensor(labels)
 
 
-def _image_folder(folder: Path) -> Any:
-    from torchvision.datasets import ImageFolder
+def _image_folder(folder: Path) -> tuple[list[str], list[Sample]]:
+    """The classes, and the images of each, in the order of torchvision's ImageFolder.
 
+    Raises:
+        BadInput: there is none of either, a folder cannot be read, or a link leads back into where it is.
+    """
+    from torchvision.datasets.folder import is_image_file
+
+    samples: list[Sample] = []
     try:
-        return ImageFolder(str(folder))
-    except FileNotFoundError as error:
-        raise BadInput(f"{folder}: {error}") from None
+        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        for label, name in enumerate(classes):
+            before = len(samples)
+            found = sorted((place, files) for place, _, files in _walk(folder / name))
+            samples += [
+                (os.path.join(place, file), label)  # noqa: PTH118 - a Path for each of many takes longer
+                for place, files in found
+                for file in sorted(files)
+                if is_image_file(file)
+            ]
+            if len(samples) == before:
+                raise BadInput(f"{folder / name}: has no images: put some there, or remove it")
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be read: {error}") from None
+    if not classes:
+        raise BadInput(f"{folder}: has no class folders: expected is CLASS/IMAGE there")
+    return classes, samples
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As os.walk does, through links, but what cannot be read, or would never end, is an error."""
+
+    def fail(error: OSError) -> NoReturn:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        if (path := Path(place)).is_symlink() and path.resolve() in map(Path.resolve, path.parents):
+            raise BadInput(f"{place}: is a link to a folder that it is in: remove it")
+        yield place, folders, files
 
 
 def _tiny(folder: Path) -> Listing:
     """Tiny ImageNet as it is in its archive. The images of its own test set have no labels: val stands in."""
-    train = _image_folder(folder / "train")
+    classes, train = _image_folder(folder / "train")
+    labels = {name: label for label, name in enumerate(classes)}
     annotations = folder / "val" / "val_annotations.txt"
     test = []
-    for number, line in enumerate(annotations.read_text().splitlines(), 1):
+    for number, line in enumerate(_lines(annotations), 1):
         image, _, rest = line.partition("\t")
-        label = train.class_to_idx.get(rest.partition("\t")[0])
+        label = labels.get(rest.partition("\t")[0])
         if label is None:
             raise BadInput(
                 f"{annotations}:{number}: expected is IMAGE, a tab and one of the classes of train"
             )
         test.append((str(folder / "val" / "images" / image), label))
-    return Listing(train.samples, test, len(train.classes))
+    return Listing(train, test, len(classes))
+
+
+def _lines(file: Path) -> list[str]:
+    if not file.is_file():  # to open a pipe waits for who writes to it
+        raise BadInput(f"{file}: is no regular file: put one there")
+    try:
+        # Names of files have the bytes that they have.
+        return file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read: {error}") from None
 
 
 def _digits() -> Whole:
