@@ -142,7 +142,7 @@ def require(name: str, root: Path) -> None:
         _require(name, root)
     except OSError as error:  # a name too long for a file, a folder that may not be looked into
         raise BadInput(
-            f"{name}: {error}: give it another name, or name another place with --data-root"
+            f"{name}: {error.strerror}: give it another name, or name another place with --data-root"
         ) from None
 
 

@@ -86,7 +86,7 @@ def cropped(path: str, seed: int | None = None) -> Tensor:
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
     """Pillow's image of a file, of which the header is read; what goes wrong within is a `BadInput`."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         if not Path(path).is_file():  # to open a pipe waits for who writes to it
@@ -105,10 +105,10 @@ def _opened(path: str) -> Iterator[Any]:
             "resize or remove it"
         ) from None
     except Exception as error:  # what Pillow meets in a damaged file it raises as it comes
-        why = " ".join(str(error).split()) or type(error).__name__
+        known = not isinstance(error, UnidentifiedImageError)
+        why = f" ({' '.join(str(error).split()) or type(error).__name__})" if known else ""
         raise BadInput(
-            f"{path}: cannot be read as an image ({why}): remove it, or replace it by one of "
-            f"{', '.join(_FORMATS)}"
+            f"{path}: cannot be read as an image{why}: remove it, or put there one of {', '.join(_FORMATS)}"
         ) from None
 
 
