@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,23 +17,25 @@ from sweep.errors import BadInput
 
 FOLDER = ".secateur"
 _LAYOUT = "1"  # part of every fingerprint: another number when what is stored comes to mean something else
-_UNREADABLE = (OSError, ValueError, EOFError)  # not there, not whole, empty
 
 
 def fingerprint(root: Path, files: Iterable[tuple[str, int]]) -> str:
     """What files under `root` are: 16 hex digits of their names, labels, sizes and times of change.
 
     Raises:
-        BadInput: one of them is gone.
+        BadInput: one of them is gone, or is no file to read from (a pipe, a device, a folder).
     """
     digest, prefix = hashlib.sha256(_LAYOUT.encode()), str(root)
     for path, label in files:
         try:
             found = os.stat(path)  # noqa: PTH116 - a Path for each of many files takes longer than this
-        except OSError as error:
-            raise BadInput(f"{path}: {error.strerror}: get the file back, or remove what names it") from None
-        name = path.removeprefix(prefix)
-        digest.update(f"{name}\0{label}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+        except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+            why = getattr(error, "strerror", error)
+            raise BadInput(f"{path}: {why}: get the file back, or remove what names it") from None
+        if not stat.S_ISREG(found.st_mode):  # to open a pipe waits for who writes to it
+            raise BadInput(f"{path}: is no regular file: put one there, or remove it")
+        text = f"{path.removeprefix(prefix)}\0{label}\0{found.st_size}\0{found.st_mtime_ns}\n"
+        digest.update(text.encode(errors="surrogateescape"))  # the name's own bytes where they are no UTF-8
     return digest.hexdigest()[:16]
 
 
@@ -52,7 +55,7 @@ def kept(
     folder = root / FOLDER / key
     try:
         return _mapped(folder, names)
-    except _UNREADABLE:
+    except OSError:
         pass
     lock = FileLock(folder.with_name(f"{key}.lock"))
     try:
@@ -63,21 +66,30 @@ def kept(
     try:
         try:
             return _mapped(folder, names)
-        except _UNREADABLE:
+        except OSError:
             shutil.rmtree(folder, ignore_errors=True)
         made = make()
         try:
             _write(folder, made)
             return _mapped(folder, names)
-        except _UNREADABLE:
+        except OSError:
             return made
     finally:
         lock.release()
 
 
 def _mapped(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:
-    # Mode "c" maps copy-on-write: shared as long as it is only read, and PyTorch has no read-only tensors.
-    return {name: torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in names}
+    return {name: _tensor(folder / f"{name}.npy") for name in names}
+
+
+def _tensor(file: Path) -> Tensor:
+    if file.exists() and not file.is_file():
+        raise OSError(f"{file} is no regular file")  # to open a pipe waits for who writes to it
+    try:
+        # Mode "c" maps copy-on-write: shared as long as it is only read; PyTorch has no read-only tensors.
+        return torch.from_numpy(np.lib.format.open_memmap(file, mode="c"))
+    except Exception as error:  # what NumPy meets in a damaged file it raises as it comes
+        raise OSError(f"{file} cannot be read") from error
 
 
 def _write(folder: Path, tensors: dict[str, Tensor]) -> None:

@@ -14,8 +14,9 @@ from sweep import augmentation, cache, datasets, readers
 from sweep.augmentation import AUGMENTATIONS
 from sweep.datasets import DATASETS, FOLDER
 from sweep.errors import BadInput
+from sweep.images import Shape
 from sweep.seeds import generator
-from sweep.streaming import Files, Shape
+from sweep.streaming import Files
 
 __all__ = [
     "AUGMENTATIONS",

@@ -8,8 +8,8 @@ from filelock import FileLock
 
 from sweep import cache
 from sweep.errors import BadInput
+from sweep.images import CROPPED, Shape
 from sweep.storage import cached, copy, place
-from sweep.streaming import CROPPED, Shape
 
 FOLDER = "image-folder:"
 TINY = "tiny-imagenet-200"  # its folder
@@ -136,8 +136,17 @@ def require(name: str, root: Path) -> None:
     """Do nothing if a data set is there.
 
     Raises:
-        BadInput: it is not; the message says how to get it.
+        BadInput: it is not, or nothing can be there; the message says what to do.
     """
+    try:
+        _require(name, root)
+    except OSError as error:  # a name too long for a file, a folder that may not be looked into
+        raise BadInput(
+            f"{name}: {error.strerror}: give it another name, or name another place with --data-root"
+        ) from None
+
+
+def _require(name: str, root: Path) -> None:
     parts = folders(name, root)
     if name.startswith(FOLDER):
         for part in parts:

@@ -11,7 +11,13 @@ from sweep.foreign import Plain
 
 
 class BadInput(Exception):
-    """Something the user can put right. The message is one line and says what to do."""
+    """Something the user can put right. The message is one line and says what to do.
+
+    Bytes of a file's name that are no UTF-8 are escaped in it, so that streams and results can have it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.encode(errors="backslashreplace").decode())
 
 
 class _Once(TyperCommand):

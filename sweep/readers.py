@@ -1,10 +1,11 @@
 """The pixels of a data set: from its files, or as they were decoded before, or left where they are."""
 
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from torch import Tensor
 from sweep import cache, datasets
 from sweep.datasets import DATASETS, FOLDER, TINY
 from sweep.errors import BadInput
+from sweep.images import CROPPED, Shape, header, sized
 from sweep.seeds import generator
-from sweep.streaming import CROPPED, Files, Shape, pixels, sized
+from sweep.streaming import Files
 
 _DIGITS_TEST = 360
 
@@ -50,7 +52,8 @@ class Found(NamedTuple):
 def find(name: str, root: Path) -> Found:
     """A data set that is there: decoded before, decoded now, or left in its files.
 
-    ImageNet stays in its files, and so do images that would take more than there is room for.
+    ImageNet stays in its files, and so do images that would take more than there is room for. The headers of
+    image files are looked at once, other than ImageNet's.
 
     Raises:
         BadInput: it cannot be used.
@@ -65,9 +68,13 @@ def find(name: str, root: Path) -> Found:
     train, test, classes = files
     if name == "imagenet":
         return Found(_left(train, CROPPED, True), _left(test, CROPPED, True), classes, name)
-    shape = _shape(name, train)
     # The same images under two names are kept once.
     key = f"{name.removeprefix(FOLDER).replace('/', '-')}-{cache.fingerprint(root, train + test)}"
+    # Before anything is decoded, so that what is kept has been looked at once, whichever version kept it.
+    if cache.kept(root, f"{key}-deep", ["deep"], lambda: {"deep": _deep(train + test)})["deep"]:
+        # Versions that clipped such levels kept them, and what they are normalized with, under the plain key.
+        key += "-reduced"
+    shape = _shape(name, train)
     if (len(train) + len(test)) * math.prod(shape) > room(torch.device("cpu")):
         return Found(_left(train, shape, False), _left(test, shape, False), classes, key)
     held = _kept(root, key, partial(decode, files, shape))
@@ -79,7 +86,7 @@ def shape(name: str, root: Path) -> Shape:
     if name in DATASETS:
         return DATASETS[name].shape
     train, _ = datasets.folders(name, root)
-    return _shape(name, _image_folder(train).samples)
+    return _shape(name, _image_folder(train)[1])
 
 
 def room(device: torch.device) -> int:
@@ -105,10 +112,10 @@ def listing(name: str, root: Path) -> Listing | None:
     folders = datasets.folders(name, root)
     if not folders or (name == "cifar10" and datasets.has_files(name, root)):
         return None
-    train, test = map(_image_folder, folders)
-    if train.classes != test.classes:
+    (classes, train), (others, test) = map(_image_folder, folders)
+    if classes != others:
         raise BadInput(f"{name}: {folders[0]} and {folders[1]} must have the same class folders")
-    return Listing(train.samples, test.samples, len(train.classes))
+    return Listing(train, test, len(classes))
 
 
 def read(name: str, root: Path) -> Whole:
@@ -122,10 +129,11 @@ def read(name: str, root: Path) -> Whole:
     try:
         train, test = datasets.torchvision(name, root, download=False)
         return Whole(*_tensors(train), *_tensors(test))
-    except RuntimeError as error:
+    except Exception as error:  # what torchvision's readers meet in a damaged file they raise as it comes
+        why = " ".join(str(error).split()) or type(error).__name__
         hint = datasets.hint(name, root)
         raise BadInput(
-            f"{name}: its files under {root} are damaged ({error}): delete them and {hint}"
+            f"{name}: its files under {root} are damaged ({why}): delete them and {hint}"
         ) from None
 
 
@@ -148,8 +156,16 @@ def _shape(name: str, samples: Sequence[Sample]) -> Shape:
     if name in DATASETS:
         return DATASETS[name].shape
     path, _ = samples[0]
-    channels, height, width = pixels(path).shape
-    return channels, height, width
+    return header(path)[0]
+
+
+def _deep(samples: Sequence[Sample]) -> Tensor:
+    """Whether grey levels of more than 8 bits are reduced in any of the images; all of them are looked at.
+
+    Raises:
+        BadInput: one of them cannot be used, by its header.
+    """
+    return torch.tensor(sum(header(path)[1] for path, _ in samples) > 0)
 
 
 def _kept(root: Path, key: str, read: Callable[[], Whole]) -> Whole:
@@ -161,29 +177,72 @@ def _left(samples: Sequence[Sample], shape: Shape, crops: bool) -> tuple[Files, 
     return Files(paths, shape, crops), torch.tensor(labels)
 
 
-def _image_folder(folder: Path) -> Any:
-    from torchvision.datasets import ImageFolder
+def _image_folder(folder: Path) -> tuple[list[str], list[Sample]]:
+    """The classes, and the images of each, in the order of torchvision's ImageFolder.
 
+    Raises:
+        BadInput: there is none of either, a folder cannot be read, or a link leads back into where it is.
+    """
+    from torchvision.datasets.folder import is_image_file
+
+    samples: list[Sample] = []
     try:
-        return ImageFolder(str(folder))
-    except FileNotFoundError as error:
-        raise BadInput(f"{folder}: {error}") from None
+        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        for label, name in enumerate(classes):
+            before = len(samples)
+            found = sorted((place, files) for place, _, files in _walk(folder / name))
+            samples += [
+                (os.path.join(place, file), label)  # noqa: PTH118 - a Path for each of many takes longer
+                for place, files in found
+                for file in sorted(files)
+                if is_image_file(file)
+            ]
+            if len(samples) == before:
+                raise BadInput(f"{folder / name}: has no images: put some there, or remove it")
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be read: {error}") from None
+    if not classes:
+        raise BadInput(f"{folder}: has no class folders: expected is CLASS/IMAGE there")
+    return classes, samples
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As os.walk does, through links, but what cannot be read, or would never end, is an error."""
+
+    def fail(error: OSError) -> NoReturn:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        if (path := Path(place)).is_symlink() and path.resolve() in map(Path.resolve, path.parents):
+            raise BadInput(f"{place}: is a link to a folder that it is in: remove it")
+        yield place, folders, files
 
 
 def _tiny(folder: Path) -> Listing:
     """Tiny ImageNet as it is in its archive. The images of its own test set have no labels: val stands in."""
-    train = _image_folder(folder / "train")
+    classes, train = _image_folder(folder / "train")
+    labels = {name: label for label, name in enumerate(classes)}
     annotations = folder / "val" / "val_annotations.txt"
     test = []
-    for number, line in enumerate(annotations.read_text().splitlines(), 1):
+    for number, line in enumerate(_lines(annotations), 1):
         image, _, rest = line.partition("\t")
-        label = train.class_to_idx.get(rest.partition("\t")[0])
+        label = labels.get(rest.partition("\t")[0])
         if label is None:
             raise BadInput(
                 f"{annotations}:{number}: expected is IMAGE, a tab and one of the classes of train"
             )
         test.append((str(folder / "val" / "images" / image), label))
-    return Listing(train.samples, test, len(train.classes))
+    return Listing(train, test, len(classes))
+
+
+def _lines(file: Path) -> list[str]:
+    if not file.is_file():  # to open a pipe waits for who writes to it
+        raise BadInput(f"{file}: is no regular file: put one there")
+    try:
+        # Names of files have the bytes that they have.
+        return file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read: {error}") from None
 
 
 def _digits() -> Whole:

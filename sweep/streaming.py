@@ -9,12 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from sweep.errors import BadInput
+from sweep.images import Shape, cropped, sized
 
-Shape = tuple[int, int, int]
-# ImageNet's usual sizes: a crop of 224 pixels, out of the image with its shorter side at 256 when nothing is
-# random (He et al. 2016, section 3.4).
-CROPPED: Shape = (3, 224, 224)
-_SHORTER_SIDE = 256
 _PROCESSES = 8
 
 
@@ -85,56 +81,3 @@ def _items(batches: Iterable[Tensor], seeds: Iterable[int] | None) -> Iterator[l
     else:
         for rows, seed in zip(batches, seeds, strict=True):
             yield [(row, seed + place) for place, row in enumerate(rows.tolist())]
-
-
-def pixels(path: str) -> Tensor:
-    """An image file as RGB, (3, H, W) as uint8.
-
-    Raises:
-        BadInput: it is no image.
-    """
-    from torchvision.transforms.functional import pil_to_tensor
-
-    image: Tensor = pil_to_tensor(_opened(path))
-    return image
-
-
-def sized(path: str, shape: Shape) -> Tensor:
-    """An image file as RGB, (3, H, W) as uint8, if it is of this shape.
-
-    Raises:
-        BadInput: it is not, or no image.
-    """
-    image = pixels(path)
-    if image.shape != shape:
-        raise BadInput(
-            f"{path} has {image.shape[2]}×{image.shape[1]} pixels and the images before it "
-            f"{shape[2]}×{shape[1]}: resize all images to one size first"
-        )
-    return image
-
-
-def cropped(path: str, seed: int | None = None) -> Tensor:
-    """A part of an image file, 224 pixels high and wide: a random one, or the middle without a seed."""
-    from torchvision import transforms
-    from torchvision.transforms.functional import pil_to_tensor
-
-    image, size = _opened(path), CROPPED[1:]
-    if seed is None:
-        image = transforms.CenterCrop(size)(transforms.Resize(_SHORTER_SIDE)(image))
-    else:
-        # Torchvision draws from the global generator, which is put back as it was.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            image = transforms.RandomResizedCrop(size)(image)
-    result: Tensor = pil_to_tensor(image)
-    return result
-
-
-def _opened(path: str) -> Any:
-    from torchvision.datasets.folder import default_loader
-
-    try:
-        return default_loader(path)
-    except OSError as error:  # of Pillow too, for what is no image
-        raise BadInput(f"{path}: cannot be read as an image ({error}): remove or replace it") from None

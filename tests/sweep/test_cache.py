@@ -80,14 +80,23 @@ def test_of_processes_that_race_one_makes_it_and_all_get_the_same(tmp_path):
     assert left(tmp_path) == ["key", "key.lock"]
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "empty"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "header", "archive", "dates", "pipe"])
 def test_a_damaged_folder_is_made_anew(tmp_path, damage):
     kept(tmp_path)
     file = tmp_path / cache.FOLDER / "key" / "a.npy"
-    if damage == "missing":
-        file.unlink()
-    else:
-        file.write_bytes(file.read_bytes()[: 150 if damage == "truncated" else 0])
+    whole = file.read_bytes()
+    file.unlink()
+    if damage == "header":
+        file.write_bytes(whole.replace(b"}", b" ", 1))
+    elif damage == "archive":
+        with file.open("wb") as other:
+            np.savez(other, np.zeros(3))
+    elif damage == "dates":
+        np.save(file, np.zeros(3, dtype="datetime64[s]"))
+    elif damage == "pipe":
+        os.mkfifo(file)
+    elif damage != "missing":
+        file.write_bytes(whole[: 150 if damage == "truncated" else 0])
     assert same(kept(tmp_path)) and same(kept(tmp_path, refuse))
 
 
@@ -145,6 +154,27 @@ def test_a_fingerprint_is_of_names_labels_sizes_and_times_whatever_the_place(tmp
     assert len({first, fingerprint(one), fingerprint(other)}) == 3
 
 
+def test_a_fingerprint_is_what_it_was_in_earlier_versions(tmp_path):
+    for name in ("a.png", "ü.png", os.fsdecode(b"\xff.png")):
+        (tmp_path / name).write_text("1")
+        os.utime(tmp_path / name, (1, 1))
+
+    def fingerprint(*names):
+        return cache.fingerprint(tmp_path, [(str(tmp_path / name), 3) for name in names])
+
+    # By another key, whatever is kept would be decoded again.
+    assert fingerprint("a.png", "ü.png") == "44d165a7833f9865"
+    # A name that is no UTF-8 had none.
+    assert fingerprint(os.fsdecode(b"\xff.png")) not in (fingerprint("a.png"), fingerprint("ü.png"))
+
+
 def test_a_file_that_is_gone_is_named(tmp_path):
     with pytest.raises(BadInput, match="No such file"):
         cache.fingerprint(tmp_path, [(str(tmp_path / "gone"), 0)])
+
+
+def test_a_pipe_a_device_or_a_name_that_cannot_be_is_one_line(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/zero", str(tmp_path), "x" * 5000, "a\0b"):
+        with pytest.raises(BadInput, match=r": .*remove "):
+            cache.fingerprint(tmp_path, [(path, 0)])

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import pickle
 import random
 import struct
@@ -267,6 +268,110 @@ def test_class_folders_of_train_and_test_must_be_the_same(tmp_path):
         data.load("image-folder:pets", tmp_path, 0.2, 0)
 
 
+def test_images_are_listed_as_torchvision_lists_them(tmp_path):
+    image_folder(tmp_path / "pets")
+    for name in ("cat/b/0.PNG", "cat/a/1.jpeg", "cat/a.b/2.png", "dog/.png", "dog/é/3.png"):
+        save((tmp_path / "pets" / "train" / name).parent, "x.png", (1, 2, 3), (32, 32))
+        (tmp_path / "pets" / "train" / name).parent.joinpath("x.png").rename(tmp_path / "pets/train" / name)
+    (tmp_path / "pets" / "train" / "dog" / "notes.txt").write_text("no image")
+    (tmp_path / "pets" / "train" / "dog" / "linked").symlink_to("../cat/a")
+    (tmp_path / "pets" / "test" / "elsewhere").symlink_to(tmp_path / "pets" / "train" / "cat")
+    save(tmp_path / "pets" / "train" / "elsewhere", "0.png", (1, 2, 3), (32, 32))
+    usual = [published.ImageFolder(str(tmp_path / "pets" / part)) for part in ("train", "test")]
+    found = readers.listing("image-folder:pets", tmp_path)
+    assert found == ([*usual[0].samples], [*usual[1].samples], 3) and len(found.train) == 17
+
+
+@pytest.mark.parametrize("target", [".", "..", "../../test/dog"])
+def test_a_link_that_leads_back_is_one_line_and_not_followed_for_ever(tmp_path, target):
+    image_folder(tmp_path / "pets")
+    for name in ("one", "other"):
+        (tmp_path / "pets" / "train" / "cat" / name).symlink_to(target)
+    (tmp_path / "pets" / "test" / "dog" / "back").symlink_to("../../train/cat")
+    with pytest.raises(BadInput, match=r"/(one|other|back): is a link to a folder that it is in: remove it"):
+        readers.find("image-folder:pets", tmp_path)
+
+
+def test_folders_without_classes_or_images_are_named(tmp_path):
+    image_folder(tmp_path / "pets")
+    (tmp_path / "pets" / "train" / "ant").mkdir()
+    with pytest.raises(BadInput, match="train/ant: has no images"):
+        data.check("image-folder:pets", tmp_path)
+    for part in ("train", "test"):
+        (tmp_path / "none" / part).mkdir(parents=True)
+    with pytest.raises(BadInput, match="train: has no class folders"):
+        data.check("image-folder:none", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["image-folder:" + "x" * 5000, "image-folder:" + "é" * 200, "image-folder:a\0b"]
+)
+def test_a_name_that_no_folder_can_have_is_one_line(tmp_path, name):
+    for ask in (data.check, lambda *where: data.load(*where, 0.1, 0, download=True)):
+        with pytest.raises(BadInput) as error:
+            ask(name, tmp_path)
+        assert "\n" not in str(error.value)
+    with pytest.raises(BadInput, match=r"mnist: .* name another place"):
+        data.check("mnist", tmp_path / ("x" * 300))
+
+
+def test_names_that_are_no_utf_8_are_names_like_others(tmp_path):
+    image_folder(tmp_path / "pets")
+    for part in ("train", "test"):
+        (tmp_path / "pets" / part / "cat").rename(tmp_path / "pets" / part / os.fsdecode(b"c\xe4t"))
+    assert readers.find("image-folder:pets", tmp_path).train[0].shape == (10, 3, 32, 32)
+    assert any((tmp_path / cache.FOLDER).glob("pets-*/train_images.npy"))
+    os.mkfifo(tmp_path / "pets" / "train" / os.fsdecode(b"c\xe4t/p\xffpe.png"))
+    readers.find.cache_clear()
+    with pytest.raises(BadInput, match=r"c\\udce4t/p\\udcffpe\.png: is no regular file") as error:
+        readers.find("image-folder:pets", tmp_path)
+    assert str(error.value).encode()
+
+
+@pytest.mark.parametrize("room", [0, 1 << 40])
+@pytest.mark.parametrize("name", ["0.png", "9.png"])  # the first, of which the shape is, and another
+def test_a_pipe_among_the_images_is_one_line_and_not_waited_for(tmp_path, name, room, monkeypatch):
+    monkeypatch.setattr(readers, "room", lambda device: room)
+    image_folder(tmp_path / "pets")
+    file = tmp_path / "pets" / "train" / "cat" / name
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    with pytest.raises(BadInput, match=rf"cat/{name}: .* regular file"):
+        data.check("image-folder:pets", tmp_path)
+        data.load("image-folder:pets", tmp_path, 0.2, 0)
+
+
+def test_pipes_in_place_of_published_files_are_one_line_and_not_waited_for(tmp_path, monkeypatch):
+    mnist_like(tmp_path, "MNIST")
+    tiny_imagenet(tmp_path)
+    for file in ("MNIST/raw/train-images-idx3-ubyte", "tiny-imagenet-200/val/val_annotations.txt"):
+        (tmp_path / file).unlink()
+        os.mkfifo(tmp_path / file)
+    for name in ("mnist", "tiny-imagenet"):
+        with pytest.raises(BadInput, match="is no regular file"):
+            data.load(name, tmp_path, 0.2, 0)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 40, idx(np.zeros((20, 3), dtype=np.uint8)), b"\x00\x00\x0d\x03" + b"\0" * 20]
+)
+def test_files_of_another_kind_are_one_line_whatever_their_reader_raises(tmp_path, content):
+    mnist_like(tmp_path, "MNIST")
+    (tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(BadInput, match=r"are damaged .* get it with") as error:
+        data.load("mnist", tmp_path, 0.2, 0)
+    assert "\n" not in str(error.value)
+
+
+def test_names_in_annotations_that_are_no_utf_8_or_no_names_are_one_line(tmp_path):
+    file = tiny_imagenet(tmp_path) / "val" / "val_annotations.txt"
+    for line in (b"v\xffl.JPEG\tn01\n", b"v\0l.JPEG\tn01\n", b"x" * 300 + b"\tn01\n"):
+        file.write_bytes(line)
+        with pytest.raises(BadInput, match="get the file back") as error:
+            data.load("tiny-imagenet", tmp_path, 0.2, 0)
+        assert str(error.value).encode()
+
+
 def test_what_changed_on_disk_is_decoded_anew(tmp_path):
     image_folder(tmp_path / "pets")
     first = readers.find("image-folder:pets", tmp_path)
@@ -281,8 +386,37 @@ def test_a_kept_set_is_not_decoded_again(tmp_path, monkeypatch):
     first = readers.find("image-folder:pets", tmp_path)
     readers.find.cache_clear()
     monkeypatch.setattr(readers, "sized", None)
+    monkeypatch.setattr(readers, "_deep", None)
     second = readers.find("image-folder:pets", tmp_path)
     assert torch.equal(first.train[0], second.train[0]) and torch.equal(first.test[1], second.test[1])
+
+
+def test_what_an_earlier_version_kept_is_believed_unless_it_was_clipped(tmp_path, monkeypatch):
+    image_folder(tmp_path / "pets")
+    image_folder(tmp_path / "scans")
+    for file in (tmp_path / "scans").rglob("*.png"):
+        Image.fromarray(np.full((32, 32), 128 << 8, dtype=np.uint16)).save(file)
+    for name in ("pets", "scans"):
+        train, test, _ = readers.listing(f"image-folder:{name}", tmp_path)
+        labels = torch.tensor([label for _, label in train])
+        kept = torch.full((10, 3, 32, 32), 255, dtype=torch.uint8)
+        # Under the key of the versions that clipped, which is the names, labels, sizes and times of the files.
+        key = f"{name}-{cache.fingerprint(tmp_path, train + test)}"
+        tensors = dict(zip(readers.Whole._fields, (kept, labels, kept, labels), strict=True))
+        cache.kept(tmp_path, key, readers.Whole._fields, partial(dict, tensors))
+    assert readers.find("image-folder:pets", tmp_path).train[0].unique().tolist() == [255]
+    assert readers.find("image-folder:scans", tmp_path).train[0].unique().tolist() == [128]
+
+
+def test_one_image_without_a_scale_is_refused_though_it_was_kept_clipped(tmp_path):
+    image_folder(tmp_path / "pets")
+    Image.fromarray(np.ones((32, 32), dtype=np.float32)).save(tmp_path / "pets" / "test" / "dog" / "9.tiff")
+    train, test, _ = readers.listing("image-folder:pets", tmp_path)
+    kept = {name: torch.zeros(10, 3, 32, 32, dtype=torch.uint8) for name in readers.Whole._fields}
+    key = f"pets-{cache.fingerprint(tmp_path, train + test)}"
+    cache.kept(tmp_path, key, readers.Whole._fields, lambda: kept)
+    with pytest.raises(BadInput, match=r"9\.tiff: no header says which of its values"):
+        readers.find("image-folder:pets", tmp_path)
 
 
 def test_without_a_place_to_keep_it_a_set_is_used_from_memory(tmp_path):

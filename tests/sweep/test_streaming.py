@@ -92,13 +92,46 @@ def test_what_they_are_normalized_with_is_counted_once_for_all(pets, monkeypatch
     assert len(kept) == 2
 
 
-def test_a_file_that_is_no_image_is_one_line_with_its_name(pets, monkeypatch):
+def test_a_file_that_is_no_image_is_one_line_with_its_name_before_anything_is_read(pets, monkeypatch):
     monkeypatch.setattr(readers, "room", lambda device: 0)
     (pets / "pets" / "test" / "dog" / "0.png").write_text("not at all")
+    with pytest.raises(BadInput, match=r"^\S*dog/0\.png: cannot be read as an image") as error:
+        data.load("image-folder:pets", pets, 0.25, 0)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_ends_too_soon_is_one_line_with_its_name(pets, monkeypatch):
+    monkeypatch.setattr(readers, "room", lambda device: 0)
+    file = pets / "pets" / "test" / "dog" / "0.png"
+    file.write_bytes(file.read_bytes()[:60])
     streamed = data.load("image-folder:pets", pets, 0.25, 0)
     with pytest.raises(BadInput, match=r"^\S*dog/0\.png: cannot be read as an image") as error:
         list(streamed.test.batches(3))
     assert "\n" not in str(error.value)
+
+
+def test_images_of_16_bits_are_the_same_held_and_from_their_files(pets, monkeypatch):
+    for file in (pets / "pets").rglob("*.png"):
+        grey = np.asarray(Image.open(file).convert("L")).astype(np.uint16)
+        Image.fromarray(grey * 257).save(file)
+    held, streamed = both(pets, monkeypatch)
+    assert len(held.train.images.unique()) > 100
+    for part in ("train", "validation", "test"):
+        images = torch.cat([images for images, _ in getattr(streamed, part).batches(3)])
+        assert torch.equal(getattr(held, part).images, images)
+    assert torch.equal(streamed.mean, held.mean) and torch.equal(streamed.deviation, held.deviation)
+
+
+def test_counts_of_clipped_images_that_an_earlier_version_kept_are_not_believed(pets, monkeypatch):
+    for file in (pets / "pets").rglob("*.png"):
+        Image.fromarray(np.full((5, 6), 128 << 8, dtype=np.uint16)).save(file)
+    train, test, _ = readers.listing("image-folder:pets", pets)
+    plain = f"pets-{cache.fingerprint(pets, train + test)}"
+    clipped = torch.zeros(3, 256, dtype=torch.int64)
+    clipped[:, 255] = 540
+    cache.kept(pets, f"{plain}-counts-0.25-0", ["counts"], lambda: {"counts": clipped})
+    monkeypatch.setattr(readers, "room", lambda device: 0)
+    assert data.load("image-folder:pets", pets, 0.25, 0).mean.flatten().tolist() == [128] * 3
 
 
 def test_an_image_of_another_size_is_one_line_with_both(pets, monkeypatch):

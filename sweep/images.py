@@ -1,0 +1,151 @@
+"""An image file as pixels: eight bits of red, green and blue, or one line that says why not."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sweep.errors import BadInput
+
+Shape = tuple[int, int, int]
+# ImageNet's usual sizes: a crop of 224 pixels, out of the image with its shorter side at 256 when nothing is
+# random (He et al. 2016, section 3.4).
+CROPPED: Shape = (3, 224, 224)
+_SHORTER_SIDE = 256
+# The formats of the endings that are listed as images, and GIF, which the web serves under any of them. Of
+# Pillow's others some start a program (EPS starts Ghostscript).
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
+_TIFF_BITS, _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _TIFF_PLANES = 258, 259, 262, 284  # numbers of its tags
+
+
+def header(path: str) -> tuple[Shape, bool]:
+    """The shape of what `pixels` gives, and whether it reduces grey levels of more than 8 bits.
+
+    No pixel is decoded.
+
+    Raises:
+        BadInput: it is no image, or one that `pixels` refuses by its header.
+    """
+    with _opened(path) as image:
+        return (3, image.height, image.width), _bits(path, image) > 8
+
+
+def pixels(path: str) -> Tensor:
+    """An image file as RGB, (3, H, W) as uint8. Of levels of more than 8 bits it has the leading 8.
+
+    Raises:
+        BadInput: it is no image, or no header says which of its values are black and white.
+    """
+    from torchvision.transforms.functional import pil_to_tensor
+
+    image: Tensor = pil_to_tensor(_rgb(path))
+    return image
+
+
+def sized(path: str, shape: Shape) -> Tensor:
+    """An image file as `pixels` has it, if it is of this shape.
+
+    Raises:
+        BadInput: it is not, or `pixels` refuses it.
+    """
+    image = pixels(path)
+    if image.shape != shape:
+        raise BadInput(
+            f"{path} has {image.shape[2]}×{image.shape[1]} pixels and the images before it "
+            f"{shape[2]}×{shape[1]}: resize all images to one size first"
+        )
+    return image
+
+
+def cropped(path: str, seed: int | None = None) -> Tensor:
+    """A part of an image file, (3, 224, 224) as uint8: a random one, or the middle without a seed.
+
+    Raises:
+        BadInput: `pixels` refuses it.
+    """
+    from torchvision import transforms
+    from torchvision.transforms.functional import pil_to_tensor
+
+    image, size = _rgb(path), CROPPED[1:]
+    if seed is None:
+        image = transforms.CenterCrop(size)(transforms.Resize(_SHORTER_SIDE)(image))
+    else:
+        # Torchvision draws from the global generator, which is put back as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            image = transforms.RandomResizedCrop(size)(image)
+    result: Tensor = pil_to_tensor(image)
+    return result
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    """Pillow's image of a file, of which the header is read; what goes wrong within is a `BadInput`."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        if not Path(path).is_file():  # to open a pipe waits for who writes to it
+            raise BadInput(f"{path}: there is no regular file: put an image there, or remove what is there")
+        with warnings.catch_warnings(), Path(path).open("rb") as file:
+            # Pillow's other warnings are of metadata and of transparency, which is not looked at.
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file, formats=_FORMATS) as image:
+                yield image
+    except BadInput:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise BadInput(
+            f"{path}: has more than {Image.MAX_IMAGE_PIXELS} pixels, as decompression bombs have: "
+            "resize or remove it"
+        ) from None
+    except Exception as error:  # what Pillow meets in a damaged file it raises as it comes
+        known = not isinstance(error, UnidentifiedImageError)
+        why = f" ({' '.join(str(error).split()) or type(error).__name__})" if known else ""
+        raise BadInput(
+            f"{path}: cannot be read as an image{why}: remove it, or put there one of {', '.join(_FORMATS)}"
+        ) from None
+
+
+def _rgb(path: str) -> Any:
+    from PIL import Image
+
+    with _opened(path) as image:
+        if (bits := _bits(path, image)) > 8:
+            levels = np.asarray(image)
+            # As Pillow does with red, green and blue of 16 bits.
+            leading = (levels >> (bits - 8)).astype(np.uint8)
+            if levels.any() and not leading.any():
+                raise BadInput(
+                    f"{path}: its values of {bits} bits are all below {1 << (bits - 8)}, which is black: "
+                    f"save it with 8 bits, or multiply them so that white is {(1 << bits) - 1}"
+                )
+            image = Image.fromarray(leading)
+        return image.convert("RGB")
+
+
+def _bits(path: str, image: Any) -> int:
+    """How many bits of a grey level to begin with; 8 of all that Pillow itself reduces to 8."""
+    tags = image.tag_v2 if image.format == "TIFF" else {}
+    bits = tags.get(_TIFF_BITS, (8,))
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
+        # Pillow takes planes that are not compressed for planes of 8 bits.
+        if max(bits) == 8 or tags.get(_TIFF_PLANES) != 2 or tags.get(_TIFF_COMPRESSION) != 1:
+            return 8
+        raise BadInput(
+            f"{path}: is a TIFF of {max(bits)} bits with its colors in planes, uncompressed: save it as a PNG"
+        )
+    if (image.format, image.mode) in (("PNG", "I;16"), ("PPM", "I")):  # whatever a PPM's own white is
+        return 16
+    # A 0 in place of the 1 says that 0 is white.
+    if image.mode.startswith("I;16") and tags.get(_TIFF_PHOTOMETRIC) == 1:
+        return int(bits[0])
+    raise BadInput(
+        f"{path}: no header says which of its values ({image.format}, {image.mode}) are black and white: "
+        "save it with 8 bits, or with 16 bits without sign, black 0 and white 65535"
+    )
