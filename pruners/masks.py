@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from fnmatch import fnmatch
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pruners.scopes import Group
 
@@ -27,26 +29,75 @@ def prunable(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, nn.Para
         exclude: shell-style patterns of parameter names to leave dense, such as `"fc.*"`.
 
     Raises:
-        ValueError: nothing is left to prune, or a pattern matches no prunable weight.
+        ValueError: nothing is left to prune, a pattern matches no prunable weight, or a layer that is not
+            excluded has a weight that no mask can be put on: one that is no parameter of the layer, has no
+            shape yet, is empty, or shares its memory with another. The message names the layer.
     """
-    found = set()
-    for module in model.modules():
-        for leaf, parameter in module.named_parameters(recurse=False):
-            if (isinstance(module, _WEIGHT_LAYERS) and leaf == "weight") or (
-                isinstance(module, _RECURRENT_LAYERS) and leaf.startswith(("weight_ih", "weight_hh"))
-            ):
+    found, unfit = set(), {}
+    for path, module in model.named_modules():
+        for leaf in _weight_leaves(module):
+            parameter = module._parameters.get(leaf)
+            if problem := _unfit(parameter):
+                unfit[f"{path}.{leaf}".lstrip(".")] = problem
+            else:
                 found.add(id(parameter))
     weights = {name: p for name, p in model.named_parameters() if id(p) in found}
+    known = [*weights, *unfit]
     dense = set()
     for pattern in [exclude] if isinstance(exclude, str) else exclude:
-        matched = [name for name in weights if fnmatch(name, pattern)]
+        matched = [name for name in known if fnmatch(name, pattern)]
         if not matched:
-            raise ValueError(f"exclude={pattern!r} matches no prunable weight of {', '.join(weights)}")
+            raise ValueError(f"exclude={pattern!r} matches no prunable weight of {', '.join(known)}")
         dense.update(matched)
+    for name, problem in unfit.items():
+        if name not in dense:
+            raise ValueError(f"{name} of {type(model).__name__} {problem}, or exclude it")
     weights = {name: weight for name, weight in weights.items() if name not in dense}
     if not weights:
         raise ValueError(f"{type(model).__name__} has no prunable weight (convolution, linear, LSTM or GRU)")
+    _check_apart(weights)
     return weights
+
+
+def _weight_leaves(module: nn.Module) -> list[str]:
+    """Names of a layer's prunable weights, whatever has become of them."""
+    if isinstance(module, _RECURRENT_LAYERS):
+        return [name for name in module._flat_weights_names if name.startswith(("weight_ih", "weight_hh"))]
+    return ["weight"] if isinstance(module, _WEIGHT_LAYERS) else []
+
+
+def _unfit(weight: Tensor | None) -> str | None:
+    """Why no mask can be put on a layer's weight, and what to do; None where one can."""
+    if weight is None:
+        return (
+            "is no parameter but made of others or a buffer, as weight_norm, spectral_norm, parametrizations "
+            "and torch.nn.utils.prune have it: take that off first"
+        )
+    if is_lazy(weight):
+        return "has no shape before the first forward pass: run the network once"
+    if not weight.numel():
+        return f"is empty, {tuple(weight.shape)}: take the layer out"
+    return None
+
+
+def _check_apart(weights: Mapping[str, Tensor]) -> None:
+    """Raise `ValueError` where two weights lie in the same memory: a mask on one would be on both."""
+    spans = sorted(
+        (
+            weight.data_ptr(),
+            weight.data_ptr()
+            + sum((size - 1) * step for size, step in zip(weight.shape, weight.stride(), strict=True))
+            * weight.element_size(),
+            name,
+        )
+        for name, weight in weights.items()
+        if not weight.is_meta
+    )
+    for (_, last, name), (first, _, other) in pairwise(spans):
+        if first <= last:
+            raise ValueError(
+                f"{other} shares its memory with {name}: let both layers use one parameter, or exclude one"
+            )
 
 
 def kept_count(total: int, sparsity: Sparsity) -> int:
