@@ -90,7 +90,13 @@ def _multiply_adds(
         macs[makers[0]] += positions.numel() * call.weight[0].numel()
         return output
 
-    with in_mode(model, train=False), torch.inference_mode(False), torch.enable_grad():
+    # Without cuDNN, whose cells look where their weights lie.
+    with (
+        in_mode(model, train=False),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.backends.cudnn.flags(enabled=False),
+    ):
         tensors = [*model.named_parameters(), *model.named_buffers()]
         state = {name: usable(each.detach()) for name, each in tensors}
         leaves = {name: state[name].requires_grad_() for name in weights}

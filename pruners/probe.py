@@ -194,28 +194,29 @@ class Probe:
         return dict(zip(leaves, _slopes(flow, list(leaves.values())), strict=True))
 
     def unrolled(self, steps: int, rate: float) -> Scores:
-        """∂L(θ_M)/∂m at m = 1: the loss after M steps of SGD on all parameters, with m on the first weights.
+        """∂L(θ_M)/∂m at m = 1: the loss after M steps of SGD, with m on the first weights.
 
-        The steps go through the batches in order, and so does the loss after them, from the start again when
-        they are used up.
+        Parameters that do not require gradients, weights among them, stay: no training moves them. The steps
+        go through the batches in order, and so does the loss after them, from the start again when they are
+        used up.
         """
         seed_layers(self._device, self._seed)
         gates = {name: torch.ones_like(weight, requires_grad=True) for name, weight in self.weights.items()}
         state = {name: self.weights[name] * gate for name, gate in gates.items()}
-        fixed: Scores = {}
-        for name, parameter in self._model.named_parameters():
+        parameters = dict(self._model.named_parameters())
+        for name, parameter in parameters.items():
             if name not in state:
-                value = full_precision(parameter.detach().clone())
-                # What no optimizer moves in training stays here too.
-                (state if parameter.requires_grad else fixed)[name] = value.requires_grad_()
-        for step in range(steps):
+                state[name] = full_precision(parameter.detach().clone()).requires_grad_()
+        # What no optimizer moves in training stays here too.
+        trained = [name for name in state if parameters[name].requires_grad]
+        for step in range(steps if trained else 0):
             inputs, targets = self.batches[step % len(self.batches)]
-            mean_loss = self._mean_loss(state | fixed, inputs, targets, 1)
-            slopes = _slopes(mean_loss, list(state.values()), create_graph=True)
-            moves = self._kept(dict(zip(state, slopes, strict=True)))
-            state = {name: value - rate * moves[name] for name, value in state.items()}
+            mean_loss = self._mean_loss(state, inputs, targets, 1)
+            slopes = _slopes(mean_loss, [state[name] for name in trained], create_graph=True)
+            moves = self._kept(dict(zip(trained, slopes, strict=True)))
+            state |= {name: state[name] - rate * move for name, move in moves.items()}
         inputs, targets = self.batches[steps % len(self.batches)]
-        final = self._mean_loss(state | fixed, inputs, targets, 1)
+        final = self._mean_loss(state, inputs, targets, 1)
         return dict(zip(gates, _slopes(final, list(gates.values())), strict=True))
 
     def relevance(self, epsilon: float, alpha: float | None) -> Scores:

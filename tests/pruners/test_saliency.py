@@ -188,6 +188,31 @@ def test_prospr_at_a_mask_trains_only_what_is_kept(net_g):
             )
 
 
+def test_prospr_holds_what_training_would_hold(net_g):
+    """A frozen layer, as in transfer learning: by hand, its weights stay at their gates' through all steps."""
+    model, [(inputs, targets)] = net_g
+    model[0].requires_grad_(False)
+    gates = [torch.ones_like(model[i].weight, requires_grad=True) for i in (0, 2)]
+    first, second = (model[i].weight.detach() * gate for i, gate in zip((0, 2), gates, strict=True))
+    shift = model[2].bias.detach().clone().requires_grad_()
+
+    def loss():
+        return F.cross_entropy(
+            F.linear(torch.tanh(F.linear(inputs, first, model[0].bias)), second, shift), targets
+        )
+
+    for _ in range(3):
+        slopes = torch.autograd.grad(loss(), (second, shift), create_graph=True)
+        second, shift = second - 0.1 * slopes[0], shift - 0.1 * slopes[1]
+    expected = torch.autograd.grad(loss(), gates)
+    found = pruners.saliency("prospr", model, [(inputs, targets)])
+    for score, slope in zip(found.values(), expected, strict=True):
+        torch.testing.assert_close(score, slope.abs(), rtol=1e-9, atol=0)
+    # Nothing moves at all: the slope of the loss as it is.
+    frozen = pruners.saliency("prospr", model.requires_grad_(False), [(inputs, targets)])
+    torch.testing.assert_close(frozen, pruners.saliency("snip", model, [(inputs, targets)]))
+
+
 BAD = [
     ("snip", {"itterations": 3}, "snip has no option 'itterations'; it has none"),
     ("fts", {"per_samples": 3}, "fts has no option 'per_samples'; it has per_sample"),
