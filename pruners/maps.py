@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode, resolve_name
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 
+# Not tried first: whoever watches would see the steps before a failure, or the call, twice.
+_AT_ONCE = ("lstm", "gru", "multi_head_attention_forward", "batch_norm")
 _PRODUCTS = ("matmul", "mm", "spmm")  # torch.mm is called the last of these where names are resolved
 
 
@@ -50,7 +52,13 @@ def run(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Any:
 
     `torch.func.functional_call` alone would leave a module that stands in the model twice with the tensors in
     place of its parameters.
+
+    Raises:
+        ValueError: the model runs where nothing can be put in place or seen.
     """
+    if isinstance(model, nn.DataParallel | torch.jit.ScriptModule):
+        inner = "its `module`" if isinstance(model, nn.DataParallel) else "the network it was made of"
+        raise ValueError(f"{type(model).__name__} hides the network: give {inner}")
     names = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
     given = {}
     for path, module in model.named_modules():
@@ -118,6 +126,33 @@ def refuse_other_uses(output: object, leaves: Mapping[str, Tensor]) -> None:
     """Raise `ValueError` where an output depends on a leaf in another way than by the maps that were cut."""
     if others := used_in(output, leaves):
         raise ValueError(f"layer {others[0]} is used otherwise than as a linear map; exclude it")
+
+
+class Widened(TorchFunctionMode):
+    """A context in which a function that takes no tensors of several precisions gets all in the highest.
+
+    For a network that is run in a higher precision than its own, and makes or casts tensors in `forward`.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """See every function of torch that is called."""
+        given = (args, kwargs or {})
+        if getattr(func, "__name__", "") not in _AT_ONCE:
+            try:
+                return func(*given[0], **given[1])
+            except RuntimeError:
+                if len({each.dtype for each in tree_leaves(given) if _is_real(each)}) < 2:
+                    raise
+        kinds = [each.dtype for each in tree_leaves(given) if _is_real(each)]
+        highest = max(kinds, key=lambda kind: torch.finfo(kind).bits)
+        args, kwargs = tree_map(lambda each: each.to(highest) if _is_real(each) else each, given)
+        return func(*args, **kwargs)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 @contextmanager

@@ -35,8 +35,7 @@ def prunable(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, nn.Para
     """
     found, unfit = set(), {}
     for path, module in model.named_modules():
-        for leaf in _weight_leaves(module):
-            parameter = module._parameters.get(leaf)
+        for leaf, parameter in _own_weights(module).items():
             if problem := _unfit(parameter):
                 unfit[f"{path}.{leaf}".lstrip(".")] = problem
             else:
@@ -59,19 +58,27 @@ def prunable(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, nn.Para
     return weights
 
 
-def _weight_leaves(module: nn.Module) -> list[str]:
-    """Names of a layer's prunable weights, whatever has become of them."""
+def _own_weights(module: nn.Module) -> dict[str, Tensor | None]:
+    """Name and parameter of a layer's prunable weights; None for one that is no parameter any more."""
+    # A scripted layer is of another class, and a quantized one has a method in its weight's place.
+    scripted = getattr(nn, getattr(module, "original_name", ""), type(None))
+    if issubclass(scripted, _WEIGHT_LAYERS + _RECURRENT_LAYERS) or callable(
+        getattr(type(module), "weight", None)
+    ):
+        return {"weight": None}
     if isinstance(module, _RECURRENT_LAYERS):
-        return [name for name in module._flat_weights_names if name.startswith(("weight_ih", "weight_hh"))]
-    return ["weight"] if isinstance(module, _WEIGHT_LAYERS) else []
+        names = [name for name in module._flat_weights_names if name.startswith(("weight_ih", "weight_hh"))]
+    else:
+        names = ["weight"] if isinstance(module, _WEIGHT_LAYERS) else []
+    return {name: module._parameters.get(name) for name in names}
 
 
 def _unfit(weight: Tensor | None) -> str | None:
     """Why no mask can be put on a layer's weight, and what to do; None where one can."""
     if weight is None:
         return (
-            "is no parameter but made of others or a buffer, as weight_norm, spectral_norm, parametrizations "
-            "and torch.nn.utils.prune have it: take that off first"
+            "is no parameter but made of others, or held otherwise, as weight_norm, spectral_norm, "
+            "parametrizations, torch.nn.utils.prune, TorchScript and quantization do: take that off first"
         )
     if is_lazy(weight):
         return "has no shape before the first forward pass: run the network once"
@@ -205,15 +212,22 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Set the pruned weights of `model` to exactly 0, in place.
 
     Raises:
-        ValueError: a mask names no parameter of the model, has another shape, or is not boolean.
+        ValueError: a mask names no parameter of the model, has another shape, or is not boolean; or the
+            parameter was made in inference mode, outside of which nothing can be written to it.
     """
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
         if mask.dtype != torch.bool:
             raise ValueError(f"mask {name} is of {mask.dtype}: masks are boolean, True is kept")
         check_fit(name, mask, parameters, model)
+        _check_writable(name, parameters[name])
         # Not a product with the mask: that would leave -0.0 behind, and NaN where a weight is not finite.
         parameters[name].masked_fill_(~mask.to(parameters[name].device), 0)
+
+
+def _check_writable(name: str, parameter: Tensor) -> None:
+    if parameter.is_inference() and not torch.is_inference_mode_enabled():
+        raise ValueError(f"{name} was made in inference mode: write to it there, or copy the network")
 
 
 def shuffle(masks: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
@@ -236,7 +250,12 @@ def reinitialize(model: nn.Module, seed: int = 0, init: Callable[[nn.Module], No
 
     Args:
         init: called with every module to initialize it; by default its own `reset_parameters`.
+
+    Raises:
+        ValueError: a parameter was made in inference mode, outside of which nothing can be written to it.
     """
+    for name, parameter in model.named_parameters():
+        _check_writable(name, parameter)
 
     def reset(module: nn.Module) -> None:
         # Attention layers call theirs by another name.

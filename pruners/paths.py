@@ -33,6 +33,7 @@ def effective_masks(
     return reached(model, masks, example_input, _either)
 
 
+@torch.inference_mode(False)
 def reached(
     model: nn.Module,
     masks: Mapping[str, Tensor],
@@ -104,11 +105,9 @@ def reached(
     # there is nothing.
     with (
         in_mode(model, train=False),
-        torch.inference_mode(False),
         torch.enable_grad(),
         torch.backends.cudnn.flags(enabled=False),
     ):
-        signal = signal.clone()
         with Interpreter(through, between, whole):
             output = tensor(run(model, {**state, **leaves}, signal))
         # No weight with a mask may come before the output at all.

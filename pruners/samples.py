@@ -39,7 +39,9 @@ def squared_gradients(
     with Interpreter(found.call):
         output = tensor(forward(leaves, inputs))
     losses = vmap(lambda o, t: loss(o.unsqueeze(0), t.unsqueeze(0)))(output, targets)
-    _check_mean(losses.detach(), loss(output.detach(), targets))
+    whole = loss(output.detach(), targets)
+    check_number(output, whole)
+    _check_mean(losses.detach(), whole)
     del output
     found.backward(losses.sum())
     if found.mixed or any(gradient.any() for gradient in found.first.values()):
@@ -48,6 +50,12 @@ def squared_gradients(
         name: found.squares[name] if name in found.squares else torch.zeros_like(leaf)
         for name, leaf in leaves.items()
     }
+
+
+def check_number(outputs: object, loss: Tensor) -> None:
+    """Raise `ValueError` where the loss of finite outputs is NaN; the gradient of one of no targets is 0."""
+    if loss.isnan().any() and isinstance(outputs, Tensor) and outputs.isfinite().all():
+        raise ValueError("the loss of a batch is NaN: give targets, at least one of them not ignored")
 
 
 def _check_mean(losses: Tensor, whole: Tensor) -> None:

@@ -50,6 +50,18 @@ def test_apply_masks_leaves_plain_zeros_even_where_weights_are_negative_or_not_f
     assert str(model.weight.tolist()) == "[[0.0, 0.0, 2.0]]"
 
 
+def test_a_network_made_in_inference_mode_is_written_to_there_alone():
+    with torch.inference_mode():
+        model = nn.Linear(3, 1, bias=False)
+    mask = {"weight": torch.tensor([[False, True, True]])}
+    for write in (lambda: pruners.apply_masks(model, mask), lambda: pruners.reinitialize(model)):
+        with pytest.raises(ValueError, match="weight was made in inference mode: write to it there"):
+            write()
+    with torch.inference_mode():
+        pruners.apply_masks(model, mask)
+    assert model.weight[0, 0] == 0 and model.weight[0, 1:].all()
+
+
 def test_a_mask_that_fits_no_parameter_is_refused():
     with pytest.raises(ValueError, match=r"mask weight \(2, 2\)"):
         pruners.apply_masks(nn.Linear(3, 1), {"weight": torch.ones(2, 2, dtype=torch.bool)})
@@ -83,6 +95,11 @@ def clipped(layer):
     return layer
 
 
+class Quantized(nn.Module):
+    def weight(self):
+        return torch.zeros(8, 3, 3, 3)
+
+
 NO_PARAMETER = {
     "weight_norm as a hook": nn.utils.weight_norm,
     "weight_norm": parametrizations.weight_norm,
@@ -95,6 +112,8 @@ NO_PARAMETER = {
         layer, pruners.prune("magnitude", layer, sparsity=0.1)
     ),
     "a buffer": buffered,
+    "TorchScript": torch.jit.script,
+    "a method, as of quantized layers": lambda layer: Quantized(),
 }
 
 
