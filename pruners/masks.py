@@ -255,7 +255,8 @@ def reinitialize(model: nn.Module, seed: int = 0, init: Callable[[nn.Module], No
         ValueError: a parameter was made in inference mode, outside of which nothing can be written to it.
     """
     for name, parameter in model.named_parameters():
-        _check_writable(name, parameter)
+        if not is_lazy(parameter):
+            _check_writable(name, parameter)
 
     def reset(module: nn.Module) -> None:
         # Attention layers call theirs by another name.

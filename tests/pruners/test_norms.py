@@ -115,7 +115,7 @@ def test_a_tied_decoder_is_a_second_use_of_its_weight(decode):
         lambda x, w: F.linear(F.linear(x, w), w.abs()),
         lambda x, w: F.linear(x * w[0], w),
         lambda x, w: F.linear(x, w, w[0]),
-        lambda x, w: F.bilinear(x, x, w.expand(3, 3, 3)),
+        lambda x, w: torch.einsum("ni,oi->no", x, w),
     ],
 )
 def test_a_weight_used_in_another_way_if_only_once_is_an_error_that_names_criterion_and_layer(name, compute):
