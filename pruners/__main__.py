@@ -1,6 +1,6 @@
 """`python -m pruners`: the table of criteria. Given a file, the table between its markers is written anew."""
 
-import sys
+import argparse
 from pathlib import Path
 
 from rich import box
@@ -21,9 +21,16 @@ def _rows() -> list[tuple[str, ...]]:
 
 
 def markdown(text: str) -> str:
-    """A text in Markdown with the table between its markers as it should be."""
-    before, rest = text.split(_START)
-    _, after = rest.split(_END)
+    """A text in Markdown with the table between its markers as it should be.
+
+    Raises:
+        ValueError: the markers are not there, each once and in order.
+    """
+    try:
+        before, rest = text.split(_START)
+        _, after = rest.split(_END)
+    except ValueError:
+        raise ValueError(f"it needs the lines {_START.strip()} and {_END.strip()}, each once") from None
     rows = [_HEAD, ("---",) * len(_HEAD)]
     rows += [(f"`{name}`", *(cell.replace("|", "\\|") for cell in cells)) for name, *cells in _rows()]
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
@@ -32,9 +39,14 @@ def markdown(text: str) -> str:
 
 def main() -> None:
     """The command."""
-    if len(sys.argv) > 1:
-        path = Path(sys.argv[1])
-        path.write_text(markdown(path.read_text()))
+    parser = argparse.ArgumentParser("python -m pruners", description="Print the table of criteria.")
+    parser.add_argument("file", nargs="?", type=Path, help="write the table between the markers of this file")
+    path: Path | None = parser.parse_args().file
+    if path:
+        try:
+            path.write_text(markdown(path.read_text("utf-8")), "utf-8")
+        except (OSError, ValueError) as error:
+            parser.exit(2, f"{path}: {error.strerror if isinstance(error, OSError) else error}\n")
         return
     table = Table(*_HEAD, box=box.SIMPLE)
     for row in _rows():

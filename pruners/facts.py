@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pruners.maps import Interpreter, LinearMap, in_mode
+from pruners.maps import Interpreter, LinearMap, attached, in_mode, refuse_other_uses, run, usable, used_in
 from pruners.masks import densities, prunable, total_kept
 from pruners.paths import effective_masks
 
@@ -34,9 +34,13 @@ class Cost:
 
 
 def cost(model: nn.Module, masks: Mapping[str, Tensor], example_input: Tensor) -> Cost:
-    """What masks save. See `Cost`; the example input is as for `effective_masks`."""
+    """What masks save. See `Cost`; the example input is as for `effective_masks`.
+
+    Raises:
+        ValueError: as `effective_masks` and `multiply_adds` do.
+    """
     effective = effective_masks(model, masks, example_input)
-    macs = multiply_adds(model, example_input)
+    macs = _multiply_adds(model, {name: model.get_parameter(name) for name in masks}, example_input)
     left = [
         {name: macs[name] * density for name, density in densities(each).items()}
         for each in (masks, effective)
@@ -54,25 +58,51 @@ def cost(model: nn.Module, masks: Mapping[str, Tensor], example_input: Tensor) -
 def multiply_adds(model: nn.Module, example_input: Tensor) -> dict[str, int]:
     """Name of each prunable weight → multiply-adds with it in a forward pass of one sample, unmasked.
 
-    At each linear map, LSTM and GRU step by step, as `torch.utils.flop_counter` counts: with padding.
+    At each linear map, LSTM and GRU step by step, as `torch.utils.flop_counter` counts: with padding. A map
+    with something made of one weight, such as a standardized or a transposed one, is a map with that weight.
 
     Args:
         example_input: one batch, of which the first sample is used.
+
+    Raises:
+        ValueError: as `prunable` does, or the network computes with a weight otherwise than in linear maps
+            and convolutions, or with something made of several; the message names the layer.
     """
-    weights = prunable(model)
-    names = {id(weight): name for name, weight in weights.items()}
+    return _multiply_adds(model, prunable(model), example_input)
+
+
+def _multiply_adds(
+    model: nn.Module, weights: Mapping[str, nn.Parameter], example_input: Tensor
+) -> dict[str, int]:
+    """The same of some weights."""
     macs = dict.fromkeys(weights, 0)
 
     def count(call: LinearMap) -> Tensor:
+        # Every map before it was cut: what its inputs still depend on was used otherwise.
+        refuse_other_uses(call.inputs, leaves)
+        makers = used_in(call.weight, leaves)
+        if len(makers) != 1:
+            return call.output()
+        call = call.cut()
         output = call.output()
-        if name := names.get(id(call.weight)):
-            # Each weight meets every position once: of the outputs, or of what is spread out over them.
-            positions = call.inputs if "transpose" in call.function else output
-            macs[name] += positions.numel() * call.weight[0].numel()
+        # Each weight meets every position once: of the outputs, or of what is spread out over them.
+        positions = call.inputs if "transpose" in call.function else output
+        macs[makers[0]] += positions.numel() * call.weight[0].numel()
         return output
 
-    with in_mode(model, train=False), torch.no_grad(), Interpreter(count):
-        model(example_input[:1])
+    # Without cuDNN, whose cells look where their weights lie.
+    with (
+        in_mode(model, train=False),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.backends.cudnn.flags(enabled=False),
+    ):
+        tensors = [*model.named_parameters(), *model.named_buffers()]
+        state = {name: usable(each.detach()) for name, each in tensors}
+        leaves = {name: state[name].requires_grad_() for name in weights}
+        with Interpreter(count, attached):
+            output = run(model, state, usable(example_input[:1]))
+        refuse_other_uses(output, leaves)
     return macs
 
 

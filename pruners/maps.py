@@ -10,8 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils._pytree import tree_leaves, tree_map
 
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+
+# Not tried first: whoever watches would see the steps before a failure, or the call, twice.
+_AT_ONCE = ("lstm", "gru", "multi_head_attention_forward", "batch_norm")
+_PRODUCTS = ("matmul", "mm", "spmm")  # torch.mm is called the last of these where names are resolved
 
 
 class LinearMap(NamedTuple):
@@ -33,6 +38,10 @@ class LinearMap(NamedTuple):
         """What the call gives."""
         return self.apply(self.inputs, self.weight, self.bias)
 
+    def cut(self) -> "LinearMap":
+        """The same with a weight that gradients stop at: what still depends on it has another use of it."""
+        return self._replace(weight=self.weight.detach())
+
     def of(self, samples: slice) -> "LinearMap":
         """The same for some of the samples."""
         return self._replace(inputs=self.inputs[samples])
@@ -43,7 +52,13 @@ def run(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Any:
 
     `torch.func.functional_call` alone would leave a module that stands in the model twice with the tensors in
     place of its parameters.
+
+    Raises:
+        ValueError: the model runs where nothing can be put in place or seen.
     """
+    if isinstance(model, nn.DataParallel | torch.jit.ScriptModule):
+        inner = "its `module`" if isinstance(model, nn.DataParallel) else "the network it was made of"
+        raise ValueError(f"{type(model).__name__} hides the network: give {inner}")
     names = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
     given = {}
     for path, module in model.named_modules():
@@ -57,6 +72,87 @@ def run(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Any:
         for module in model.modules():
             if isinstance(module, nn.RNNBase):
                 module._init_flat_weights()  # it keeps a list of its own, of what was put in
+
+
+def usable(values: Tensor) -> Tensor:
+    """What was made in inference mode cannot be part of a gradient; a copy made here can."""
+    return values.clone() if values.is_inference() else values
+
+
+# Functions whose result holds numbers of their argument, by the names of their nodes in torch's graph.
+_REARRANGING = {
+    *("T", "MT", "Transpose", "Permute", "View", "UnsafeView", "ReshapeAlias", "Alias", "Squeeze"),
+    *("Unsqueeze", "Expand", "Repeat", "Clone", "ToCopy", "Slice", "Select", "Split", "SplitWithSizes"),
+    *("Unbind", "Flip", "Roll", "Index", "IndexSelect"),
+}
+
+
+def source(values: Tensor) -> Tensor | None:
+    """The leaf whose own numbers these are, all or some of them, in whatever order; None: there is none."""
+    if values.is_leaf:
+        return values if values.requires_grad else None
+    node = values.grad_fn
+    while node is not None and node.name().partition("Backward")[0] in _REARRANGING:
+        node = node.next_functions[0][0]
+    leaf: Tensor | None = getattr(node, "variable", None)
+    return leaf
+
+
+def attached(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function where what a network computes is looked at, and not its gradients.
+
+    In `forward`, `detach`, `.data` and `torch.no_grad` would hide which weights a value comes from.
+    """
+    if name == "set_grad_enabled":
+        return None
+    if name == "detach" or func == Tensor.data.__get__:  # type: ignore[attr-defined]
+        return args[0]
+    return func(*args, **kwargs)
+
+
+def used_in(output: object, leaves: Mapping[str, Tensor]) -> list[str]:
+    """Names of the leaves that an output depends on: a tensor, or any nesting of tensors."""
+    found = [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.requires_grad]
+    if not found:
+        return []
+    slopes = torch.autograd.grad(
+        found, list(leaves.values()), [torch.ones_like(each) for each in found],
+        retain_graph=True, allow_unused=True,
+    )  # fmt: skip
+    return [name for name, slope in zip(leaves, slopes, strict=True) if slope is not None]
+
+
+def refuse_other_uses(output: object, leaves: Mapping[str, Tensor]) -> None:
+    """Raise `ValueError` where an output depends on a leaf in another way than by the maps that were cut."""
+    if others := used_in(output, leaves):
+        raise ValueError(f"layer {others[0]} is used otherwise than as a linear map; exclude it")
+
+
+class Widened(TorchFunctionMode):
+    """A context in which a function that takes no tensors of several precisions gets all in the highest.
+
+    For a network that is run in a higher precision than its own, and makes or casts tensors in `forward`.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """See every function of torch that is called."""
+        given = (args, kwargs or {})
+        if getattr(func, "__name__", "") not in _AT_ONCE:
+            try:
+                return func(*given[0], **given[1])
+            except RuntimeError:
+                if len({each.dtype for each in tree_leaves(given) if _is_real(each)}) < 2:
+                    raise
+        kinds = [each.dtype for each in tree_leaves(given) if _is_real(each)]
+        highest = max(kinds, key=lambda kind: torch.finfo(kind).bits)
+        args, kwargs = tree_map(lambda each: each.to(highest) if _is_real(each) else each, given)
+        return func(*args, **kwargs)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 @contextmanager
@@ -88,7 +184,8 @@ class Interpreter(TorchFunctionMode):
     """A context in which `on_linear` and `on_other` decide what the functions a network calls give.
 
     It sees calls whether a module makes them or `forward` itself. LSTM and GRU layers are taken apart into
-    their steps, so that each of their matrices is seen as the linear map it is.
+    their steps, so that each of their matrices is seen as the linear map it is. So is a weight that inputs
+    are multiplied with, as in `x @ weight.T`.
 
     `nn.MultiheadAttention` is taken apart into its linear maps in the same way.
 
@@ -123,6 +220,9 @@ class Interpreter(TorchFunctionMode):
                 return _attention(*args, **kwargs)
         if name == "linear" or name in _CONVOLUTIONS:
             return self._on_linear(_linear_map(name, func, args, kwargs))
+        if name in _PRODUCTS and len(args) == 2 and _is_weight(args[1]):
+            inputs, weight = args
+            return self._on_linear(LinearMap("linear", inputs, weight.t(), None, F.linear, {}))
         if self._on_other is None:
             return func(*args, **kwargs)
         return self._on_other(name, func, args, kwargs)
@@ -137,6 +237,10 @@ _attention = FunctionType(
 _LINEAR_ARGUMENTS = ("input", "weight", "bias")
 _CONVOLUTION_ARGUMENTS = (*_LINEAR_ARGUMENTS, "stride", "padding", "dilation", "groups")
 _TRANSPOSED_ARGUMENTS = (*_LINEAR_ARGUMENTS, "stride", "padding", "output_padding", "groups", "dilation")
+
+
+def _is_weight(factor: Tensor) -> bool:
+    return factor.dim() == 2 and source(factor) is not None
 
 
 def _linear_map(

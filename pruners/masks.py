@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from fnmatch import fnmatch
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pruners.scopes import Group
 
@@ -27,26 +29,82 @@ def prunable(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, nn.Para
         exclude: shell-style patterns of parameter names to leave dense, such as `"fc.*"`.
 
     Raises:
-        ValueError: nothing is left to prune, or a pattern matches no prunable weight.
+        ValueError: nothing is left to prune, a pattern matches no prunable weight, or a layer that is not
+            excluded has a weight that no mask can be put on: one that is no parameter of the layer, has no
+            shape yet, is empty, or shares its memory with another. The message names the layer.
     """
-    found = set()
-    for module in model.modules():
-        for leaf, parameter in module.named_parameters(recurse=False):
-            if (isinstance(module, _WEIGHT_LAYERS) and leaf == "weight") or (
-                isinstance(module, _RECURRENT_LAYERS) and leaf.startswith(("weight_ih", "weight_hh"))
-            ):
+    found, unfit = set(), {}
+    for path, module in model.named_modules():
+        for leaf, parameter in _own_weights(module).items():
+            if problem := _unfit(parameter):
+                unfit[f"{path}.{leaf}".lstrip(".")] = problem
+            else:
                 found.add(id(parameter))
     weights = {name: p for name, p in model.named_parameters() if id(p) in found}
+    known = [*weights, *unfit]
     dense = set()
     for pattern in [exclude] if isinstance(exclude, str) else exclude:
-        matched = [name for name in weights if fnmatch(name, pattern)]
+        matched = [name for name in known if fnmatch(name, pattern)]
         if not matched:
-            raise ValueError(f"exclude={pattern!r} matches no prunable weight of {', '.join(weights)}")
+            raise ValueError(f"exclude={pattern!r} matches no prunable weight of {', '.join(known)}")
         dense.update(matched)
+    for name, problem in unfit.items():
+        if name not in dense:
+            raise ValueError(f"{name} of {type(model).__name__} {problem}, or exclude it")
     weights = {name: weight for name, weight in weights.items() if name not in dense}
     if not weights:
         raise ValueError(f"{type(model).__name__} has no prunable weight (convolution, linear, LSTM or GRU)")
+    _check_apart(weights)
     return weights
+
+
+def _own_weights(module: nn.Module) -> dict[str, Tensor | None]:
+    """Name and parameter of a layer's prunable weights; None for one that is no parameter any more."""
+    # A scripted layer is of another class, and a quantized one has a method in its weight's place.
+    scripted = getattr(nn, getattr(module, "original_name", ""), type(None))
+    if issubclass(scripted, _WEIGHT_LAYERS + _RECURRENT_LAYERS) or callable(
+        getattr(type(module), "weight", None)
+    ):
+        return {"weight": None}
+    if isinstance(module, _RECURRENT_LAYERS):
+        names = [name for name in module._flat_weights_names if name.startswith(("weight_ih", "weight_hh"))]
+    else:
+        names = ["weight"] if isinstance(module, _WEIGHT_LAYERS) else []
+    return {name: module._parameters.get(name) for name in names}
+
+
+def _unfit(weight: Tensor | None) -> str | None:
+    """Why no mask can be put on a layer's weight, and what to do; None where one can."""
+    if weight is None:
+        return (
+            "is no parameter but made of others, or held otherwise, as weight_norm, spectral_norm, "
+            "parametrizations, torch.nn.utils.prune, TorchScript and quantization do: take that off first"
+        )
+    if is_lazy(weight):
+        return "has no shape before the first forward pass: run the network once"
+    if not weight.numel():
+        return f"is empty, {tuple(weight.shape)}: take the layer out"
+    return None
+
+
+def _check_apart(weights: Mapping[str, Tensor]) -> None:
+    """Raise `ValueError` where two weights lie in the same memory: a mask on one would be on both."""
+    spans = sorted(
+        (
+            weight.data_ptr(),
+            weight.data_ptr()
+            + sum((size - 1) * step for size, step in zip(weight.shape, weight.stride(), strict=True))
+            * weight.element_size(),
+            name,
+        )
+        for name, weight in weights.items()
+        if not weight.is_meta
+    )
+    for (_, last, name), (first, _, other) in pairwise(spans):
+        if first <= last:
+            raise ValueError(
+                f"{other} shares its memory with {name}: let both layers use one parameter, or exclude one"
+            )
 
 
 def kept_count(total: int, sparsity: Sparsity) -> int:
@@ -154,15 +212,22 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Set the pruned weights of `model` to exactly 0, in place.
 
     Raises:
-        ValueError: a mask names no parameter of the model, has another shape, or is not boolean.
+        ValueError: a mask names no parameter of the model, has another shape, or is not boolean; or the
+            parameter was made in inference mode, outside of which nothing can be written to it.
     """
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
         if mask.dtype != torch.bool:
             raise ValueError(f"mask {name} is of {mask.dtype}: masks are boolean, True is kept")
         check_fit(name, mask, parameters, model)
+        _check_writable(name, parameters[name])
         # Not a product with the mask: that would leave -0.0 behind, and NaN where a weight is not finite.
         parameters[name].masked_fill_(~mask.to(parameters[name].device), 0)
+
+
+def _check_writable(name: str, parameter: Tensor) -> None:
+    if parameter.is_inference() and not torch.is_inference_mode_enabled():
+        raise ValueError(f"{name} was made in inference mode: write to it there, or copy the network")
 
 
 def shuffle(masks: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
@@ -185,7 +250,13 @@ def reinitialize(model: nn.Module, seed: int = 0, init: Callable[[nn.Module], No
 
     Args:
         init: called with every module to initialize it; by default its own `reset_parameters`.
+
+    Raises:
+        ValueError: a parameter was made in inference mode, outside of which nothing can be written to it.
     """
+    for name, parameter in model.named_parameters():
+        if not is_lazy(parameter):
+            _check_writable(name, parameter)
 
     def reset(module: nn.Module) -> None:
         # Attention layers call theirs by another name.

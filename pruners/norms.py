@@ -5,39 +5,40 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from pruners.maps import Interpreter, LinearMap
+from pruners.maps import Interpreter, LinearMap, attached, refuse_other_uses, source
 
 
 def squared_inputs(
     forward: Callable[[Mapping[str, Tensor], Tensor], Tensor], leaves: Mapping[str, Tensor], inputs: Tensor
 ) -> dict[str, Tensor]:
-    """Parameter name → Σ x² over the inputs x that each weight meets, in all samples and positions.
+    """Parameter name → Σ x² over the inputs x that each weight meets, in all samples, positions and uses.
 
     Args:
         forward: outputs of the network with the given parameters.
         leaves: the parameters, requiring gradients.
 
     Raises:
-        ValueError: a weight is used otherwise than in a linear map or convolution.
+        ValueError: a weight is used otherwise than in linear maps and convolutions, itself or transposed, if
+            only once.
     """
     names = {id(leaf): name for name, leaf in leaves.items()}
-    squares: dict[str, Tensor] = {}
+    squares = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
 
     def see(call: LinearMap) -> Tensor:
-        if name := names.get(id(call.weight)):
-            with torch.enable_grad():
-                weight = call.weight.detach().requires_grad_()
-                # A map is linear in its weight: the slope is the sum of what each weight meets.
-                total = call.apply(call.inputs.square(), weight).sum()
-            squares[name] = squares.get(name, 0) + torch.autograd.grad(total, weight)[0]
-        return call.output()
+        # Every map before it was cut: what its inputs still depend on was used otherwise.
+        refuse_other_uses(call.inputs, leaves)
+        leaf = source(call.weight)
+        if leaf is None or id(leaf) not in names:
+            return call.output()
+        weight = call.weight.detach().requires_grad_()
+        # A map is linear in its weight: the slope is the sum of what each weight meets.
+        met = torch.autograd.grad(call.apply(call.inputs.square(), weight).sum(), weight)[0]
+        if call.weight is not leaf:  # each number of it goes back to its place in the leaf
+            met = torch.autograd.grad(call.weight, leaf, met, retain_graph=True)[0]
+        squares[names[id(leaf)]] += met
+        return call.cut().output()
 
-    with torch.no_grad(), Interpreter(see):
-        forward(leaves, inputs)
-    if unseen := {name: leaf for name, leaf in leaves.items() if name not in squares}:
-        used = torch.autograd.grad(forward(leaves, inputs).sum(), list(unseen.values()), allow_unused=True)
-        for (name, leaf), slope in zip(unseen.items(), used, strict=True):
-            if slope is not None:
-                raise ValueError(f"layer {name} is used otherwise than as a linear map; exclude it")
-            squares[name] = torch.zeros_like(leaf)
-    return {name: squares[name] for name in leaves}
+    with torch.enable_grad(), Interpreter(see, attached):
+        output = forward(leaves, inputs)
+    refuse_other_uses(output, leaves)
+    return squares

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from pruners.maps import Interpreter, LinearMap, in_mode, run, tensor
+from pruners.maps import Interpreter, LinearMap, attached, in_mode, run, source, tensor
 
 
 def effective_masks(
@@ -25,12 +26,14 @@ def effective_masks(
         example_input: one batch, of which only the shape matters; one sample is enough.
 
     Raises:
-        ValueError: the network calls a function for which this is not worked out; the message names it. Or a
-            mask belongs to no parameter.
+        ValueError: the network calls a function for which this is not worked out; the message names it. Or it
+            computes with a masked weight otherwise than in linear maps and convolutions, as standardization
+            does; the message names the layer. Or a mask belongs to no parameter.
     """
     return reached(model, masks, example_input, _either)
 
 
+@torch.inference_mode(False)
 def reached(
     model: nn.Module,
     masks: Mapping[str, Tensor],
@@ -47,18 +50,39 @@ def reached(
     state = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     state |= {name: torch.zeros_like(b) for name, b in model.named_buffers() if b.is_floating_point()}
     leaves = {name: mask.detach().to(kind).requires_grad_() for name, mask in masks.items()}
-    masked = {id(leaf) for leaf in leaves.values()}
+    masked = {id(leaf): name for name, leaf in leaves.items()}
+
+    def layers(values: object) -> list[str]:
+        """Of which layers there are masks among the values, as they are or rearranged."""
+        found = (source(each) for each in tree_leaves(values) if isinstance(each, Tensor))
+        return [masked[id(leaf)] for leaf in found if id(leaf) in masked]
 
     def kept(weight: Tensor) -> Tensor:
-        return weight if id(weight) in masked else torch.ones_like(weight)
+        return weight if layers(weight) else torch.ones_like(weight)
 
     def through(call: LinearMap) -> Tensor:
+        if used := layers((call.inputs, call.bias)):
+            raise _unknown(call.function, used)
         live: Tensor = _Live.apply(call.apply(call.inputs, kept(call.weight)))
         return live
 
     def between(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        used = layers((args, kwargs))
+        if not used or name in whole:
+            return passed(name, func, args, kwargs)
+        # A mask that is rearranged, or scaled by a number, is a mask still.
+        alone = len(_signals(tree_leaves((args, kwargs)))) == 1
+        if name not in _PLAIN and not (name in _SCALING and alone):
+            raise _unknown(name, used)
+        result = passed(name, func, args, kwargs)
+        made = [each for each in _signals(tree_leaves(result)) if each.requires_grad]
+        if len(layers(made)) < len(made):
+            raise _unknown(name, used)
+        return result
+
+    def passed(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in _PLAIN:
-            return func(*args, **kwargs)
+            return attached(name, func, args, kwargs)
         if name in _IDENTITY:
             given = args[0]
         elif name in _SUMS:
@@ -81,18 +105,27 @@ def reached(
     # there is nothing.
     with (
         in_mode(model, train=False),
-        torch.inference_mode(False),
         torch.enable_grad(),
         torch.backends.cudnn.flags(enabled=False),
     ):
-        signal = signal.clone()
         with Interpreter(through, between, whole):
             output = tensor(run(model, {**state, **leaves}, signal))
-        slopes = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
+        # No weight with a mask may come before the output at all.
+        slopes = (
+            torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
+            if output.requires_grad
+            else [None] * len(leaves)
+        )
     return {
         name: masks[name] & (slope > 0) if slope is not None else torch.zeros_like(masks[name])
         for name, slope in zip(leaves, slopes, strict=True)
     }
+
+
+def _unknown(function: str, used: Sequence[str]) -> ValueError:
+    return ValueError(
+        f"effective masks are not worked out where {function} computes with the weight of layer {used[0]}"
+    )
 
 
 class _Live(torch.autograd.Function):
@@ -174,6 +207,7 @@ def _adaptive_max_pool(pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return average
 
 
+_SCALING = {"mul", "rmul", "truediv", "div", "neg", "abs"}
 _SUMS = {"add", "iadd", "radd", "sub", "isub", "rsub"}
 _PRODUCTS = {"mul", "imul", "rmul", "truediv", "itruediv", "div", "addcmul"}
 _RULES: dict[str, Callable[..., Any]] = {
@@ -224,6 +258,7 @@ _PLAIN = {
     *("squeeze", "unsqueeze", "expand", "expand_as", "repeat", "narrow", "select", "roll", "flip", "pad"),
     *("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"),
     *("adaptive_avg_pool3d", "interpolate", "upsample", "pixel_shuffle", "clone", "to", "float", "type_as"),
+    *("detach", "set_grad_enabled"),
     *(
         "zeros",
         "zeros_like",

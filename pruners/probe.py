@@ -1,7 +1,7 @@
 """A network at a mask, as a criterion sees it: gradients and curvature without touching the model."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from pruners import relevance, tangent
-from pruners.maps import Interpreter, in_mode, run, tensor
+from pruners.maps import Interpreter, Widened, in_mode, run, tensor, usable
 from pruners.norms import squared_inputs
-from pruners.samples import squared_gradients
+from pruners.samples import check_number, squared_gradients
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -31,17 +31,18 @@ class Drawn:
         """The batches, in the order they came.
 
         Raises:
-            ValueError: they are something else than pairs of inputs and targets.
+            ValueError: they are something else than pairs of inputs and targets, or one has no samples.
         """
         drawn = list(self._source)
         if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in drawn):
             raise ValueError("batches is a list of pairs: give batches=[(inputs, targets)]")
-        return [(_usable(inputs), _usable(targets)) for inputs, targets in drawn]
-
-
-def _usable(values: Tensor) -> Tensor:
-    """What was made in inference mode cannot be part of a gradient; a copy made here can."""
-    return values.clone() if values.is_inference() else values
+        for number, pair in enumerate(drawn):
+            for each in pair:
+                if not isinstance(each, Tensor):
+                    raise ValueError(f"batch {number} has a {type(each).__name__}: give tensors")
+                if not each.numel():
+                    raise ValueError(f"batch {number} has no samples: leave it out")
+        return [(usable(inputs), usable(targets)) for inputs, targets in drawn]
 
 
 class Probe:
@@ -61,10 +62,11 @@ class Probe:
         loss: Loss,
         seed: int,
     ) -> None:
-        self._model, self._drawn, self._loss, self._seed = model, batches, loss, seed
+        self._model, self._drawn, self._loss, self._seed = model, batches, _single(loss), seed
         self._masks = masks
-        self._device = next(iter(dense.values())).device
-        self.dense = {name: full_precision(weight.detach()) for name, weight in dense.items()}
+        first = next(iter(dense.values()))
+        self._device, self._precision = first.device, first.dtype
+        self.dense = {name: full_precision(usable(weight.detach())) for name, weight in dense.items()}
         self.weights = (
             self.dense
             if masks is None
@@ -194,28 +196,29 @@ class Probe:
         return dict(zip(leaves, _slopes(flow, list(leaves.values())), strict=True))
 
     def unrolled(self, steps: int, rate: float) -> Scores:
-        """∂L(θ_M)/∂m at m = 1: the loss after M steps of SGD on all parameters, with m on the first weights.
+        """∂L(θ_M)/∂m at m = 1: the loss after M steps of SGD, with m on the first weights.
 
-        The steps go through the batches in order, and so does the loss after them, from the start again when
-        they are used up.
+        Parameters that do not require gradients, weights among them, stay: no training moves them. The steps
+        go through the batches in order, and so does the loss after them, from the start again when they are
+        used up.
         """
         seed_layers(self._device, self._seed)
         gates = {name: torch.ones_like(weight, requires_grad=True) for name, weight in self.weights.items()}
         state = {name: self.weights[name] * gate for name, gate in gates.items()}
-        fixed: Scores = {}
-        for name, parameter in self._model.named_parameters():
+        parameters = dict(self._model.named_parameters())
+        for name, parameter in parameters.items():
             if name not in state:
-                value = full_precision(parameter.detach().clone())
-                # What no optimizer moves in training stays here too.
-                (state if parameter.requires_grad else fixed)[name] = value.requires_grad_()
-        for step in range(steps):
+                state[name] = full_precision(parameter.detach().clone()).requires_grad_()
+        # What no optimizer moves in training stays here too.
+        trained = [name for name in state if parameters[name].requires_grad]
+        for step in range(steps if trained else 0):
             inputs, targets = self.batches[step % len(self.batches)]
-            mean_loss = self._mean_loss(state | fixed, inputs, targets, 1)
-            slopes = _slopes(mean_loss, list(state.values()), create_graph=True)
-            moves = self._kept(dict(zip(state, slopes, strict=True)))
-            state = {name: value - rate * moves[name] for name, value in state.items()}
+            mean_loss = self._mean_loss(state, inputs, targets, 1)
+            slopes = _slopes(mean_loss, [state[name] for name in trained], create_graph=True)
+            moves = self._kept(dict(zip(trained, slopes, strict=True)))
+            state |= {name: state[name] - rate * move for name, move in moves.items()}
         inputs, targets = self.batches[steps % len(self.batches)]
-        final = self._mean_loss(state | fixed, inputs, targets, 1)
+        final = self._mean_loss(state, inputs, targets, 1)
         return dict(zip(gates, _slopes(final, list(gates.values())), strict=True))
 
     def relevance(self, epsilon: float, alpha: float | None) -> Scores:
@@ -230,6 +233,10 @@ class Probe:
             if targets.shape != outputs.shape[:1] or targets.is_floating_point():
                 raise ValueError(
                     "it needs the numbers of the true classes as targets, and an output for each class"
+                )
+            if not 0 <= targets.min() <= targets.max() < outputs.shape[1]:
+                raise ValueError(
+                    f"it needs targets from 0 to {outputs.shape[1] - 1}, an output's number each"
                 )
             total = outputs.gather(1, targets.unsqueeze(1)).sum()
             slopes = _slopes(total, list(leaves.values()))
@@ -279,7 +286,9 @@ class Probe:
             for name, each in [*self._model.named_parameters(), *self._model.named_buffers()]
             if name not in leaves
         }
-        output: Any = run(self._model, {**rest, **leaves}, full_precision(inputs))
+        own = next(iter(leaves.values())).dtype == self._precision
+        with nullcontext() if own else Widened():
+            output: Any = run(self._model, {**rest, **leaves}, full_precision(inputs))
         return output
 
     def _kept(self, values: Scores) -> Scores:
@@ -297,7 +306,9 @@ class Probe:
         self, leaves: Mapping[str, Tensor], inputs: Tensor, targets: Tensor, temperature: float
     ) -> Tensor:
         outputs = self.forward(leaves, inputs)
-        return self._loss(outputs if temperature == 1 else tensor(outputs) / temperature, targets)
+        loss = self._loss(outputs if temperature == 1 else tensor(outputs) / temperature, targets)
+        check_number(outputs, loss)
+        return loss
 
     def _mean(self, part: Callable[[Scores, Tensor, Tensor], Part]) -> Scores:
         """Parameter name → the sums of all batches' parts over their number."""
@@ -311,6 +322,23 @@ class Probe:
             total = [t + s for t, s in zip(total, sums, strict=True)] if total else list(sums)
         # One after another, so that no second copy of all is ever in memory.
         return {name: total.pop(0).detach() / number for name in leaves}
+
+
+def _single(loss: Loss) -> Loss:
+    """The loss, or a `ValueError` where it gives no single number."""
+
+    def single(outputs: Tensor, targets: Tensor) -> Tensor:
+        try:
+            value = loss(outputs, targets)
+        except (TypeError, AttributeError):
+            tensor(outputs)  # what is no tensor is what such a loss cannot take
+            raise
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"the loss gives {given}: give one that is a mean, a tensor of one number")
+        return value
+
+    return single
 
 
 def _slopes(

@@ -54,7 +54,8 @@ def saliency(
         name: one of `names()`.
         batches: (inputs, targets) on the model's device; criteria without data ignore them, but for
             SynFlow, which takes the shape of an input from the first.
-        loss: mean loss of (outputs, targets).
+        loss: mean loss of (outputs, targets) over the samples. Criteria of single samples refuse one that is
+            another mean, such as one by class weights; see docs/criteria.md.
         seed: of whatever the criterion or the model's layers draw.
         exclude: patterns of parameter names to leave out.
         score_mode: `train` or `eval`: BatchNorm's and dropout's mode, where not the criterion's own.
@@ -64,7 +65,8 @@ def saliency(
         Parameter name → score of the parameter's shape; higher means keep.
 
     Raises:
-        ValueError: unknown name, no batches, or scores that are not finite (names criterion and layer).
+        ValueError: unknown name, no batches, a network, batches or a loss that the criterion cannot use, or
+            scores that are not finite (names criterion and layer).
     """
     chosen = find(name)
     weights = prunable(model, exclude)
@@ -131,7 +133,7 @@ def prune(
             which the layers' densities will be proportional.
         iterations: steps from dense to the sparsity; None is the criterion's own default.
         schedule: `exponential`, `linear`, `cubic`, or `one-shot` (all at the first step).
-        loss: mean loss of (outputs, targets).
+        loss: as for `saliency`.
         seed: of whatever the criterion or the model's layers draw.
         exclude: patterns of parameter names to leave dense; they do not count in N.
         invert: keep the lowest scores instead, an ablation (Frankle et al. 2021).

@@ -276,6 +276,8 @@ def score(
             raise ValueError(
                 f"{criterion.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}"
             )
+        if not criterion.static and (odd := [n for n, w in weights.items() if not w.is_floating_point()]):
+            raise ValueError(f"{criterion.name}: layer {odd[0]} is of {weights[odd[0]].dtype}: exclude it")
     device = next(iter(weights.values())).device
     found: dict[str, Scores] = {}
     drawn = Drawn(batches)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import grad, vmap
 
-from pruners.maps import Interpreter, LinearMap, from_kernel_rows, kernel_rows, patches
+from pruners.maps import Interpreter, LinearMap, from_kernel_rows, kernel_rows, patches, tensor
 
 Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -31,19 +31,42 @@ def squared_gradients(
     Args:
         forward: outputs of the network with the given parameters.
         leaves: the parameters, requiring gradients.
+
+    Raises:
+        ValueError: the network gives no tensor, or the loss of a batch is not the mean of its samples' own.
     """
     found = _Passing(leaves, len(inputs), _gradients(forward, leaves, inputs[:1], targets[:1], loss))
     with Interpreter(found.call):
-        output = forward(leaves, inputs)
-    total = vmap(lambda o, t: loss(o.unsqueeze(0), t.unsqueeze(0)))(output, targets).sum()
+        output = tensor(forward(leaves, inputs))
+    losses = vmap(lambda o, t: loss(o.unsqueeze(0), t.unsqueeze(0)))(output, targets)
+    whole = loss(output.detach(), targets)
+    check_number(output, whole)
+    _check_mean(losses.detach(), whole)
     del output
-    found.backward(total)
+    found.backward(losses.sum())
     if found.mixed or any(gradient.any() for gradient in found.first.values()):
         return _one_by_one(forward, leaves, inputs, targets, loss)
     return {
         name: found.squares[name] if name in found.squares else torch.zeros_like(leaf)
         for name, leaf in leaves.items()
     }
+
+
+def check_number(outputs: object, loss: Tensor) -> None:
+    """Raise `ValueError` where the loss of finite outputs is NaN; the gradient of one of no targets is 0."""
+    if loss.isnan().any() and isinstance(outputs, Tensor) and outputs.isfinite().all():
+        raise ValueError("the loss of a batch is NaN: give targets, at least one of them not ignored")
+
+
+def _check_mean(losses: Tensor, whole: Tensor) -> None:
+    """Raise `ValueError` unless a batch's loss is the mean of its samples' own losses."""
+    far = (losses.mean() - whole).abs() > 1e-3 * losses.abs().mean()
+    if far.any() or losses.isnan().any() != whole.isnan().any():
+        raise ValueError(
+            "it scores with single samples, and the loss of a batch is not the mean of theirs, as with class "
+            "weights, ignored targets or sums: give one that is, such as "
+            "lambda y, t: cross_entropy(y, t, weight=w, reduction='none').mean()"
+        )
 
 
 def _gradients(

@@ -3,8 +3,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
 import pruners
+import pruners.interop
 from pruners.masks import select
 from pruners.scopes import SCOPES
 
@@ -48,6 +50,19 @@ def test_apply_masks_leaves_plain_zeros_even_where_weights_are_negative_or_not_f
     assert str(model.weight.tolist()) == "[[0.0, 0.0, 2.0]]"
 
 
+def test_a_network_made_in_inference_mode_is_written_to_there_alone():
+    with torch.inference_mode():
+        model = nn.Linear(3, 1, bias=False)
+    mask = {"weight": torch.tensor([[False, True, True]])}
+    for write in (lambda: pruners.apply_masks(model, mask), lambda: pruners.reinitialize(model)):
+        with pytest.raises(ValueError, match="weight was made in inference mode: write to it there"):
+            write()
+    pruners.reinitialize(nn.LazyLinear(3))  # has nothing yet that could be written to
+    with torch.inference_mode():
+        pruners.apply_masks(model, mask)
+    assert model.weight[0, 0] == 0 and model.weight[0, 1:].all()
+
+
 def test_a_mask_that_fits_no_parameter_is_refused():
     with pytest.raises(ValueError, match=r"mask weight \(2, 2\)"):
         pruners.apply_masks(nn.Linear(3, 1), {"weight": torch.ones(2, 2, dtype=torch.bool)})
@@ -66,6 +81,108 @@ def test_prunable_are_weights_of_layers_in_order_without_biases_and_normalizatio
     assert list(pruners.prunable(model, exclude=["r.*"])) == ["c.weight", "f.weight"]
     with pytest.raises(ValueError, match="matches no prunable weight"):
         pruners.prunable(model, exclude=["fc.*"])
+
+
+def buffered(layer):
+    weight = layer.weight.detach()
+    del layer.weight
+    layer.register_buffer("weight", weight)
+    return layer
+
+
+def clipped(layer):
+    """A parametrization of somebody's own."""
+    parametrize.register_parametrization(layer, "weight", nn.Hardtanh())
+    return layer
+
+
+class Quantized(nn.Module):
+    def weight(self):
+        return torch.zeros(8, 3, 3, 3)
+
+
+NO_PARAMETER = {
+    "weight_norm as a hook": nn.utils.weight_norm,
+    "weight_norm": parametrizations.weight_norm,
+    "spectral_norm as a hook": nn.utils.spectral_norm,
+    "spectral_norm": parametrizations.spectral_norm,
+    "orthogonal": parametrizations.orthogonal,
+    "a parametrization": clipped,
+    "torch.nn.utils.prune": lambda layer: prune.l1_unstructured(layer, "weight", 0.1),
+    "to_torch_prune": lambda layer: pruners.interop.to_torch_prune(
+        layer, pruners.prune("magnitude", layer, sparsity=0.1)
+    ),
+    "a buffer": buffered,
+    "TorchScript": torch.jit.script,
+    "a method, as of quantized layers": lambda layer: Quantized(),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("change", NO_PARAMETER)
+def test_a_layer_whose_weight_is_no_parameter_is_refused_by_name_and_never_left_out(change):
+    """It would stay dense while the sparsity said of the network is that of the other layers."""
+    model = nn.Sequential(NO_PARAMETER[change](nn.Conv2d(3, 8, 3)), nn.Flatten(), nn.Linear(8, 4))
+    example = torch.zeros(2, 3, 3, 3)
+    for ask in (
+        lambda: pruners.prune("snip", model, [(example, torch.zeros(2).long())], sparsity=0.5),
+        lambda: pruners.multiply_adds(model, example),
+        lambda: pruners.removable_blocks(model, example),
+    ):
+        with pytest.raises(ValueError, match=r"0\.weight of Sequential is no parameter .*, or exclude it"):
+            ask()
+    assert list(pruners.prunable(model, exclude=["0.*"])) == ["2.weight"]
+
+
+def test_a_matrix_of_a_recurrent_layer_that_is_no_parameter_is_refused_by_name():
+    layer = nn.LSTM(3, 4)
+    prune.random_unstructured(layer, "weight_hh_l0", 0.5)
+    with pytest.raises(ValueError, match="weight_hh_l0 of LSTM is no parameter"):
+        pruners.prunable(layer)
+    prune.remove(layer, "weight_hh_l0")
+    assert set(pruners.prunable(layer)) == {"weight_ih_l0", "weight_hh_l0"}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("layer", "problem"),
+    [
+        (lambda: nn.LazyLinear(3), "has no shape before the first forward pass"),
+        (lambda: nn.LazyConv2d(3, 1), "has no shape before the first forward pass"),
+        (lambda: nn.Linear(3, 0), r"is empty, \(0, 3\)"),
+        (lambda: nn.Linear(0, 3), r"is empty, \(3, 0\)"),
+    ],
+)
+@pytest.mark.parametrize("scope", pruners.SCOPES)
+def test_a_layer_without_weights_is_refused_by_name(layer, problem, scope):
+    model = nn.Sequential(nn.Linear(4, 4), layer())
+    with pytest.raises(ValueError, match=f"1.weight of Sequential {problem}"):
+        pruners.prune("random", model, sparsity=0.5, scope=scope)
+    masks = pruners.prune("random", model, sparsity=0.5, exclude="1.*")
+    assert kept_of(masks) == 8
+
+
+def kept_of(masks):
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
+@pytest.mark.parametrize("tie", [lambda w: w, lambda w: w.t(), lambda w: w[1:]])
+def test_weights_of_two_names_in_one_memory_are_refused(tie):
+    """Masks of the one would be on the other too, and the network sparser than they say."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    model[2].weight = nn.Parameter(tie(model[0].weight.detach()))
+    with pytest.raises(ValueError, match=r"2\.weight shares its memory with 0\.weight"):
+        pruners.prunable(model)
+    model[2].weight = model[0].weight
+    assert list(pruners.prunable(model)) == ["0.weight", "1.weight"]
+
+
+def test_matrices_side_by_side_in_one_memory_are_two():
+    """As cuDNN lays those of a recurrent layer, and as a strategy that trains on several GPUs does."""
+    both = torch.randn(8, 4)
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[0].weight, model[1].weight = nn.Parameter(both[:4]), nn.Parameter(both[4:])
+    assert len(pruners.prunable(model)) == 2
 
 
 def test_a_shared_weight_counts_once():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import pruners
@@ -52,17 +53,80 @@ def test_of_an_lstm_the_hidden_matrix_meets_the_states_before_each_step(recurren
         torch.testing.assert_close(scores[name], model.get_parameter(name).detach().abs() * norm)
 
 
-def test_a_weight_used_in_another_way_is_an_error_that_names_criterion_and_layer():
-    class Scaled(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = nn.Linear(3, 3)
+class Inner(nn.Module):
+    """A layer that `forward` computes with in its own way."""
 
-        def forward(self, inputs):
-            return inputs @ self.inner.weight.t()
+    def __init__(self, compute):
+        super().__init__()
+        self.inner, self.compute = nn.Linear(3, 3, bias=False), compute
 
+    def forward(self, inputs):
+        return self.compute(inputs, self.inner.weight)
+
+
+def without_gradients(inputs, weight):
+    with torch.no_grad():
+        return F.linear(inputs, weight.t().t())
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda x, w: x @ w.t(),
+        lambda x, w: torch.mm(x, w.T),
+        lambda x, w: torch.cat([F.linear(x, part) for part in w.split(1)], 1),
+        lambda x, w: F.linear(x, w.flatten().view(3, 3).detach()),
+        lambda x, w: F.linear(x, w.data),
+        without_gradients,
+    ],
+)
+def test_a_linear_map_written_otherwise_scores_as_the_layer_does(compute):
+    torch.manual_seed(0)
+    model, inputs = Inner(compute), torch.randn(4, 3)
+    found = pruners.saliency("wanda", model, [(inputs, torch.arange(4) % 3)])["inner.weight"]
+    torch.testing.assert_close(found, model.inner.weight.detach().abs() * inputs.norm(dim=0))
+
+
+@pytest.mark.parametrize("decode", [lambda h, w: F.linear(h, w.t()), lambda h, w: h @ w])
+def test_a_tied_decoder_is_a_second_use_of_its_weight(decode):
+    """Each weight meets a unit's input on the way in and its output on the way out."""
+    torch.manual_seed(0)
+    model = Inner(lambda x, w: decode(torch.relu(F.linear(x, w)), w))
+    inputs = torch.randn(4, 3)
+    weight = model.inner.weight.detach()
+    hidden = torch.relu(inputs @ weight.t())
+    met = inputs.square().sum(0) + hidden.square().sum(0)[:, None]
+    batches = [(inputs, torch.arange(4) % 3)]
+    found = pruners.saliency("wanda", model, batches)["inner.weight"]
+    torch.testing.assert_close(found, weight.abs() * met.sqrt())
+    fisher = pruners.saliency("fisher-diagonal", model, batches)["inner.weight"]
+    both = pruners.saliency("gblm", model, batches, alpha=2.0)["inner.weight"]
+    torch.testing.assert_close(both, weight.abs() * (met.sqrt() + 2 * (4 * fisher).sqrt()))
+
+
+@pytest.mark.parametrize("name", ["wanda", "gblm"])
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda x, w: x * w.sum(0),
+        lambda x, w: F.linear(x, 0.5 * w),
+        lambda x, w: F.linear(x, w - w.mean(1, keepdim=True)),
+        lambda x, w: F.linear(x, w) + x * w.sum(0),
+        lambda x, w: F.linear(F.linear(x, w), w.abs()),
+        lambda x, w: F.linear(x * w[0], w),
+        lambda x, w: F.linear(x, w, w[0]),
+        lambda x, w: torch.einsum("ni,oi->no", x, w),
+    ],
+)
+def test_a_weight_used_in_another_way_if_only_once_is_an_error_that_names_criterion_and_layer(name, compute):
     batches = [(torch.randn(4, 3), torch.tensor([0, 1, 2, 0]))]
-    with pytest.raises(
-        ValueError, match=r"wanda: layer inner\.weight is used otherwise than as a linear map"
-    ):
-        pruners.saliency("wanda", Scaled(), batches)
+    message = rf"{name}: layer inner\.weight is used otherwise than as a linear map; exclude it"
+    with pytest.raises(ValueError, match=message):
+        pruners.saliency(name, Inner(compute), batches)
+
+
+def test_a_layer_that_is_not_used_scores_zero():
+    model = nn.ModuleDict({"used": nn.Linear(3, 3), "unused": nn.Linear(3, 3)})
+    model.forward = lambda inputs: model["used"](inputs)
+    scores = pruners.saliency("wanda", model, [(torch.randn(4, 3), torch.arange(4) % 3)])
+    assert scores["used.weight"].all() and not scores["unused.weight"].any()

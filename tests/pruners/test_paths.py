@@ -231,6 +231,93 @@ def test_constants_are_no_inputs_and_what_is_done_in_place_is_done(between):
     assert pruners.densities(found)["b.weight"] == expected
 
 
+def without_gradients(inputs, weight):
+    with torch.no_grad():
+        return F.linear(inputs, weight)
+
+
+SAME = {
+    "scaled": lambda x, w: F.linear(x, w * 0.5),
+    "scaled from the left": lambda x, w: F.linear(x, 2 * w / 3),
+    "negated": lambda x, w: F.linear(x, -w),
+    "a product": lambda x, w: x @ w.T,
+    "turned twice": lambda x, w: F.linear(x, w.t().contiguous().t()),
+    "part by part": lambda x, w: torch.cat([F.linear(x, part) for part in w.chunk(2)], 1),
+    "a convolution": lambda x, w: F.conv1d(x.unsqueeze(2), w.unsqueeze(2)).squeeze(2),
+    "held": lambda x, w: F.linear(x.detach(), w.detach()),
+    "its data": lambda x, w: F.linear(x, w.data),
+    "without gradients": without_gradients,
+}
+
+
+class Inner(nn.Module):
+    """A layer between others that `forward` computes with in its own way."""
+
+    def __init__(self, compute):
+        super().__init__()
+        self.stem, self.inner, self.head = nn.Linear(3, 4), nn.Linear(4, 4, bias=False), nn.Linear(4, 2)
+        self.gain, self.compute = nn.Parameter(torch.ones(4, 1)), compute
+
+    def forward(self, inputs):
+        return self.head(torch.relu(self.compute(torch.relu(self.stem(inputs)), self.inner.weight)))
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_linear_map_written_otherwise_has_the_paths_of_the_layer(name):
+    for seed in range(3):
+        masks = random_masks(Inner(SAME[name]), 0.4, seed)
+        expected = pruners.effective_masks(Inner(F.linear), masks, torch.zeros(1, 3))
+        found = pruners.effective_masks(Inner(SAME[name]), masks, torch.zeros(1, 3))
+        assert any(mask.any() for mask in expected.values())
+        assert all(torch.equal(found[layer], expected[layer]) for layer in masks)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_a_tied_decoder_a_weight_is_effective_on_the_way_in_or_out(seed):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.code = nn.Linear(4, 3, bias=False)
+
+        def forward(self, inputs):
+            return torch.relu(self.code(inputs)) @ self.code.weight
+
+    masks = random_masks(Tied(), 0.4, seed)
+    kept = masks["code.weight"]
+    # A unit that any input reaches reaches those same inputs again.
+    found = pruners.effective_masks(Tied(), masks, torch.zeros(1, 4))["code.weight"]
+    assert torch.equal(found, kept) and kept.any()
+
+
+@pytest.mark.parametrize(
+    ("compute", "function"),
+    [
+        (lambda x, w: F.linear(x, w - w.mean(1, keepdim=True)), "mean"),
+        (lambda x, w: F.linear(x, F.layer_norm(w, (4,))), "layer_norm"),
+        (lambda x, w: F.linear(x, w.sigmoid()), "sigmoid"),
+        (lambda x, w: F.linear(x, w + 1), "add"),
+        (lambda x, w: F.linear(x, w * w), "mul"),
+        (lambda x, w: F.linear(x, torch.cat([w[:2], torch.zeros(2, 4)])), "cat"),
+        (lambda x, w: x * w[0], "mul"),
+        (lambda x, w: F.linear(x, w, w[0]), "linear"),
+        (lambda x, w: F.linear(w, x), "linear"),
+    ],
+)
+def test_a_layer_that_computes_with_more_than_its_weight_is_named_and_no_zero(compute, function):
+    """What was pruned may be another number than 0 there, so that its mask says nothing."""
+    model = Inner(compute)
+    message = rf"not worked out where {function} computes with the weight of layer inner\.weight"
+    with pytest.raises(ValueError, match=message):
+        pruners.effective_masks(model, random_masks(model, 1.1, 0), torch.zeros(1, 3))
+
+
+def test_a_network_that_uses_no_masked_weight_has_no_effective_one():
+    model = Inner(lambda x, w: x)
+    masks = {"inner.weight": torch.ones(4, 4, dtype=torch.bool)}
+    found = pruners.effective_masks(model, masks, torch.zeros(1, 3))
+    assert not found["inner.weight"].any()
+
+
 @pytest.mark.parametrize("pool", [nn.AdaptiveMaxPool1d(2), nn.MaxPool1d(2), nn.AdaptiveAvgPool1d(2)])
 def test_pooling_layers_of_every_kind(pool):
     model = nn.Sequential(nn.Conv1d(1, 3, 1), pool, nn.Flatten(), nn.Linear(6, 2))

@@ -94,3 +94,20 @@ def test_in_an_lstm_relevance_is_weight_times_slope_too(recurrent_net):
                     weight.view(-1)[index] = before
             slope = abs(outputs[0] - outputs[1]) / 2e-6
             assert score.view(-1)[index].item() == pytest.approx(slope, rel=1e-4, abs=1e-9)
+
+
+def test_a_linear_map_written_as_a_product_hands_relevance_on_as_the_layer_does():
+    class Product(nn.Linear):
+        def forward(self, inputs):
+            return inputs @ self.weight.t() + self.bias
+
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(5, 3), torch.arange(5) % 2
+    plain = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2, bias=False))
+    product = nn.Sequential(Product(3, 4), nn.ReLU(), nn.Linear(4, 2, bias=False))
+    product.load_state_dict(plain.state_dict())
+    with torch.no_grad():  # a bias that is added outside of the map keeps no share to itself
+        plain[0].bias.zero_(), product[0].bias.zero_()
+    for options in ({"epsilon": 0.1}, {"alpha": 2.0}):
+        expected = pruners.saliency("lrp", plain, [(inputs, targets)], **options)
+        torch.testing.assert_close(pruners.saliency("lrp", product, [(inputs, targets)], **options), expected)

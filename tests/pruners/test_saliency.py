@@ -188,6 +188,31 @@ def test_prospr_at_a_mask_trains_only_what_is_kept(net_g):
             )
 
 
+def test_prospr_holds_what_training_would_hold(net_g):
+    """A frozen layer, as in transfer learning: by hand, its weights stay at their gates' through all steps."""
+    model, [(inputs, targets)] = net_g
+    model[0].requires_grad_(False)
+    gates = [torch.ones_like(model[i].weight, requires_grad=True) for i in (0, 2)]
+    first, second = (model[i].weight.detach() * gate for i, gate in zip((0, 2), gates, strict=True))
+    shift = model[2].bias.detach().clone().requires_grad_()
+
+    def loss():
+        return F.cross_entropy(
+            F.linear(torch.tanh(F.linear(inputs, first, model[0].bias)), second, shift), targets
+        )
+
+    for _ in range(3):
+        slopes = torch.autograd.grad(loss(), (second, shift), create_graph=True)
+        second, shift = second - 0.1 * slopes[0], shift - 0.1 * slopes[1]
+    expected = torch.autograd.grad(loss(), gates)
+    found = pruners.saliency("prospr", model, [(inputs, targets)])
+    for score, slope in zip(found.values(), expected, strict=True):
+        torch.testing.assert_close(score, slope.abs(), rtol=1e-9, atol=0)
+    # Nothing moves at all: the slope of the loss as it is.
+    frozen = pruners.saliency("prospr", model.requires_grad_(False), [(inputs, targets)])
+    torch.testing.assert_close(frozen, pruners.saliency("snip", model, [(inputs, targets)]))
+
+
 BAD = [
     ("snip", {"itterations": 3}, "snip has no option 'itterations'; it has none"),
     ("fts", {"per_samples": 3}, "fts has no option 'per_samples'; it has per_sample"),
@@ -221,6 +246,119 @@ def test_batches_that_are_no_pairs_are_an_error(conv_net):
     uneven = [(inputs, targets), (inputs[:3], targets[:3])]
     with pytest.raises(ValueError, match="fts: per_sample=False needs batches of one size"):
         pruners.saliency("fts", model, uneven, per_sample=False)
+
+
+class Giving(nn.Module):
+    """The network, with something done to its output."""
+
+    def __init__(self, net, change):
+        super().__init__()
+        self.net, self.change = net, change
+
+    def forward(self, inputs):
+        return self.change(self.net(inputs))
+
+
+NEEDS_LOSS = [n for n in pruners.names() if pruners.find(n).needs_data and n not in ("lrp", "wanda")]
+NEEDS_BATCH = [n for n in pruners.names() if pruners.find(n).needs != "nothing"]
+
+
+@pytest.mark.parametrize("kind", [tuple, dict])
+@pytest.mark.parametrize("name", [n for n in NEEDS_BATCH if n != "wanda"])
+def test_outputs_that_are_no_tensor_are_an_error_that_says_what_they_are(name, kind, net_g):
+    change = {tuple: lambda out: (out, out), dict: lambda out: {"out": out}}[kind]
+    message = f"{name}: it needs a network that gives one tensor, and this one gives {kind.__name__}"
+    with pytest.raises(ValueError, match=message):
+        pruners.saliency(name, Giving(net_g[0], change), net_g[1])
+
+
+@pytest.mark.parametrize("name", NEEDS_BATCH)
+def test_networks_and_batches_that_cannot_be_scored_are_one_line(name, net_g):
+    model, [(inputs, targets)] = net_g
+    complex_net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3, dtype=torch.complex64))
+    for network, batches, message in [
+        (nn.DataParallel(model), net_g[1], "DataParallel hides the network: give its `module`"),
+        (complex_net, net_g[1], "layer 1.weight is of torch.complex64: exclude it"),
+        (model, [(inputs, targets), (inputs[:0], targets[:0])], "batch 1 has no samples: leave it out"),
+        (model, [(inputs, targets.tolist())], "batch 0 has a list: give tensors"),
+    ]:
+        with pytest.raises(ValueError, match=message) as error:
+            pruners.saliency(name, network, batches)
+        assert str(error.value).startswith(f"{name}: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", NEEDS_LOSS)
+def test_a_loss_that_is_no_mean_of_any_sample_is_an_error(name, net_g):
+    model, [(inputs, targets)] = net_g
+    with pytest.raises(ValueError, match=rf"{name}: the loss gives \(6,\): give one that is a mean"):
+        pruners.saliency(name, *net_g, loss=nn.CrossEntropyLoss(reduction="none"))
+    with pytest.raises(ValueError, match="the loss gives float: give one that is a mean"):
+        pruners.saliency(name, *net_g, loss=lambda outputs, targets: 0.5)
+    # Its gradient is 0, which would rank all weights alike.
+    with pytest.raises(ValueError, match=f"{name}: the loss of a batch is NaN: give targets"):
+        pruners.saliency(name, model, [(inputs, torch.full_like(targets, -100))])
+
+
+@pytest.mark.parametrize("target", [-100, 3])
+def test_relevance_of_a_class_that_is_none_is_an_error(target, net_g):
+    model, [(inputs, targets)] = net_g
+    with pytest.raises(ValueError, match="lrp: it needs targets from 0 to 2"):
+        pruners.saliency("lrp", model, [(inputs, targets.clone().fill_(target))])
+
+
+@pytest.mark.parametrize("name", pruners.names())
+def test_a_network_made_in_inference_mode_scores_as_any_other(name, conv_net):
+    model, batches = conv_net
+    with torch.inference_mode():
+        made = copy.deepcopy(model)
+        for module in made.modules():
+            for leaf, parameter in [*module.named_parameters(recurse=False)]:
+                setattr(module, leaf, nn.Parameter(parameter.clone()))
+    assert made[0].weight.is_inference()
+    expected = pruners.saliency(name, model, batches)
+    assert all(torch.equal(s, expected[n]) for n, s in pruners.saliency(name, made, batches).items())
+    masks = pruners.prune("random", made, sparsity=0.5)
+    outside = pruners.cost(made, masks, batches[0][0])
+    with torch.inference_mode():
+        assert (
+            pruners.cost(made, masks, batches[0][0]) == outside == pruners.cost(model, masks, batches[0][0])
+        )
+
+
+class Casting(nn.Module):
+    """A network that makes tensors of one precision and casts to it, whatever that of its weights is."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.rows = kind, nn.LSTM(3, 4, batch_first=True)
+        self.conv, self.norm = nn.Conv1d(4, 4, 3), nn.BatchNorm1d(4)
+        self.attention, self.head = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 3)
+        self.to(kind)
+
+    def forward(self, inputs):
+        state = torch.zeros(1, len(inputs), 4, dtype=self.kind)
+        hidden = self.rows(inputs, (state, state))[0].to(self.kind)
+        hidden = self.norm(self.conv(hidden.transpose(1, 2)).to(self.kind)).transpose(1, 2).to(self.kind)
+        return self.head(self.attention(hidden, hidden, hidden)[0].to(self.kind).mean(1))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", pruners.names())
+def test_a_network_that_casts_is_scored_in_the_precision_of_scoring(name, kind):
+    torch.manual_seed(0)
+    model, batches = Casting(kind), [(torch.randn(6, 5, 3).to(kind), torch.arange(6) % 3)]
+    found = pruners.saliency(name, model, batches)
+    # The same weights in a network that casts to what it is scored in.
+    plain = Casting(torch.float32)
+    plain.load_state_dict(model.state_dict())
+    if name == "synflow":
+        plain.double().kind = torch.float64
+    expected = pruners.saliency(name, plain, [(batches[0][0].to(plain.kind), batches[0][1])])
+    for layer, score in found.items():
+        assert score.dtype == expected[layer].dtype and score.isfinite().all()
+        if name not in ("ntk-sap", "lrp", "fbss", "grasp") and not name.startswith("hutchinson"):
+            scale = expected[layer].abs().max().item()
+            torch.testing.assert_close(score, expected[layer], rtol=0, atol=0.1 * scale)
 
 
 def test_networks_that_give_a_dictionary_score_with_a_loss_that_takes_one(net_g):

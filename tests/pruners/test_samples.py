@@ -68,6 +68,44 @@ def test_an_lstm_and_a_convolutional_network_need_no_pass_per_sample(conv_net, r
         assert pruners.saliency("fisher-diagonal", model, batches)
 
 
+SINGLE = ["fisher-diagonal", "fisher-pruning", "fts", "fbss", "gblm"]
+WEIGHTS = torch.tensor([0.1, 1.0, 5.0], dtype=torch.float64)
+NO_MEAN = {
+    "class weights": nn.CrossEntropyLoss(weight=WEIGHTS),
+    "ignored targets": nn.CrossEntropyLoss(ignore_index=1),
+    "a sum": nn.CrossEntropyLoss(reduction="sum"),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("loss", NO_MEAN)
+def test_a_loss_that_is_no_mean_over_samples_is_refused_where_single_samples_score(name, loss, net_g):
+    """Alone, a sample's class weight cancels: F would be that of the loss without weights, silently."""
+    message = f"{name}: it scores with single samples, and the loss of a batch is not the mean of theirs"
+    with pytest.raises(ValueError, match=message):
+        pruners.saliency(name, *net_g, loss=NO_MEAN[loss])
+
+
+@pytest.mark.parametrize("name", ["fisher-diagonal", "fts"])
+def test_a_weighted_loss_that_is_a_mean_over_samples_scores_as_a_loop_over_them(name, net_g):
+    model, [(inputs, targets)] = net_g
+
+    def loss(outputs, targets):
+        return F.cross_entropy(outputs, targets, weight=WEIGHTS, reduction="none").mean()
+
+    def gradient(rows):
+        model.zero_grad()
+        loss(model(inputs[rows]), targets[rows]).backward()
+        return {layer: model.get_parameter(layer).grad.clone() for layer in pruners.prunable(model)}
+
+    alone = [gradient([i]) for i in range(6)]
+    for layer, score in pruners.saliency(name, model, [(inputs, targets)], loss=loss).items():
+        w, g = model.get_parameter(layer).detach(), gradient(range(6))[layer]
+        fisher = sum(each[layer].square() for each in alone) / 6
+        expected = fisher if name == "fisher-diagonal" else (w * g + w**2 * fisher / 2).abs()
+        torch.testing.assert_close(score, expected)
+
+
 def test_squares_never_fall_below_zero():
     """Two positions that cancel: a sum over pairs of them can round to just below 0."""
 
