@@ -70,7 +70,7 @@ def load(path: str | Path) -> Study:
     """
     path = Path(path)
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise BadInput(f"{path}: {reason}: name a study file, such as studies/quickstart.yaml") from None
