@@ -13,7 +13,7 @@ from pydantic import Field
 
 import pruners
 from sweep import data, models, space
-from sweep.config import DENSE, FIELDS, RULES, Config, Inconsistent, Trial, check
+from sweep.config import DENSE, FIELDS, RULES, SEEDS, Config, Inconsistent, Trial, check
 from sweep.document import Document, Item, line_of, quoted
 from sweep.errors import BadInput
 from sweep.fields import RECIPE, Values, values
@@ -24,6 +24,8 @@ from sweep.space import Search
 _PRICE = "price_per_gpu_hour"
 _PRICES = Values(Annotated[float, Field(ge=0, allow_inf_nan=False)])
 _FIELDS = (*FIELDS, RECIPE)
+# Fields that go with all others, whatever their values.
+_FREE = (*SEEDS, "combination")
 # A study asks for so many trials at most, all its blocks together.
 _MOST = 1_000_000
 # What follows the name of a search in that of its best schedules.
@@ -93,7 +95,12 @@ class _Reader:
         self.few(every)
         asked = 0
         found: dict[Trial, None] = {}
-        for axes, line in [(self.axes(block), line) for block, line in every]:
+        blocks = [(self.axes(block), line) for block, line in every]
+        for axes, line in blocks:  # a mistake is told before trials are made, of which there may be many
+            one = {name: items[:1] if name in _FREE else items for name, items in axes.items()}
+            for _ in self.product(one, line):
+                pass
+        for axes, line in blocks:
             for config in self.product(axes, line):
                 asked += 1
                 found[Trial.of(config)] = None

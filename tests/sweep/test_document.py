@@ -119,6 +119,13 @@ def test_the_limit_on_trials_is_of_all_blocks_and_before_any_is_made(tmp_path):
     assert "one value beside a search" in refused(beside, tmp_path)[1]
 
 
+def test_values_that_do_not_go_together_are_told_before_trials_are_made(tmp_path):
+    block = "  - criterion: snip\n    seed: 0..99999\n" * 9 + "  - criterion: gmp\n    rewind_epoch: 0\n"
+    line, why = refused(f"{BASE}blocks:\n{block}", tmp_path)
+    assert line == 26 and why.startswith("gmp prunes along training")
+    refused(f"{BASE.replace('snip', '[snip, gmp]')}rewind_epoch: 0\nseed: 0..99999\n", tmp_path)
+
+
 def test_a_file_that_is_no_utf8_is_refused_with_its_line(tmp_path):
     assert refused(b"# one\n# two caf\xe9\n", tmp_path) == (
         2,
