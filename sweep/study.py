@@ -30,8 +30,8 @@ _FREE = (*SEEDS, "combination")
 _MOST = 1_000_000
 # What follows the name of a search in that of its best schedules.
 BEST = "-best"
-# A folder's name has 255 bytes at most.
-_NAME_BYTES = 255 - len(BEST)
+# What lies in a folder has names of 255 bytes at most, as `.NAME-best.needs.1234abcd` has.
+_NAME_BYTES = 230
 
 
 @dataclass(frozen=True)

@@ -157,8 +157,9 @@ def test_numbers_are_what_is_written(tmp_path):
 
 def test_a_name_fits_a_folder_in_bytes_too_and_so_does_that_of_its_best(tmp_path):
     path = tmp_path / "s.yaml"
-    for name in ("磁" * 83, "a" * 100, "a" * 100 + "-best"):
+    for name in ("磁" * 76, "a" * 100, "a" * 100 + "-best"):
         path.write_text(f"name: {name}\n{BASE}", encoding="utf-8")
         (tmp_path / load(path).name).mkdir()
-    for name in ("磁" * 84, "𐐀" * 100, "a" * 101, "a" * 101 + "-best", "a-best" * 20):
+        (tmp_path / f".{load(path).name}-best.needs.1234abcd").touch()
+    for name in ("磁" * 77, "𐐀" * 100, "a" * 101, "a" * 101 + "-best", "a-best" * 20):
         assert "up to 100 letters" in refused(f"{BASE}name: {name}\n", tmp_path)[1]
