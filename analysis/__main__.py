@@ -69,7 +69,7 @@ def sql(
         raise BadInput('give one query: python -m analysis sql "SELECT …", or -f FILE.sql')
     if file is not None:
         try:
-            query = file.read_text()
+            query = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(
                 f"{file}: {getattr(error, 'strerror', 'not text')}: give a file with one query"

@@ -285,7 +285,7 @@ def _provenance(page: Page, results: Place, studies: Collection[str] | None) -> 
     page.heading("Study files and provenance")
     for path in files(results, "study.json"):
         try:
-            known = json.loads(path.read_text())
+            known = json.loads(path.read_bytes())
             spec, launches = str(known["spec"]), json.dumps(known["launches"], indent=1)
         except (OSError, ValueError, KeyError, TypeError):
             page.parts.append(f"<p>{html(str(path))}: damaged</p>")

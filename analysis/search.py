@@ -33,7 +33,7 @@ def show(page: Page, results: Place, studies: Collection[str] | None) -> None:
         )
     for path in found:
         try:
-            answer = json.loads(path.read_text())
+            answer = json.loads(path.read_bytes())
             parts = _sentences(answer), _table(answer), _fronts(answer)
         except (OSError, ValueError, KeyError, TypeError):
             page.sentences([f"{path}: damaged; the same search writes it again"])

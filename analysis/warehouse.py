@@ -280,7 +280,7 @@ def again(read: Callable[[], T]) -> T:
 
 def query(name: str) -> str:
     """The text of one of the SQL files beside this module."""
-    return (Path(__file__).parent / "queries" / f"{name}.sql").read_text()
+    return (Path(__file__).parent / "queries" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 @contextmanager

@@ -70,11 +70,17 @@ class Asker:
                 key = replace(candidate.config, seed=0)
                 found.setdefault(key, candidate).take(row)
         self.candidates += found.values()
+        # Measured when the value between low and high was a sum of binary fractions, not the decimal.
+        self._inexact = {
+            frozenset(candidate.chosen.items()): config
+            for config, candidate in found.items()
+            if self.search.chosen(config) != candidate.chosen
+        }
         settled = [c.chosen for c in found.values() if not c.rows or len(c.rows) >= self.search.seeds]
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.tell(trial.number, state=TrialState.FAIL)
-            if trial.params not in settled:
-                self.study.enqueue_trial(trial.params)
+            if (params := self.search.written(trial.params)) not in settled:
+                self.study.enqueue_trial(params)
         self.warm = sum(bool(candidate.rows) for candidate in found.values())
         for candidate in found.values():
             state = TrialState.COMPLETE if candidate.rows else TrialState.PRUNED
@@ -106,7 +112,7 @@ class Asker:
             return None
         if Trial.of(replace(made, seed=config.seed)).id != row["trial_id"]:
             return None
-        return Candidate(chosen, made)
+        return Candidate(self.search.written(chosen), made)
 
     @property
     def over(self) -> bool:
@@ -136,6 +142,8 @@ class Asker:
                 # Values that do not go together: not a schedule at all.
                 self.study.tell(asked, state=TrialState.FAIL)
                 continue
+            if Trial.of(config).id not in self.known:
+                config = self._inexact.get(frozenset(chosen.items()), config)
             candidate = Candidate(chosen, config, asked)
             self.candidates.append(candidate)
             trial = candidate.trial(0)

@@ -1,5 +1,8 @@
 """Errors a person can cause, and the one line in which they are told."""
 
+import io
+import locale
+import os
 import sys
 from contextlib import redirect_stderr
 from typing import Any, NoReturn, TextIO, cast
@@ -35,6 +38,7 @@ class _Once(TyperCommand):
 
 def command(app: typer.Typer, program: str) -> NoReturn:
     """Run a command line: a `BadInput` or a wrong option is one line on stderr and exit code 2."""
+    _speak_utf8()
     for each in app.registered_commands:
         each.cls = _Once
     # Errors quote what was read: files, rows, names.
@@ -49,6 +53,18 @@ def command(app: typer.Typer, program: str) -> NoReturn:
                 sys.exit(_refuse(f"{program}: {error.format_message()} (see --help)"))
             raise
         sys.exit(code or 0)
+
+
+def _speak_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has another encoding.
+
+    Study files, results, names of folders, arguments and answers are UTF-8 everywhere, and Python chooses how
+    it reads arguments and names of files as it starts.
+    """
+    if locale.getencoding().lower() != "utf-8" and not sys.flags.utf8_mode:
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONUTF8": "1"})
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have any bytes
 
 
 def _refuse(message: str) -> int:

@@ -89,11 +89,11 @@ def _changes(other: Remote, first: bytes) -> bool:
 
 def _process(pid: int) -> str:
     """This start of this machine / the process's container / its number and when it began, if it lives."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
     container = Path("/proc/self/ns/pid").readlink()
     try:
-        # After the name, which may have any letters; the 20th field of those that follow is its start.
-        began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        # After the name, which may have any bytes; the 20th field of those that follow is its start.
+        began = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
     except OSError:
         began = "gone"
     return f"{boot}/{container}/{pid}@{began}"

@@ -177,7 +177,7 @@ class Claims:
         # What an earlier launch has left behind is removed at the end of this one.
         before: list[str] = []
         with suppress(OSError, UnicodeDecodeError):
-            before = self._file.read_text().split()
+            before = self._file.read_bytes().decode().split()
         self.keep(key for key in before if key not in self._left)
 
     def _note(self) -> None:
@@ -222,7 +222,7 @@ class Claims:
             return None
         for other in others:
             try:
-                claimed |= set(other.read_text().split()) if other != self._file else set()
+                claimed |= set(other.read_bytes().decode().split()) if other != self._file else set()
             except FileNotFoundError:
                 continue  # its launch has just ended
             except (OSError, UnicodeDecodeError):

@@ -42,7 +42,7 @@ def here() -> dict[str, Any]:
 
 def _cpu() -> str | None:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
         return None
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
@@ -51,7 +51,7 @@ def _cpu() -> str | None:
 def _git(*words: str) -> str | None:
     command = ["git", "-C", str(Path(__file__).parent), *words]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        answer = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except OSError:  # no git on this machine
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None

@@ -93,10 +93,10 @@ def room(device: torch.device) -> int:
     """Bytes a data set may take on a device: half of the memory that is free there."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
-    meminfo = Path("/proc/meminfo").read_text().split()
+    meminfo = Path("/proc/meminfo").read_text(encoding="utf-8").split()
     free = 1024 * int(meminfo[meminfo.index("MemAvailable:") + 1])
     limit = Path("/sys/fs/cgroup/memory.max")  # of a container
-    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+    if limit.is_file() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
         free = min(free, int(text))
     return free // 2
 

@@ -61,7 +61,7 @@ def lock(folder: Place) -> Iterator[None]:
         who = f"process {os.getpid()} on {os.uname().nodename}"
         put(holder, lambda file: file.write(who.encode()), sync=False)
     except Timeout:
-        who = holder.read_text() if holder.exists() else "another process"
+        who = holder.read_text(encoding="utf-8", errors="replace") if holder.exists() else "another process"
         raise BadInput(f"{folder} is being written by {who}: wait for it, or stop it first") from None
     except OSError as error:
         raise BadInput(f"{folder}: {error.strerror}: choose another --results") from None
@@ -177,7 +177,7 @@ def note_launch(folder: Place, study: str, spec: str, launch: Row) -> None:
     """Put the study's text and an entry about this launch into study.json."""
     path = folder / "study.json"
     try:
-        earlier = json.loads(path.read_text())["launches"] if path.exists() else []
+        earlier = json.loads(path.read_bytes())["launches"] if path.exists() else []
     except BadInput:
         raise
     except (ValueError, KeyError, TypeError, OSError):

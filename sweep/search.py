@@ -29,7 +29,7 @@ from sweep.progress import Progress
 from sweep.samplers import SAMPLERS
 from sweep.space import OBJECTIVES, Search
 from sweep.storage import Place, place, put
-from sweep.study import Study
+from sweep.study import BEST, Study
 from sweep.study import load as load_study
 from sweep.trial import Result, from_canonical
 from sweep.writer import send
@@ -209,8 +209,8 @@ def _as_study(asked: Study, best: Sequence[Candidate]) -> str:
         said = {name: value for name, value in values.items() if value != FIELDS[name].default}
         # Left out, it would be the criterion's own number.
         blocks.append({**said, "iterations": config.iterations, "seed": seeds})
-    text = yaml.safe_dump({"name": f"{asked.name}-best", "blocks": blocks}, sort_keys=False)
-    return f"# The best that `python -m sweep.search {asked.path}` found.\n{text}"
+    text = yaml.safe_dump({"name": f"{asked.name}{BEST}", "blocks": blocks}, sort_keys=False)
+    return f"# The best that the search {asked.name} found.\n{text}"
 
 
 def main() -> None:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
 from sweep.config import FIELDS, SEEDS, Config
-from sweep.errors import BadInput
+from sweep.document import Document, line_of
+from sweep.fields import Values, values
 
 if TYPE_CHECKING:  # takes half a second to import, which a sweep need not wait for
     import optuna
@@ -60,6 +62,22 @@ class Dimension:
         steps = float(value - self.low) / self.step if self.step else 0.0
         return abs(steps - round(steps)) < 1e-9
 
+    def takes(self, value: Any) -> bool:
+        """Whether a search may choose just this value; of a range without steps it chooses any."""
+        stepped = self.values or self.step or isinstance(self.low, int)
+        return bool(stepped) and self.holds(value) and self.written(value) == value
+
+    def written(self, value: Any) -> Any:
+        """A value as a study would write it.
+
+        A step is the decimal that the file says. Sums of its binary fraction miss the decimals that it comes
+        to: 0.5 and 7 steps of 0.05 are 0.8500000000000001, another trial than 0.85.
+        """
+        if self.values or self.step is None or isinstance(self.low, int):
+            return value
+        steps = round((value - self.low) / self.step)
+        return float(Decimal(repr(self.low)) + steps * Decimal(repr(self.step)))
+
     def suggest(self, trial: "optuna.Trial") -> Any:
         """Let Optuna choose a value."""
         if self.values:
@@ -67,7 +85,7 @@ class Dimension:
         if isinstance(self.low, int):
             step = int(self.step or 1)
             return trial.suggest_int(self.name, self.low, int(self.high), step=step, log=self.log)
-        return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+        return self.written(trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log))
 
     @property
     def distribution(self) -> "BaseDistribution":
@@ -130,6 +148,10 @@ class Search:
             chosen[dimension.name] = value
         return chosen
 
+    def written(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of dimensions as a study would write them."""
+        return {each.name: each.written(chosen[each.name]) for each in self.dimensions if each.name in chosen}
+
     def could_hold(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of `trials` can be of this space, by columns that always mean what the study says."""
         if any(row[name] != self.fixed[name] for name in _ALWAYS if name in self.fixed):
@@ -142,72 +164,55 @@ class Search:
         return {each.name: each.distribution for each in self.dimensions if each.name in chosen}
 
 
-class Reader(Protocol):
-    """What of the reader of study files is needed here."""
-
-    def wrong(self, line: int, message: str) -> BadInput:
-        """The error of a line."""
-
-    def mapping(self, node: yaml.Node, what: str, known: Sequence[str]) -> dict[str, yaml.Node]:
-        """Key → node."""
-
-    def value(self, name: str, node: yaml.Node) -> Any:
-        """A value of a field of the config."""
-
-    def values(self, name: str, node: yaml.Node) -> list[Any]:
-        """One or several."""
-
-
-class _Settings(BaseModel):
-    """How to search, beside where."""
-
-    trials: Annotated[int, Field(ge=1, le=10**6)] = 100
-    seeds: Annotated[int, Field(ge=1, le=1000)] = 3
-    sampler: Literal["tpe", "nsga2", "gp", "cma-es", "random", "grid"] = "tpe"
-    objectives: tuple[Literal["accuracy", "density", "cost"], ...] = ("accuracy",)
-    min_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0
-    no_collapse: bool = False
-    stop: Literal["median", "asha", "hyperband"] | None = None
-    stop_after: Annotated[int, Field(ge=1, le=10**6)] = 1
-
-
+# How to search, beside where; the defaults are those of `Search`.
+_SETTINGS = {
+    "trials": Values(Annotated[int, Field(ge=1, le=10**6)]),
+    "seeds": Values(Annotated[int, Field(ge=1, le=1000)]),
+    "sampler": Values(Literal["tpe", "nsga2", "gp", "cma-es", "random", "grid"]),
+    "objectives": Values(Literal["accuracy", "density", "cost"]),
+    "min_accuracy": Values(Annotated[float, Field(ge=0, le=1)]),
+    "no_collapse": Values(bool),
+    "stop": Values(Literal["median", "asha", "hyperband"] | None),
+    "stop_after": Values(Annotated[int, Field(ge=1, le=10**6)]),
+}
 _RANGE = ("low", "high", "step", "log", "values", "when")
+_LOG = Values(bool)
 Make = Callable[[Mapping[str, Any], Mapping[str, int]], Config]
 
 
-def read(reader: Reader, node: yaml.Node, base: Mapping[str, Any], make: Make) -> Search:
+def read(document: Document, node: yaml.Node, base: Mapping[str, Any], make: Make) -> Search:
     """The search that a node of a study file describes.
 
     Args:
         base: fields that the study gives one value, with it.
         make: chosen values, and the lines of their dimensions, → config.
     """
-    line = node.start_mark.line + 1
-    fields = reader.mapping(node, "a search", ("space", *_Settings.model_fields))
+    line, wrong = line_of(node), document.wrong
+    fields = document.mapping(node, "a search", ("space", *_SETTINGS))
     if "space" not in fields:
-        raise reader.wrong(line, "a search needs a space: fields, each with its values or low and high")
+        raise wrong(line, "a search needs a space: fields, each with its values or low and high")
     space = fields.pop("space")
     choosable = [name for name in FIELDS if name not in SEEDS]
     dimensions: dict[str, Dimension] = {}
-    for name, value in reader.mapping(space, "a space", choosable).items():
+    for name, value in document.mapping(space, "a space", choosable).items():
         if name in base:
-            raise reader.wrong(value.start_mark.line + 1, f"{name}: the study gives it a value already")
-        dimensions[name] = _dimension(reader, name, value, dimensions)
+            raise wrong(line_of(value), f"{name}: the study gives it a value already")
+        dimensions[name] = _dimension(document, name, value, dimensions)
     if not dimensions:
-        raise reader.wrong(space.start_mark.line + 1, "a space needs fields to choose values of")
+        raise wrong(line_of(space), "a space needs fields to choose values of")
     for name, info in FIELDS.items():
         if info.is_required() and name not in dimensions and name not in base:
-            raise reader.wrong(line, f"{name} is missing: give it a value, or several in the space")
+            raise wrong(line, f"{name} is missing: give it a value, or several in the space")
     lines = {name: dimension.line for name, dimension in dimensions.items()}
-    settings = {name: _setting(reader, name, value) for name, value in fields.items()}
+    settings = {name: _setting(document, name, value) for name, value in fields.items()}
     if reason := _unfit(settings.get("sampler"), dimensions.values(), settings.get("objectives", ())):
-        raise reader.wrong(fields["sampler"].start_mark.line + 1, f"sampler {settings['sampler']}: {reason}")
+        raise wrong(line_of(fields["sampler"]), f"sampler {settings['sampler']}: {reason}")
     if "stop_after" in fields and not settings.get("stop"):
-        at = fields["stop_after"].start_mark.line + 1
-        raise reader.wrong(at, "stop_after: nothing is stopped without stop: median, asha or hyperband")
+        at = line_of(fields["stop_after"])
+        raise wrong(at, "stop_after: nothing is stopped without stop: median, asha or hyperband")
     if settings.get("stop") and settings.get("objectives", ("accuracy",)) != ("accuracy",):
-        at = fields["stop"].start_mark.line + 1
-        raise reader.wrong(at, "stop: it goes by accuracy alone; leave it out, or the other objectives")
+        at = line_of(fields["stop"])
+        raise wrong(at, "stop: it goes by accuracy alone; leave it out, or the other objectives")
     return Search(tuple(dimensions.values()), lambda chosen: make(chosen, lines), fixed=base, **settings)
 
 
@@ -222,46 +227,61 @@ def _unfit(sampler: str | None, dimensions: Iterable[Dimension], objectives: Seq
     return ""
 
 
-def _setting(reader: Reader, name: str, node: yaml.Node) -> Any:
-    value = yaml.SafeLoader("").construct_object(node, deep=True)
-    if name == "objectives" and isinstance(value, str):
-        value = [value]
-    try:
-        return getattr(_Settings.model_validate({name: value}), name)
-    except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        raise reader.wrong(node.start_mark.line + 1, f"{name}: {message[0].lower()}{message[1:]}") from None
+def _setting(document: Document, name: str, node: yaml.Node) -> Any:
+    if name == "objectives":
+        return tuple(document.values(name, node, _SETTINGS[name]))
+    return document.value(name, node, _SETTINGS[name])
 
 
-def _dimension(reader: Reader, name: str, node: yaml.Node, before: Mapping[str, Dimension]) -> Dimension:
-    line = node.start_mark.line + 1
+def _dimension(document: Document, name: str, node: yaml.Node, before: Mapping[str, Dimension]) -> Dimension:
+    line, taken, wrong = line_of(node), values(name), document.wrong
     if not isinstance(node, yaml.MappingNode):
-        return Dimension(name, line, tuple(reader.values(name, node)))
-    fields = reader.mapping(node, name, _RANGE)
-    when = {}
-    if "when" in fields:
-        for other, value in reader.mapping(fields["when"], "when", list(FIELDS)).items():
-            if other not in before:
-                at = value.start_mark.line + 1
-                raise reader.wrong(at, f"when {other}: {name} can only depend on a dimension before it")
-            when[other] = frozenset(reader.values(other, value))
+        return Dimension(name, line, tuple(document.values(name, node, taken)))
+    fields = document.mapping(node, name, _RANGE)
+    when = _when(document, name, fields["when"], before) if "when" in fields else {}
     if "values" in fields:
         if fields.keys() - {"values", "when"}:
-            raise reader.wrong(line, f"{name}: values, or low and high, not both")
-        return Dimension(name, line, tuple(reader.values(name, fields["values"])), when=when)
+            raise wrong(line, f"{name}: values, or low and high, not both")
+        return Dimension(name, line, tuple(document.values(name, fields["values"], taken)), when=when)
     if not {"low", "high"} <= fields.keys():
-        raise reader.wrong(line, f"{name}: give a list of values, or low and high")
-    low, high = (reader.value(name, fields[end]) for end in ("low", "high"))
-    if isinstance(low, str | bool) or low is None or not low < high:
-        raise reader.wrong(line, f"{name}: an empty range, from {low} to {high}")
-    log = bool(_plain(fields.get("log")))
+        raise wrong(line, f"{name}: give a list of values, or low and high")
+    low, high = (document.value(name, fields[end], taken) for end in ("low", "high"))
+    if not isinstance(low, int | float) or isinstance(low, bool) or high is None or not low < high:
+        raise wrong(line, f"{name}: an empty range, from {low} to {high}")
+    log = "log" in fields and document.value(f"{name}: log", fields["log"], _LOG)
     if log and low <= 0:
-        raise reader.wrong(line, f"{name}: log needs a low above 0")
-    step = _plain(fields.get("step"))
-    if step is not None and (isinstance(step, bool | str) or step <= 0 or log):
-        raise reader.wrong(line, f"{name}: step is a number above 0, without log")
+        raise wrong(line, f"{name}: log needs a low above 0")
+    step = None
+    if "step" in fields:
+        step = document.value(f"{name}: step", fields["step"], taken)
+        if not step or log:
+            raise wrong(line_of(fields["step"]), f"{name}: step is a number above 0, without log")
+        if Decimal(repr(step)) > Decimal(repr(high)) - Decimal(repr(low)):
+            raise wrong(
+                line_of(fields["step"]), f"{name}: step {step:g} is wider than the range, {low:g} to {high:g}"
+            )
     return Dimension(name, line, (), low, high, step, log, when)
 
 
-def _plain(node: yaml.Node | None) -> Any:
-    return None if node is None else yaml.SafeLoader("").construct_object(node)
+def _when(
+    document: Document, name: str, node: yaml.Node, before: Mapping[str, Dimension]
+) -> dict[str, frozenset[Any]]:
+    """Other dimension → the values with which a dimension matters."""
+    when: dict[str, frozenset[Any]] = {}
+    for other, value in document.mapping(node, "when", list(FIELDS)).items():
+        if other not in before:
+            raise document.wrong(
+                line_of(value), f"when {other}: {name} can only depend on a dimension before it"
+            )
+        when[other] = frozenset(document.values(f"when {other}", value, values(other)))
+    # With what the others depend on themselves; a dimension depends on earlier ones only.
+    needed = dict(when)
+    for other in reversed([*before]):
+        for deeper, taken in before[other].when.items() if other in needed else ():
+            needed[deeper] = needed.get(deeper, taken) & taken
+    for other, taken in needed.items():
+        if not any(map(before[other].takes, taken)):
+            raise document.wrong(
+                line_of(node), f"when {other}: a value that {other} never has: {name} would never be chosen"
+            )
+    return when

@@ -93,10 +93,6 @@ class Remote:
 
         return self._patiently(read)
 
-    def read_text(self) -> str:
-        """The whole object as text."""
-        return self.read_bytes().decode()
-
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Write the object in one request."""
 
@@ -180,7 +176,7 @@ class Remote:
             pause = min(5.0, 2 * pause)
 
 
-# Both have `/`, `name`, `parent`, `exists`, `read_bytes`, `read_text`, `glob`, `iterdir`, `unlink`, `rmdir`.
+# Both have `/`, `name`, `parent`, `exists`, `read_bytes`, `glob`, `iterdir`, `unlink`, `rmdir`.
 Place = Path | Remote
 
 

@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from sweep.asker import Asker
+from sweep.config import Trial
 from sweep.errors import BadInput
 from sweep.samplers import SAMPLERS
 from sweep.study import load
@@ -84,6 +85,31 @@ def test_a_search_runs_its_trials_once_each_and_the_best_has_all_its_seeds(sampl
     for trial in told:
         values = [asker.known[name]["val_accuracy"] for name in trial.user_attrs["trial_ids"]]
         assert trial.value == pytest.approx(sum(values) / len(values)), "history and results agree"
+
+
+STEPS = STUDY.replace("sparsity: 0.99\n", "")
+STEPS = STEPS[: STEPS.index("    iterations")] + "    sparsity: {low: 0.5, high: 0.9, step: 0.05}\n"
+
+
+def test_what_was_measured_at_a_sum_of_binary_fractions_stays_and_is_not_run_again_at_the_decimal(study_file):
+    """0.5 and 7 steps of 0.05 come to 0.8500000000000001 in binary, which searches once ran."""
+    sums = sorted(
+        {0.5 + steps * 0.05 for steps in range(9)} - {0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9}
+    )
+    assert 0.8500000000000001 in sums
+    fresh = searching(study_file, STEPS.replace("seeds: 3", "seeds: 1").replace("40", "400"))
+    decimals = {trial.config.sparsity for trial in go(fresh)}
+    assert decimals == {0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9}
+    make = fresh.search.make
+    old = [Trial.of(make({"criterion": c, "sparsity": s})) for s in sums for c in ("snip", "force")]
+    known = [row(trial) for trial in old]
+    asker = searching(study_file, STEPS.replace("seeds: 3", "seeds: 2").replace("40", "400"), known)
+    assert asker.warm == len(old)
+    assert {t.params["sparsity"] for t in asker.study.trials} < decimals, "Optuna has one point for both"
+    ran = go(asker)
+    new = {(t.config.criterion, t.config.sparsity) for t in ran if t.config.seed == 0}
+    assert not new & {(c, round(s, 2)) for s in sums for c in ("snip", "force")}, "not run again"
+    assert {t.config.sparsity for t in ran if t.config.seed == 1} & set(sums), "its other seeds go with it"
 
 
 SMALL = STUDY[: STUDY.index("    iterations")] + "    scope: [global, erk, uniform]\n"
@@ -321,9 +347,9 @@ def test_grid_takes_every_choice_and_ends(study_file):
             "iterations can only depend on a dimension before it",
         ),
         ("when: {criterion: force}", "when: {criterion: forc}", 11, "did you mean force?"),
-        ("trials: 40", "trials: 0", 7, "trials: input should be greater than or equal to 1"),
+        ("trials: 40", "trials: 0", 7, "trials 0: input should be greater than or equal to 1"),
         ("trials: 40", "trails: 40", 7, "did you mean trials?"),
-        ("seeds: 3", "sampler: best", 8, "sampler: input should be 'tpe'"),
+        ("seeds: 3", "sampler: best", 8, "sampler best: input should be 'tpe'"),
         ("sparsity: 0.99", "sparsity: [0.9, 0.99]", 5, "sparsity: one value beside a search"),
         ("sparsity: 0.99\n", "", 6, "sparsity is missing"),
         ("sparsity: 0.99", "sparsity: 0.99\nscope: erk", 13, "scope: the study gives it a value already"),
@@ -336,12 +362,12 @@ def test_grid_takes_every_choice_and_ends(study_file):
         ("lr: {low: 0.01, high: 1, log: true}", "lr: {low: a, high: 1}", 14, "lr a"),
         ("search:", "blocks:\n  - seed: 1\nsearch:", 7, "blocks: a search has none"),
         ("space:", "spice:", 9, "did you mean space?"),
-        ("seeds: 3", "stop: soon", 8, "stop: input should be 'median', 'asha' or 'hyperband'"),
+        ("seeds: 3", "stop: soon", 8, "stop soon: input should be 'median', 'asha' or 'hyperband'"),
         (
             "seeds: 3",
             "stop: asha\n  stop_after: 0",
             9,
-            "stop_after: input should be greater than or equal to 1",
+            "stop_after 0: input should be greater than or equal to 1",
         ),
         ("seeds: 3", "stop_after: 2", 8, "stop_after: nothing is stopped without stop"),
         (

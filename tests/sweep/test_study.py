@@ -138,7 +138,7 @@ def test_what_cannot_matter_makes_no_other_trial(study_file):
         ("lr: 0.2", "split_seed: sede", 5, "or Input should be 'seed'"),
         ("lr: 0.2", "init_seed: seed", 5, "init_seed seed: text, where a whole number belongs"),
         ("lr: 0.2", "stratified: 1", 5, "stratified 1: true or false belongs here"),
-        ("lr: 0.2", "price_per_gpu_hour: much", 5, "price_per_gpu_hour much: a price, such as 2.5"),
+        ("lr: 0.2", "price_per_gpu_hour: much", 5, "unable to parse string as a number: a price, such as 2.5"),
         ("lr: 0.2", "price_per_gpu_hour: [1]", 5, "a price, such as 2.5"),
         ("lr: 0.2", "lr: .inf", 5, "lr .inf: input should be a finite number"),
         ("lr: 0.2", "lr: 2001-13-45", 5, "cannot be read as a value"),

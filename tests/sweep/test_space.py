@@ -1,0 +1,121 @@
+"""What a search can choose is what its study file says."""
+
+import optuna
+import pytest
+
+from sweep.config import Trial
+from sweep.errors import BadInput
+from sweep.study import load
+
+HEAD = """\
+dataset: digits
+model: conv-5
+epochs: 2
+search:
+  space:
+    criterion: [snip, force]
+"""
+
+
+def search(study_file, *lines):
+    return load(study_file(HEAD + "".join(f"    {line}\n" for line in lines))).search
+
+
+STEPS = [
+    ("sparsity", 0.5, 0.9, 0.05, [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9]),
+    ("lr", 0.1, 0.5, 0.1, [0.1, 0.2, 0.3, 0.4, 0.5]),
+    ("lr", 0.001, 0.0035, 0.001, [0.001, 0.002, 0.003]),
+    ("momentum", 0, 0.3, 0.1, [0, 0.1, 0.2, 0.3]),
+    ("prune_epoch", 0, 2, 0.25, [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]),
+]
+
+
+@pytest.mark.parametrize(("field", "low", "high", "step", "decimals"), STEPS)
+def test_steps_are_the_decimals_that_are_written_and_their_trials_those_of_a_sweep(
+    field, low, high, step, decimals, study_file
+):
+    fixed = "" if field == "sparsity" else "sparsity: [0.9]"
+    found = search(study_file, f"{field}: {{low: {low}, high: {high}, step: {step}}}", fixed)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    chosen = [found.suggest(study.ask()) for _ in range(200)]
+    assert sorted({values[field] for values in chosen}) == decimals
+    ids = {Trial.of(found.make(values)).id for values in chosen}
+    base = "dataset: digits\nmodel: conv-5\nepochs: 2\ncriterion: [snip, force]\n"
+    base += "sparsity: 0.9\n" if fixed else ""
+    assert ids == {trial.id for trial in load(study_file(f"{base}{field}: {decimals}\n")).trials()}
+    assert all(found.dimensions[1].takes(value) for value in decimals)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("iterations: {low: 5, high: 60, step: 2.5}", "step 2.5: input should be a valid integer"),
+        ("iterations: {low: 5, high: 60, step: 0.5}", "step 0.5: input should be a valid integer"),
+        ("iterations: {low: 5, high: 60, step: 0}", "step 0: input should be greater than or equal to 1"),
+        ("iterations: {low: 5, high: 60, step: 56}", "step 56 is wider than the range, 5 to 60"),
+        ("lr: {low: 0.02, high: 0.5, step: 3}", "step 3 is wider than the range, 0.02 to 0.5"),
+        ("lr: {low: 0.02, high: 0.5, step: -1}", "step -1: input should be greater than 0"),
+        ("lr: {low: 0.02, high: 0.5, step: true}", "no place for true or false"),
+        ("lr: {low: 0.02, high: 0.5, step: .nan}", "step .nan: input should be"),
+        ("lr: {low: 0.02, high: 0.5, step: [1]}", "one value belongs here, not a list"),
+        ("lr: {low: 0.02, high: 0.5, step: !!float x}", "cannot be read as a number"),
+        ("prune_epoch: {low: 0, high: 2, step: 0}", "step is a number above 0"),
+        ("prune_epoch: {low: 0, high: 2, step: 010}", "no leading zeros"),
+        ("lr: {low: 0.1, high: 0.5, step: 0.1, log: true}", "step is a number above 0, without log"),
+        ("lr: {low: 0.02, high: 0.5, log: 'false'}", "log false: true or false belongs here, not text"),
+        ("lr: {low: 0.02, high: 0.5, log: n}", "log n: true or false belongs here, not text"),
+        ("lr: {low: 0.02, high: 0.5, log: 1}", "log 1: true or false belongs here"),
+        ("lr: {low: 0.02, high: 0.5, log: null}", "true or false belongs here"),
+        ("lr: {low: [0.02], high: 0.5}", "one value belongs here, not a list"),
+        ("nesterov: {low: false, high: true}", "an empty range"),
+        ("retrain_lr: {low: 0.1, high: null}", "an empty range"),
+        (
+            "iterations: {low: 5, high: 60, when: {criterion: magnitude}}",
+            "when criterion: a value that criterion never has: iterations would never be chosen",
+        ),
+        ("iterations: {low: 5, high: 60, when: {criterion: [magnitude, grasp]}}", "never has"),
+        ("iterations: {low: 5, high: 60, when: {criterion: []}}", "an empty list"),
+    ],
+)
+def test_step_log_and_when_are_checked_as_the_field_is(line, why, study_file):
+    with pytest.raises(BadInput, match=r"small.yaml:7: ") as error:
+        search(study_file, line)
+    assert why in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "when", "holds"),
+    [
+        (["scope: [global, erk]"], "{scope: erk, criterion: force}", True),
+        (["scope: [global, erk]"], "{scope: uniform, criterion: force}", False),
+        (["prune_epoch: {low: 0, high: 2}"], "{prune_epoch: 1}", False),
+        (["prune_epoch: {low: 0, high: 2, step: 0.3}"], "{prune_epoch: 0.9}", True),
+        (["prune_epoch: {low: 0, high: 2, step: 0.3}"], "{prune_epoch: 1}", False),
+        (["prune_epoch: {low: 0, high: 2, step: 0.3}"], "{prune_epoch: [1, 1.2]}", True),
+        (["score_batches: {low: 1, high: 9}"], "{score_batches: 2..4}", True),
+        (["score_batches: {low: 1, high: 9}"], "{score_batches: 10}", False),
+        (["scope: {values: [global, erk], when: {criterion: snip}}"], "{scope: erk}", True),
+        (
+            ["scope: {values: [global, erk], when: {criterion: snip}}"],
+            "{scope: erk, criterion: force}",
+            False,
+        ),
+        (
+            [
+                "scope: {values: [global], when: {criterion: snip}}",
+                "balanced: {values: [true], when: {scope: global}}",
+            ],
+            "{balanced: true, criterion: force}",
+            False,
+        ),
+    ],
+)
+def test_a_when_that_can_never_hold_is_refused(before, when, holds, study_file):
+    lines = [*before, "sparsity: [0.9]", f"lr: {{low: 0.1, high: 0.2, when: {when}}}"]
+    if holds:
+        found = search(study_file, *lines)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        assert {"lr" in found.suggest(study.ask()) for _ in range(100)} == {True, False}
+    else:
+        with pytest.raises(BadInput, match="lr would never be chosen"):
+            search(study_file, *lines)
