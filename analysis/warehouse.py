@@ -84,10 +84,12 @@ def unfinished(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, in
     """Studies whose latest launch still misses trials: name → trials that have a result, trials asked for.
 
     A study is among them if one trial of the connection, narrowed or not, is of it, and if fewer trials of it
-    than its latest launch had to run have ended since that launch began: well, failed or diverged, whatever
-    `study` and `where` leave of them. Both numbers are of the whole study as it was launched last. A launch
-    that was ended early, by a person or by --max-trials, leaves a study unfinished. That a launch is the
-    latest was known when the connection was opened; how many trials have ended is known when this is asked.
+    than its latest launch had to run have ended in that launch: well, failed or diverged, whatever `study`
+    and `where` leave of them. A row says in which launch it was made, so that no two clocks are compared; of
+    rows from before they said so, those that ended since the launch began count. Both numbers are of the
+    whole study as it was launched last. A launch that was ended early, by a person or by --max-trials, leaves
+    a study unfinished. That a launch is the latest was known when the connection was opened; how many trials
+    have ended is known when this is asked.
 
     Nothing is known of a study whose study.json does not say how many trials there are (searches, launches of
     earlier versions), is damaged or missing: it is not among them.
@@ -98,7 +100,8 @@ def unfinished(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, in
         WITH ended AS (
             SELECT study, count(DISTINCT hash(trial_id)) AS trials
             FROM all_trials JOIN launches USING (study)
-            WHERE to_run > 0 AND status <> 'stopped' AND epoch(finished_at) >= began
+            WHERE to_run > 0 AND status <> 'stopped'
+                AND coalesce(epoch(launched_at) = began, epoch(finished_at) >= began)
             GROUP BY study
         )
         SELECT study, launches.trials - to_run + coalesce(ended.trials, 0), launches.trials

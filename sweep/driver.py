@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -110,13 +111,15 @@ def drive(
 
     loggers = options.log.callbacks(study.name) if options.log else ()
     writer = Writer(folder, study.name)
+    note = provenance.here() | dict(counts or {})
+    launched = {"launched_at": datetime.fromisoformat(note["started_at"])}
     errors: list[BaseException] = []
     failed = 0
     claims: Claims | None = None
 
     def found(result: Result) -> None:
         nonlocal failed
-        writer.add(result.trial, result.curves, result.layers)
+        writer.add(result.trial | launched, result.curves, result.layers)
         progress.add(result.trial)
         failed += result.trial["status"] == "failed"
         if claims:
@@ -160,7 +163,7 @@ def drive(
             share = schedule.measured(examples or trials, absolute(options.data_root))
             progress.say(f"by its memory each trial gets {share:.3g} of a GPU")
         at_once, cpus = schedule.room(options.address, options.workers, share)
-        results.note_launch(folder, study.name, study.text, provenance.here() | dict(counts or {}))
+        results.note_launch(folder, study.name, study.text, note)
         packs = plan.packs(trials, at_once, cost, _LEAST)
         where = worker.Where(
             absolute(options.data_root),

@@ -97,6 +97,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "node": _text,
             "pack": _whole,
             # when
+            "launched_at": _time,
             "started_at": _time,
             "finished_at": _time,
         }

@@ -226,6 +226,20 @@ def test_a_study_whose_latest_launch_misses_trials_is_unfinished(made, add):
     assert "Provisional" not in report.render(connection, made)
 
 
+def test_which_launch_ran_a_trial_is_not_read_off_the_clocks_of_nodes(made, add):
+    """One node is a day behind and another a day ahead; in between, the launch before came from elsewhere."""
+    began, before = BEGAN + LATER, BEGAN + 2 * LATER
+    late, early = BEGAN - 50 * LATER, BEGAN + 50 * LATER
+    launched(made, began, trials=49, to_run=3)
+    add(trial("ahead", launched_at=before, finished_at=early))
+    connection = analysis.open(made)
+    add(trial("a", launched_at=began, finished_at=late))
+    assert unfinished(connection) == {"made": (47, 49)}
+    add(trial("b", launched_at=began, finished_at=early))
+    add(trial("c", launched_at=began, finished_at=late, status="failed"))
+    assert unfinished(connection) == {}
+
+
 def test_what_is_unfinished_is_the_study_whatever_is_left_of_its_trials(made):
     launched(made, trials=80, to_run=80)
     other = made.parent / "other"

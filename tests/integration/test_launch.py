@@ -146,7 +146,9 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_written(words, message, s
     )
     study_file(thin, "thin.yaml")
     words = [tmp_path / word if word.endswith("yaml") else word for word in words]
-    code, out, err = end(launch("--results", tmp_path / "r", "--data-root", tmp_path / "no-data", *words))
+    for option, folder in (("--results", "r"), ("--data-root", "no-data")):
+        words += [] if option in words else [option, tmp_path / folder]
+    code, out, err = end(launch(*words))
     assert code == 2 and message in err and err.count("\n") == 1 and out == ""
     assert not (tmp_path / "r").exists()
 
