@@ -176,4 +176,4 @@ def wilson(successes: int, count: int) -> tuple[float, float]:
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(successes, count, alpha=1 - LEVEL, method="wilson")
-    return float(low), float(high)
+    return (float(low) if successes else 0.0), (float(high) if successes < count else 1.0)
