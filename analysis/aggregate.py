@@ -9,13 +9,14 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from analysis.estimates import Estimate, certain, columns, over, score_interval, wins
+from analysis.estimates import Estimate, at_chance, certain, columns, held, over, score_interval, wins
 from analysis.labels import CHOICE, label
 from analysis.statistics import Array, holm
 from analysis.warehouse import ask, unfinished
@@ -40,7 +41,8 @@ class Aggregate:
         iqm: interquartile mean of the test accuracy, each task with the same weight.
         improvement: probability that a run is better than one of the baseline on the same task (ties ½),
             mean over the tasks; None for the baseline itself, and without one.
-        p: of that probability being ½, after Holm's correction for all ways compared with the baseline.
+        p: of that probability being ½, after Holm's correction for all ways compared with the baseline. With
+            lost trials it is the larger of that without them and that with them at chance.
         profile: the share of runs above each of `THRESHOLDS`, each task with the same weight.
     """
 
@@ -93,11 +95,25 @@ class _Runs:
     draw: Indices
     weight: Array
 
+    @cached_property
+    def counts(self) -> Indices:
+        """Of each task, how many runs there are."""
+        return np.bincount(self.task)
+
+    @cached_property
+    def by_draw(self) -> Array:
+        """Of each draw, the weight of its runs."""
+        return np.bincount(self.draw, self.weight)
+
+    @cached_property
+    def _scale(self) -> Array:
+        """Weights, larger where a task has few runs: deviations from their own mean are too small."""
+        return self.weight * np.sqrt(self.counts / (self.counts - 1))[self.task]
+
     def centred(self, influence: Array) -> Array:
         """What each run adds to the error of a mean: its weight × deviation from its task's mean."""
-        counts = np.bincount(self.task)
-        means = np.bincount(self.task, influence) / counts
-        return self.weight * (influence - means[self.task])
+        means = np.bincount(self.task, influence) / self.counts
+        return self._scale * (influence - means[self.task])
 
 
 @dataclass(frozen=True)
@@ -112,40 +128,56 @@ class _Draws:
     stratum: Indices
     share: Array
 
+    def counts(self, runs: Sequence[_Runs]) -> Array:
+        """Of each stratum, how many draws of one weight know as much of the error as those of these runs.
+
+        As many as there are if all tasks have the same seeds; fewer if most of the weight is of few seeds
+        (Satterthwaite 1946).
+        """
+        found = []
+        for one in runs:
+            weights = np.zeros(len(self.stratum))
+            weights[: len(one.by_draw)] = one.by_draw**2
+            found.append(np.bincount(self.stratum, weights) ** 2 / np.bincount(self.stratum, weights**2))
+        least: Array = np.minimum.reduce(found)
+        return least
+
     def error(self, runs: Sequence[_Runs], influences: Sequence[Array]) -> tuple[float, float]:
         """Standard error of a mean over tasks, and its degrees of freedom; NaN where a task has a single run.
 
         Linearized, and summed within draws: seeds are resampled, not runs, so that what a seed does to all
         sparsities and criteria alike does not count as many draws. Variances of the strata add up; degrees of
-        freedom are Satterthwaite's (1946).
+        freedom are Satterthwaite's (1946), 1 at least in each.
 
         Args:
             runs: whose runs the mean is over.
             influences: of each run on it.
         """
-        if any((np.bincount(one.task) < 2).any() for one in runs):
+        if any((one.counts < 2).any() for one in runs):
             return math.nan, math.nan
         sums = np.zeros(len(self.stratum))
         for one, influence in zip(runs, influences, strict=True):
             sums += np.bincount(one.draw, one.centred(influence), minlength=len(sums))
-        drawn = [np.bincount(self.stratum[np.unique(one.draw)], minlength=len(self.share)) for one in runs]
-        counts = np.minimum.reduce(drawn)
-        variances = np.bincount(self.stratum, sums**2, minlength=len(counts)) * counts / (counts - 1)
+        freedom = np.maximum(1, self.counts(runs) - 1)
+        variances = np.bincount(self.stratum, sums**2)
         if variances.sum() <= 1e-24:
-            return 0.0, float((counts - 1).sum())
-        return math.sqrt(variances.sum()), float(variances.sum() ** 2 / (variances**2 / (counts - 1)).sum())
+            return 0.0, float(freedom.sum())
+        return math.sqrt(variances.sum()), float(variances.sum() ** 2 / (variances**2 / freedom).sum())
 
-    def share_interval(self, share: float, error: float, freedom: float) -> tuple[Estimate, float]:
-        """A share with its interval, and the p-value of its being ½.
+    def share_interval(
+        self, share: float, runs: Sequence[_Runs], influences: Sequence[Array]
+    ) -> tuple[Estimate, float]:
+        """A share with its interval, and the p-value of its being ½; arguments else as for `error`.
 
         No share is less certain than one of as many draws as there are seeds, as if all runs of a seed were
         alike: that is taken for a share of 0 or 1, which has no spread to go by.
         """
         from scipy.special import stdtr, stdtrit
 
+        error, freedom = self.error(runs, influences)
         if math.isnan(error):
             return Estimate(share), math.nan
-        seeds = 1 / float((self.share**2 / np.bincount(self.stratum)).sum())
+        seeds = 1 / float((self.share**2 / self.counts(runs)).sum())
         size = max(seeds, share * (1 - share) / error**2) if error else seeds
         found = score_interval(share, size, float(stdtrit(freedom, (1 + LEVEL) / 2)))
         return found, float(2 * stdtr(freedom, -abs(share - 0.5) * 2 * math.sqrt(size)))
@@ -198,6 +230,12 @@ def compare(cells: Sequence[Cell], baseline: str | None = None, tested: bool = T
         _aggregate(way, runs[way], sum(r["lost"] for r in among[way]), runs.get(chosen or ""), draws)
         for way in ways
     ]
+    if chosen is not None and any(one.lost for one in found):
+        _hold(
+            found,
+            chosen,
+            *_drawn({way: list(map(at_chance, rows_)) for way, rows_ in among.items()}, arms, index),
+        )
     for one, p in zip(found, holm([one.p if tested else math.nan for one in found]), strict=True):
         one.p = p
     where: dict[str, set[float]] = defaultdict(set)
@@ -267,10 +305,16 @@ def _aggregate(way: str, runs: _Runs, lost: int, baseline: _Runs | None, draws: 
         above = runs.accuracy > threshold
         count = int(above.sum())
         if count not in known:
-            error, freedom = draws.error([runs], [above.astype(float)])
-            known[count] = draws.share_interval(_share(runs, above), error, freedom)[0]
+            known[count] = draws.share_interval(_share(runs, above), [runs], [above.astype(float)])[0]
         profile.append(known[count])
     return Aggregate(way, len(runs.accuracy), lost, interval, improvement, p, profile)
+
+
+def _hold(found: Sequence[Aggregate], chosen: str, guessed: Mapping[str, _Runs], draws: _Draws) -> None:
+    """Let what is certain of an improvement be so with the lost runs at chance too."""
+    for one in found:
+        if one.way != chosen:
+            one.p = held(one.improvement, one.p, *_improvement(guessed[one.way], guessed[chosen], draws))
 
 
 def _mean_interval(mean: float, error: float, freedom: float) -> Estimate:
@@ -313,8 +357,7 @@ def _improvement(runs: _Runs, baseline: _Runs, draws: _Draws) -> tuple[Estimate,
         there = by_task[int(runs.task[here[0]])]
         won = wins(runs.accuracy[here], baseline.accuracy[there])
         mine[here], theirs[there] = won.mean(1), won.mean(0)
-    error, freedom = draws.error([runs, baseline], [mine, theirs])
-    return draws.share_interval(_share(runs, mine), error, freedom)
+    return draws.share_interval(_share(runs, mine), [runs, baseline], [mine, theirs])
 
 
 def _share(runs: _Runs, parts: npt.NDArray[Any]) -> float:
@@ -400,6 +443,8 @@ def caption(found: Aggregates) -> str:
     )
     if found.left_out:
         text += f"Left out: {found.left_out:,}, of which not all ways have a finished run. "
+    if any(one.lost for one in found.ways):
+        text += "What is certain is so with the lost runs at chance too. "
     text += f"95 % intervals over {found.over}; runs of one seed on one data set and model are one draw. "
     if found.baseline is None:
         return f"{text}No baseline to improve on: name one with --baseline."

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from analysis.estimates import Estimate, certain, columns, over, score_interval, wins
+from analysis.estimates import Estimate, at_chance, certain, columns, held, over, score_interval, wins
 from analysis.labels import label
 from analysis.statistics import Array, holm
 from analysis.warehouse import ask, unfinished
@@ -29,7 +29,8 @@ class Better:
     Attributes:
         probability: that a run of the first is better than one of the second by more than the margin; runs of
             all seeds against all. None where all trials of one of them were lost.
-        p: of that probability being ½, after Holm's correction for all that is shown.
+        p: of that probability being ½, after Holm's correction for all that is shown; with lost trials the
+            larger of that without them and that with them at chance.
         paired: the same for two runs of the same seed; None where no seed finished in both.
         runs, others, pairs: finished runs of the first, of the second, and seeds that finished in both.
         lost: trials of the two without an accuracy.
@@ -86,6 +87,9 @@ def compare(
         mine, theirs = (np.array(row["accuracies"], dtype=float) for row in (one, other))
         known = bool(len(mine) and len(theirs))
         probability, p = unpaired(mine, theirs, margin) if known else (None, math.nan)
+        if known and one["lost"] + other["lost"]:
+            guessed = (np.array(at_chance(row)["accuracies"], dtype=float) for row in (one, other))
+            p = held(probability, p, *unpaired(*guessed, margin))
         differences = _differences(one, other)
         found.append(
             Better(
@@ -135,8 +139,8 @@ def unpaired(one: Array, other: Array, margin: float = 0.0) -> tuple[Estimate, f
     A score interval with Mee's (1990) sample size: that of a plain share that varies as much as Brunner &
     Munzel's (2000) variance of this one. Few runs know their own variance badly, so the size is held between
     what no two distributions fall short of, the runs of the smaller arm (Birnbaum & Klose 1957), and that of
-    Newcombe's (2006) method 5, which assumes equal spreads. Nor does any overlap say more against ½ than none
-    at all.
+    Newcombe's (2006) method 5, which assumes equal spreads. That one is of the smaller arm's runs on both
+    sides: the others say nothing of its spread. Nor does any overlap say more against ½ than none at all.
 
     Args:
         one, other: accuracies, a run each.
@@ -153,8 +157,8 @@ def unpaired(one: Array, other: Array, margin: float = 0.0) -> tuple[Estimate, f
     size = float(min(runs, others))
     variance = float(won.mean(1).var(ddof=1)) / runs + float(won.mean(0).var(ddof=1)) / others
     if 0 < share < 1 and variance > 0:
-        more = (runs + others) / 2 - 1
-        method_5 = runs * others / (1 + more * (1 - share) / (2 - share) + more * share / (1 + share))
+        more = size - 1
+        method_5 = size**2 / (1 + more * (1 - share) / (2 - share) + more * share / (1 + share))
         no_overlap = size / (2 * share - 1) ** 2 if share != 0.5 else math.inf
         size = max(size, min(share * (1 - share) / variance, method_5, no_overlap))
     p = float(2 * ndtr(-abs(share - 0.5) * 2 * math.sqrt(size)))
@@ -221,8 +225,9 @@ def sentences(found: Sequence[Better], over_what: str) -> list[str]:
     if found:
         margin = f" by more than {found[0].margin:g}" if found[0].margin else ""
         tests = sum(not math.isnan(one.p) for one in found)
+        lost = ", without the lost runs and with them at chance" * any(one.lost for one in found)
         words = (
-            f"Words hold at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}; "
+            f"Words hold at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}{lost}; "
             f"meaningfully: with a probability above {_MEANINGFUL:g}."
             if tests
             else "Nothing is tested: that takes two runs of each, and a study that has ended."

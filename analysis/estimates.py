@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,28 @@ def score_interval(share: float, size: float, reach: float) -> Estimate:
 def certain(p: float) -> bool:
     """Whether a corrected p-value makes a difference certain."""
     return p < 1 - LEVEL
+
+
+def at_chance(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row of queries/cells.sql in which each lost trial has finished with the accuracy of chance."""
+    if not row["lost"]:
+        return row
+    # What is known of data sets comes with torch, which takes a second to import.
+    from sweep.datasets import chance
+
+    guess = chance(json.loads(row["arm"])["dataset"])
+    seeds = [*row["seeds"], *row["lost_seeds"]]
+    return {**row, "lost": 0, "seeds": seeds, "accuracies": [*row["accuracies"], *[guess] * row["lost"]]}
+
+
+def held(estimate: Estimate | None, p: float, guessed: Estimate | None, p_guessed: float) -> float:
+    """The p-value of a probability's being ½ that holds without the lost runs and with them at chance.
+
+    It is 1 where the two are on different sides of ½, and NaN where nothing was tested without them.
+    """
+    if estimate is None or guessed is None or math.isnan(p):
+        return p
+    return 1.0 if (estimate.value - 0.5) * (guessed.value - 0.5) < 0 else max(p, p_guessed)
 
 
 def over(arms: Iterable[str]) -> str:

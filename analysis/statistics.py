@@ -177,4 +177,4 @@ def wilson(successes: int, count: int) -> tuple[float, float]:
 
     low, high = proportion_confint(successes, count, alpha=1 - LEVEL, method="wilson")
     # Of no successes, and of nothing but successes, one end is exact: rounding would print 5.55e-17.
-    return float(low) if successes else 0.0, float(high) if successes < count else 1.0
+    return (float(low) if successes else 0.0), (float(high) if successes < count else 1.0)

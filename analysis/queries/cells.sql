@@ -6,6 +6,7 @@
 --   lost        trials that failed, diverged or ended with an accuracy that is no number
 --   seeds       of the finished trials, rising
 --   accuracies  the test accuracy (last epoch) of each of them
+--   lost_seeds  of the lost trials (NULL where there are none)
 --   is_first    it is of the criterion (or criterion:scope) in SET VARIABLE first; 'snip' by default; '*' is every
 --               criterion but the second
 --   is_second   it is of that in SET VARIABLE second; 'random' by default
@@ -17,14 +18,15 @@ WITH cells AS MATERIALIZED (
         any_value(scope) AS scope,
         count(*) - count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS lost,
         list(seed ORDER BY seed) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS seeds,
-        list(test_accuracy ORDER BY seed) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS accuracies
+        list(test_accuracy ORDER BY seed) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS accuracies,
+        list(seed) FILTER (NOT (status = 'ok' AND coalesce(isfinite(test_accuracy), false))) AS lost_seeds
     FROM trials
     WHERE sparsity > 0 AND criterion NOT IN ('dense', 'oracle') AND status <> 'stopped'
     GROUP BY ALL
 )
 SELECT
     arm, hash(setting) AS place, sparsity, lost,
-    coalesce(seeds, []) AS seeds, coalesce(accuracies, []) AS accuracies,
+    coalesce(seeds, []) AS seeds, coalesce(accuracies, []) AS accuracies, lost_seeds,
     CASE coalesce(getvariable('first'), 'snip')
         WHEN '*' THEN criterion <> split_part(coalesce(getvariable('second'), 'random'), ':', 1)
         ELSE coalesce(getvariable('first'), 'snip') IN (criterion, criterion || ':' || scope)

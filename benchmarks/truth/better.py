@@ -10,6 +10,7 @@ from scipy.special import ndtr
 
 from analysis import better
 from analysis.estimates import Estimate
+from benchmarks.truth.aggregate import cells, without_worst
 from benchmarks.truth.table import Row
 
 Runs = Callable[[np.random.Generator, int], np.ndarray]
@@ -78,6 +79,21 @@ def rows(replications: int) -> Iterator[Row]:
             hits = sum(covers(better.unpaired(a, b)[0], chance) for a, b in drawn)
             planted = f"{name}, {chance:.2f}, {seeds} seeds"
             yield Row(13, "P(A > B) covered, any seeds", planted, "at least", 0.94, hits, replications)
+    for name, one, other, chance in (PLANTED[0], PLANTED[3], PLANTED[5]):
+        random = next(streams)
+        drawn = [(one(random, 5), other(random, 20)) for _ in range(replications)]
+        hits = sum(covers(better.unpaired(a, b)[0], chance) for a, b in drawn)
+        planted = f"{name}, {chance:.2f}, 5 seeds against 20"
+        yield Row(13, "P(A > B) covered, any seeds", planted, "at least", 0.94, hits, replications)
+    random = next(streams)
+    wrong = 0
+    for _ in range(replications):
+        lossy = without_worst(cells(random, {"random": 0.0, "snip": 0.0}, 10), "snip")
+        sides = [row | {f"is_{side}": f'"{criterion}"' in row["arm"] for side, criterion in
+                        (("first", "snip"), ("second", "random"))} for row in lossy]  # fmt: skip
+        wrong += any("better" in found.verdict for found in better.compare(sides)[0])
+    planted = "equal; one loses its worst 16 %, 10 seeds"
+    yield Row(9, "better is said", planted, "at most", 0.05, wrong, replications)
     for name, one, other, chance in (PLANTED[0], PLANTED[1], PLANTED[5], PLANTED[7]):
         for seeds in (5, 10, 20):
             random = next(streams)

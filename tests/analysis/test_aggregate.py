@@ -154,3 +154,28 @@ def test_the_report_draws_profiles_of_two_ways_or_more(made):
     alone = Page()
     profiles.show(alone, analysis.open(made, where="criterion = 'snip'"))
     assert not alone.parts
+
+
+def test_tasks_with_few_seeds_are_as_uncertain_as_these_seeds(tmp_path):
+    """Twenty seeds at one sparsity do not make three at the other worth more."""
+    connection = studied(
+        tmp_path,
+        lambda c, m, s, seed: 0.6 if (c, s) == ("snip", 0.9) else 0.5,
+        seeds=20,
+        models=("conv-5",),
+    )
+    few = analysis.open(tmp_path, where="sparsity = 0.8 OR seed < 3")
+    for there, certain in ((connection, True), (few, False)):
+        [snip] = [one for one in aggregate.find(there).ways if one.way == "snip"]
+        assert snip.improvement.value == 0.75 and (snip.improvement.low > 0.5) == certain
+
+
+@pytest.mark.parametrize("finished", [10, 5])
+def test_an_improvement_is_certain_only_if_it_is_with_lost_runs_at_chance(finished, tmp_path):
+    def accuracy(c, m, s, seed):
+        return (0.6 if seed < finished else math.nan) if c == "snip" else 0.5 + seed / 1000
+
+    found = aggregate.find(studied(tmp_path, accuracy, seeds=10), "random:erk")
+    [snip] = [one for one in found.ways if one.way == "snip"]
+    assert snip.improvement.value == 1 and (snip.p < 0.05) == (finished == 10)
+    assert ("with the lost runs at chance too" in aggregate.sentences(found)[0]) == (finished == 5)

@@ -108,3 +108,28 @@ def test_it_is_corrected_for_all_that_is_shown(many):
     assert single.value == found[0].probability.value == 1
     alone = 2 * stats.norm.sf(math.sqrt(12))
     assert sorted(one.p for one in found)[:2] == pytest.approx([3 * alone, 3 * alone])
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(0, "meaningfully better"), (5, "not told apart")])
+def test_what_lost_runs_could_turn_is_not_told_apart(lost, verdict, tmp_path):
+    rows = [
+        trial(
+            f"{c}{seed}", criterion=c, seed=seed, test_accuracy=0.7 + (c == "snip") / 10 + seed / 1000,
+            status="failed" if c == "snip" and seed < lost else "ok",
+        )
+        for c in ("snip", "random") for seed in range(10)
+    ]  # fmt: skip
+    results.write(tmp_path, rows, [[]], [[]])
+    found, over = better.find(analysis.open(tmp_path))
+    assert [(one.probability.value, one.verdict) for one in found] == [(1, verdict)]
+    said = better.sentences(found, over)[-1]
+    assert ("without the lost runs and with them at chance" in said) == bool(lost)
+
+
+def test_the_runs_of_the_larger_arm_say_nothing_of_the_spread_of_the_smaller():
+    """Five runs against twenty are held to what five against five can say."""
+    few, many = np.array([12, 14, 16, 18, 14]) - 0.5, np.arange(20.0)
+    found, p = better.unpaired(few, many)
+    size = 25 / (1 + 4 * 0.26 / 1.26 + 4 * 0.74 / 1.74)  # method 5
+    assert found.value == pytest.approx(0.74)
+    assert p == pytest.approx(2 * stats.norm.sf(0.24 * 2 * math.sqrt(size)))
