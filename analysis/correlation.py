@@ -325,10 +325,13 @@ def sentences(found: Sequence[Correlation]) -> list[str]:
 
 
 def tests(found: Sequence[Correlation]) -> str:
-    """How many τ are tested, and what is corrected for that; empty if none is."""
-    count = sum(not math.isnan(one.p_holm) for one in found)
-    if not count:
+    """How many τ are tested, and what is corrected for that; empty where there is none to test."""
+    tested = _tested(found)
+    if not tested:
         return ""
+    if all(math.isnan(found[index].p_holm) for index in tested):
+        return "Intervals and p-values are of each alone; no τ is tested before all trials have a result."
+    count = len(tested)
     return (
         f"Tests: {count:,} τ within a sparsity. Intervals and p-values are of each alone; p after Holm's "
         "correction (tau_p_holm in files) is for all of them."

@@ -156,9 +156,8 @@ class Crossover:
         certain = [index for index, sign in enumerate(signs) if sign]
         if not certain:
             most = max(d.found.seeds for d in self.differences)
-            why = {0: "no seed finished in both", 1: "one seed has no interval"}.get(
-                most, "no difference is certain"
-            )
+            few = {0: "no seed finished in both", 1: "one seed has no interval"}
+            why = few.get(most, "no difference is certain")
             return f"undecided: {why} at {_listed([d.sparsity for d in self.differences])}"
         side = "above" if signs[certain[0]] > 0 else "below"
         if certain == list(range(certain[0], len(signs))):
