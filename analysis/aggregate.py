@@ -98,12 +98,14 @@ class _Runs:
     @cached_property
     def counts(self) -> Indices:
         """Of each task, how many runs there are."""
-        return np.bincount(self.task)
+        counts: Indices = np.bincount(self.task)
+        return counts
 
     @cached_property
     def by_draw(self) -> Array:
         """Of each draw, the weight of its runs."""
-        return np.bincount(self.draw, self.weight)
+        weights: Array = np.bincount(self.draw, self.weight).astype(np.float64)
+        return weights
 
     @cached_property
     def _scale(self) -> Array:

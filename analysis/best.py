@@ -122,7 +122,8 @@ def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
     for setting, places in settings.items():
         finished = [row for place in places.values() for row in place.candidates]
         fronts = [_Front(finished, price, len(settings)) for price in ("density", "hours")]
-        said = next((unfinished[row["arm"]] for row in finished if row["arm"] in unfinished), "")
+        every = [row for place in places.values() for row in (*place.candidates, *place.others)]
+        said = next((unfinished[row["arm"]] for row in every if row["arm"] in unfinished), "")
         for sparsity, place in places.items():
             behind = [None, *(mean for mean, _ in place.behind), *(None for _ in place.others)]
             for number, row in enumerate([*place.candidates, *place.others]):

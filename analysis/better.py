@@ -88,8 +88,8 @@ def compare(
         known = bool(len(mine) and len(theirs))
         probability, p = unpaired(mine, theirs, margin) if known else (None, math.nan)
         if known and one["lost"] + other["lost"]:
-            guessed = (np.array(at_chance(row)["accuracies"], dtype=float) for row in (one, other))
-            p = held(probability, p, *unpaired(*guessed, margin))
+            with_lost = [np.array(at_chance(row)["accuracies"], dtype=float) for row in (one, other)]
+            p = held(probability, p, *unpaired(with_lost[0], with_lost[1], margin))
         differences = _differences(one, other)
         found.append(
             Better(
@@ -225,11 +225,11 @@ def sentences(found: Sequence[Better], over_what: str) -> list[str]:
     if found:
         margin = f" by more than {found[0].margin:g}" if found[0].margin else ""
         tests = sum(not math.isnan(one.p) for one in found)
-        lost = ", without the lost runs and with them at chance" * any(one.lost for one in found)
+        chance = ", without the lost runs and with them at chance" * any(one.lost for one in found)
         said.append(
             f"probability: of a run of the first having a higher test accuracy than one of the "
             f"second{margin}, any seeds; paired: of the same seed. Pointwise 95 % intervals "
             f"over {over_what}. Words hold at 5 % after Holm's correction for {tests} "
-            f"test{'s' * (tests != 1)}{lost}; meaningfully: with a probability above {_MEANINGFUL:g}."
+            f"test{'s' * (tests != 1)}{chance}; meaningfully: with a probability above {_MEANINGFUL:g}."
         )
     return said

@@ -73,9 +73,9 @@ def sentences(found: Sequence[Row]) -> list[str]:
         first = max(hit, key=lambda row: row["collapsed"])
         where = f", most often {first['most_often']}" if first["most_often"] else ", without a path left"
         safe = rows[0]["safe_from"]
-        after = sum(row["trials"] for row in rows if safe is not None and (row["prune_epoch"] or 0) >= safe)
+        after = [row["trials"] for row in rows if safe is not None and (row["prune_epoch"] or 0) >= safe]
         ends = (
-            f"none of {after} pruned from epoch {safe:g} on [0%, {wilson(0, after)[1]:.0%}]"
+            f"none of {sum(after)} pruned from epoch {safe:g} on ({_none_of(min(after))} at one epoch)"
             if safe is not None
             else "not safe at the last epoch tested"
         )
@@ -85,5 +85,11 @@ def sentences(found: Sequence[Row]) -> list[str]:
             f"{where}; {ends}"
         )
     trials = sum(row["trials"] for row in found)
-    nothing = f"No trial of {trials} collapsed [0%, {wilson(0, trials)[1]:.0%}]."
+    few = min((row["trials"] for row in found), default=0)
+    nothing = f"No trial of {trials} collapsed ({_none_of(few)} of one way at one sparsity and prune epoch)."
     return said or ([nothing] if found else [])
+
+
+def _none_of(trials: int) -> str:
+    """With the interval of the fewest that are alike: others say nothing of these."""
+    return f"of {trials} [0%, {wilson(0, trials)[1]:.0%}]"

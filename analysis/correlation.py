@@ -316,10 +316,13 @@ def sentences(found: Sequence[Correlation]) -> list[str]:
 
 
 def tests(found: Sequence[Correlation]) -> str:
-    """How many τ are tested, and what is corrected for that; empty if none is."""
-    count = len(_tested(found))
-    if not count:
+    """How many τ are tested, and what is corrected for that; empty where there is none to test."""
+    tested = _tested(found)
+    if not tested:
         return ""
+    if all(math.isnan(found[index].p_holm) for index in tested):
+        return "Intervals and p-values are of each alone; no τ is tested before all trials have a result."
+    count = len(tested)
     return (
         f"Tests: {count:,} τ within a sparsity. Intervals and p-values are of each alone; Holm's correction "
         "(tau_p_holm) is for all of them."

@@ -154,8 +154,9 @@ class Crossover:
         signs = [d.sign for d in self.differences]
         certain = [index for index, sign in enumerate(signs) if sign]
         if not certain:
-            few = all(d.found.seeds < 2 for d in self.differences)
-            why = "one seed has no interval" if few else "no difference is certain"
+            most = max(d.found.seeds for d in self.differences)
+            few = {0: "no seed finished in both", 1: "one seed has no interval"}
+            why = few.get(most, "no difference is certain")
             return f"undecided: {why} at {_listed([d.sparsity for d in self.differences])}"
         side = "above" if signs[certain[0]] > 0 else "below"
         if certain == list(range(certain[0], len(signs))):

@@ -9,7 +9,7 @@ import analysis
 from analysis.crossover import Crossover, compare, decide, digits, note, rows
 from analysis.labels import AFTER_DENSE
 from analysis.statistics import paired
-from sweep import config
+from sweep import config, results
 from tests.analysis.conftest import trial
 
 SPARSITIES = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995]
@@ -219,3 +219,13 @@ def test_results_from_before_a_field_existed_are_still_compared(made, add):
 
 def test_sparsities_are_written_with_the_digits_their_density_has():
     assert [digits(s) for s in (0.5, 0.98123, 0.9951, 0.99951)] == ["0.500", "0.981", "0.9951", "0.99951"]
+
+
+def test_a_pair_of_which_no_seed_finished_in_both_is_not_one_seed(tmp_path):
+    rows = [
+        trial(f"{c}{seed}", criterion=c, seed=seed, test_accuracy=0.5, status="failed" if c == "snip" else "ok")
+        for c in ("snip", "random") for seed in range(3)
+    ]  # fmt: skip
+    results.write(tmp_path, rows, [[]], [[]])
+    [comparison] = compare(analysis.open(tmp_path), "snip", "random")
+    assert "undecided: no seed finished in both at 0.9; lost runs: 3 of snip" in str(comparison.crossovers[0])

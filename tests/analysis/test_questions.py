@@ -8,6 +8,7 @@ from scipy import stats
 
 import analysis
 from analysis import best, charts, collapse, correlation, regimes, report
+from analysis.statistics import wilson
 from analysis.warehouse import ask
 from sweep import results
 from tests.analysis.conftest import LATER, trial
@@ -310,6 +311,38 @@ def test_nothing_is_shut_out_while_a_study_runs(tmp_path):
     assert "provisional, 10 of 20 trials of r: nothing is certain before all have a result" in said
 
 
+def test_nothing_is_shut_out_while_a_study_runs_of_which_all_trials_failed_so_far(tmp_path):
+    """The finished ones are of a study that is done."""
+    done = [
+        trial(f"{n}{s}", criterion=n, seed=s, val_accuracy=v + s / 1000, test_accuracy=v, study="done")
+        for n, v in (("snip", 0.9), ("grasp", 0.1))
+        for s in range(5)
+    ]
+    results.write(tmp_path / "done", done, [[]], [[]])
+    results.write(tmp_path / "r", [trial("f0", criterion="force", status="failed", study="r")], [[]], [[]])
+    results.note_launch(
+        tmp_path / "r", "r", "", {"started_at": "2025-01-01T00:00:00+00:00", "trials": 5, "to_run": 5}
+    )
+    [said] = best.sentences(best.rank(analysis.open(tmp_path)))
+    assert "provisional, 1 of 5 trials of r" in said and "better than all others" not in said
+
+
+def test_no_correlation_counts_as_tested_while_a_study_runs(tmp_path):
+    random = np.random.default_rng(0)
+    rows = [
+        trial(
+            f"{c}{s}", criterion=c, seed=s, pre_train_loss=random.random(), test_accuracy=random.random(), study="r"
+        )
+        for c in ("snip", "force", "grasp", "magnitude", "random") for s in range(5)
+    ]  # fmt: skip
+    write(tmp_path / "r", rows)
+    results.note_launch(
+        tmp_path / "r", "r", "", {"started_at": "2025-01-01T00:00:00+00:00", "trials": 50, "to_run": 50}
+    )
+    found = correlation.correlate(analysis.open(tmp_path / "r"))
+    assert correlation.sentences(found)[-1].endswith("no τ is tested before all trials have a result.")
+
+
 def test_the_earliest_safe_prune_epoch_is_the_one_after_the_last_collapse(tmp_path):
     rows, layers = [], []
     for epoch, collapsed, effective in ((0, 1, 0.05), (0.5, 0, 0.05), (1, 0, 0.0), (2, 0, 0.1), (3, 0, 0.1)):
@@ -333,8 +366,25 @@ def test_the_earliest_safe_prune_epoch_is_the_one_after_the_last_collapse(tmp_pa
     assert {row["safe_from"] for row in found} == {2}
     [said] = collapse.sentences(found)
     assert "collapses in 100%" in said and said.endswith(
-        "most often 1.weight; none of 4 pruned from epoch 2 on [0%, 49%]"
+        "most often 1.weight; none of 4 pruned from epoch 2 on (of 2 [0%, 66%] at one epoch)"
     )
+
+
+def test_that_nothing_collapsed_is_as_certain_as_the_trials_of_one_arm(tmp_path):
+    """Five seeds of twenty arms are not a hundred trials of one."""
+    rows = [
+        trial(f"{s}{seed}", sparsity=s / 100, seed=seed, test_accuracy=0.5, density=0.1, collapsed_layers=0)
+        for s in range(50, 70) for seed in range(5)
+    ]  # fmt: skip
+    assert collapse.sentences(collapse.collapse(write(tmp_path / "r", rows))) == [
+        "No trial of 100 collapsed (of 5 [0%, 43%] of one way at one sparsity and prune epoch)."
+    ]
+
+
+def test_a_share_of_none_begins_at_none_and_one_of_all_ends_at_all():
+    """Not at some 1e-17."""
+    assert [wilson(0, count)[0] for count in range(1, 30)] == [0.0] * 29
+    assert [wilson(count, count)[1] for count in range(1, 30)] == [1.0] * 29
 
 
 def test_a_trial_collapses_by_an_empty_layer_or_by_having_no_path_left(tmp_path):
