@@ -104,7 +104,7 @@ class _Runs:
     @cached_property
     def by_draw(self) -> Array:
         """Of each draw, the weight of its runs."""
-        weights: Array = np.bincount(self.draw, self.weight)
+        weights: Array = np.bincount(self.draw, self.weight).astype(np.float64)
         return weights
 
     @cached_property

@@ -136,7 +136,7 @@ def rows(replications: int) -> Iterator[Row]:
             [snip] = [one for one in aggregate.compare(study).ways if one.improvement]
             covered += covers(snip.iqm, mean)
             wrong += snip.p < 0.05
-        planted = f"normal, 20 seeds at one sparsity, {few} at five" + (", seed effects" if shared else "")
+        planted = f"20 seeds at one sparsity, {few} at five" + (", seed effects" if shared else "")
         yield Row(13, "interquartile mean covered", planted, "at least", 0.94, covered, replications)
         yield Row(13, "some improvement certain", planted, "at most", 0.05, wrong, replications)
     random = next(streams)
