@@ -66,7 +66,7 @@ def test_a_prefix_is_used_as_a_folder_is(bucket, tmp_path):
             "part-2.txt",
         ]
         assert sorted(each.parent.name for each in root.glob("*/part-*")) == ["study", "study"]
-        assert (root / "study" / "part-2.txt").read_text() == "three"
+        assert (root / "study" / "part-2.txt").read_bytes() == b"three"
         with pytest.raises(FileNotFoundError):
             (root / "study" / "part-3.txt").read_bytes()
         with pytest.raises(FileNotFoundError):
@@ -149,7 +149,7 @@ def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path):
     results.compact(folder)
     assert len(list((folder / "trials").glob("part-*"))) == 2
     assert set(finished(folder)) == set(map(str, range(10)))
-    assert [launch["n"] for launch in json.loads((folder / "study.json").read_text())["launches"]] == [1, 2]
+    assert [launch["n"] for launch in json.loads((folder / "study.json").read_bytes())["launches"]] == [1, 2]
     for at in (str(folder), str(folder.parent)):
         found = analysis.open(at).execute("SELECT count(*), sum(test_accuracy) FROM trials").fetchone()
         assert found == (10, 5.0)
