@@ -1,13 +1,16 @@
 """Whatever is killed or interrupted, what was finished is kept, and the next launch does the rest."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import pytest
 
 import analysis
+from analysis.warehouse import unfinished
 from sweep.results import finished
 from tests.integration.faults import ordeal
 from tests.integration.launching import LONGER, end, launch, rows, running, undisturbed, wait_for
@@ -26,6 +29,7 @@ def test_killed_in_the_middle_and_launched_again_every_trial_is_there_once_and_e
         assert first.poll() is None, "the first launch goes on"
         first.send_signal(signal.SIGKILL)
     kept = set(finished(folder))
+    assert unfinished(analysis.open(results)) == {"longer": (len(kept), 32)}
     code, out, err = end(launch(path, "--results", results))
     assert (code, err) == (0, "")
     assert f"32 trials, {len(kept)} with a result, {32 - len(kept)} to run" in out
@@ -34,6 +38,11 @@ def test_killed_in_the_middle_and_launched_again_every_trial_is_there_once_and_e
     )
     assert len(parts.fetchall()) == 32, "no trial ran twice"
     assert rows(results) == undisturbed(path)
+    assert unfinished(analysis.open(results)) == {}
+    launches = json.loads((folder / "study.json").read_text())["launches"]
+    began = [datetime.fromisoformat(launch["started_at"]) for launch in launches]
+    found = analysis.open(results).execute("SELECT launched_at, count(*) FROM trials GROUP BY 1 ORDER BY 1")
+    assert found.fetchall() == list(zip(began, (len(kept), 32 - len(kept)), strict=True))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
