@@ -14,6 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import analysis
+from sweep.arms import listed
 from sweep.results import finished, stopped
 from tests.integration.launching import end, launch, processes
 
@@ -85,7 +86,7 @@ def test_a_killed_search_goes_on_and_optuna_and_parquet_agree(study_file, tmp_pa
     report = [sys.executable, "-m", "analysis", "report", "--results", str(results)]
     subprocess.run(report, capture_output=True, check=True)
     page = (results / "report.html").read_text()
-    assert "What did the search find?" in page and f"lr={schedule['schedule']['lr']}" in page
+    assert "What did the search find?" in page and listed(schedule["schedule"]) in page
 
     best = yaml.safe_load((folder / "best.yaml").read_text())
     assert best["name"] == "look-best" and best["blocks"][0]["seed"] == [0, 1]
