@@ -110,8 +110,7 @@ class Costs:
         key = config.dataset, config.model
         if key not in self._normalized:
             found = self._data(config)
-            model = models.build(config.model, found.shape, found.classes, seed=0)
-            self._normalized[key] = network.normalizes(model)
+            _, self._normalized[key] = network.known(config.model, found.shape, found.classes)
         return self._normalized[key]
 
     def _multiply_adds(self, config: Config) -> int:

@@ -25,11 +25,16 @@ def normalizes(model: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
-@lru_cache(maxsize=32)
 def multiply_adds(model: str, shape: Shape, classes: int) -> dict[str, int]:
     """Weight name → multiply-adds of one forward pass of one image through its layer, unmasked."""
+    return known(model, shape, classes)[0]
+
+
+@lru_cache(maxsize=32)
+def known(model: str, shape: Shape, classes: int) -> tuple[dict[str, int], bool]:
+    """What is the same for all networks of a name: multiply-adds, and whether one has BatchNorm."""
     network = models.build(model, shape, classes, seed=0)
-    return pruners.multiply_adds(network, torch.zeros(1, *shape))
+    return pruners.multiply_adds(network, torch.zeros(1, *shape)), normalizes(network)
 
 
 def facts(
