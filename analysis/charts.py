@@ -35,18 +35,7 @@ def crossover(comparison: Comparison, names: Sequence[str]) -> go.Figure:
         density = [1 - sparsity for sparsity, _ in means]
         highs = [m.value if m.high is None else m.high for _, m in means]
         lows = [m.value if m.low is None else m.low for _, m in means]
-        figure.add_scatter(
-            x=density + density[::-1],
-            y=highs + lows[::-1],
-            fill="toself",
-            fillcolor=_COLOURS[index % len(_COLOURS)],
-            opacity=0.15,
-            line={"width": 0},
-            mode="lines",
-            legendgroup=name,
-            showlegend=False,
-            hoverinfo="skip",
-        )
+        band(figure, density, lows, highs, index, name)
         figure.add_scatter(
             x=density,
             y=[mean.value for _, mean in means],
@@ -55,7 +44,7 @@ def crossover(comparison: Comparison, names: Sequence[str]) -> go.Figure:
             name=name,
             legendgroup=name,
             mode="lines+markers",
-            **_style(index),
+            **style(index),
         )
     densities = [1 - sparsity for sparsity in comparison.sparsities]
     brackets = [(one, crossing) for one in comparison.crossovers for crossing in one.crossings]
@@ -101,7 +90,7 @@ def correlation(groups: Sequence[Correlation]) -> go.Figure:
             mode="markers",
             name=f"{group.sparsity:g}: τ {group.kendall}",
             hovertemplate="%{x:.3g}, accuracy %{y:.3f}",
-            **_style(index),
+            **style(index),
         )
     # Losses of collapsed networks are far from those of the others.
     spread = [float(v) for group in groups for v in group.before if v > 0]
@@ -165,7 +154,7 @@ def curves(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, go.Figure
                 mode="lines+markers",
                 text=[row.get("phase") for row in points],
                 hovertemplate="epoch %{x} (%{text}): %{y:.3f}",
-                **_style(index),
+                **style(index),
             )
         figure.update_layout(
             xaxis={"title": "epoch"}, yaxis={"title": "validation accuracy", "range": [0, 1.02]}
@@ -202,14 +191,15 @@ def pareto(ranked: Sequence[Ranked]) -> dict[str, go.Figure]:
         scale = 3600 if price == "hours" else 1
         figure = go.Figure()
         front = [one for one in priced if getattr(one, f"on_{kind}_front")]
-        tied = [one for one in priced if getattr(one, f"{kind}_front_tied") and one not in front]
-        rest = [one for one in priced if one not in front and one not in tied]
-        for points, label, style, symbol in (
+        near = [one for one in priced if getattr(one, f"{kind}_front_tied")]  # those on it among them
+        tied = [one for one in near if not getattr(one, f"on_{kind}_front")]
+        rest = [one for one in priced if not getattr(one, f"{kind}_front_tied")]
+        for points, label, number, symbol in (
             (rest, "certainly off the front", 6, "circle"),
             (tied, "not certainly off it", 1, "circle-open"),
             (front, "Pareto front of the means", 1, "square"),
         ):
-            colour = _style(style)
+            colour = style(number)
             figure.add_scatter(
                 x=[getattr(one, price) * scale for one in points],
                 y=[one.validation.value for one in points],
@@ -325,7 +315,31 @@ def error_bars(means: Sequence[Mean]) -> dict[str, Any]:
     }
 
 
-def _style(index: int) -> dict[str, Any]:
+def band(
+    figure: go.Figure,
+    x: Sequence[float],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    index: int,
+    name: str,
+) -> None:
+    """Draw the intervals behind a line, in its colour; its entry in the legend shows and hides both."""
+    figure.add_scatter(
+        x=[*x, *reversed(x)],
+        y=[*highs, *reversed(lows)],
+        fill="toself",
+        fillcolor=_COLOURS[index % len(_COLOURS)],
+        opacity=0.15,
+        line={"width": 0},
+        mode="lines",
+        legendgroup=name,
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
+def style(index: int) -> dict[str, Any]:
+    """Colour, dash and symbol of a line, by its place in the chart."""
     colour = _COLOURS[index % len(_COLOURS)]
     return {
         "line": {"color": colour, "dash": _DASHES[index % len(_DASHES)]},

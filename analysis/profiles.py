@@ -28,20 +28,13 @@ def chart(found: aggregate.Aggregates) -> go.Figure:
     figure = go.Figure()
     thresholds = list(aggregate.THRESHOLDS)
     for index, one in enumerate(found.ways):
-        band = [(t, s.low, s.high) for t, s in zip(thresholds, one.profile, strict=True) if s.low is not None]
-        style = charts._style(index)
-        figure.add_scatter(
-            x=[t for t, _, _ in band] + [t for t, _, _ in reversed(band)],
-            y=[high for _, _, high in band] + [low for _, low, _ in reversed(band)],
-            fill="toself",
-            fillcolor=style["line"]["color"],
-            opacity=0.12,
-            line={"width": 0},
-            mode="lines",
-            legendgroup=one.way,
-            showlegend=False,
-            hoverinfo="skip",
-        )
+        known = [
+            (t, share.low, share.high)
+            for t, share in zip(thresholds, one.profile, strict=True)
+            if share.low is not None and share.high is not None
+        ]
+        lows, highs = [low for _, low, _ in known], [high for _, _, high in known]
+        charts.band(figure, [t for t, _, _ in known], lows, highs, index, one.way)
         figure.add_scatter(
             x=thresholds,
             y=[share.value for share in one.profile],
@@ -50,7 +43,7 @@ def chart(found: aggregate.Aggregates) -> go.Figure:
             name=one.way,
             legendgroup=one.way,
             mode="lines",
-            line=style["line"] | {"shape": "hv"},
+            line=charts.style(index)["line"] | {"shape": "hv"},
         )
     figure.update_layout(
         xaxis={"title": "test accuracy"},
