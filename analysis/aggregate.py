@@ -16,9 +16,9 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from analysis.estimates import Estimate, at_chance, certain, columns, held, over, score_interval, wins
+from analysis.estimates import Estimate, at_chance, columns, held, number, over, score_interval, wins
 from analysis.labels import CHOICE, label
-from analysis.statistics import Array, holm
+from analysis.statistics import Array, certain, holm
 from analysis.warehouse import ask, unfinished
 from sweep.errors import BadInput
 from sweep.means import LEVEL
@@ -400,7 +400,7 @@ def rows(found: Aggregates) -> list[dict[str, Any]]:
             **columns("iqm", one.iqm),
             "baseline": found.baseline,
             **columns("improvement", one.improvement),
-            "p_holm": None if math.isnan(one.p) else one.p,
+            "p_holm": number(one.p),
         }
         for one in found.ways
     ]

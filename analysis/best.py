@@ -1,6 +1,5 @@
 """Which schedule is best at each sparsity, and which cannot be told from it?"""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,10 +10,11 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from analysis.estimates import number
 from analysis.labels import CHOICE, label
-from analysis.statistics import behind_best, holm, paired, selected
+from analysis.statistics import behind_best, certain, chance_of, holm, paired, selected
 from analysis.warehouse import ask, running
-from sweep.means import LEVEL, ROUNDING, Mean, mean_interval
+from sweep.means import Mean, mean_interval
 
 Row = Mapping[str, Any]
 _SCHEDULE = (*CHOICE, "prune_epoch")
@@ -66,7 +66,7 @@ class Ranked:
         if self.rank > 1 or self.nothing_finished:
             return str(self.test)
         lost = f" ({self.test.lost} lost)" if self.test.lost else ""
-        if self.test.half_width is not None and self.test.half_width <= ROUNDING:
+        if self.test.equal:
             return f"{self.test.value:.3f} (equal, selected){lost}"
         if self.selected is None:
             return f"{self.test.value:.3f} (selected by a single seed){lost}"
@@ -126,18 +126,18 @@ def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
         said = next((unfinished[row["arm"]] for row in every if row["arm"] in unfinished), "")
         for sparsity, place in places.items():
             behind = [None, *(mean for mean, _ in place.behind), *(None for _ in place.others)]
-            for number, row in enumerate([*place.candidates, *place.others]):
+            for index, row in enumerate([*place.candidates, *place.others]):
                 ended = bool(row["trials"])
                 found.append(
                     Ranked(
                         setting=setting,
                         sparsity=sparsity,
-                        rank=number + 1,
+                        rank=index + 1,
                         schedule=labels[row["arm"]].name,
                         validation=_mean(row["validation_accuracies"], row["lost"]),
                         test=_mean(row["test_accuracies"], row["lost"]),
-                        selected=selected_test(place.candidates) if ended and not number else None,
-                        behind=behind[number],
+                        selected=selected_test(place.candidates) if ended and not index else None,
+                        behind=behind[index],
                         tied=ended and (bool(said) or id(row) not in told),
                         density=row["density"] if row["density"] is not None else 1 - sparsity,
                         hours=row["hours"],
@@ -162,7 +162,7 @@ def told_apart(places: Sequence[Place]) -> set[int]:
     for place, least, corrected in zip(places, smallest, holm(smallest), strict=True):
         factor = sum(other >= least for other in smallest)
         for row, (_, p) in zip(place.candidates[1:], place.behind, strict=True):
-            if max(corrected, p * factor) < 1 - LEVEL:
+            if certain(max(corrected, p * factor)):
                 found.add(id(row))
     return found
 
@@ -183,20 +183,13 @@ def _behind(best: Row, other: Row, candidates: int) -> tuple[Mean | None, float]
     if not differences:
         return None, math.nan
     lost = [(a, b) for a, b in runs if a is None or b is None]
-    found = paired(differences, lost, _chance(best) if lost else 0.0)
+    found = paired(differences, lost, chance_of(best["arm"]) if lost else 0.0)
     return found.mean, behind_best(found.p, candidates, found.seeds)
 
 
 def _by_seed(row: Row, column: str = "validation_accuracies") -> dict[int, float | None]:
     """Accuracy by seed; None of a trial that was lost."""
     return dict.fromkeys(row["lost_seeds"] or ()) | dict(zip(row["seeds"], row[column], strict=True))
-
-
-def _chance(row: Row) -> float:
-    # What is known of data sets comes with torch, which takes a second to import.
-    from sweep.datasets import chance
-
-    return chance(json.loads(row["arm"])["dataset"])
 
 
 def selected_test(candidates: Sequence[Row]) -> tuple[float, float] | None:
@@ -231,7 +224,7 @@ class _Front:
             return self.has(row)
         no_dearer = [member for member in self._members if member[self._price] <= row[self._price]]
         _, p = _behind(no_dearer[-1], row, self._count)
-        return provisional or not p * self._settings < 1 - LEVEL
+        return provisional or not certain(p * self._settings)
 
 
 def rows(found: Sequence[Ranked]) -> list[dict[str, Any]]:
@@ -242,9 +235,9 @@ def rows(found: Sequence[Ranked]) -> list[dict[str, Any]]:
             "sparsity": one.sparsity,
             "rank": one.rank,
             "schedule": one.schedule,
-            "validation_accuracy": _number(one.validation),
+            "validation_accuracy": number(one.validation.value),
             "validation_half_width": one.validation.half_width,
-            "test_accuracy": _number(one.test),
+            "test_accuracy": number(one.test.value),
             "test_half_width": one.test.half_width,
             "selected_test_low": one.selected[0] if one.selected else None,
             "selected_test_high": one.selected[1] if one.selected else None,
@@ -261,10 +254,6 @@ def rows(found: Sequence[Ranked]) -> list[dict[str, Any]]:
         }
         for one in found
     ]
-
-
-def _number(mean: Mean) -> float | None:
-    return None if math.isnan(mean.value) else mean.value
 
 
 def sentences(found: Sequence[Ranked]) -> list[str]:

@@ -12,9 +12,9 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from analysis.estimates import Estimate, at_chance, certain, columns, held, over, score_interval, wins
+from analysis.estimates import Estimate, at_chance, columns, held, number, over, score_interval, wins
 from analysis.labels import label
-from analysis.statistics import Array, holm
+from analysis.statistics import Array, certain, holm
 from analysis.warehouse import ask, unfinished
 from sweep.means import LEVEL
 
@@ -195,7 +195,7 @@ def rows(found: Sequence[Better]) -> list[dict[str, Any]]:
             "others": one.others,
             "lost": one.lost,
             **columns("probability", one.probability),
-            "p_holm": None if math.isnan(one.p) else one.p,
+            "p_holm": number(one.p),
             "verdict": one.verdict,
             "pairs": one.pairs,
             **columns("paired", one.paired),

@@ -12,9 +12,9 @@ import numpy as np
 
 from analysis import warehouse
 from analysis.coefficients import ENOUGH, Array, Codes, Coefficient, rank_correlations
+from analysis.estimates import number
 from analysis.labels import CHOICE, label
-from analysis.statistics import holm
-from sweep.means import LEVEL
+from analysis.statistics import certain, holm
 
 _PLAIN = {
     "pre_train_loss": "training loss right after pruning",
@@ -273,9 +273,6 @@ def _settings(settings: Sequence[str]) -> dict[str, str]:
 def rows(found: Sequence[Correlation]) -> list[dict[str, Any]]:
     """One row a group, as numbers: for files."""
 
-    def number(value: float | None) -> float | None:
-        return None if value is None or math.isnan(value) else value
-
     def parts(name: str, coefficient: Coefficient) -> dict[str, float | None]:
         suffixes = {"": "value", "_low": "low", "_high": "high", "_p": "p"}
         return {name + suffix: number(getattr(coefficient, part)) for suffix, part in suffixes.items()}
@@ -350,9 +347,7 @@ def _spread(within: Iterable[Correlation]) -> str:
 def _certain(within: Sequence[Correlation]) -> str:
     """At which sparsities τ is not 0 after the correction."""
     sides = {
-        side: [
-            f"{o.sparsity:g}" for o in within if o.p_holm < 1 - LEVEL and (o.kendall.value < 0) == negative
-        ]
+        side: [f"{o.sparsity:g}" for o in within if certain(o.p_holm) and (o.kendall.value < 0) == negative]
         for side, negative in (("below", True), ("above", False))
     }
     if all(math.isnan(o.p_holm) for o in within):

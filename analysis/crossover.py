@@ -1,6 +1,5 @@
 """Where does one criterion fall below another? Paired by seed, corrected over the whole answer."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +11,12 @@ import duckdb
 from rich.table import Table
 from rich.text import Text
 
+from analysis.estimates import number
 from analysis.labels import AFTER_DENSE, Label, label, without
 from analysis.output import draw, fold
-from analysis.statistics import Paired, holm, paired, wilson
+from analysis.statistics import Paired, certain, chance_of, holm, paired, wilson
 from analysis.warehouse import EACH, NO_PAIR, ask, baseline, running
-from sweep.means import LEVEL, Mean, mean_interval
+from sweep.means import Mean, mean_interval
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Difference:
     @property
     def sign(self) -> int:
         """1 or −1 where the difference is certain after the correction, else 0."""
-        return (1 if self.mean.value > 0 else -1) if self.p < 1 - LEVEL else 0
+        return (1 if self.mean.value > 0 else -1) if certain(self.p) else 0
 
 
 @dataclass(frozen=True)
@@ -282,13 +282,14 @@ def compare(
 
     Args:
         first, second: what is compared in each: a criterion, or `criterion:scope`. By default every criterion
-            with the baseline.
+            with the baseline. "" as the second: nothing is compared.
     """
-    second = second or baseline(connection, first)
+    if second is None:
+        second = baseline(connection, first) or ""
     answers = ask(connection, "accuracy")
     labels = label(row["arm"] for row in answers)
     settings = sorted({known.setting for known in labels.values()})
-    found = {name: Comparison(name, second or "") for name in settings}
+    found = {name: Comparison(name, second) for name in settings}
     rests = {arm: without(arm, AFTER_DENSE) for arm in labels}
     apart: dict[str, dict[float, tuple[int, int]]] = defaultdict(dict)
     for row in answers:
@@ -304,7 +305,7 @@ def compare(
             means = found[place].means.setdefault(known.name, {})
             means[row["sparsity"]] = mean_interval(row["mean"], row["deviation"], row["trials"], row["lost"])
             found[place].apart.setdefault(known.name, {})[row["sparsity"]] = row["apart"]
-    if second is not None:
+    if second:
         _compare_pairs(connection, first, second, labels, apart, found)
     return [comparison for comparison in found.values() if comparison.means]
 
@@ -331,9 +332,9 @@ def _compare_pairs(
         for (one, other), rows in pairs.items()
     ]
     for ((one, other), rows), differences in zip(pairs.items(), decide(tested), strict=True):
+        sparsities = [row["sparsity"] for row in rows]
         far = [
             (sum(apart[arm][s][0] for s in sparsities), sum(apart[arm][s][1] for s in sparsities))
-            for sparsities in [[row["sparsity"] for row in rows]]
             for arm in (one, other)
         ]
         found[labels[one].setting].crossovers.append(
@@ -349,21 +350,11 @@ def _compare_pairs(
 
 def _paired(row: Mapping[str, Any]) -> Paired:
     lost = [(pair["first"], pair["second"]) for pair in row["lost"] or ()]
-    chance = 0.0
-    if lost:
-        # What is known of data sets comes with torch, which takes a second to import.
-        from sweep.datasets import chance as of
-
-        chance = of(json.loads(row["first"])["dataset"])
-    return paired(row["differences"] or [], lost, chance)
+    return paired(row["differences"] or [], lost, chance_of(row["first"]) if lost else 0.0)
 
 
 def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
     """One row a setting, pair and sparsity: for files."""
-
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else value
-
     return [
         {
             "setting": comparison.setting,

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.statistics import Array
-from sweep.means import LEVEL
+from analysis.statistics import Array, certain_both_ways, chance_of
 
 # Accuracies that differ by less are equal: a margin is no exact binary number.
 _EQUAL = 1e-9
@@ -61,31 +60,25 @@ def score_interval(share: float, size: float, reach: float) -> Estimate:
     return Estimate(share, middle - half if share > 0 else 0.0, middle + half if share < 1 else 1.0)
 
 
-def certain(p: float) -> bool:
-    """Whether a corrected p-value makes a difference certain."""
-    return p < 1 - LEVEL
+def number(value: float | None) -> float | None:
+    """A number as a column of an answer: NaN, where there is none, is empty."""
+    return None if value is None or math.isnan(value) else value
 
 
 def at_chance(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row of queries/cells.sql in which each lost trial has finished with the accuracy of chance."""
     if not row["lost"]:
         return row
-    # What is known of data sets comes with torch, which takes a second to import.
-    from sweep.datasets import chance
-
-    guess = chance(json.loads(row["arm"])["dataset"])
     seeds = [*row["seeds"], *row["lost_seeds"]]
-    return {**row, "lost": 0, "seeds": seeds, "accuracies": [*row["accuracies"], *[guess] * row["lost"]]}
+    guesses = [chance_of(row["arm"])] * row["lost"]
+    return {**row, "lost": 0, "seeds": seeds, "accuracies": [*row["accuracies"], *guesses]}
 
 
 def held(estimate: Estimate | None, p: float, guessed: Estimate | None, p_guessed: float) -> float:
-    """The p-value of a probability's being ½ that holds without the lost runs and with them at chance.
-
-    It is 1 where the two are on different sides of ½, and NaN where nothing was tested without them.
-    """
-    if estimate is None or guessed is None or math.isnan(p):
+    """The p-value of a probability's being ½, by `certain_both_ways`; None: there is no probability."""
+    if estimate is None or guessed is None:
         return p
-    return 1.0 if (estimate.value - 0.5) * (guessed.value - 0.5) < 0 else max(p, p_guessed)
+    return certain_both_ways(estimate.value - 0.5, p, guessed.value - 0.5, p_guessed)
 
 
 def over(arms: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from analysis.crossover import Comparison, compare
 from analysis.warehouse import provisional
 from sweep import foreign
 from sweep.errors import BadInput
-from sweep.means import ROUNDING, Mean
+from sweep.means import Mean
 
 _TABLES = {".csv": output.Format.CSV, ".parquet": output.Format.PARQUET}
 _PICTURES = (".png", ".svg", ".pdf")
@@ -74,9 +74,9 @@ def _percent(mean: Mean) -> str:
     value = f"{100 * mean.value:.1f}"
     if mean.half_width is None or mean.low is None or mean.high is None:
         return value
-    if mean.half_width <= ROUNDING:
+    if mean.equal:
         return f"${value}$ (equal)"
-    if mean.high - mean.low < 2 * mean.half_width - ROUNDING:
+    if mean.cut:
         return f"${value}$ $[{100 * mean.low:.1f}, {100 * mean.high:.1f}]$"
     return f"${value} \\pm {100 * mean.half_width:.1f}$"
 

@@ -119,8 +119,7 @@ def stream(connection: duckdb.DuckDBPyConnection, sql: str, form: Format, out: P
     with tempfile.TemporaryFile() as file:
         all_of(file)
         file.seek(0)
-        for line in io.TextIOWrapper(file, encoding="utf-8", newline=""):
-            _data().write(line)
+        shutil.copyfileobj(io.TextIOWrapper(file, encoding="utf-8", newline=""), _data())
 
 
 def _stream_csv(batches: Any, file: IO[bytes]) -> None:

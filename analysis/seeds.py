@@ -10,13 +10,12 @@ import numpy.typing as npt
 from analysis.labels import label
 from analysis.statistics import Array
 from analysis.warehouse import ask
-from sweep.means import LEVEL
+from sweep.means import LEVEL, ROUNDING
 
 Row = dict[str, Any]
 POWER = 0.8
 # The upper figure is of the standard deviation that the seen one leaves possible, at this level (one-sided).
 UPPER = 0.8
-_NONE = 1e-12
 
 
 def find(
@@ -52,7 +51,7 @@ def find(
         for row in answers
     ]
     # Equal differences, as small test sets can make them, have no spread to go by.
-    known = [row for row in found if (row["deviation"] or 0) > _NONE]
+    known = [row for row in found if (row["deviation"] or 0) > ROUNDING]
     if known:
         deviations, counts, levels = (
             np.array([row[name] for row in known]) for name in ("deviation", "seeds", "level")

@@ -1,5 +1,6 @@
 """Differences between arms, paired by seed, with intervals and p-values; corrections for many tests."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,15 +55,40 @@ def paired(differences: Sequence[float], lost: Sequence[Lost] = (), chance: floa
         return Paired(mean, len(differences), (0, 0), None, p)
     guessed = [(chance if one is None else one) - (chance if other is None else other) for one, other in lost]
     bound, p_bound = difference([*differences, *guessed])
-    if mean.value * bound.value < 0:
-        p_bound = 1.0
     return Paired(
         mean,
         len(differences),
         (sum(one is None for one, _ in lost), sum(other is None for _, other in lost)),
         bound,
-        p if math.isnan(p) else max(p, p_bound),
+        certain_both_ways(mean.value, p, bound.value, p_bound),
     )
+
+
+def certain_both_ways(effect: float, p: float, guessed: float, p_guessed: float) -> float:
+    """The p-value of an effect that must hold without the lost runs and with them at chance.
+
+    It is 1 where the two effects differ in their sign, and NaN where nothing was tested without them.
+
+    Args:
+        effect, p: without the lost runs; the effect is 0 where there is none.
+        guessed, p_guessed: with them at chance.
+    """
+    if math.isnan(p):
+        return p
+    return 1.0 if effect * guessed < 0 else max(p, p_guessed)
+
+
+def chance_of(arm: str) -> float:
+    """Accuracy of guessing on the data set of an arm, given as the JSON of its config."""
+    # What is known of data sets comes with torch, which takes a second to import.
+    from sweep.datasets import chance
+
+    return chance(json.loads(arm)["dataset"])
+
+
+def certain(p: float) -> bool:
+    """Whether a corrected p-value makes a difference certain; NaN, of what was not tested, does not."""
+    return p < 1 - LEVEL
 
 
 def difference(values: Sequence[float]) -> tuple[Mean, float]:

@@ -14,7 +14,7 @@ from analysis.labels import label
 from analysis.statistics import Array
 from analysis.warehouse import ask
 from sweep.errors import BadInput
-from sweep.means import LEVEL
+from sweep.means import LEVEL, ROUNDING
 
 # With fewer runs their own kurtosis says nothing: the interval is that of normal accuracies.
 _KURTOSIS = 5
@@ -107,7 +107,7 @@ def standard_deviation(values: Array) -> Estimate:
     from scipy.special import chdtri, ndtri
 
     count, deviation = len(values), float(values.std(ddof=1))
-    if deviation <= 1e-12:
+    if deviation <= ROUNDING:
         return Estimate(0.0)
     if count < _KURTOSIS:
         ends = (chdtri(count - 1, (1 + sign * LEVEL) / 2) for sign in (-1, 1))

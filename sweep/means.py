@@ -37,6 +37,18 @@ class Mean:
         """Upper end of the interval; None for a single seed."""
         return None if self.half_width is None else min(self.most, self.value + self.half_width)
 
+    @property
+    def equal(self) -> bool:
+        """All seeds are equal, up to rounding."""
+        return self.half_width is not None and self.half_width <= ROUNDING
+
+    @property
+    def cut(self) -> bool:
+        """The interval is shorter than twice the half width: it reached beyond what is possible."""
+        if self.half_width is None or self.low is None or self.high is None:
+            return False
+        return self.high - self.low < 2 * self.half_width - ROUNDING
+
     def __str__(self) -> str:
         return self._text(1, 3, " ± ")
 
@@ -66,9 +78,9 @@ class Mean:
         text = number(self.value)
         if self.half_width is None or self.low is None or self.high is None:
             return text + lost
-        if self.half_width <= ROUNDING:
+        if self.equal:
             return f"{text} (equal){lost}"
-        if self.high - self.low < 2 * self.half_width - ROUNDING:
+        if self.cut:
             return f"{text} [{number(self.low)}, {number(self.high)}]{lost}"
         return f"{text}{sign}{number(self.half_width)}{lost}"
 
