@@ -111,7 +111,7 @@ def stream(connection: duckdb.DuckDBPyConnection, sql: str, form: Format, out: P
             # Lazy, unlike `execute`: what is not asked for yet is not computed either.
             fill(connection.sql(sql).to_arrow_reader(_BATCH), file)
 
-        again(from_the_start)
+        again(connection, from_the_start)
 
     if out is not None:
         _place(out, all_of)

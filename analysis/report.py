@@ -262,9 +262,8 @@ def _trials(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
         f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY finished_at DESC, trial_id LIMIT {_TRIALS}",
     )
     trials: list[Mapping[str, Any]] = [dict(zip(_COLUMNS, row, strict=True)) for row in found]
-    finished = [
-        row for row in trials if row["status"] == "ok" and row["test_accuracy"] == row["test_accuracy"]
-    ]
+    accuracies = ((row, row["test_accuracy"]) for row in trials if row["status"] == "ok")
+    finished = [row for row, accuracy in accuracies if accuracy is not None and math.isfinite(accuracy)]
     if len(finished) > 1:
         page.heading("All axes together", "Each line is a trial; drag along an axis to choose some.")
         page.chart("Parallel coordinates of all trials", charts.parallel(finished))

@@ -18,7 +18,7 @@ def show(connection: duckdb.DuckDBPyConnection, query: str) -> None:
     console = Console()
     width = console.width if console.is_terminal else 100_000
     query = checked(connection, query)
-    again(lambda: connection.sql(query).show(max_rows=1000, max_width=width))
+    again(connection, lambda: connection.sql(query).show(max_rows=1000, max_width=width))
 
 
 def loop(connection: duckdb.DuckDBPyConnection) -> None:

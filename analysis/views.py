@@ -2,18 +2,20 @@
 
 import glob
 import json
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from analysis.labels import CHOICE
+from sweep import parts
 from sweep.errors import BadInput
 from sweep.schema import KEYS, SCHEMAS
-from sweep.storage import Place, Remote, looks, read_all
+from sweep.storage import Place, Remote, looks, place, read_all
 
 # Which of several rows with the same key is looked at, where they can differ.
 _PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, (status <> 'stopped') DESC, finished_at DESC"}
@@ -23,8 +25,15 @@ _OPTIONS = "union_by_name = true, hive_partitioning = false, filename = true, fi
 _MANY, _SMALL = 300, 200_000
 # Of an object store, less than this in all is taken into memory.
 _FETCHED = 250_000_000
-# What a row cannot be without.
-_REQUIRED = {**KEYS, "trials": ("trial_id", "status", "config")}
+# How Parquet stores each type of ours, as `parquet_schema` of DuckDB says it, and the expression for that.
+_STORED = "trim(concat_ws(' ', type, converted_type, regexp_extract(logical_type, 'isAdjustedToUTC=.')))"
+_KINDS = {
+    pa.string(): "BYTE_ARRAY UTF8",
+    pa.int64(): "INT64",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+    pa.timestamp("us", tz="UTC"): "INT64 TIMESTAMP_MICROS isAdjustedToUTC=1",
+}
 # A config less seed and sparsity.
 _ARM = """regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '')"""
 
@@ -35,10 +44,6 @@ def create(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pat
     Args:
         pattern: of the names that its parts have within the folder.
     """
-    # Without a part the view would not know its columns.
-    connection.register("nothing_yet", SCHEMAS[table].empty_table())
-    connection.execute(f"CREATE TABLE no_{table} AS FROM nothing_yet")
-    connection.unregister("nothing_yet")
     for last in looks():
         try:
             return _view(connection, table, folder, pattern, last)
@@ -52,45 +57,173 @@ class _Merged(Exception):
 
 
 def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pattern: str, last: bool) -> None:
-    parts: list[Any] = sorted(folder.glob(pattern), key=lambda part: part.name, reverse=True)
+    found: list[Any] = sorted(folder.glob(pattern), key=lambda part: part.name, reverse=True)
 
     def see_that_all_are_there() -> None:
-        if not set(parts) <= set(folder.glob(pattern)):
+        if not set(found) <= set(folder.glob(pattern)):
             raise _Merged("they are being merged")
 
-    if not parts:
-        _define(connection, table, None)
-        return
-    if isinstance(folder, Remote) and sum(part.size for part in parts) < _FETCHED:
-        _define(connection, table, _fetched(connection, table, parts))
-        see_that_all_are_there()
-        return
-    source = f"read_parquet('{quoted(f'{glob.escape(named(folder))}/{pattern}')}', {_OPTIONS})"
-    missing = " OR ".join(f"{name} IS NULL" for name in _REQUIRED[table])
-    failed: Exception | None = None
+    if isinstance(folder, Remote) and sum(part.size for part in found) < _FETCHED:
+        # Every query would take many requests for each.
+        _define(connection, table, None, _recoded(table, zip(found, read_all(found), strict=True)))
+        return see_that_all_are_there()
     try:
-        few = len(parts) <= _MANY or isinstance(folder, Remote)
-        if not few and sum(part.stat().st_size for part in parts) < _SMALL * len(parts):
-            source = _compacted(connection, table, parts)
-        _define(connection, table, source)
-        found = connection.execute(f"DESCRIBE {table}").fetchall()
-        # A column of another type turns all of it into that type; what has no key is not a row of ours.
-        if {row[:2] for row in found} >= {
-            row[:2] for row in connection.execute(f"DESCRIBE no_{table}").fetchall()
-        } and not connection.execute(f"SELECT 1 FROM all_{table} WHERE {missing} LIMIT 1").fetchone():
-            return
-    except (duckdb.Error, FileNotFoundError) as error:
-        failed = error
-    # Merged meanwhile, maybe one that came after these were listed; or DuckDB does not find them by the
-    # pattern, as at Google's. To look at each comes after: of a store that reads all of them.
-    if isinstance(failed, duckdb.IOException) and not last and set(parts) != set(folder.glob(pattern)):
-        raise failed
-    sound = [part for part in parts if _is_sound(part, table)]
+        return _define_as_written(connection, table, folder, pattern, found)
+    except (duckdb.Error, FileNotFoundError, parts.Foreign) as error:
+        # Merged meanwhile, maybe one that came after these were listed; or DuckDB does not find them by the
+        # pattern, as at Google's. To look at each comes after: of a store that reads all of them.
+        if isinstance(error, duckdb.IOException) and not last and set(found) != set(folder.glob(pattern)):
+            raise
+    plain, other = _told_apart(table, found)
     see_that_all_are_there()
-    _define(connection, table, f"read_parquet({_listed(sound)}, {_OPTIONS})" if sound else None)
+    recoded = [*_recoded(table, other)]
+    try:
+        _define(connection, table, _listed(plain), recoded)
+    except duckdb.Error as error:
+        if not _is_damage(error):
+            raise
+        _define(connection, table, _listed(part for part in plain if _can_be_read(part, table)), recoded)
 
 
-def _compacted(connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[Path]) -> str:
+def _define_as_written(
+    connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pattern: str, found: Sequence[Any]
+) -> None:
+    """Define the views over parts that are all as a launch writes them; raises where one is not."""
+    if not found:
+        return _define(connection, table, None, ())
+    if not _are_as_written(connection, table, found):
+        raise parts.Foreign("of other types")
+    few = len(found) <= _MANY or isinstance(folder, Remote)
+    if not few and sum(part.stat().st_size for part in found) < _SMALL * len(found):
+        return _define(connection, table, _compacted(connection, table, found), ())
+    everything = quoted(f"{glob.escape(named(folder))}/{pattern}")
+    _define(connection, table, f"read_parquet('{everything}', {_OPTIONS})", ())
+
+
+def _are_as_written(connection: duckdb.DuckDBPyConnection, table: str, found: Sequence[Any]) -> bool:
+    """Whether every column of every part has the type that a launch writes; reads the ends of the files."""
+    stored = connection.execute(
+        f"""SELECT name, {_STORED}, count(*) FROM parquet_schema([{_names(found)}])
+        WHERE num_children IS NULL GROUP BY ALL"""
+    ).fetchall()
+    types: dict[str, set[str]] = {}
+    counts: Counter[str] = Counter()
+    for name, kind, count in stored:
+        types.setdefault(name, set()).add(kind)
+        counts[name] += count
+    return all(counts[name] == len(found) for name in parts.REQUIRED[table]) and all(
+        types.get(field.name, {_KINDS[field.type]}) == {_KINDS[field.type]}
+        for field in SCHEMAS[table]
+        if field.type in _KINDS
+    )
+
+
+def _told_apart(table: str, found: Sequence[Any]) -> tuple[list[Any], list[tuple[Any, Path | bytes]]]:
+    """Parts that DuckDB reads as they are meant, and others with what was read of them; names the rest."""
+    plain, other = [], []
+    for part in found:
+        try:
+            content = _content(part)
+            if parts.fits(content, table):
+                plain.append(part)
+            else:
+                other.append((part, content))
+        except parts.Foreign as why:
+            parts.leave_aside(part, str(why))
+        except FileNotFoundError:  # merged into another meanwhile
+            continue
+    return plain, other
+
+
+def _content(part: Place) -> Path | bytes:
+    return part.read_bytes() if isinstance(part, Remote) else part
+
+
+def _recoded(table: str, found: Iterable[tuple[Any, Path | bytes | OSError]]) -> Iterator[pa.Table]:
+    """The rows of parts, each with where it is, in the table's own types; says what is not a part."""
+    for part, content in found:
+        if isinstance(content, FileNotFoundError):  # merged into another meanwhile
+            continue
+        if isinstance(content, OSError):
+            raise content
+        try:
+            rows = parts.rows(content, table)
+        except parts.Foreign as why:
+            parts.leave_aside(part, str(why))
+            continue
+        numbers = pa.array(range(len(rows)), pa.int64())
+        rows = rows.append_column("filename", pa.repeat(named(part), len(rows)))
+        yield rows.append_column("file_row_number", numbers)
+
+
+def leave_damaged(connection: duckdb.DuckDBPyConnection, error: duckdb.Error) -> bool:
+    """Leave parts aside of which a query found a page that cannot be read; whether there are any.
+
+    The end of a file says nothing of its pages, and nobody reads all of them before something is asked.
+    """
+    if not _is_damage(error):
+        return False
+    [(results,)] = connection.execute("SELECT getvariable('results')").fetchall()
+    folder, some = place(results), False
+    for table in KEYS:
+        names = connection.execute(
+            f"SELECT filename FROM all_{table} EXCEPT SELECT filename FROM recoded_{table}"
+        ).fetchall()
+        found = [_part(folder, name) for (name,) in names]
+        whole = [part for part in found if _can_be_read(part, table)]
+        if len(whole) < len(found):
+            some = True
+            _define(connection, table, _listed(whole))
+    return some
+
+
+def _part(results: Place, name: str) -> Place:
+    """The part that DuckDB calls by this name."""
+    return replace(results, path=name.partition("://")[2]) if isinstance(results, Remote) else Path(name)
+
+
+def _only_trials(connection: duckdb.DuckDBPyConnection, every: str) -> str:
+    """Leave rows that are of no trial out of `all_trials`, and say how many; the expression for an arm.
+
+    Rows are somebody else's: every question may take it that a trial has its columns, and an arm that can be
+    read. What is usual, that all do, costs a query nothing.
+    """
+    arms = [arm for (arm,) in connection.execute("SELECT DISTINCT arm FROM all_trials").fetchall()]
+    arm = "arm"
+    if None in arms:
+        # Results of before there was this column.
+        arm = f"coalesce(arm, {_ARM})"
+        arms = [arm for (arm,) in connection.execute(f"SELECT DISTINCT {arm} FROM all_trials").fetchall()]
+    connection.execute("CREATE OR REPLACE TABLE no_arms (arm VARCHAR)")
+    if none := [[text] for text in arms if parts.config(text) is None]:
+        connection.executemany("INSERT INTO no_arms VALUES (?)", none)
+    sound = f"{parts.SOUND} AND {arm} IS NOT NULL"
+    if none:
+        sound += f" AND {arm} NOT IN (SELECT arm FROM no_arms WHERE arm IS NOT NULL)"
+    [(count,)] = connection.execute(f"SELECT count(*) FROM all_trials WHERE ({sound}) IS NOT TRUE").fetchall()
+    if count:
+        connection.execute(f"CREATE OR REPLACE VIEW all_trials AS FROM ({every}) WHERE {sound}")
+        parts.leave_rows_aside(connection.execute("SELECT getvariable('results')").fetchall()[0][0], count)
+    return arm
+
+
+def _is_damage(error: duckdb.Error) -> bool:
+    return type(error) in (duckdb.Error, duckdb.InvalidInputException, duckdb.IOException)
+
+
+def _can_be_read(part: Place, table: str) -> bool:
+    """Whether every page of a part can be read; if not, one line says so."""
+    try:
+        parts.rows(_content(part), table, ())
+    except parts.Foreign as why:
+        parts.leave_aside(part, str(why))
+        return False
+    except FileNotFoundError:  # merged into another meanwhile
+        return False
+    return True
+
+
+def _compacted(connection: duckdb.DuckDBPyConnection, table: str, found: Sequence[Path]) -> str:
     """Take many small parts into memory at once: opening each anew for every query would take seconds.
 
     Without looking through all of them for their columns first, which takes as long again: the newest part
@@ -98,65 +231,57 @@ def _compacted(connection: duckdb.DuckDBPyConnection, table: str, parts: Sequenc
     """
     connection.execute("SET preserve_insertion_order = false")
     connection.execute(
-        f"CREATE OR REPLACE TABLE parts_{table} AS FROM read_parquet({_listed(parts)}, "
+        f"CREATE OR REPLACE TABLE parts_{table} AS FROM read_parquet([{_names(found)}], "
         "hive_partitioning = false, filename = true, file_row_number = true)"
     )
     connection.execute("RESET preserve_insertion_order")
     return f"parts_{table}"
 
 
-def _fetched(connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[Remote]) -> str | None:
-    """Take the parts of an object store into memory: every query would take many requests for each."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    found = []
-    for part, content in zip(parts, read_all(parts), strict=True):
-        if isinstance(content, FileNotFoundError):  # merged into another meanwhile
-            continue
-        if isinstance(content, OSError):
-            raise content
-        if _is_sound(part, table, pa.BufferReader(content)):
-            rows = pq.read_table(pa.BufferReader(content))
-            name = pa.repeat(named(part), len(rows))
-            numbers = pa.array(range(len(rows)), pa.int64())
-            found.append(rows.append_column("filename", name).append_column("file_row_number", numbers))
-    if not found:
-        return None
-    connection.register("fetched", pa.concat_tables(found, promote_options="permissive"))
-    connection.execute(f"CREATE OR REPLACE TABLE parts_{table} AS FROM fetched")
-    connection.unregister("fetched")
-    return f"parts_{table}"
+def _listed(found: Iterable[Place]) -> str | None:
+    """What DuckDB reads some parts with; None for no part."""
+    names = _names(found)
+    return f"read_parquet([{names}], {_OPTIONS})" if names else None
 
 
-def _listed(parts: Sequence[Place]) -> str:
-    return "[" + ", ".join(f"'{quoted(glob.escape(named(part)))}'" for part in parts) + "]"
+def _names(found: Iterable[Place]) -> str:
+    return ", ".join(f"'{quoted(glob.escape(named(part)))}'" for part in found)
 
 
-def _define(connection: duckdb.DuckDBPyConnection, table: str, source: str | None) -> None:
+def _define(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    source: str | None,
+    recoded: Iterable[pa.Table] | None = None,
+) -> None:
     """A view of all rows of a source, and one of each row once.
 
     Few rows are there twice, if any. Looking by the keys alone for those that do not count, and leaving them
     out of one pass over the others, is several times faster than sorting whole rows, and needs no memory.
+
+    Args:
+        recoded: rows that come besides, of parts that are not stored as ours are; None: the same as before.
     """
     key = ", ".join(KEYS[table])
-    rows = f"FROM no_{table} SELECT *, '' AS filename, 0 AS file_row_number"
-    if source:
-        rows += f" UNION ALL BY NAME FROM {source}"
-    connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {rows}")
+    if recoded is not None:
+        # Without a row the view would not know its columns.
+        none = SCHEMAS[table].append(pa.field("filename", pa.string()))
+        none = none.append(pa.field("file_row_number", pa.int64()))
+        found = pa.concat_tables([none.empty_table(), *recoded], promote_options="permissive")
+        connection.register("rows", found)
+        connection.execute(f"CREATE OR REPLACE TABLE recoded_{table} AS FROM rows")
+        connection.unregister("rows")
+    every = f"FROM recoded_{table}" + (f" UNION ALL BY NAME FROM {source}" if source else "")
+    connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {every}")
     columns = "SELECT * EXCLUDE (filename, file_row_number)"
-    arm = "arm"
-    with suppress(duckdb.Error):
-        # Results of before there was this column.
-        if table == "trials" and connection.execute("FROM all_trials WHERE arm IS NULL LIMIT 1").fetchone():
-            arm = f"coalesce(arm, {_ARM})"
-            columns += f" REPLACE ({arm} AS arm)"
     if table == "trials":
+        arm = _only_trials(connection, every)
+        columns += f" REPLACE ({arm} AS arm)"
         # Of all rows: that of a trial that does not count has the same arm.
         connection.execute(
             f"""CREATE OR REPLACE VIEW settings AS
             SELECT arm, json_merge_patch(arm, '{json.dumps(dict.fromkeys(CHOICE))}')::VARCHAR AS setting
-            FROM (SELECT DISTINCT {arm} AS arm FROM all_trials) WHERE json_valid(arm)"""
+            FROM (SELECT DISTINCT {arm} AS arm FROM all_trials)"""
         )
     connection.execute(
         f"""CREATE OR REPLACE VIEW {table} AS
@@ -169,44 +294,6 @@ def _define(connection: duckdb.DuckDBPyConnection, table: str, source: str | Non
         {columns} FROM all_{table}
         WHERE hash(filename, file_row_number) NOT IN (FROM superseded)"""
     )
-
-
-def _is_sound(part: Place, table: str, content: Any = None) -> bool:
-    """Whether a file is a part of this table; if not, one line on stderr says so.
-
-    Args:
-        content: of the part, if it was read already.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if isinstance(part, Remote) and content is None:
-            content = pa.BufferReader(part.read_bytes())
-        schema = pq.read_schema(part if content is None else content)
-    except FileNotFoundError:  # merged into another meanwhile
-        return False
-    except (pa.ArrowException, OSError):
-        why = "damaged"
-    else:
-        missing = [name for name in _REQUIRED[table] if name not in schema.names]
-        other = [
-            field.name
-            for field in SCHEMAS[table]
-            if field.name in schema.names and not _alike(schema.field(field.name).type, field.type)
-        ]
-        if not missing and not other:
-            return True
-        why = f"no {missing[0]} in it" if missing else f"{other[0]} is of another type"
-    print(f"{part}: not a part of {table} ({why}): left aside; move it away", file=sys.stderr)
-    return False
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Whether a column of the one type can stand for one of the other."""
-    import pyarrow.types as types
-
-    return bool(one == other or types.is_null(one) or all(map(types.is_temporal, (one, other))))
 
 
 def named(where: Place) -> str:

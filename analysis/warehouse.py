@@ -62,6 +62,7 @@ def open(
         from analysis.within import Within
 
         connection.register_filesystem(Within(folder))
+    connection.execute(f"SET VARIABLE results = '{quoted(str(folder))}'")
     for table in KEYS:
         pattern = f"{table}/part-*.parquet" if one_study else f"*/{table}/part-*.parquet"
         views.create(connection, table, folder, pattern)
@@ -262,11 +263,13 @@ def answer(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], 
         found = connection.execute(sql)
         return [column[0] for column in found.description or ()], found.fetchall()
 
-    return again(read)
+    return again(connection, read)
 
 
-def again(read: Callable[[], T]) -> T:
+def again(connection: duckdb.DuckDBPyConnection, read: Callable[[], T]) -> T:
     """What reads from the views, done again where a launch merges parts before all of them are read.
+
+    It is also done again without parts that turn out to be damaged as they are read.
 
     Raises:
         BadInput: DuckDB cannot answer.
@@ -275,8 +278,10 @@ def again(read: Callable[[], T]) -> T:
         for last in looks():
             try:
                 return read()
-            except duckdb.IOException:
-                if last:
+            except duckdb.Error as error:
+                if views.leave_damaged(connection, error):
+                    return read()
+                if last or not isinstance(error, duckdb.IOException):
                     raise
     raise AssertionError("unreachable")
 

@@ -1,6 +1,6 @@
 """What trials cost: multiply-adds times steps, at the speed that was measured."""
 
-import json
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 import pruners
-from sweep import data, models, network
+from sweep import data, models, network, parts
 from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.plan import Job, own_steps, training_steps
@@ -45,8 +45,12 @@ class Costs:
         for row in rows:
             if (row["device"] == "cpu") == gpu:
                 continue
-            if row["trained_steps"] and row["macs_dense"] and row["train_seconds"]:
-                work = row["trained_steps"] * row["macs_dense"] * json.loads(row["config"])["batch_size"]
+            told = row["trained_steps"], row["macs_dense"], row["train_seconds"]
+            batch_size = (parts.config(row["config"]) or {}).get("batch_size")
+            if all(
+                isinstance(number, int | float) and 0 < number < math.inf for number in (*told, batch_size)
+            ):
+                work = row["trained_steps"] * row["macs_dense"] * batch_size
                 found.setdefault(row["model"], []).append(row["train_seconds"] / (work * _PASSES))
         self.speeds |= {model: median(values) for model, values in found.items()}
 

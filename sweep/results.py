@@ -6,12 +6,10 @@ RESULTS/STUDY/study.json
 
 import json
 import os
-import sys
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from sweep import lease
+from sweep import lease, parts
 from sweep.errors import BadInput
 from sweep.schema import KEYS, SCHEMAS
 from sweep.storage import Place, Remote, looks, put, read_all, remove_all
@@ -84,11 +82,10 @@ def stopped(folder: Place) -> dict[str, Row]:
 def retraining(root: Place, trials: Collection[str]) -> dict[str, list[float]]:
     """trial_id → validation accuracies after each epoch of retraining, of these trials."""
     columns = ("trial_id", "phase", "epoch", "val_accuracy")
-    schema = pa.schema([SCHEMAS["curves"].field(column) for column in columns])
     wanted = pa.array(list(trials), pa.string())
     found: dict[str, dict[float, float]] = {}
     for folder in _folders(root):
-        rows = _read_all(folder, "curves", schema).filter(
+        rows = _read_all(folder, "curves", columns).filter(
             (pc.field("phase") == "retrain") & pc.field("trial_id").isin(wanted)
         )
         for row in rows.to_pylist():
@@ -102,10 +99,7 @@ def _folders(root: Place) -> list[Any]:
 
 def costs(folder: Place) -> list[Row]:
     """What trials with a result have cost: rows of the columns that say so."""
-    columns = ("config", "model", "device", "macs_dense", "trained_steps", "train_seconds")
-    schema = pa.schema([SCHEMAS["trials"].field(column) for column in columns])
-    rows: list[Row] = _read_all(folder, "trials", schema).to_pylist()
-    return rows
+    return _trials(folder, ("config", "model", "device", "macs_dense", "trained_steps", "train_seconds"))
 
 
 def finished(folder: Place) -> dict[str, Row]:
@@ -116,10 +110,20 @@ def finished(folder: Place) -> dict[str, Row]:
 def _each(folders: Iterable[Place], columns: Sequence[str], *, stopped: bool = False) -> dict[str, Row]:
     """trial_id → the row that counts of every trial with a result, or of those that were stopped early."""
     named = ("trial_id", "status", "finished_at", *columns)
-    schema = pa.schema([SCHEMAS["trials"].field(column) for column in named])
-    rows = [row for folder in folders for row in _read_all(folder, "trials", schema).to_pylist()]
+    rows = [row for folder in folders for row in _trials(folder, named)]
     last = {row["trial_id"]: row for row in sorted(rows, key=_precedence)}
     return {name: row for name, row in last.items() if (row["status"] == "stopped") == stopped}
+
+
+def _trials(folder: Place, columns: Sequence[str]) -> list[Row]:
+    """Some columns of all rows that are of a trial."""
+    every = dict.fromkeys((*columns, *parts.REQUIRED["trials"], "arm", "seed", "sparsity"))
+    rows = _read_all(folder, "trials", tuple(every))
+    sound = rows.filter(parts.are_trials(rows)).select(columns)
+    if len(sound) < len(rows):
+        parts.leave_rows_aside(folder, len(rows) - len(sound))
+    found: list[Row] = sound.to_pylist()
+    return found
 
 
 def compact(folder: Place) -> None:
@@ -130,20 +134,20 @@ def compact(folder: Place) -> None:
     for table, schema in SCHEMAS.items():
         for unfinished in (folder / table).glob(".part-*"):
             unfinished.unlink()
-        parts = _parts(folder, table)
-        if len(parts) <= _MANY_PARTS:
+        found = _parts(folder, table)
+        if len(found) <= _MANY_PARTS:
             continue
-        read = zip(parts, _read(parts, table, schema), strict=True)
+        read = zip(found, _read(found, table, schema.names), strict=True)
         whole = {part: rows for part, rows in read if rows is not None}
         if len(whole) <= _MANY_PARTS:
             continue
         rows = pa.concat_tables(whole.values())
         # Of their columns only those that say which row is meant become Python's: there may be millions.
         says = (*KEYS[table], *(("status", "finished_at") if table == "trials" else ()))
-        found = list(enumerate(rows.select(says).to_pylist()))
+        numbered = list(enumerate(rows.select(says).to_pylist()))
         if table == "trials":
-            found.sort(key=lambda row: _precedence(row[1]))
-        last = {tuple(row[column] for column in KEYS[table]): place for place, row in found}
+            numbered.sort(key=lambda row: _precedence(row[1]))
+        last = {tuple(row[column] for column in KEYS[table]): place for place, row in numbered}
         try:
             write_part(folder, table, rows.take(list(last.values())))
         except OSError:
@@ -198,48 +202,31 @@ def _parts(folder: Place, table: str) -> list[Any]:
     return sorted((folder / table).glob("part-*.parquet"), key=str)
 
 
-def _read_all(folder: Place, table: str, schema: pa.Schema) -> pa.Table:
+def _read_all(folder: Place, table: str, columns: Sequence[str]) -> pa.Table:
     """All rows of a table; looks again if a launch that just began or ended has merged parts meanwhile."""
     for last in looks():
         try:
-            found = _read(_parts(folder, table), table, schema)
-            return pa.concat_tables([schema.empty_table(), *(rows for rows in found if rows is not None)])
+            found = _read(_parts(folder, table), table, columns)
+            none = SCHEMAS[table].empty_table().select(columns)
+            return pa.concat_tables([none, *(rows for rows in found if rows is not None)])
         except FileNotFoundError:
             if last:
                 raise
     raise AssertionError("unreachable")
 
 
-def _read(parts: Sequence[Place], table: str, schema: pa.Schema) -> Iterator[pa.Table | None]:
+def _read(found: Sequence[Place], table: str, columns: Sequence[str]) -> Iterator[pa.Table | None]:
     """The rows of parts; None, with one line on stderr, of one that is damaged or not one of ours."""
-    remote = read_all([part for part in parts if isinstance(part, Remote)])
-    for part in parts:
+    remote = read_all([part for part in found if isinstance(part, Remote)])
+    for part in found:
         content = part if isinstance(part, Path) else next(remote)
         if isinstance(content, OSError):
             raise content
-        yield _rows(part, content, table, schema)
-
-
-def _rows(part: Place, content: Path | bytes, table: str, schema: pa.Schema) -> pa.Table | None:
-    def source() -> Any:
-        return content if isinstance(content, Path) else pa.BufferReader(content)
-
-    try:
-        missing = set(KEYS[table]) - set(pq.read_schema(source()).names)
-        if not missing:
-            return pq.read_table(source(), schema=schema, partitioning=None)
-        reason = f"it has no column {min(missing)}"
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-    _leave_aside(part, reason)
-    return None
-
-
-@cache
-def _leave_aside(part: Place, reason: str) -> None:
-    print(f"{part}: not a part of these results ({reason}): left aside", file=sys.stderr)
+        try:
+            yield parts.rows(content, table, columns)
+        except parts.Foreign as why:
+            parts.leave_aside(part, str(why))
+            yield None
 
 
 def write_part(folder: Place, table: str, rows: pa.Table) -> Part:

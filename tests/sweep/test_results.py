@@ -18,7 +18,8 @@ from sweep.schema import SCHEMAS
 def rows(name, status="ok"):
     trial = {
         "trial_id": name, "criterion": "snip", "scope": "global", "sparsity": 0.9, "status": status,
-        "val_accuracy": 0.5, "finished_at": datetime.now(UTC),
+        "val_accuracy": 0.5, "finished_at": datetime.now(UTC), "seed": 0,
+        "config": '{"dataset":"digits","model":"conv-5","criterion":"snip"}',
     }  # fmt: skip
     curve = {"trial_id": name, "phase": "retrain", "epoch": 1.0, "train_loss": 0.1}
     return trial, [curve], [{"trial_id": name, "layer": 0, "name": "a", "shape": [2, 3]}]
@@ -46,7 +47,7 @@ def test_results_from_before_a_column_was_are_read_and_merged(tmp_path, monkeypa
     folder = tmp_path / "small"
     for name in ("old", "new"):
         trial, *others = rows(name)
-        config = {"config": "{}", "protocol": 2, "arm": "{}"}
+        config = {"protocol": 2}
         results.write(
             folder, *zip((trial | config | {"pre_train_loss_recalibrated": 1.5}, *others), strict=True)
         )
