@@ -17,7 +17,7 @@ from analysis.labels import label
 from analysis.page import SETTINGS, Page, embedded
 from analysis.warehouse import ask, files, left, provisional, rows
 from sweep.foreign import html
-from sweep.storage import Place
+from sweep.storage import Place, small
 
 # The latest so many are listed.
 _TRIALS = 2_000
@@ -284,9 +284,9 @@ def _provenance(page: Page, results: Place, studies: Collection[str] | None) -> 
     page.heading("Study files and provenance")
     for path in files(results, "study.json"):
         try:
-            known = json.loads(path.read_bytes())
+            known = json.loads(small(path) or "")
             spec, launches = str(known["spec"]), json.dumps(known["launches"], indent=1)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             page.parts.append(f"<p>{html(str(path))}: damaged</p>")
             continue
         name = str(known.get("study", path.parent.name))

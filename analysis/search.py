@@ -11,7 +11,7 @@ from analysis.page import Page
 from analysis.warehouse import files
 from sweep.arms import listed
 from sweep.means import Mean
-from sweep.storage import Place
+from sweep.storage import Place, small
 
 FILE = "search.json"
 _AXES = {"density": "density", "cost": "multiply-adds of an image"}
@@ -33,13 +33,13 @@ def show(page: Page, results: Place, studies: Collection[str] | None) -> None:
         )
     for path in found:
         try:
-            answer = json.loads(path.read_bytes())
-            parts = _sentences(answer), _table(answer), _fronts(answer)
-        except (OSError, ValueError, KeyError, TypeError):
+            answer = json.loads(small(path) or "")
+            name = str(answer["study"])
+            sentences, table, fronts = _sentences(answer), _table(answer), _fronts(answer)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             page.sentences([f"{path}: damaged; the same search writes it again"])
             continue
-        sentences, table, fronts = parts
-        page.subheading(answer["study"])
+        page.subheading(name)
         page.sentences(sentences)
         if table:
             page.table(
@@ -47,7 +47,7 @@ def show(page: Page, results: Place, studies: Collection[str] | None) -> None:
                 table,
             )
         if fronts:
-            page.chart(f"Front of {answer['study']}", *fronts.values(), choices=list(fronts))
+            page.chart(f"Front of {name}", *fronts.values(), choices=list(fronts))
 
 
 def _sentences(answer: Mapping[str, Any]) -> list[str]:

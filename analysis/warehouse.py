@@ -15,7 +15,7 @@ from analysis import views
 from analysis.views import named, quoted
 from sweep.errors import BadInput
 from sweep.schema import KEYS
-from sweep.storage import Place, Remote, looks, place, read_all
+from sweep.storage import Place, Remote, is_small, looks, place, read_all
 
 T = TypeVar("T")
 
@@ -25,8 +25,6 @@ EACH = "*"
 BASELINES = ("random", "magnitude")
 NO_PAIR = "No pair to compare: it takes two criteria of one setting, with a sparsity and a seed in common."
 _READS = {duckdb.StatementType.SELECT}
-# Bytes of a study.json beyond which it is none of ours.
-_LARGEST = 2**26
 # Study, trials asked for, trials to run, seconds since 1970.
 Launch = tuple[str, int, int, float]
 
@@ -118,17 +116,11 @@ def unfinished(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, in
 def _launches(folder: Place) -> list[Launch]:
     """The latest launch of each study of which it is known."""
     latest: dict[str, Launch] = {}
-    for content in read_all(path for path in files(folder, "study.json") if _is_small(path)):
+    for content in read_all(path for path in files(folder, "study.json") if is_small(path)):
         if isinstance(content, bytes) and (launch := _launch(content)):
             # Of two folders with one study, as of a copy, the one that was launched last.
             latest[launch[0]] = max(launch, latest.get(launch[0], launch), key=itemgetter(3))
     return list(latest.values())
-
-
-def _is_small(path: Place) -> bool:
-    if isinstance(path, Remote):
-        return path.size <= _LARGEST
-    return path.is_file() and path.stat().st_size <= _LARGEST
 
 
 def _launch(content: bytes) -> Launch | None:

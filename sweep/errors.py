@@ -3,6 +3,7 @@
 import io
 import locale
 import os
+import signal
 import sys
 from contextlib import redirect_stderr
 from typing import Any, NoReturn, TextIO, cast
@@ -38,6 +39,8 @@ class _Once(TyperCommand):
 
 def command(app: typer.Typer, program: str) -> NoReturn:
     """Run a command line: a `BadInput` or a wrong option is one line on stderr and exit code 2."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _speak_utf8()
     for each in app.registered_commands:
         each.cls = _Once
@@ -47,7 +50,11 @@ def command(app: typer.Typer, program: str) -> NoReturn:
             code = app(prog_name=program, standalone_mode=False)
         except BadInput as error:
             sys.exit(_refuse(str(error)))
+        except (KeyboardInterrupt, typer.Abort):
+            sys.exit(130)
         except Exception as error:
+            if str(error) == "Query interrupted":  # as DuckDB says that it was Ctrl-C
+                sys.exit(130)
             # Typer's own errors (an unknown option, a missing value) know how to say themselves.
             if hasattr(error, "format_message"):
                 sys.exit(_refuse(f"{program}: {error.format_message()} (see --help)"))

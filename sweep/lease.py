@@ -7,6 +7,7 @@ twice, never a result, so one whose object was lost, as by a store that was away
 
 import json
 import os
+import sys
 import threading
 import time
 import uuid
@@ -16,10 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweep.errors import BadInput
-from sweep.storage import Remote
+from sweep.storage import Remote, small
 
 # Seconds between signs of life, and after which without one a launch elsewhere counts as dead.
 BEAT, DEAD = 5.0, 20.0
+# Bytes beyond which an object is no lock of a launch.
+_LARGEST = 10_000
 
 
 @contextmanager
@@ -64,17 +67,28 @@ def hold(folder: Remote) -> Iterator[None]:
 def _give_way(folder: Remote, other: Remote) -> None:
     """Remove what a dead launch has left; raise `BadInput` if it lives."""
     with suppress(FileNotFoundError):  # it has just ended
-        first = other.read_bytes()
-        found = json.loads(first)
-        mine = _process(os.getpid()).rpartition("/")[0]
-        if found["process"].rpartition("/")[0] == mine:
-            alive = _process(found["pid"]) == found["process"]
-        else:
-            alive = _changes(other, first)
-        if alive:
-            who = f"process {found['pid']} on {found['node']}"
+        first = small(other, _LARGEST)
+        found = _launch(first)
+        if first is None or found is None:
+            print(f"{other}: not a launch's lock: left aside", file=sys.stderr)
+            return
+        pid, node, process = found
+        here = process.rpartition("/")[0] == _process(os.getpid()).rpartition("/")[0]
+        if _process(pid) == process if here else _changes(other, first):
+            who = f"process {pid} on {node}"
             raise BadInput(f"{folder} is being written by {who}: wait for it, or stop it first")
         other.unlink(missing_ok=True)
+
+
+def _launch(content: bytes | None) -> tuple[int, str, str] | None:
+    """The process, node and start of a launch, as it has written them; None of what no launch has written."""
+    try:
+        found = json.loads(content or "")
+        pid, node, process = found["pid"], found["node"], found["process"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    known = type(pid) is int and isinstance(node, str) and isinstance(process, str)
+    return (pid, node, process) if known else None
 
 
 def _changes(other: Remote, first: bytes) -> bool:

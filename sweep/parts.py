@@ -23,7 +23,11 @@ from sweep.schema import KEYS, SCHEMAS
 REQUIRED: dict[str, Sequence[str]] = {**KEYS, "trials": ("trial_id", "status", "config")}
 # A row of a trial: what `are_trials` asks of it but its arm.
 SOUND = " AND ".join(
-    (*(f"{name} IS NOT NULL" for name in (*REQUIRED["trials"], "seed")), "sparsity >= 0 AND sparsity < 1")
+    # Whether it is finite is asked besides: Parquet's own statistics leave NaN out, and DuckDB believes them.
+    (
+        *(f"{name} IS NOT NULL" for name in (*REQUIRED["trials"], "seed")),
+        "isfinite(sparsity) AND sparsity >= 0 AND sparsity < 1",
+    )
 )
 # What every config has, as text.
 _NAMED = ("dataset", "model", "criterion")

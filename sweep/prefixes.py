@@ -110,10 +110,12 @@ class Store:
         try:
             path = self.path(key)
             file = path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
-            state: State = torch.load(file, map_location="cpu", weights_only=True)
+            state: State | None = torch.load(file, map_location="cpu", weights_only=True)
         except OSError:
             return None
         except Exception:  # whatever a damaged file makes torch say
+            state = None
+        if not isinstance(state, dict):
             self.remove(key)
             return None
         return state

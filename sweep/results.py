@@ -4,8 +4,11 @@ RESULTS/STUDY/{trials,curves,layers}/part-*.parquet
 RESULTS/STUDY/study.json
 """
 
+import errno
+import fcntl
 import json
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,12 +19,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from sweep import lease, parts
 from sweep.errors import BadInput
 from sweep.schema import KEYS, SCHEMAS
-from sweep.storage import Place, Remote, looks, put, read_all, remove_all
+from sweep.storage import Place, Remote, looks, put, read_all, remove_all, small
 
 Row = Mapping[str, Any]
 # Where some rows of a table are, and the rows.
@@ -52,21 +55,39 @@ def lock(folder: Place) -> Iterator[None]:
             yield
         return
     # The holder's name is kept apart from the locked file, which must not be replaced while it is locked.
-    held, holder = FileLock(folder / ".lock", blocking=False), folder / ".lock.pid"
+    held: BaseFileLock
+    holder, remove = folder / ".lock.pid", ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if _has_flock(folder):
+            held = FileLock(folder / ".lock", blocking=False)
+        else:
+            held = SoftFileLock(folder / ".lock.held", blocking=False)
+            remove = f"; if it has ended, remove {folder / '.lock.held'}"
         held.acquire()
         who = f"process {os.getpid()} on {os.uname().nodename}"
         put(holder, lambda file: file.write(who.encode()), sync=False)
     except Timeout:
-        who = holder.read_text(encoding="utf-8", errors="replace") if holder.exists() else "another process"
-        raise BadInput(f"{folder} is being written by {who}: wait for it, or stop it first") from None
+        who = (small(holder, 200) or b"another process").decode(errors="replace")
+        raise BadInput(f"{folder} is being written by {who}: wait for it, or stop it first{remove}") from None
     except OSError as error:
         raise BadInput(f"{folder}: {error.strerror}: choose another --results") from None
     try:
         yield
     finally:
         held.release()
+
+
+def _has_flock(folder: Path) -> bool:
+    """Whether the system lets go of locks on files there: some network drives do not know them."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP):
+                return False
+            raise
+    return True
 
 
 def measured(root: Place) -> dict[str, Row]:
@@ -181,10 +202,10 @@ def note_launch(folder: Place, study: str, spec: str, launch: Row) -> None:
     """Put the study's text and an entry about this launch into study.json."""
     path = folder / "study.json"
     try:
-        earlier = json.loads(path.read_bytes())["launches"] if path.exists() else []
+        earlier = list(json.loads(small(path) or "")["launches"]) if path.exists() else []
     except BadInput:
         raise
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, LookupError, TypeError, RecursionError, OSError):
         raise BadInput(f"{path}: damaged: move it away and launch again") from None
     text = json.dumps({"study": study, "spec": spec, "launches": [*earlier, launch]}, indent=2)
     try:

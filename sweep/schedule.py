@@ -1,11 +1,13 @@
 """Ray Tune runs the packs: one Tune trial is one pack, on a worker that is kept for the next."""
 
+import logging
 import os
 import re
 import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Ray reads these when it is imported.
@@ -13,12 +15,16 @@ from typing import TYPE_CHECKING, Any
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
 os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000"
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+# Of a worker that died a result says so; Tune would print its own trace over the progress.
+os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 # After an interrupt Tune's thread must not start a cluster of its own.
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 import ray
-from ray import tune
+import torch
+from ray import cloudpickle, tune
+from ray._private.services import canonicalize_bootstrap_address
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
@@ -62,13 +68,14 @@ def connect(address: str | None, workers: int | None, gpu: bool) -> None:
         gpu: whether trials run on GPUs.
 
     Raises:
-        BadInput: there is no cluster at the address.
+        BadInput: there is no cluster at the address, or none can be started here.
     """
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address:
         try:
-            # Ray itself would try an address where nothing listens for many minutes.
-            if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address):
+            # Ray itself would try an address where nothing listens for many minutes, and end the process.
+            at = address if address.startswith("ray://") else canonicalize_bootstrap_address(address) or ""
+            if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", at):
                 socket.create_connection((match[1], int(match[2])), timeout=5).close()
             ray.init(address=address, **options)
         except (OSError, ValueError, RuntimeError, RayError) as error:
@@ -78,7 +85,17 @@ def connect(address: str | None, workers: int | None, gpu: bool) -> None:
     else:
         # "local", not None: None would join whatever cluster happens to run on this machine.
         here = cores() if gpu else workers or cores()
-        ray.init(address="local", num_cpus=here, include_dashboard=False, **options)
+        try:
+            ray.init(address="local", num_cpus=here, include_dashboard=False, **options)
+        except Exception as error:  # a path, a port, memory, time: of whatever kind Ray has for it
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            remedy = "see that the machine has memory, time and room for it"
+            if isinstance(error, OSError) and "AF_UNIX" in why:
+                why = f"{tempfile.gettempdir()} is too long for the names of its sockets"
+                remedy = "set RAY_TMPDIR to a short folder, such as /tmp,"
+            raise BadInput(f"no Ray cluster starts here: {why}: {remedy} and launch again") from None
+    # What becomes of a worker is said by results; Tune would say it over the progress.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 def measured(trials: Sequence[Trial], data_root: str, measure: Measure = packing.measure) -> float:
@@ -224,8 +241,24 @@ class _Deliver(tune.Callback):
         trial.config.clear()
         trial.evaluated_params.clear()
 
-    on_trial_error = on_trial_complete
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.source.failed(trial.trial_id, _unable(trial))
+        self.on_trial_complete(iteration, trials, trial)
+        self.on_step_end(iteration, trials)
+        if why := self.source.hopeless():
+            raise BadInput(f"no worker can begin a trial: {why}: mend that, and launch with --retry-failed")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         while self.source.given_up:
             self.on_result(self.source.given_up.popleft())
+
+
+def _unable(trial: Any) -> str | None:
+    """Why a worker could not begin what it was given; None if it died, or its GPU failed it."""
+    try:
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except Exception:  # whatever the error is made of may not be on this machine
+        return None
+    if isinstance(error, RayActorError):
+        return str(error) if error.actor_init_failed else None
+    return None if isinstance(getattr(error, "cause", None), torch.AcceleratorError) else str(error)

@@ -1,14 +1,20 @@
 """Which pack goes to the next free worker: a searcher, as Ray Tune calls what proposes its trials."""
 
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from ray.tune.search import ConcurrencyLimiter, Searcher, SearchGenerator
 
+from sweep.config import Trial
 from sweep.plan import Pack
 from sweep.prefixes import Store
 from sweep.trial import Result, failure
+
+# So many workers that fail alike before the first trial has a result are the cluster's fault.
+_ALIKE = 3
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class _Jobs(tuple[Any, ...]):
@@ -37,6 +43,9 @@ class Source(Searcher):
         self.running: dict[str, Pack] = {}
         self.deaths: Counter[str] = Counter()
         self.given_up: deque[Result] = deque()
+        # Packs whose worker failed, until it is told what of; why workers could not begin, while none could.
+        self.broken: dict[str, Pack] = {}
+        self.unable: Counter[str] | None = Counter()
         self._left = {job.trial.id for pack in packs for job in pack.jobs}
         # Who leaves behind the state of a key.
         self._maker = {point.key: job.trial.id for pack in packs for job in pack.jobs for point in job.saves}
@@ -44,6 +53,7 @@ class Source(Searcher):
     def finished(self, trial_id: str) -> None:
         """A trial has its result."""
         self._left.discard(trial_id)
+        self.unable = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next pack that can begin, as a Tune trial's config."""
@@ -72,22 +82,53 @@ class Source(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A pack is done, or its worker died."""
+        """A pack is done, or its worker failed: then `failed` says why."""
         pack = self.running.pop(trial_id)
+        if error:
+            self.broken[trial_id] = pack
+        else:
+            self._again(pack)
+
+    def failed(self, trial_id: str, why: str | None) -> None:
+        """A pack's worker has died; or it could not begin the trial that was next.
+
+        Args:
+            why: it could not begin, as an exception's text; None: it died.
+        """
+        pack = self.broken.pop(trial_id)
         missing = [job for job in pack.jobs if job.trial.id in self._left]
+        running = missing[0].trial if missing else None  # a pack's trials run in order
+        if running and why is not None:
+            why = _COLOURS.sub("", why).strip()
+            self._give_up(running, why, pack)
+            if self.unable is not None:
+                self.unable[why.rpartition("\n")[2]] += 1
         # Of brief ones several are under way: each is on its own the next time, which then says whose it is.
-        if missing and error and not pack.brief:
-            running = missing[0].trial  # a pack's trials run in order
+        elif running and not pack.brief:
             self.deaths[running.id] += 1
             if self.deaths[running.id] > self.retries:
-                died = failure(running, f"its worker died {self.deaths[running.id]} times while it ran")
-                died.trial["pack"] = pack.number
-                self.given_up.append(died)
-                self.finished(running.id)
-                missing = missing[1:]
-        if missing:
+                died = f"its worker died {self.deaths[running.id]} times while it ran"
+                self._give_up(running, died, pack)
+        self._again(pack)
+
+    def hopeless(self) -> str | None:
+        """Why no worker can begin a trial; None as long as one has, or they fail for several reasons."""
+        if not self.unable:
+            return None
+        [(why, count)] = self.unable.most_common(1)
+        return why if count >= _ALIKE else None
+
+    def _give_up(self, trial: Trial, why: str, pack: Pack) -> None:
+        lost = failure(trial, why)
+        lost.trial["pack"] = pack.number
+        self.given_up.append(lost)
+        self._left.discard(trial.id)
+
+    def _again(self, pack: Pack) -> None:
+        """Hand out once more what is left of a pack."""
+        if missing := tuple(job for job in pack.jobs if job.trial.id in self._left):
             # In front: others may wait for what it leaves behind.
-            self.waiting.appendleft(Pack(pack.number, tuple(missing)))
+            self.waiting.appendleft(Pack(pack.number, missing))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: what is done stands in the results."""

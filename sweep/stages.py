@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import torch
 
@@ -12,6 +13,7 @@ from sweep.config import ALONG, DENSE, Config
 from sweep.errors import BadInput
 from sweep.prefixes import Point, Shared, State, rewound
 from sweep.record import Record
+from sweep.schema import SCHEMAS
 from sweep.sparse import Updates
 from sweep.training import Between, Training
 
@@ -120,19 +122,35 @@ class Stages:
     def _take_over(self, path: Sequence[Point], fits: Callable[[State], bool]) -> State | None:
         """Go on from the last of these points that has a state, one that fits."""
         for point in reversed(path):
-            state = self.shared.load(point)
+            state = self._load(point)
             if state and fits(state):
                 self.training.restore(state)
                 self.record.curves = list(state["curves"])
                 return state
         return None
 
+    def _load(self, point: Point) -> State | None:
+        """The state at a point; one that no training like this one can have left is as good as none."""
+        state = self.shared.load(point)
+        return state if state is not None and self._is_own(point, state) else None
+
+    def _is_own(self, point: Point, state: State) -> bool:
+        try:
+            known = isinstance(state["diverged"], bool) and all(map(_is_epoch, state["curves"]))
+            if point.level:
+                step, weights = state["snapshot"]
+                counts = isinstance(state["counts"], list)
+                known = known and counts and type(step) is int and self.training.has_form(weights)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return False
+        return known and self.training.can_restore(state)
+
     def _can_go_back(self, state: State) -> bool:
         """Have what will be gone back to, where that lies before a state of the dense training."""
         if self._back is None or self._snapshot or self._back > state["step"]:
             return True
         point = rewound(self.config)
-        earlier = self.shared.load(point) if point else None
+        earlier = self._load(point) if point else None
         if earlier:
             self._snapshot = self._back, earlier["model"]
         return bool(earlier)
@@ -222,3 +240,13 @@ class Stages:
                 last = self.training.step >= until
                 if self.after_epoch(len(accuracies), accuracies[-1], last) and not last:
                     raise _Stopped
+
+
+def _is_epoch(row: Any) -> bool:
+    """Whether a row of learning curves is one, as `Record` takes them down."""
+    numbers = (value for name, value in row.items() if name != "phase")
+    return (
+        isinstance(row["phase"], str)
+        and row.keys() <= set(SCHEMAS["curves"].names)
+        and all(value is None or type(value) in (int, float) for value in numbers)
+    )

@@ -286,6 +286,24 @@ def remove_all(places: Iterable[Place]) -> None:
         list(threads.map(lambda each: each.unlink(missing_ok=True), places))
 
 
+def is_small(file: Place, most: int = 2**26) -> bool:
+    """Whether what anybody may have put there is a plain file of no more than so many bytes.
+
+    A pipe would be waited for, and a device never ends.
+    """
+    if isinstance(file, Remote):
+        return file.size <= most
+    return file.is_file() and file.stat().st_size <= most
+
+
+def small(file: Place, most: int = 2**26) -> bytes | None:
+    """The content of a file that anybody may have put there; None if it is not small, or not there."""
+    try:
+        return file.read_bytes() if is_small(file, most) else None
+    except FileNotFoundError:
+        return None
+
+
 def looks() -> Iterator[bool]:
     """Turns to read files that another process may just be merging into one; whether it is the last."""
     for pause in _PAUSES:

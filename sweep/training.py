@@ -234,6 +234,37 @@ class Training:
             }
         )
 
+    def can_restore(self, state: Mapping[str, Any]) -> bool:
+        """Whether a state is of a training like this one, whoever has left it where states lie."""
+        own = self._optimizer.state_dict()["param_groups"]
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        try:
+            groups, gathered = state["optimizer"]["param_groups"], state["optimizer"]["state"]
+            shapes = [
+                value.shape in (parameters[index].shape, ())
+                for index, values in gathered.items()
+                for value in values.values()
+                if value is not None
+            ]
+            alike = [
+                (found.keys(), found["params"]) == (group.keys(), group["params"])
+                for found, group in zip(groups, own, strict=True)
+            ]
+            counts = [type(state[name]) is int for name in _PROGRESS if name != "first_loss"]
+            losses = [isinstance(state[name], float | None) for name in ("first_loss", "rate")]
+            total = state["sum"].shape == self._sum.shape
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return False
+        return all((*shapes, *alike, *counts, *losses, total)) and self.has_form(state["model"])
+
+    def has_form(self, weights: Mapping[str, Any]) -> bool:
+        """Whether weights have the names, shapes and types of this network's. Raises where they are none."""
+        own = self.model.state_dict()
+        return weights.keys() == own.keys() and all(
+            (weights[name].shape, weights[name].dtype) == (tensor.shape, tensor.dtype)
+            for name, tensor in own.items()
+        )
+
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of a training like this one."""
         self.model.load_state_dict(state["model"])

@@ -120,7 +120,7 @@ class Worker(tune.Trainable):
         while self.brief and self.todo and time.monotonic() < began + _TOGETHER:
             try:
                 found.append(self.next())
-            except torch.AcceleratorError as error:
+            except Exception as error:
                 self.broken = error  # what was found before it comes first
                 return {"found": found, "done": False}
         return {"found": found, "done": not self.todo}

@@ -148,6 +148,54 @@ def test_states_that_were_lost_or_damaged_cost_time_alone(tmp_path):
     same([found[each.id] for each in trials], alone)
 
 
+def foreign(state):
+    """What somebody may put in the place of a state, that torch can read, by its kind."""
+    weights = state["model"]
+    first = next(iter(weights))
+    return {
+        "a list": [1, 2],
+        "a tensor": torch.zeros(3),
+        "a number": 7,
+        "text": "state",
+        "nothing": None,
+        "other keys": {"a": 1},
+        "no weights": {**state, "model": {}},
+        "another network": {**state, "model": {**weights, first: torch.zeros(3, 3)}},
+        "weights of another type": {**state, "model": {**weights, first: weights[first].double()}},
+        "another optimizer": {**state, "optimizer": {"state": {}, "param_groups": []}},
+        "momentum of another network": {
+            **state,
+            "optimizer": {**state["optimizer"], "state": {0: {"momentum_buffer": torch.zeros(9)}}},
+        },
+        "a part left out": {name: value for name, value in state.items() if name != "sum"},
+        "steps as text": {**state, "step": "10"},
+        "curves of text": {**state, "curves": ["x"]},
+        "curves with another column": {**state, "curves": [{"phase": "dense", "x": 1}]},
+        "curves of another type": {**state, "curves": [{"phase": "dense", "epoch": [1]}]},
+    }
+
+
+@pytest.mark.parametrize("study", ["without a dense run, rewound", "levels"])
+def test_states_of_somebody_else_cost_time_alone(tmp_path, study):
+    trials = STUDIES[study][:2]
+    alone = [run(each) for each in trials]
+    jobs = [job for pack in plan.packs(trials, 1) for job in pack.jobs]
+    own = Store(tmp_path / "own")
+    for job in jobs:
+        run(job.trial, shared=Shared(own, job.path, job.saves))
+    states = {path.name: torch.load(path) for path in (tmp_path / "own").glob("*.pt")}
+    for kind in foreign(next(iter(states.values()))):
+        folder = tmp_path / kind
+        folder.mkdir()
+        for name, state in states.items():
+            torch.save(foreign(state)[kind], folder / name)
+        store = Store(folder)
+        same(
+            [run(job.trial, shared=Shared(store, job.path, job.saves)) for job in jobs],
+            [alone[trials.index(job.trial)] for job in jobs],
+        )
+
+
 def test_a_trial_that_died_on_its_way_goes_on_from_what_it_left_behind_itself(tmp_path):
     trials = [trial(prune_epoch=t, criterion=c) for t in (1, 2) for c in ("snip", "random")]
     [maker] = [job for chain in plan.share(trials) for job in chain if job.saves]

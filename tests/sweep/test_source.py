@@ -38,6 +38,8 @@ def test_only_the_trial_that_kills_its_worker_is_given_up(store):
             done.add(job.trial.id)
         died = any(job.trial.id not in done for job in source.running[str(turns)].jobs)
         source.on_trial_complete(str(turns), error=died)
+        if died:
+            source.failed(str(turns), None)
         turns += 1
     assert source.suggest("end") == Searcher.FINISHED
     assert done == ids - {killer}
@@ -52,9 +54,11 @@ def test_of_trials_reported_together_none_is_blamed_until_each_is_on_its_own(sto
     source = Source([brief], store, retries=0)
     assert source.suggest("0")["brief"]
     source.on_trial_complete("0", error=True)  # the first was over, and lost with the second
+    source.failed("0", None)
     assert not source.given_up and not source.suggest("1")["brief"]
     source.finished(brief.jobs[0].trial.id)
     source.on_trial_complete("1", error=True)
+    source.failed("1", None)
     assert [result.trial["trial_id"] for result in source.given_up] == [killer]
 
 
@@ -64,6 +68,7 @@ def test_a_long_pack_outlives_any_number_of_deaths_as_long_as_it_gets_on(store):
         assert isinstance(source.suggest(str(turn)), dict)
         source.finished(source.running[str(turn)].jobs[0].trial.id)
         source.on_trial_complete(str(turn), error=True)
+        source.failed(str(turn), None)
     assert source.given_up == deque() and source.suggest("end") == Searcher.FINISHED
 
 
@@ -107,4 +112,5 @@ def test_a_maker_whose_worker_died_comes_back_before_all_others(sharing, store):
     source = Source([maker, free, waits], store, retries=3)
     source.suggest("a")
     source.on_trial_complete("a", error=True)
+    source.failed("a", None)
     assert source.suggest("b")["pack"] == maker.number
