@@ -115,7 +115,8 @@ def collapse(rows: Sequence[Row], title: Mapping[str, str]) -> go.Figure:
     for row in rows:
         place = layers.index(row["name"]), columns.index((title[row["arm"]], row["sparsity"]))
         share[place] = row["collapsed"]
-        text[place] = f"empty in {row['collapsed']:.0%} of {row['trials']}, density {row['density']:.2g}"
+        density = "" if row["density"] is None else f", density {row['density']:.2g}"
+        text[place] = f"empty in {row['collapsed'] or 0:.0%} of {row['trials']}{density}"
     figure = go.Figure(
         go.Heatmap(
             z=share,

@@ -57,7 +57,7 @@ class _Merged(Exception):
 
 
 def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pattern: str, last: bool) -> None:
-    found: list[Any] = sorted(folder.glob(pattern), key=lambda part: part.name, reverse=True)
+    found = parts.found(folder, pattern)[::-1]
 
     def see_that_all_are_there() -> None:
         if not set(found) <= set(folder.glob(pattern)):
@@ -96,6 +96,8 @@ def _define_as_written(
     few = len(found) <= _MANY or isinstance(folder, Remote)
     if not few and sum(part.stat().st_size for part in found) < _SMALL * len(found):
         return _define(connection, table, _compacted(connection, table, found), ())
+    if len(found) < len(list(folder.glob(pattern))):
+        raise parts.Foreign("some are no plain files")
     everything = quoted(f"{glob.escape(named(folder))}/{pattern}")
     _define(connection, table, f"read_parquet('{everything}', {_OPTIONS})", ())
 
@@ -182,29 +184,33 @@ def _part(results: Place, name: str) -> Place:
     return replace(results, path=name.partition("://")[2]) if isinstance(results, Remote) else Path(name)
 
 
-def _only_trials(connection: duckdb.DuckDBPyConnection, every: str) -> str:
-    """Leave rows that are of no trial out of `all_trials`, and say how many; the expression for an arm.
-
-    Rows are somebody else's: every question may take it that a trial has its columns, and an arm that can be
-    read. What is usual, that all do, costs a query nothing.
-    """
+def _readable_arm(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
+    """The expression for an arm of `all_trials`, and the condition that it can be read."""
     arms = [arm for (arm,) in connection.execute("SELECT DISTINCT arm FROM all_trials").fetchall()]
     arm = "arm"
     if None in arms:
         # Results of before there was this column.
         arm = f"coalesce(arm, {_ARM})"
         arms = [arm for (arm,) in connection.execute(f"SELECT DISTINCT {arm} FROM all_trials").fetchall()]
+    none = [[text] for text in arms if text is not None and parts.config(text) is None]
     connection.execute("CREATE OR REPLACE TABLE no_arms (arm VARCHAR)")
-    if none := [[text] for text in arms if parts.config(text) is None]:
-        connection.executemany("INSERT INTO no_arms VALUES (?)", none)
-    sound = f"{parts.SOUND} AND {arm} IS NOT NULL"
     if none:
-        sound += f" AND {arm} NOT IN (SELECT arm FROM no_arms WHERE arm IS NOT NULL)"
-    [(count,)] = connection.execute(f"SELECT count(*) FROM all_trials WHERE ({sound}) IS NOT TRUE").fetchall()
+        connection.executemany("INSERT INTO no_arms VALUES (?)", none)
+    return arm, f"{arm} IS NOT NULL" + (f" AND {arm} NOT IN (FROM no_arms)" if none else "")
+
+
+def _leave_rows(connection: duckdb.DuckDBPyConnection, table: str, every: str, sound: str) -> None:
+    """Leave rows out of a view of all that no question can be asked of, and say how many.
+
+    Rows are somebody else's: every question may take it that a trial has its columns, and an arm that can be
+    read. What is usual, that there is none, costs a query nothing.
+    """
+    none = f"SELECT count(*) FROM all_{table} WHERE ({sound}) IS NOT TRUE"
+    [(count,)] = connection.execute(none).fetchall()
     if count:
-        connection.execute(f"CREATE OR REPLACE VIEW all_trials AS FROM ({every}) WHERE {sound}")
-        parts.leave_rows_aside(connection.execute("SELECT getvariable('results')").fetchall()[0][0], count)
-    return arm
+        connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS FROM ({every}) WHERE {sound}")
+        [(results,)] = connection.execute("SELECT getvariable('results')").fetchall()
+        parts.leave_rows_aside(results, count, table)
 
 
 def _is_damage(error: duckdb.Error) -> bool:
@@ -274,8 +280,10 @@ def _define(
     every = f"FROM recoded_{table}" + (f" UNION ALL BY NAME FROM {source}" if source else "")
     connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {every}")
     columns = "SELECT * EXCLUDE (filename, file_row_number)"
+    sound = parts.SOUND[table]
     if table == "trials":
-        arm = _only_trials(connection, every)
+        arm, readable = _readable_arm(connection)
+        sound += f" AND {readable}"
         columns += f" REPLACE ({arm} AS arm)"
         # Of all rows: that of a trial that does not count has the same arm.
         connection.execute(
@@ -283,6 +291,7 @@ def _define(
             SELECT arm, json_merge_patch(arm, '{json.dumps(dict.fromkeys(CHOICE))}')::VARCHAR AS setting
             FROM (SELECT DISTINCT {arm} AS arm FROM all_trials)"""
         )
+    _leave_rows(connection, table, every, sound)
     connection.execute(
         f"""CREATE OR REPLACE VIEW {table} AS
         WITH twice AS (SELECT hash({key}) AS h FROM all_{table} GROUP BY 1 HAVING count(*) > 1),

@@ -188,6 +188,11 @@ def drive(
             thread.join(0.1)
             if not thread.is_alive():
                 break
+            if dead := schedule.lost():
+                # It would end the process itself, after a minute and with lines of its own.
+                died = BadInput(f"Ray's {dead} died: what is finished is kept, launch again to go on")
+                errors.insert(0, died)
+                break
             if time.monotonic() > deadline:
                 ending = Ending.TIME
             elif failed >= options.max_failures:

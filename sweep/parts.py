@@ -6,6 +6,7 @@ here which files are parts, so that both count the same trials.
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -18,17 +19,25 @@ import pyarrow.parquet as pq
 import pyarrow.types as types
 
 from sweep.schema import KEYS, SCHEMAS
+from sweep.storage import Place
 
 # What a row cannot be without.
 REQUIRED: dict[str, Sequence[str]] = {**KEYS, "trials": ("trial_id", "status", "config")}
-# A row of a trial: what `are_trials` asks of it but its arm.
-SOUND = " AND ".join(
-    # Whether it is finite is asked besides: Parquet's own statistics leave NaN out, and DuckDB believes them.
-    (
-        *(f"{name} IS NOT NULL" for name in (*REQUIRED["trials"], "seed")),
-        "isfinite(sparsity) AND sparsity >= 0 AND sparsity < 1",
-    )
-)
+# What makes a row one that questions can be asked of, in SQL; of `trials` all but its arm.
+SOUND = {
+    "trials": " AND ".join(
+        # Whether it is finite is asked besides: Parquet's statistics leave NaN out, and DuckDB believes them.
+        (
+            *(f"{name} IS NOT NULL" for name in (*REQUIRED["trials"], "seed")),
+            "isfinite(sparsity) AND sparsity >= 0 AND sparsity < 1",
+        )
+    ),
+    "curves": "trial_id IS NOT NULL AND isfinite(epoch) "
+    "AND regexp_full_match(phase, 'dense|sparse|retrain|level [0-9]{1,9}')",
+    "layers": "trial_id IS NOT NULL AND layer IS NOT NULL AND name IS NOT NULL",
+}
+# What a row of each table is of.
+_OF = {"trials": "trial", "curves": "epoch", "layers": "layer"}
 # What every config has, as text.
 _NAMED = ("dataset", "model", "criterion")
 
@@ -40,6 +49,20 @@ _BYTES = (types.is_binary, types.is_large_binary, types.is_binary_view)
 
 class Foreign(Exception):
     """A file is no part of a table; says why."""
+
+
+def found(folder: Place, pattern: str) -> list[Any]:
+    """The parts of a table under a folder, by name; says what is called so and is no plain file.
+
+    A pipe would be waited for, and a device never ends.
+    """
+    every: list[Any] = sorted(folder.glob(pattern), key=lambda part: (part.name, str(part)))
+    plain = [part for part in every if not isinstance(part, Path) or part.is_file()]
+    for part in every if len(plain) < len(every) else ():
+        # One that is not there at all was merged meanwhile.
+        if part not in plain and os.path.lexists(part):
+            leave_aside(part, "no plain file")
+    return plain
 
 
 def fits(part: Path | bytes, table: str) -> bool:
@@ -78,7 +101,7 @@ def rows(part: Path | bytes, table: str, columns: Sequence[str] | None = None) -
         FileNotFoundError: there is no such file.
     """
     ours = SCHEMAS[table]
-    found = []
+    read: list[pa.Table] = []
     try:
         with pq.ParquetFile(_file(part)) as file:
             schema = file.schema_arrow
@@ -87,7 +110,7 @@ def rows(part: Path | bytes, table: str, columns: Sequence[str] | None = None) -
                 content = {name: batch[name] for name in schema.names}
                 for field in ours:
                     content[field.name] = _as(content.get(field.name), field, len(batch))
-                found.append(
+                read.append(
                     pa.table({name: content[name] for name in (content if columns is None else columns)})
                 )
     except FileNotFoundError:
@@ -95,7 +118,7 @@ def rows(part: Path | bytes, table: str, columns: Sequence[str] | None = None) -
     except (pa.ArrowException, OSError) as error:
         raise Foreign(_reason(error)) from None
     empty = ours.empty_table() if columns is None else ours.empty_table().select(columns)
-    return pa.concat_tables([empty, *found], promote_options="default")
+    return pa.concat_tables([empty, *read], promote_options="default")
 
 
 def config(text: str | None) -> dict[str, Any] | None:
@@ -133,9 +156,10 @@ def are_trials(rows: pa.Table) -> pa.Array:
     return sound
 
 
-def leave_rows_aside(place: object, count: int) -> None:
+def leave_rows_aside(place: object, count: int, table: str = "trials") -> None:
     """Say once, on stderr, that rows are left aside."""
-    _say(f"{place}: {'1 row' if count == 1 else f'{count:,} rows'} of no trial: left aside")
+    rows = "1 row" if count == 1 else f"{count:,} rows"
+    _say(f"{place}: {rows} of no {_OF[table]}: left aside")
 
 
 def leave_aside(part: object, reason: str) -> None:

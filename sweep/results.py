@@ -220,7 +220,7 @@ def remedy(place: Place) -> str:
 
 
 def _parts(folder: Place, table: str) -> list[Any]:
-    return sorted((folder / table).glob("part-*.parquet"), key=str)
+    return parts.found(folder / table, "part-*.parquet")
 
 
 def _read_all(folder: Place, table: str, columns: Sequence[str]) -> pa.Table:

@@ -3,9 +3,12 @@
 import logging
 import os
 import re
+import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,7 @@ os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 import ray
 import torch
+from filelock import FileLock, Timeout
 from ray import cloudpickle, tune
 from ray._private.services import canonicalize_bootstrap_address
 from ray.air.execution._internal.actor_manager import RayActorManager
@@ -39,6 +43,9 @@ from sweep.worker import Run, Where, Worker, run_trial
 
 if TYPE_CHECKING:
     from sweep.stopping import Rule
+
+# The start of the name of a launch's own folder, and the file in it that the launch has locked.
+_SCRATCH, _HELD = "secateur-", ".lock"
 
 # From canonical configs and the data root to the share of a GPU that each trial needs.
 Measure = Callable[[Sequence[str], str], float]
@@ -165,6 +172,13 @@ def stop() -> None:
     ray.shutdown()
 
 
+def lost() -> str | None:
+    """Which process has died of a cluster that was started here, and Ray ends without it; None: none."""
+    node = ray._private.worker._global_node
+    dead = [name for name, _ in node.dead_processes()] if node else []
+    return dead[0] if dead else None
+
+
 def host(rule: "Rule") -> Any:
     """Start a judge of this cluster's trials; its handle. It takes no core."""
     from sweep.stopping import Judge
@@ -196,7 +210,7 @@ def execute(
     if loggers:  # which look at one trial a report
         packs = [replace(pack, brief=False) for pack in packs]
     source = Source(packs, where.store, retries, more)
-    with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
+    with _scratch() as scratch:
         tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(Worker, run=run, where=where), {"cpu": where.cpus, "gpu": where.gpus}
@@ -212,6 +226,22 @@ def execute(
                 verbose=0,
             ),
         ).fit()
+
+
+@contextmanager
+def _scratch() -> Iterator[str]:
+    """A folder for what Tune writes; those of launches that were killed go first.
+
+    Who has locked a folder's file is alive, wherever it counts its processes.
+    """
+    for old in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with suppress(OSError, Timeout):
+            # A young one may not be locked yet.
+            if old.stat().st_uid == os.getuid() and old.stat().st_mtime < time.time() - 60:
+                with FileLock(old / _HELD, blocking=False):
+                    shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch, FileLock(Path(scratch) / _HELD):
+        yield scratch
 
 
 class _Deliver(tune.Callback):

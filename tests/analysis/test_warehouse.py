@@ -41,7 +41,7 @@ def test_a_trial_is_there_once_and_success_wins_then_the_latest(made, add):
 
 def test_curves_and_layers_are_there_once(made):
     curve = {"trial_id": "x", "phase": "retrain", "epoch": 1.0}
-    layer = {"trial_id": "x", "layer": 0}
+    layer = {"trial_id": "x", "layer": 0, "name": "a"}
     for _ in range(2):
         results.write(made, [trial("x")], [[curve]], [[layer]])
     connection = analysis.open(made)

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +16,7 @@ from PIL import Image
 import analysis
 from analysis.warehouse import unfinished
 from sweep.results import finished
-from tests.integration.launching import LONGER, end, launch, rows, running, undisturbed
+from tests.integration.launching import LONGER, end, launch, processes, rows, running, undisturbed, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +43,55 @@ def test_an_address_without_a_cluster_is_one_line(study_file, tmp_path):
     code, _, err = end(launch(study_file(), "--results", tmp_path, "--address", "127.0.0.1:1"), timeout=30)
     assert code == 2 and err.count("\n") == 1
     assert "--address 127.0.0.1:1: no Ray cluster there" in err and "leave it out to run here" in err
+
+
+def test_a_folder_too_long_for_the_sockets_of_ray_is_one_line(study_file, tmp_path, monkeypatch):
+    long = tmp_path / ("t" * 90)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    code, _, err = end(launch(study_file(), "--results", tmp_path / "results"), timeout=60)
+    assert code == 2 and err.count("\n") == 1
+    assert f"{long} is too long for the names of its sockets: set RAY_TMPDIR to a short folder" in err
+
+
+CANNOT = """
+import sys
+from sweep import driver, launch, worker
+
+class Elsewhere:
+    \"\"\"What the driver has and no worker can load.\"\"\"
+
+    def __call__(self, *_):
+        raise AssertionError("no worker comes here")
+
+    def __reduce__(self):
+        return eval, ("__import__('ctypes').CDLL('libfoo.so')",)
+
+drive = driver.drive
+launch.drive = lambda *args, **kwargs: drive(*args, **kwargs, run=Elsewhere())
+launch.main()
+"""
+
+
+def test_workers_that_cannot_begin_end_a_launch_in_one_line(study_file, tmp_path):
+    words = [sys.executable, "-c", CANNOT, study_file(), "--results", tmp_path / "results"]
+    found = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=120)
+    assert found.returncode == 2 and found.stderr.count("\n") == 1, found.stderr
+    assert "no worker can begin a trial: OSError: libfoo.so" in found.stderr
+    rows = analysis.open(tmp_path / "results").execute("SELECT status, error FROM trials").fetchall()
+    assert len(rows) == 3 and all(status == "failed" and "libfoo.so" in error for status, error in rows)
+
+
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_a_process_of_ray_that_dies_ends_a_launch_in_one_line(name, study_file, tmp_path):
+    path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
+    with running(path, "--results", results) as process:
+        wait_for(results / "longer", 2, process)
+        [pid] = [pid for pid, called in processes({process.pid}).items() if called == name]
+        os.kill(pid, signal.SIGKILL)
+        code, _, err = end(process, timeout=30)
+    assert (code, err) == (2, f"Ray's {name} died: what is finished is kept, launch again to go on\n")
+    assert len(finished(results / "longer")) >= 2
 
 
 @pytest.fixture

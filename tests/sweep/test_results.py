@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -173,3 +175,28 @@ def test_a_stopped_trial_is_no_result_until_it_is_run_in_full(tmp_path):
         add(rows("c"))
     results.compact(folder)
     assert results.finished(folder)["a"]["status"] == "diverged" and not results.stopped(folder)
+
+
+def test_a_lock_is_taken_where_the_system_has_none_whatever_was_left_there(tmp_path, monkeypatch):
+    """As on a network drive without flock, to which a folder was copied."""
+    with results.lock(tmp_path):
+        pass
+
+    def no_flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_flock)
+    with results.lock(tmp_path):
+        held = tmp_path / ".lock.held"
+        with pytest.raises(BadInput, match=f"if it has ended, remove {held}"), results.lock(tmp_path):
+            pass
+    with results.lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("text", ["[]", '{"launches": 7}', "[" * 100_000, "7", ""])
+def test_a_study_json_of_somebody_else_is_one_line(tmp_path, text):
+    (tmp_path / "study.json").write_text(text)
+    with pytest.raises(BadInput, match="damaged: move it away and launch again"):
+        results.note_launch(tmp_path, "study", "", {})
+    assert (tmp_path / "study.json").read_text() == text

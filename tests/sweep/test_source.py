@@ -114,3 +114,41 @@ def test_a_maker_whose_worker_died_comes_back_before_all_others(sharing, store):
     source.on_trial_complete("a", error=True)
     source.failed("a", None)
     assert source.suggest("b")["pack"] == maker.number
+
+
+COLOURED = "\x1b[36mray::Worker()\x1b[39m\n  File x\nImportError: no libfoo.so"
+
+
+def test_a_worker_that_cannot_begin_says_why_at_once_and_three_alike_are_hopeless(store):
+    source = Source([pack(0, range(5))], store, retries=3)
+    for turn in range(3):
+        assert source.hopeless() is None
+        source.suggest(str(turn))
+        source.on_trial_complete(str(turn), error=True)
+        source.failed(str(turn), COLOURED)
+    assert [lost.trial["error"] for lost in source.given_up] == [
+        "ray::Worker()\n  File x\nImportError: no libfoo.so"
+    ] * 3
+    assert source.hopeless() == "ImportError: no libfoo.so"
+
+
+def test_workers_that_fail_after_a_trial_had_a_result_stop_nothing(store):
+    source = Source([pack(0, range(9))], store, retries=3)
+    source.suggest("0")
+    source.finished(source.running["0"].jobs[0].trial.id)
+    source.on_trial_complete("0", error=True)
+    source.failed("0", COLOURED)
+    for turn in range(1, 5):
+        source.suggest(str(turn))
+        source.on_trial_complete(str(turn), error=True)
+        source.failed(str(turn), COLOURED)
+    assert len(source.given_up) == 5 and source.hopeless() is None
+
+
+def test_workers_that_fail_for_several_reasons_are_not_hopeless(store):
+    source = Source([pack(0, range(9))], store, retries=3)
+    for turn in range(5):
+        source.suggest(str(turn))
+        source.on_trial_complete(str(turn), error=True)
+        source.failed(str(turn), f"Error: {turn // 2}")
+    assert source.hopeless() is None

@@ -322,3 +322,15 @@ def test_a_data_set_in_a_store_is_copied_to_a_machine_once(bucket, server, monke
         put(Remote(server[0], f"{bucket[len('s3://') :]}/data/{file}"), text(file))
     home = datasets.local("mnist", str(root))
     assert all((home / file).read_text() == file for file in datasets.DATASETS["mnist"].files)
+
+
+@pytest.mark.parametrize(
+    "content", ["garbage", "", "{}", "[]", "7", "[" * 100_000, '{"pid": "../..", "node": 1, "process": 2}']
+)
+def test_an_object_that_is_called_as_a_lock_is_but_is_none_is_left_aside(bucket, content, capsys):
+    folder = place(f"{bucket}/results/study")
+    put(folder / ".lock-x", text(content))
+    with results.lock(folder):
+        pass
+    assert f"{folder / '.lock-x'}: not a launch's lock: left aside" in capsys.readouterr().err
+    assert (folder / ".lock-x").exists()
