@@ -1,6 +1,7 @@
 """Pieces of the report: headings, lists, tables and charts, as HTML that loads nothing."""
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,8 +98,16 @@ def _plain(shape: Any) -> Any:
 
 
 def embedded(value: object) -> str:
-    """JSON that can stand inside a script element."""
-    return json.dumps(value, default=str).replace("<", "\\u003c")
+    """JSON that can stand inside a script element; null for numbers that a browser's JSON does not know."""
+    return json.dumps(_known(value), default=str, allow_nan=False).replace("<", "\\u003c")
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _known(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _items(texts: Sequence[str]) -> str:

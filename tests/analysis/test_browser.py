@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 import analysis
-from analysis import report
+from analysis import report, watch
 from analysis.export import write
 from sweep import results
+from tests.analysis import hostile
 from tests.analysis.conftest import SPARSITIES, trial
 
 CHROMIUM = os.environ.get("BROWSER_PATH") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -64,6 +65,26 @@ def test_labels_of_others_load_nothing_run_nothing_and_are_no_links(full, elsewh
     seen = asyncio.run(look(page))
     assert seen["charts"] == seen["drawn"] and seen["loads"] == [] and came == []
     assert seen["links"] == [] and seen["title"] != "1"
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_the_page_of_a_hostile_folder_loads_nothing_and_runs_nothing(watched, tmp_path, elsewhere):
+    came, address = elsewhere
+    (tmp_path / "victim").write_text("untouched")
+    folder = hostile.build(tmp_path / "results", tmp_path / "victim", address).parent
+    page = tmp_path / "report.html"
+    if watched:
+        running = watch.server(folder, lambda: report.render(analysis.open(folder), folder))
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        page = f"http://127.0.0.1:{running.server_address[1]}/"
+    else:
+        page.write_text(report.render(analysis.open(folder), folder))
+    seen = asyncio.run(look(page))
+    if watched:
+        running.shutdown(), running.server_close()
+    assert seen["charts"] == seen["drawn"] > 3 and came == []
+    assert set(seen["loads"]) <= {f"{page}version"}
+    assert seen["links"] == [] and seen["title"] != "1" and seen["pwned"] is None
 
 
 @pytest.fixture
@@ -121,7 +142,7 @@ async def look(page):
             tab.subscribe(event, complain)
         for domain in ("Runtime", "Log", "Page"):
             await send(f"{domain}.enable")
-        await send("Page.navigate", url=f"file://{page}")
+        await send("Page.navigate", url=str(page) if str(page).startswith("http") else f"file://{page}")
         for _ in range(300):
             if await value("document.documentElement?.dataset.drawn") == "yes":
                 break
@@ -137,6 +158,7 @@ async def look(page):
             "[...document.querySelectorAll('a, image, img')].filter(element => "
             "!(element.href?.baseVal ?? '').startsWith('data:')).map(element => element.outerHTML)"
         )
+        seen["pwned"] = await value("document.documentElement.dataset.pwned")
         seen["title"] = await value("document.title")
         seen["loads"] = await value("performance.getEntriesByType('resource').map(e => e.name)")
         for words in ("snip global-0.98", "no such thing", ""):

@@ -302,6 +302,18 @@ def test_what_is_written_follows_no_link(made, tmp_path):
     assert victim.read_text() == "mine" and not (made / "report.html").is_symlink()
 
 
+def test_numbers_without_end_are_gaps_in_the_page(made, add):
+    """A browser's JSON knows no Infinity, which the loss of a trial that diverged may be."""
+    add(trial("far", pre_train_loss=math.inf, val_accuracy=math.nan, test_accuracy=0.5, status="diverged"))
+    page = report.render(analysis.open(made), made)
+
+    def refuse(name):
+        raise AssertionError(f"{name} in the page")
+
+    found = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
+    assert len(found) > 3 and all(json.loads(text, parse_constant=refuse) for text in found)
+
+
 def test_a_part_by_any_name_is_no_script_of_the_watched_page(made):
     name = 'part-";document.documentElement.dataset.pwned=4;".parquet'
     [part] = (made / "trials").glob("part-*")
