@@ -90,7 +90,9 @@ def test_a_process_of_ray_that_dies_ends_a_launch_in_one_line(name, study_file, 
         [pid] = [pid for pid, called in processes({process.pid}).items() if called == name]
         os.kill(pid, signal.SIGKILL)
         code, _, err = end(process, timeout=30)
-    assert (code, err) == (2, f"Ray's {name} died: what is finished is kept, launch again to go on\n")
+    # Ray may have said something of its own before.
+    assert code == 2 and "Traceback" not in err
+    assert err.splitlines()[-1] == f"Ray's {name} died: what is finished is kept, launch again to go on"
     assert len(finished(results / "longer")) >= 2
 
 
