@@ -44,16 +44,26 @@ def create(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pat
     Args:
         pattern: of the names that its parts have within the folder.
     """
+    connection.execute(f"SET VARIABLE pattern_{table} = '{quoted(pattern)}'")
     for last in looks():
         try:
             return _view(connection, table, folder, pattern, last)
-        except (_Merged, duckdb.IOException) as error:
+        except duckdb.IOException as error:
             if last:
                 raise BadInput(f"{folder}: its parts cannot be read ({error}): try again") from None
 
 
-class _Merged(Exception):
-    """Parts were merged while a view of them was made."""
+def renew(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the views again: one that lists its parts, as beside a foreign one, misses what was merged."""
+    for table in KEYS:
+        [(results, pattern)] = connection.execute(
+            f"SELECT getvariable('results'), getvariable('pattern_{table}')"
+        ).fetchall()
+        create(connection, table, place(results), pattern)
+
+
+class _Merged(duckdb.IOException):
+    """Parts were merged while they were looked at."""
 
 
 def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pattern: str, last: bool) -> None:
@@ -96,7 +106,9 @@ def _define_as_written(
     few = len(found) <= _MANY or isinstance(folder, Remote)
     if not few and sum(part.stat().st_size for part in found) < _SMALL * len(found):
         return _define(connection, table, _compacted(connection, table, found), ())
-    if len(found) < len(list(folder.glob(pattern))):
+    if set(found) < (now := set(folder.glob(pattern))):
+        if all(not isinstance(part, Path) or part.is_file() for part in now):
+            raise _Merged("there are new ones")
         raise parts.Foreign("some are no plain files")
     everything = quoted(f"{glob.escape(named(folder))}/{pattern}")
     _define(connection, table, f"read_parquet('{everything}', {_OPTIONS})", ())
@@ -162,6 +174,9 @@ def leave_damaged(connection: duckdb.DuckDBPyConnection, error: duckdb.Error) ->
     """Leave parts aside of which a query found a page that cannot be read; whether there are any.
 
     The end of a file says nothing of its pages, and nobody reads all of them before something is asked.
+
+    Raises:
+        duckdb.IOException: parts are just being merged.
     """
     if not _is_damage(error):
         return False
@@ -224,8 +239,9 @@ def _can_be_read(part: Place, table: str) -> bool:
     except parts.Foreign as why:
         parts.leave_aside(part, str(why))
         return False
-    except FileNotFoundError:  # merged into another meanwhile
-        return False
+    except FileNotFoundError:
+        # Another has its rows, and would be missing from what is read instead.
+        raise _Merged("they are being merged") from None
     return True
 
 

@@ -37,7 +37,8 @@ def open(
     A fourth, `settings`, has the setting of each arm of all results: the config less all that chooses masks.
 
     The views read what is on disk at the time of a query, so a running study can be watched (one without any
-    result yet, of hundreds of small parts, or in an object store must be opened again). Queries cannot reach
+    result yet, of hundreds of small parts, with a part of another tool, or in an object store must be opened
+    again). Queries cannot reach
     files outside the results, nor change settings. A part that is damaged or not of these results is named on
     stderr and left aside.
 
@@ -269,13 +270,23 @@ def again(connection: duckdb.DuckDBPyConnection, read: Callable[[], T]) -> T:
     with _told():
         for last in looks():
             try:
-                return read()
-            except duckdb.Error as error:
-                if views.leave_damaged(connection, error):
-                    return read()
-                if last or not isinstance(error, duckdb.IOException):
+                return _without_damaged(connection, read, last)
+            except duckdb.IOException:
+                if last:
                     raise
+                views.renew(connection)
     raise AssertionError("unreachable")
+
+
+def _without_damaged(connection: duckdb.DuckDBPyConnection, read: Callable[[], T], last: bool) -> T:
+    """What reads from the views; where nothing is merged any longer, without parts that are damaged."""
+    try:
+        return read()
+    except duckdb.Error as error:
+        merged = isinstance(error, duckdb.IOException) and not last
+        if merged or not views.leave_damaged(connection, error):
+            raise
+    return read()
 
 
 def query(name: str) -> str:

@@ -126,6 +126,25 @@ def test_merging_leaves_the_types_that_a_launch_writes(tmp_path):
     assert parts.fits(merged, "trials") and pq.read_table(merged)["sparsity"].to_pylist() == [0.9] * 4
 
 
+@pytest.mark.parametrize("beside", ["of another kind", "no plain file", "damaged"])
+def test_who_has_opened_results_sees_all_rows_after_a_merge_beside_a_foreign_part(beside, tmp_path, capfd):
+    """Such results are read by a list of parts: it must not outlive what is on it."""
+    own = [part(tmp_path / "s", TABLE.slice(number, 1), number) for number in range(3)]
+    if beside == "of another kind":
+        part(tmp_path / "s", recoded(TABLE.slice(0, 1), sparsity=to(pa.float32())), 8)
+    if beside == "no plain file":
+        (tmp_path / "s" / "trials" / "part-8.parquet").mkdir()
+    if beside == "damaged":
+        (tmp_path / "s" / "trials" / "part-8.parquet").write_bytes(b"PAR1 half copied")
+    connection = analysis.open(tmp_path / "s")
+    assert warehouse.rows(connection, "SELECT count(*) FROM trials") == [(3,)]
+    part(tmp_path / "s", TABLE, 9)
+    for merged in own:
+        merged.unlink()
+    assert warehouse.rows(connection, "SELECT count(*) FROM trials") == [(4,)]
+    assert len(capfd.readouterr().err.splitlines()) == (beside != "of another kind")
+
+
 @pytest.mark.parametrize("damage", [bytes(400), b"\xff" * 400])
 def test_a_damaged_page_behind_a_sound_footer_is_left_aside_by_both(damage, tmp_path, capfd):
     """Whichever column it is in, and however late a query comes to it."""
