@@ -15,7 +15,7 @@ from analysis.output import Format
 from analysis.warehouse import EACH
 from sweep.errors import BadInput, command
 from sweep.foreign import Plain
-from sweep.storage import place
+from sweep.store.places import place
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 Results = Annotated[

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from analysis.warehouse import again, answer
 from sweep.errors import BadInput
-from sweep.storage import put
+from sweep.store.places import put
 
 # Rows of a table for people: beyond that it takes minutes to draw, and nobody reads it.
 _SHOWN = 2_000

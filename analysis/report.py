@@ -17,7 +17,7 @@ from analysis.labels import label
 from analysis.page import SETTINGS, Page, embedded
 from analysis.warehouse import ask, files, left, provisional, rows
 from sweep.foreign import html
-from sweep.storage import Place, small
+from sweep.store.places import Place, small
 
 # The latest so many are listed.
 _TRIALS = 2_000

@@ -11,7 +11,7 @@ from analysis.page import Page
 from analysis.warehouse import files
 from sweep.arms import listed
 from sweep.means import Mean
-from sweep.storage import Place, small
+from sweep.store.places import Place, small
 
 FILE = "search.json"
 _AXES = {"density": "density", "cost": "multiply-adds of an image"}

@@ -12,10 +12,10 @@ import duckdb
 import pyarrow as pa
 
 from analysis.labels import CHOICE
-from sweep import parts
 from sweep.errors import BadInput
-from sweep.schema import KEYS, SCHEMAS
-from sweep.storage import Place, Remote, looks, place, read_all
+from sweep.store import parts
+from sweep.store.places import Place, Remote, looks, place, read_all
+from sweep.store.schema import KEYS, SCHEMAS
 
 # Which of several rows with the same key is looked at, where they can differ.
 _PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, (status <> 'stopped') DESC, finished_at DESC"}

@@ -14,8 +14,8 @@ import duckdb
 from analysis import views
 from analysis.views import named, quoted
 from sweep.errors import BadInput
-from sweep.schema import KEYS
-from sweep.storage import Place, Remote, is_small, looks, place, read_all
+from sweep.store.places import Place, Remote, is_small, looks, place, read_all
+from sweep.store.schema import KEYS
 
 T = TypeVar("T")
 

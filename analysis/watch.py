@@ -9,7 +9,7 @@ from threading import Lock
 
 from sweep.errors import BadInput
 from sweep.foreign import html
-from sweep.storage import Place
+from sweep.store.places import Place
 
 _NOTHING_YET = """<!doctype html><html><head>
 <meta charset="utf-8"><meta http-equiv="refresh" content="3">

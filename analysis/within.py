@@ -5,7 +5,7 @@ from typing import Any
 
 from fsspec.implementations.arrow import ArrowFSWrapper
 
-from sweep.storage import Remote
+from sweep.store.places import Remote
 
 
 class Within(ArrowFSWrapper):

@@ -17,8 +17,8 @@ from analysis.coefficients import rank_correlations
 from analysis.warehouse import query
 from benchmarks import synthetic
 from benchmarks.timing import seconds
-from sweep.results import encode
-from sweep.schema import SCHEMAS
+from sweep.store.results import encode
+from sweep.store.schema import SCHEMAS
 
 _QUESTIONS = ("crossover", "correlation", "best")
 _CHOICE = r'"(?:criterion|scope|iterations|schedule)":[^,}]*,?'

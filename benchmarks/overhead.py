@@ -16,7 +16,7 @@ from rich.console import Console
 from sweep.config import Config, Trial
 from sweep.driver import Options, drive
 from sweep.progress import Progress
-from sweep.results import finished
+from sweep.store.results import finished
 from sweep.study import Study
 from sweep.trial import Result, identity
 

@@ -13,11 +13,11 @@ from statistics import fmean
 
 import optuna
 
-from sweep import results
 from sweep.asker import Asker
 from sweep.config import Trial
 from sweep.samplers import SAMPLERS
 from sweep.space import Search
+from sweep.store import results
 from sweep.study import load
 from sweep.trial import Result
 

@@ -8,8 +8,8 @@ import duckdb
 import pyarrow as pa
 
 from sweep.config import Config, Trial
-from sweep.results import encode
-from sweep.schema import SCHEMAS
+from sweep.store.results import encode
+from sweep.store.schema import SCHEMAS
 
 _PART = 125_000
 # 2 data sets × 3 models × 5 ways to choose × 10 sparsities × 3 prune epochs × 7 lengths × 8 learning rates.

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 
 import pruners
-from sweep import data, models, network, parts
+from sweep import data, models, network
 from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.plan import Job, own_steps, training_steps
+from sweep.store import parts
 
 # A step forward and back through a layer costs three times its forward pass.
 _PASSES = 3

@@ -9,7 +9,7 @@ from filelock import FileLock
 from sweep import cache
 from sweep.errors import BadInput
 from sweep.images import CROPPED, Shape
-from sweep.storage import cached, copy, place
+from sweep.store.places import cached, copy, place
 
 FOLDER = "image-folder:"
 TINY = "tiny-imagenet-200"  # its folder

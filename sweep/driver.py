@@ -11,17 +11,18 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from sweep import plan, provenance, results
+from sweep import plan
 from sweep.config import Trial
 from sweep.errors import BadInput
 from sweep.loggers import Logger
 from sweep.plan import Job, Pack
 from sweep.prefixes import Claims
 from sweep.progress import Progress
-from sweep.storage import Place, absolute
+from sweep.store import provenance, results
+from sweep.store.places import Place, absolute
+from sweep.store.writer import Writer
 from sweep.study import Study
 from sweep.trial import Result
-from sweep.writer import Writer
 
 if TYPE_CHECKING:
     from sweep import worker

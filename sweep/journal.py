@@ -9,7 +9,7 @@ from typing import Any
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from sweep.errors import BadInput
-from sweep.storage import Place, Remote, cached
+from sweep.store.places import Place, Remote, cached
 
 _NAME = "optuna.journal"
 # Seconds between two sendings: what a killed search has not sent, it learns again from the results.

@@ -14,17 +14,18 @@ import torch
 import typer
 from rich.console import Console
 
-from sweep import data, datasets, masking, models, plan, provenance, results, sparse
+from sweep import data, datasets, masking, models, plan, sparse
 from sweep.config import ALONG, Config, Trial
 from sweep.cost import Costs
 from sweep.driver import AUTO, TUNE, Ending, Gpus, Options, drive
 from sweep.errors import BadInput, command
 from sweep.loggers import Logger
 from sweep.progress import Progress, duration
-from sweep.storage import Place, Remote, place
+from sweep.store import provenance, results
+from sweep.store.places import Place, Remote, place
+from sweep.store.writer import send
 from sweep.study import Study
 from sweep.study import load as load_study
-from sweep.writer import send
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

@@ -15,7 +15,7 @@ import torch
 
 from sweep.config import ALONG, DENSE, PROTOCOL, Config
 from sweep.masking import Memory
-from sweep.storage import Place, put
+from sweep.store.places import Place, put
 
 # Of the states: raise it when others would be left behind for the same config.
 _FORMAT = 1

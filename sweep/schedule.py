@@ -36,8 +36,8 @@ from sweep import packing
 from sweep.config import Trial
 from sweep.errors import BadInput
 from sweep.plan import Pack
-from sweep.provenance import cores
 from sweep.source import Source, Supply
+from sweep.store.provenance import cores
 from sweep.trial import Result
 from sweep.worker import Run, Where, Worker, run_trial
 

@@ -16,7 +16,6 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from sweep import results
 from sweep.arms import listed
 from sweep.asker import Asker
 from sweep.candidate import Candidate
@@ -28,11 +27,12 @@ from sweep.launch import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, W
 from sweep.progress import Progress
 from sweep.samplers import SAMPLERS
 from sweep.space import OBJECTIVES, Search
-from sweep.storage import Place, place, put
+from sweep.store import results
+from sweep.store.places import Place, place, put
+from sweep.store.writer import send
 from sweep.study import BEST, Study
 from sweep.study import load as load_study
 from sweep.trial import Result, from_canonical
-from sweep.writer import send
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 _ANSWER = "search.json"

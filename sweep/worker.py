@@ -19,7 +19,7 @@ from sweep.config import Trial
 from sweep.masking import Memory
 from sweep.prefixes import Point, Shared, Store
 from sweep.stages import AfterEpoch
-from sweep.storage import place
+from sweep.store.places import place
 from sweep.trial import Result, failure, from_canonical, run
 
 

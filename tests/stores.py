@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from sweep.stores import client
+from sweep.store.object_stores import client
 
 _buckets = itertools.count()
 _BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

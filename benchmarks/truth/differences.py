@@ -14,8 +14,8 @@ from analysis.crossover import Crossover, compare, decide
 from analysis.statistics import difference, paired
 from benchmarks.truth.crossover import QUICKSTART
 from benchmarks.truth.table import Row
-from sweep import results
 from sweep.config import Config, Trial
+from sweep.store import results
 
 _DRAWS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
     "normal": lambda random, shape: random.normal(size=shape),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sweep import results
+from sweep.store import results
 
 SPARSITIES = (0.8, 0.9, 0.95, 0.98, 0.99)
 # Test accuracy: SNIP passes random erk between .95 and .98, where the differences are +.02 and -.02.

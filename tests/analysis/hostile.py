@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweep import results
+from sweep.store import results
 from tests.analysis.conftest import SPARSITIES, trial
 
 ESCAPES = "\x1b]52;c;cHduZWQ=\x07\x1b[2J"

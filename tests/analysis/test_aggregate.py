@@ -9,8 +9,8 @@ from scipy import stats
 import analysis
 from analysis import aggregate, profiles
 from analysis.page import Page
-from sweep import results
 from sweep.errors import BadInput
+from sweep.store import results
 from tests.analysis.conftest import trial
 
 

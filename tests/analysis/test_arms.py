@@ -21,10 +21,10 @@ from analysis import best, collapse, correlation, crossover, regimes, report
 from analysis.labels import label
 from analysis.page import Page
 from analysis.warehouse import ask
-from sweep import results
 from sweep.arms import CHOICE
 from sweep.config import FIELDS, Config, Inconsistent, Trial
 from sweep.means import Mean
+from sweep.store import results
 from sweep.trial import identity
 from tests.analysis.test_commands import QUESTIONS, run
 from tests.analysis.test_queries import NAMES

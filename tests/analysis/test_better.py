@@ -9,7 +9,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 import analysis
 from analysis import better
-from sweep import results
+from sweep.store import results
 from tests.analysis.conftest import trial
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 import analysis
 from analysis import report, watch
 from analysis.export import write
-from sweep import results
+from sweep.store import results
 from tests.analysis import hostile
 from tests.analysis.conftest import SPARSITIES, trial
 

@@ -17,7 +17,7 @@ import pytest
 import analysis
 from analysis import report, watch
 from analysis.__main__ import main
-from sweep import results
+from sweep.store import results
 from tests.analysis.conftest import trial
 
 

@@ -7,8 +7,8 @@ import pytest
 import analysis
 from analysis.labels import CHOICE
 from analysis.warehouse import query
-from sweep import results
 from sweep.config import FIELDS, Config, Trial
+from sweep.store import results
 from sweep.trial import identity
 from tests.analysis.conftest import trial
 

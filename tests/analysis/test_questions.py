@@ -10,7 +10,7 @@ import analysis
 from analysis import best, charts, collapse, correlation, regimes, report
 from analysis.statistics import wilson
 from analysis.warehouse import ask
-from sweep import results
+from sweep.store import results
 from tests.analysis.conftest import LATER, trial
 
 

@@ -9,7 +9,7 @@ from statsmodels.stats.power import TTestPower
 
 import analysis
 from analysis import seeds
-from sweep import results
+from sweep.store import results
 from tests.analysis.conftest import trial
 
 

@@ -11,8 +11,8 @@ from scipy import stats
 
 import analysis
 from analysis import variance
-from sweep import results
 from sweep.errors import BadInput
+from sweep.store import results
 from tests.analysis.conftest import trial
 from tests.analysis.test_commands import run
 

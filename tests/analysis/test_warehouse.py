@@ -10,9 +10,9 @@ import pytest
 import analysis
 from analysis import report, shell
 from analysis.warehouse import unfinished
-from sweep import results
 from sweep.errors import BadInput
-from sweep.schema import SCHEMAS
+from sweep.store import results
+from sweep.store.schema import SCHEMAS
 from tests.analysis.conftest import LATER, trial
 
 

@@ -119,7 +119,7 @@ class Watch(threading.Thread):
 
 
 def main(folder):
-    from sweep.results import finished
+    from sweep.store.results import finished
 
     logging.disable(logging.WARNING)
     log = str(folder / "log")

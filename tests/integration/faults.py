@@ -13,8 +13,8 @@ from collections import Counter
 from pathlib import Path
 
 import analysis
-from sweep.results import finished
-from sweep.schema import KEYS
+from sweep.store.results import finished
+from sweep.store.schema import KEYS
 from tests.integration.launching import launch, rows, undisturbed, workers
 
 STUDY = """\

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import analysis
-from sweep.results import finished
+from sweep.store.results import finished
 from sweep.study import load
 from sweep.trial import run
 

@@ -11,7 +11,7 @@ import pytest
 
 import analysis
 from analysis.warehouse import unfinished
-from sweep.results import finished
+from sweep.store.results import finished
 from tests.integration.faults import ordeal
 from tests.integration.launching import LONGER, end, launch, rows, running, undisturbed, wait_for
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import analysis
 from analysis.warehouse import unfinished
-from sweep.results import finished
+from sweep.store.results import finished
 from tests.integration.launching import LONGER, end, launch, processes, rows, running, undisturbed, wait_for
 
 pytestmark = pytest.mark.slow

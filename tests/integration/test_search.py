@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import analysis
 from sweep.arms import listed
-from sweep.results import finished, stopped
+from sweep.store.results import finished, stopped
 from tests.integration.launching import end, launch, processes
 
 pytestmark = pytest.mark.slow

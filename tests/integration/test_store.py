@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 import analysis
-from sweep.results import finished
-from sweep.storage import place
+from sweep.store.places import place
+from sweep.store.results import finished
 from tests import stores
 from tests.integration.launching import LONGER, end, launch, rows, running, undisturbed, wait_for
 from tests.integration.test_search import STUDY as SPACE

@@ -7,7 +7,7 @@ import torch
 
 from sweep.config import Config, Trial
 from sweep.errors import BadInput
-from sweep.schema import SCHEMAS
+from sweep.store.schema import SCHEMAS
 from sweep.trial import failure, from_canonical, run
 
 TIMES = {

@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from sweep import lease, parts
 from sweep.errors import BadInput
-from sweep.schema import KEYS, SCHEMAS
-from sweep.storage import Place, Remote, looks, put, read_all, remove_all, small
+from sweep.store import lease, parts
+from sweep.store.places import Place, Remote, looks, put, read_all, remove_all, small
+from sweep.store.schema import KEYS, SCHEMAS
 
 Row = Mapping[str, Any]
 # Where some rows of a table are, and the rows.

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.fs as stores
 
 from sweep.errors import BadInput
-from sweep.stores import KINDS, client
+from sweep.store.object_stores import KINDS, client
 
 T = TypeVar("T")
 # Seconds for which a store that refuses, is silent or has errors is asked again.

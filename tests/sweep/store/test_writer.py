@@ -6,12 +6,12 @@ import pytest
 
 import analysis
 from analysis import shell, warehouse
-from sweep import results
-from sweep import writer as writer_module
 from sweep.errors import BadInput
-from sweep.schema import SCHEMAS
-from sweep.writer import Writer
-from tests.sweep.test_results import rows
+from sweep.store import results
+from sweep.store import writer as writer_module
+from sweep.store.schema import SCHEMAS
+from sweep.store.writer import Writer
+from tests.sweep.store.test_results import rows
 
 
 def test_a_trial_is_on_disk_at_once_and_all_of_them_after_closing(tmp_path):

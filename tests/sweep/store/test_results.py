@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from sweep import results
 from sweep.errors import BadInput
-from sweep.schema import SCHEMAS
+from sweep.store import results
+from sweep.store.schema import SCHEMAS
 
 
 def rows(name, status="ok"):

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from sweep.errors import BadInput
-from sweep.results import Part, Row, remedy, write, write_part
-from sweep.schema import SCHEMAS
-from sweep.storage import Place, Remote, cached, remove_all
+from sweep.store.places import Place, Remote, cached, remove_all
+from sweep.store.results import Part, Row, remedy, write, write_part
+from sweep.store.schema import SCHEMAS
 
 # So many parts of a table become one that are smaller than so many bytes: to open thousands takes seconds.
 _MANY, _SMALL = 200, 100_000

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
-from sweep.schema import KEYS, SCHEMAS
-from sweep.storage import Place
+from sweep.store.places import Place
+from sweep.store.schema import KEYS, SCHEMAS
 
 # What a row cannot be without.
 REQUIRED: dict[str, Sequence[str]] = {**KEYS, "trials": ("trial_id", "status", "config")}

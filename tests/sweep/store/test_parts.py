@@ -10,9 +10,9 @@ import pytest
 
 import analysis
 from analysis import warehouse
-from sweep import parts, results
 from sweep.config import Config, Trial
-from sweep.schema import SCHEMAS
+from sweep.store import parts, results
+from sweep.store.schema import SCHEMAS
 from sweep.trial import identity
 
 TRIALS = [

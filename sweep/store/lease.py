@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweep.errors import BadInput
-from sweep.storage import Remote, small
+from sweep.store.places import Remote, small
 
 # Seconds between signs of life, and after which without one a launch elsewhere counts as dead.
 BEAT, DEAD = 5.0, 20.0

@@ -12,12 +12,13 @@ import torch
 
 import analysis
 from analysis.warehouse import unfinished
-from sweep import datasets, lease, results, storage
+from sweep import datasets
 from sweep.errors import BadInput
 from sweep.prefixes import Claims, Store
-from sweep.results import finished
-from sweep.storage import Remote, place, put
-from sweep.writer import Writer, send
+from sweep.store import lease, places, results
+from sweep.store.places import Remote, place, put
+from sweep.store.results import finished
+from sweep.store.writer import Writer, send
 from tests import stores
 from tests.analysis.conftest import trial
 
@@ -82,7 +83,7 @@ def test_a_prefix_is_used_as_a_folder_is(bucket, tmp_path):
 def test_a_place_is_a_folder_or_a_store():
     assert place("file:///tmp/x") == Path("/tmp/x") and place("results") == Path("results")
     assert str(place("s3://b/x/y?region=eu-west-1") / "z") == "s3://b/x/y/z?region=eu-west-1"
-    assert storage.absolute("s3://b/x/") == "s3://b/x"
+    assert places.absolute("s3://b/x/") == "s3://b/x"
     for wrong, why in (("ftp://b/x", "lie in a folder, or at s3, gs, az://"), ("s3:///x", "name a bucket")):
         with pytest.raises(BadInput, match=why):
             place(wrong)
@@ -213,7 +214,7 @@ def test_states_and_claims_in_a_store(bucket):
 def test_what_is_nothing_to_a_store_is_one_line(uri, exported, value, monkeypatch):
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "ours")
     monkeypatch.setenv(exported, value)
-    monkeypatch.setattr(storage, "client", stores.client.__wrapped__)
+    monkeypatch.setattr(places, "client", stores.client.__wrapped__)
     with pytest.raises(BadInput):
         place(uri).exists()
 
