@@ -81,7 +81,7 @@ def certain_both_ways(effect: float, p: float, guessed: float, p_guessed: float)
 def chance_of(arm: str) -> float:
     """Accuracy of guessing on the data set of an arm, given as the JSON of its config."""
     # What is known of data sets comes with torch, which takes a second to import.
-    from sweep.datasets import chance
+    from sweep.data.catalog import chance
 
     return chance(json.loads(arm)["dataset"])
 

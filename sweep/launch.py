@@ -14,9 +14,10 @@ import torch
 import typer
 from rich.console import Console
 
-from sweep import data, datasets, masking, models, plan, sparse
+from sweep import data, masking, models, plan, sparse
 from sweep.config import ALONG, Config, Trial
 from sweep.cost import Costs
+from sweep.data import catalog
 from sweep.driver import AUTO, TUNE, Ending, Gpus, Options, drive
 from sweep.errors import BadInput, command
 from sweep.loggers import Logger
@@ -162,7 +163,7 @@ def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: Gpus, do
         raise BadInput(f"--gpus-per-trial {share}: this machine has {here} GPUs; leave it out to use CPUs")
     for dataset in {trial.config.dataset for trial in trials}:
         if download:
-            datasets.download(dataset, datasets.local(dataset, data_root))
+            catalog.download(dataset, catalog.local(dataset, data_root))
         shape = data.check(dataset, data_root)
         for model in {trial.config.model for trial in trials if trial.config.dataset == dataset}:
             models.check(model, shape)

@@ -11,8 +11,9 @@ from PIL import Image
 from torch._dynamo.testing import CompileCounter
 
 import pruners
-from sweep import data, models, readers
+from sweep import data, models
 from sweep.config import Config
+from sweep.data import reading
 from sweep.seeds import generator
 from sweep.training import Training, _compiled
 
@@ -112,10 +113,10 @@ def pictures(request, tmp_path, monkeypatch):
                 pixels = source.integers(0, 256, (8, 8, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     if request.param == "files":
-        monkeypatch.setattr(readers, "room", lambda device: 0)
-    readers.find.cache_clear(), data.load.cache_clear()
+        monkeypatch.setattr(reading, "room", lambda device: 0)
+    reading.find.cache_clear(), data.load.cache_clear()
     yield data.load("image-folder:pets", tmp_path, 0.1, 0)
-    readers.find.cache_clear(), data.load.cache_clear()
+    reading.find.cache_clear(), data.load.cache_clear()
 
 
 def by_hand(run, size):

@@ -12,7 +12,7 @@ import torch
 
 import analysis
 from analysis.warehouse import unfinished
-from sweep import datasets
+from sweep.data import catalog
 from sweep.errors import BadInput
 from sweep.prefixes import Claims, Store
 from sweep.store import lease, places, results
@@ -277,8 +277,8 @@ def test_a_launch_gives_way_to_one_that_lives_and_not_to_one_that_died(bucket, m
         assert len(folder.glob(".lock-*")) == 1
     code = f"""
 import os, signal
-from sweep import results, storage
-with results.lock(storage.place("{folder}")):
+from sweep.store import places, results
+with results.lock(places.place("{folder}")):
     os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", code], check=False)
@@ -314,15 +314,15 @@ def test_a_data_set_in_a_store_is_copied_to_a_machine_once(bucket, server, monke
     for part in ("train", "test"):
         put(root / "pets" / part / "cat" / "1.png", text(part))
     with pytest.raises(BadInput, match="dogs: it is not under"):
-        datasets.local("image-folder:dogs", str(root))
-    home = datasets.local("image-folder:pets", str(root))
+        catalog.local("image-folder:dogs", str(root))
+    home = catalog.local("image-folder:pets", str(root))
     assert (home / "pets" / "test" / "cat" / "1.png").read_text() == "test"
     reached(monkeypatch, server[0], 1)
-    assert datasets.local("image-folder:pets", str(root)) == home
-    for file in datasets.DATASETS["mnist"].files:
+    assert catalog.local("image-folder:pets", str(root)) == home
+    for file in catalog.DATASETS["mnist"].files:
         put(Remote(server[0], f"{bucket[len('s3://') :]}/data/{file}"), text(file))
-    home = datasets.local("mnist", str(root))
-    assert all((home / file).read_text() == file for file in datasets.DATASETS["mnist"].files)
+    home = catalog.local("mnist", str(root))
+    assert all((home / file).read_text() == file for file in catalog.DATASETS["mnist"].files)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sweep import data, readers
+from sweep import data
+from sweep.data import reading
 from sweep.errors import BadInput
 from sweep.seeds import generator
 
@@ -165,7 +166,7 @@ def test_a_split_on_another_device_gives_batches_there(tmp_path):
 
 
 def test_images_that_do_not_fit_on_a_device_are_brought_there_by_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "room", lambda device: 100 if device.type == "meta" else 1 << 40)
+    monkeypatch.setattr(reading, "room", lambda device: 100 if device.type == "meta" else 1 << 40)
     data.to.cache_clear()
     there = data.to(data.load("digits", tmp_path, 0.1, 0), torch.device("meta"))
     assert there.train.pixels.device.type == "cpu"

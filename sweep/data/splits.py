@@ -10,13 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sweep import augmentation, cache, datasets, readers
-from sweep.augmentation import AUGMENTATIONS
-from sweep.datasets import DATASETS, FOLDER
+from sweep.data import augmentation, catalog, decoded, reading
+from sweep.data.augmentation import AUGMENTATIONS
+from sweep.data.catalog import DATASETS, FOLDER
+from sweep.data.image_files import Files
+from sweep.data.images import Shape
 from sweep.errors import BadInput
-from sweep.images import Shape
 from sweep.seeds import generator
-from sweep.streaming import Files
 
 __all__ = [
     "AUGMENTATIONS",
@@ -187,9 +187,9 @@ def check(name: str, root: str | Path) -> Shape:
     Raises:
         BadInput: it is not under `root`; the message says what to do.
     """
-    root = datasets.local(name, root)
-    datasets.require(name, root)
-    return readers.shape(name, root)
+    root = catalog.local(name, root)
+    catalog.require(name, root)
+    return reading.shape(name, root)
 
 
 class Sizes(NamedTuple):
@@ -208,9 +208,9 @@ def sizes(name: str, root: str | Path, validation_fraction: float) -> Sizes:
     Raises:
         BadInput: the data set is missing or cannot be used.
     """
-    root = datasets.local(name, root)
-    datasets.require(name, root)
-    found = readers.find(name, root)
+    root = catalog.local(name, root)
+    catalog.require(name, root)
+    found = reading.find(name, root)
     train, test = len(found.train[1]), len(found.test[1])
     held_out = _held_out(name, train, validation_fraction)
     _, channels, height, width = found.train[0].shape
@@ -269,11 +269,11 @@ def load(
     Raises:
         BadInput: the data set is missing or cannot be used.
     """
-    root = datasets.local(name, root)
+    root = catalog.local(name, root)
     if download:
-        datasets.download(name, root)
-    datasets.require(name, root)
-    found = readers.find(name, root)
+        catalog.download(name, root)
+    catalog.require(name, root)
+    found = reading.find(name, root)
     everything = Split(*found.train)
     order = torch.randperm(len(everything), generator=generator(split_seed, "validation"))
     held_out = _held_out(name, len(order), validation_fraction)
@@ -291,7 +291,7 @@ def load(
         # Takes a whole epoch of decoding, once for all.
         by_class = "-stratified" if stratified else ""
         key = f"{found.key}-counts-{validation_fraction}-{split_seed}{by_class}"
-        counts = cache.kept(root, key, ["counts"], lambda: {"counts": _counts(train)})["counts"]
+        counts = decoded.kept(root, key, ["counts"], lambda: {"counts": _counts(train)})["counts"]
         mean, deviation = _moments(counts)
     else:
         mean, deviation = _moments(_counts(train))
@@ -312,7 +312,7 @@ def to(data: Data, device: torch.device) -> Data:
     if data.mean.device == device:
         return data
     size = sum(len(split) for split in (data.train, data.validation, data.test)) * math.prod(data.shape)
-    fits = size <= readers.room(device)
+    fits = size <= reading.room(device)
     train = data.train.to(device, fits)
     return replace(
         data,

@@ -7,14 +7,15 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from sweep import cache, data, readers
+from sweep import data
+from sweep.data import decoded, reading, splits
 from sweep.errors import BadInput
 from sweep.seeds import generator
 
 
 @pytest.fixture(autouse=True)
 def fresh():
-    readers.find.cache_clear()
+    reading.find.cache_clear()
     data.load.cache_clear()
 
 
@@ -51,9 +52,9 @@ def imagenet(tmp_path):
 def both(root, monkeypatch, **options):
     """The same data set held and in files."""
     held = data.load("image-folder:pets", root, 0.25, 0, **options)
-    readers.find.cache_clear()
+    reading.find.cache_clear()
     data.load.cache_clear()
-    monkeypatch.setattr(readers, "room", lambda device: 0)
+    monkeypatch.setattr(reading, "room", lambda device: 0)
     return held, data.load("image-folder:pets", root, 0.25, 0, **options)
 
 
@@ -85,15 +86,15 @@ def test_files_are_never_read_whole(pets, monkeypatch):
 def test_what_they_are_normalized_with_is_counted_once_for_all(pets, monkeypatch):
     _, streamed = both(pets, monkeypatch)
     data.load.cache_clear()
-    monkeypatch.setattr(data, "_counts", None)
+    monkeypatch.setattr(splits, "_counts", None)
     again = data.load("image-folder:pets", pets, 0.25, 0)
     assert torch.equal(again.mean, streamed.mean)
-    kept = {path.name.rpartition(".")[2] or path.name for path in (pets / cache.FOLDER).glob("*counts*")}
+    kept = {path.name.rpartition(".")[2] or path.name for path in (pets / decoded.FOLDER).glob("*counts*")}
     assert len(kept) == 2
 
 
 def test_a_file_that_is_no_image_is_one_line_with_its_name_before_anything_is_read(pets, monkeypatch):
-    monkeypatch.setattr(readers, "room", lambda device: 0)
+    monkeypatch.setattr(reading, "room", lambda device: 0)
     (pets / "pets" / "test" / "dog" / "0.png").write_text("not at all")
     with pytest.raises(BadInput, match=r"^\S*dog/0\.png: cannot be read as an image") as error:
         data.load("image-folder:pets", pets, 0.25, 0)
@@ -101,7 +102,7 @@ def test_a_file_that_is_no_image_is_one_line_with_its_name_before_anything_is_re
 
 
 def test_a_file_that_ends_too_soon_is_one_line_with_its_name(pets, monkeypatch):
-    monkeypatch.setattr(readers, "room", lambda device: 0)
+    monkeypatch.setattr(reading, "room", lambda device: 0)
     file = pets / "pets" / "test" / "dog" / "0.png"
     file.write_bytes(file.read_bytes()[:60])
     streamed = data.load("image-folder:pets", pets, 0.25, 0)
@@ -125,17 +126,17 @@ def test_images_of_16_bits_are_the_same_held_and_from_their_files(pets, monkeypa
 def test_counts_of_clipped_images_that_an_earlier_version_kept_are_not_believed(pets, monkeypatch):
     for file in (pets / "pets").rglob("*.png"):
         Image.fromarray(np.full((5, 6), 128 << 8, dtype=np.uint16)).save(file)
-    train, test, _ = readers.listing("image-folder:pets", pets)
-    plain = f"pets-{cache.fingerprint(pets, train + test)}"
+    train, test, _ = reading.listing("image-folder:pets", pets)
+    plain = f"pets-{decoded.fingerprint(pets, train + test)}"
     clipped = torch.zeros(3, 256, dtype=torch.int64)
     clipped[:, 255] = 540
-    cache.kept(pets, f"{plain}-counts-0.25-0", ["counts"], lambda: {"counts": clipped})
-    monkeypatch.setattr(readers, "room", lambda device: 0)
+    decoded.kept(pets, f"{plain}-counts-0.25-0", ["counts"], lambda: {"counts": clipped})
+    monkeypatch.setattr(reading, "room", lambda device: 0)
     assert data.load("image-folder:pets", pets, 0.25, 0).mean.flatten().tolist() == [128] * 3
 
 
 def test_an_image_of_another_size_is_one_line_with_both(pets, monkeypatch):
-    monkeypatch.setattr(readers, "room", lambda device: 0)
+    monkeypatch.setattr(reading, "room", lambda device: 0)
     Image.new("RGB", (9, 9)).save(pets / "pets" / "test" / "dog" / "0.png")
     streamed = data.load("image-folder:pets", pets, 0.25, 0)
     with pytest.raises(BadInput, match=r"^\S*0\.png has 9×9 pixels and the images before it 6×5"):
@@ -153,7 +154,7 @@ def test_imagenet_is_evaluated_on_the_middle_of_its_images(imagenet):
     files = sorted((imagenet / "imagenet" / "val").rglob("*.JPEG"))
     for image, file in zip(images, files, strict=True):
         assert torch.equal(image, usual(Image.open(file).convert("RGB")))
-    assert not (imagenet / cache.FOLDER).exists()
+    assert not (imagenet / decoded.FOLDER).exists()
 
 
 def test_imagenet_is_normalized_as_usual(imagenet):
@@ -195,7 +196,7 @@ def test_random_parts_follow_the_seed_and_the_batch_but_not_the_processes(imagen
 
     one = epoch(0)
     assert len(one) == 3 and not torch.equal(one[0], epoch(1)[0])
-    monkeypatch.setattr("sweep.streaming._PROCESSES", 1)
+    monkeypatch.setattr("sweep.data.image_files._PROCESSES", 1)
     assert all(map(torch.equal, one, epoch(0)))
     assert all(map(torch.equal, one[1:2], epoch(0, start=1, stop=2)))
     assert len(list(islice(train.batches(3, generator(0, "order"), "flip-crop"), 1))) == 1

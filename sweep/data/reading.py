@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
-from sweep import cache, datasets
-from sweep.datasets import DATASETS, FOLDER, TINY
+from sweep.data import catalog, decoded
+from sweep.data.catalog import DATASETS, FOLDER, TINY
+from sweep.data.image_files import Files
+from sweep.data.images import CROPPED, Shape, header, sized
 from sweep.errors import BadInput
-from sweep.images import CROPPED, Shape, header, sized
 from sweep.seeds import generator
-from sweep.streaming import Files
 
 _DIGITS_TEST = 360
 
@@ -61,7 +61,7 @@ def find(name: str, root: Path) -> Found:
     files = listing(name, root)
     if files is None:
         known = DATASETS[name]
-        key = f"{name}-{cache.fingerprint(root, [(str(root / file), 0) for file in known.files])}"
+        key = f"{name}-{decoded.fingerprint(root, [(str(root / file), 0) for file in known.files])}"
         # Even where decoding takes no time: importing what can takes seconds of every process.
         held = _kept(root, key, partial(read, name, root))
         return Found(held[:2], held[2:], known.classes, key)
@@ -69,9 +69,9 @@ def find(name: str, root: Path) -> Found:
     if name == "imagenet":
         return Found(_left(train, CROPPED, True), _left(test, CROPPED, True), classes, name)
     # The same images under two names are kept once.
-    key = f"{name.removeprefix(FOLDER).replace('/', '-')}-{cache.fingerprint(root, train + test)}"
+    key = f"{name.removeprefix(FOLDER).replace('/', '-')}-{decoded.fingerprint(root, train + test)}"
     # Before anything is decoded, so that what is kept has been looked at once, whichever version kept it.
-    if cache.kept(root, f"{key}-deep", ["deep"], lambda: {"deep": _deep(train + test)})["deep"]:
+    if decoded.kept(root, f"{key}-deep", ["deep"], lambda: {"deep": _deep(train + test)})["deep"]:
         # Versions that clipped such levels kept them, and what they are normalized with, under the plain key.
         key += "-reduced"
     shape = _shape(name, train)
@@ -85,7 +85,7 @@ def shape(name: str, root: Path) -> Shape:
     """Channels, height and width of an image of a data set that is there; one image at most is read."""
     if name in DATASETS:
         return DATASETS[name].shape
-    train, _ = datasets.folders(name, root)
+    train, _ = catalog.folders(name, root)
     return _shape(name, _image_folder(train)[1])
 
 
@@ -109,8 +109,8 @@ def listing(name: str, root: Path) -> Listing | None:
     """
     if name == "tiny-imagenet":
         return _tiny(root / TINY)
-    folders = datasets.folders(name, root)
-    if not folders or (name == "cifar10" and datasets.has_files(name, root)):
+    folders = catalog.folders(name, root)
+    if not folders or (name == "cifar10" and catalog.has_files(name, root)):
         return None
     (classes, train), (others, test) = map(_image_folder, folders)
     if classes != others:
@@ -127,11 +127,11 @@ def read(name: str, root: Path) -> Whole:
     if name == "digits":
         return _digits()
     try:
-        train, test = datasets.torchvision(name, root, download=False)
+        train, test = catalog.torchvision(name, root, download=False)
         return Whole(*_tensors(train), *_tensors(test))
     except Exception as error:  # what torchvision's readers meet in a damaged file they raise as it comes
         why = " ".join(str(error).split()) or type(error).__name__
-        hint = datasets.hint(name, root)
+        hint = catalog.hint(name, root)
         raise BadInput(
             f"{name}: its files under {root} are damaged ({why}): delete them and {hint}"
         ) from None
@@ -169,7 +169,7 @@ def _deep(samples: Sequence[Sample]) -> Tensor:
 
 
 def _kept(root: Path, key: str, read: Callable[[], Whole]) -> Whole:
-    return Whole(**cache.kept(root, key, Whole._fields, lambda: read()._asdict()))
+    return Whole(**decoded.kept(root, key, Whole._fields, lambda: read()._asdict()))
 
 
 def _left(samples: Sequence[Sample], shape: Shape, crops: bool) -> tuple[Files, Tensor]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from sweep import cache
+from sweep.data import decoded
+from sweep.data.images import CROPPED, Shape
 from sweep.errors import BadInput
-from sweep.images import CROPPED, Shape
 from sweep.store.places import cached, copy, place
 
 FOLDER = "image-folder:"
@@ -174,7 +174,7 @@ def download(name: str, root: Path) -> None:
         if name.startswith(FOLDER) or name == "imagenet":
             raise
     try:
-        folder = root / cache.FOLDER
+        folder = root / decoded.FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{name}.download.lock"):
             if has_files(name, root):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sweep import cache
+from sweep.data import decoded
 from sweep.errors import BadInput
 
 
@@ -18,7 +18,7 @@ def made():
 
 
 def kept(root, make=made):
-    return cache.kept(root, "key", ("a", "b"), make)
+    return decoded.kept(root, "key", ("a", "b"), make)
 
 
 def refuse():
@@ -30,7 +30,7 @@ def same(found):
 
 
 def left(root):
-    return sorted(path.name for path in (root / cache.FOLDER).iterdir())
+    return sorted(path.name for path in (root / decoded.FOLDER).iterdir())
 
 
 def test_what_was_made_once_is_only_mapped_from_then_on(tmp_path):
@@ -42,16 +42,16 @@ def test_writing_to_a_mapped_tensor_reaches_neither_the_file_nor_others(tmp_path
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         written, other = kept(tmp_path)["a"], kept(tmp_path)["a"]
-    before = (tmp_path / cache.FOLDER / "key" / "a.npy").read_bytes()
+    before = (tmp_path / decoded.FOLDER / "key" / "a.npy").read_bytes()
     written.zero_()
-    assert (tmp_path / cache.FOLDER / "key" / "a.npy").read_bytes() == before
+    assert (tmp_path / decoded.FOLDER / "key" / "a.npy").read_bytes() == before
     assert torch.equal(other, made()["a"]) and torch.equal(kept(tmp_path)["a"], made()["a"])
 
 
 def test_a_mapped_tensor_takes_no_memory_of_its_own(tmp_path):
     size = 64 << 20
-    cache.kept(tmp_path, "large", ("a",), lambda: {"a": torch.ones(size, dtype=torch.uint8)})
-    found = cache.kept(tmp_path, "large", ("a",), refuse)["a"]
+    decoded.kept(tmp_path, "large", ("a",), lambda: {"a": torch.ones(size, dtype=torch.uint8)})
+    found = decoded.kept(tmp_path, "large", ("a",), refuse)["a"]
     assert int(found.sum(dtype=torch.int64)) == size
     private, of_ours = 0, False
     for line in Path("/proc/self/smaps").read_text().splitlines():
@@ -69,7 +69,7 @@ def slow(root, times):
             file.write("made\n")
         return {"a": torch.randint(2**62, (1 << 16,), generator=torch.Generator().manual_seed(os.getpid()))}
 
-    return int(cache.kept(root, "key", ("a",), make)["a"].sum())
+    return int(decoded.kept(root, "key", ("a",), make)["a"].sum())
 
 
 def test_of_processes_that_race_one_makes_it_and_all_get_the_same(tmp_path):
@@ -83,7 +83,7 @@ def test_of_processes_that_race_one_makes_it_and_all_get_the_same(tmp_path):
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "header", "archive", "dates", "pipe"])
 def test_a_damaged_folder_is_made_anew(tmp_path, damage):
     kept(tmp_path)
-    file = tmp_path / cache.FOLDER / "key" / "a.npy"
+    file = tmp_path / decoded.FOLDER / "key" / "a.npy"
     whole = file.read_bytes()
     file.unlink()
     if damage == "header":
@@ -101,7 +101,7 @@ def test_a_damaged_folder_is_made_anew(tmp_path, damage):
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
-    part = tmp_path / cache.FOLDER / "key.0123.part"
+    part = tmp_path / decoded.FOLDER / "key.0123.part"
     part.mkdir(parents=True)
     np.save(part / "a.npy", np.zeros(3))
     assert same(kept(tmp_path))
@@ -109,7 +109,7 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_to_is_done_without(tmp_path):
-    (tmp_path / cache.FOLDER).write_text("in the way")
+    (tmp_path / decoded.FOLDER).write_text("in the way")
     assert same(kept(tmp_path)) and same(kept(tmp_path))
     shutil.rmtree(tmp_path)
     assert same(kept(tmp_path))
@@ -121,7 +121,7 @@ def test_a_full_disk_is_done_without_and_nothing_half_is_left(tmp_path):
         resource.RLIMIT_FSIZE, (1 << 16, limits[1])
     )  # writing further is an error, as on a full disk
     try:
-        found = cache.kept(tmp_path, "large", ("a",), lambda: {"a": torch.ones(1 << 20)})
+        found = decoded.kept(tmp_path, "large", ("a",), lambda: {"a": torch.ones(1 << 20)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert torch.equal(found["a"], torch.ones(1 << 20))
@@ -140,7 +140,7 @@ def test_an_error_of_making_is_told_and_nothing_is_left(tmp_path):
 def test_a_fingerprint_is_of_names_labels_sizes_and_times_whatever_the_place(tmp_path):
     def fingerprint(folder):
         files = sorted(folder.iterdir())
-        return cache.fingerprint(folder, [(str(file), len(file.name)) for file in files])
+        return decoded.fingerprint(folder, [(str(file), len(file.name)) for file in files])
 
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
@@ -148,7 +148,7 @@ def test_a_fingerprint_is_of_names_labels_sizes_and_times_whatever_the_place(tmp
     shutil.copytree(one, other)
     first = fingerprint(one)
     assert fingerprint(one) == fingerprint(other) == first
-    assert cache.fingerprint(one, [(str(one / "a"), 2)]) != first
+    assert decoded.fingerprint(one, [(str(one / "a"), 2)]) != first
     os.utime(one / "a", (0, 0))
     (other / "a").rename(other / "b")
     assert len({first, fingerprint(one), fingerprint(other)}) == 3
@@ -160,7 +160,7 @@ def test_a_fingerprint_is_what_it_was_in_earlier_versions(tmp_path):
         os.utime(tmp_path / name, (1, 1))
 
     def fingerprint(*names):
-        return cache.fingerprint(tmp_path, [(str(tmp_path / name), 3) for name in names])
+        return decoded.fingerprint(tmp_path, [(str(tmp_path / name), 3) for name in names])
 
     # By another key, whatever is kept would be decoded again.
     assert fingerprint("a.png", "ü.png") == "44d165a7833f9865"
@@ -170,11 +170,11 @@ def test_a_fingerprint_is_what_it_was_in_earlier_versions(tmp_path):
 
 def test_a_file_that_is_gone_is_named(tmp_path):
     with pytest.raises(BadInput, match="No such file"):
-        cache.fingerprint(tmp_path, [(str(tmp_path / "gone"), 0)])
+        decoded.fingerprint(tmp_path, [(str(tmp_path / "gone"), 0)])
 
 
 def test_a_pipe_a_device_or_a_name_that_cannot_be_is_one_line(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (str(tmp_path / "pipe"), "/dev/zero", str(tmp_path), "x" * 5000, "a\0b"):
         with pytest.raises(BadInput, match=r": .*remove "):
-            cache.fingerprint(tmp_path, [(path, 0)])
+            decoded.fingerprint(tmp_path, [(path, 0)])

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from sweep.data.images import Shape, cropped, sized
 from sweep.errors import BadInput
-from sweep.images import Shape, cropped, sized
 
 _PROCESSES = 8
 

@@ -20,7 +20,8 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets as published
 
-from sweep import cache, data, datasets, readers
+from sweep import data
+from sweep.data import catalog, decoded, reading
 from sweep.errors import BadInput
 
 TRAIN, TEST = 20, 6
@@ -37,7 +38,7 @@ def no_network(monkeypatch):
 
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(urllib.request, "urlopen", here)
-    readers.find.cache_clear()
+    reading.find.cache_clear()
     data.load.cache_clear()
 
 
@@ -170,20 +171,20 @@ def test_published_files_are_read_as_they_are(name, tmp_path, monkeypatch):
     shape, pixels, classes = SETS[name](tmp_path, monkeypatch)
     assert data.check(name, tmp_path) == shape[1:] == data.SHAPES[name]
     for _ in range(2):  # decoded, and from the cache
-        readers.find.cache_clear()
-        found = readers.find(name, tmp_path)
+        reading.find.cache_clear()
+        found = reading.find(name, tmp_path)
         assert found.classes == classes
         for count, (images, labels) in ((TRAIN, found.train), (TEST, found.test)):
             assert images.dtype == torch.uint8 and labels.dtype == torch.int64
             assert torch.equal(images, torch.from_numpy(pixels(count)))
             assert torch.equal(labels, torch.from_numpy(drawn(count, *shape[1:], classes=classes)[1]))
-    assert (tmp_path / cache.FOLDER).exists()
+    assert (tmp_path / decoded.FOLDER).exists()
 
 
 @pytest.mark.parametrize("name", ["cifar10", "svhn", "mnist"])
 def test_damaged_files_are_refused_with_the_command_that_gets_them(name, tmp_path, monkeypatch):
     SETS[name](tmp_path, monkeypatch)
-    file = tmp_path / datasets.DATASETS[name].files[0]
+    file = tmp_path / catalog.DATASETS[name].files[0]
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(BadInput, match=r"are damaged .* get it with: python -c") as error:
         data.load(name, tmp_path, 0.1, 0)
@@ -210,9 +211,9 @@ def test_a_set_that_is_missing_is_one_line_with_what_to_do(name, tmp_path):
 @pytest.mark.parametrize("name", sorted(set(data.DATASETS) - {"digits", "imagenet", "tiny-imagenet"}))
 def test_the_command_of_the_line_is_one_that_gets_it(name, tmp_path, monkeypatch):
     asked = []
-    reader, folder = datasets.DATASETS[name].torchvision
+    reader, folder = catalog.DATASETS[name].torchvision
     monkeypatch.setattr(published, reader, lambda *where, download: asked.append((*where, download)))
-    exec(datasets.hint(name, tmp_path).partition('"')[2].partition('"')[0], {})
+    exec(catalog.hint(name, tmp_path).partition('"')[2].partition('"')[0], {})
     where = str(tmp_path / folder)
     assert asked == ([(where, part, True) for part in ("train", "test")] if folder else [(where, True)])
 
@@ -220,13 +221,13 @@ def test_the_command_of_the_line_is_one_that_gets_it(name, tmp_path, monkeypatch
 def test_cifar10_as_image_folders_is_taken_if_torchvisions_files_are_not_there(tmp_path, monkeypatch):
     image_folder(tmp_path / "cifar10")
     assert data.check("cifar10", tmp_path) == (3, 32, 32)
-    found = readers.find("cifar10", tmp_path)
+    found = reading.find("cifar10", tmp_path)
     assert found.classes == 2 and len(found.train[1]) == len(found.test[1]) == 10
     # The same images by their other name are not kept a second time.
-    assert readers.find("image-folder:cifar10", tmp_path).key == found.key
+    assert reading.find("image-folder:cifar10", tmp_path).key == found.key
     cifar10(tmp_path, monkeypatch)
-    readers.find.cache_clear()
-    assert len(readers.find("cifar10", tmp_path).train[1]) == TRAIN
+    reading.find.cache_clear()
+    assert len(reading.find("cifar10", tmp_path).train[1]) == TRAIN
 
 
 def test_images_of_another_size_are_not_taken_for_cifar10(tmp_path):
@@ -238,7 +239,7 @@ def test_images_of_another_size_are_not_taken_for_cifar10(tmp_path):
 def test_tiny_imagenet_is_read_from_the_layout_of_its_archive(tmp_path):
     tiny_imagenet(tmp_path)
     assert data.check("tiny-imagenet", tmp_path) == (3, 64, 64)
-    found = readers.find("tiny-imagenet", tmp_path)
+    found = reading.find("tiny-imagenet", tmp_path)
     assert found.classes == 3 and found.train[0].shape == (12, 3, 64, 64)
     assert found.train[1].tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert found.test[1].tolist() == [2, 0, 1, 2]
@@ -278,7 +279,7 @@ def test_images_are_listed_as_torchvision_lists_them(tmp_path):
     (tmp_path / "pets" / "test" / "elsewhere").symlink_to(tmp_path / "pets" / "train" / "cat")
     save(tmp_path / "pets" / "train" / "elsewhere", "0.png", (1, 2, 3), (32, 32))
     usual = [published.ImageFolder(str(tmp_path / "pets" / part)) for part in ("train", "test")]
-    found = readers.listing("image-folder:pets", tmp_path)
+    found = reading.listing("image-folder:pets", tmp_path)
     assert found == ([*usual[0].samples], [*usual[1].samples], 3) and len(found.train) == 17
 
 
@@ -289,7 +290,7 @@ def test_a_link_that_leads_back_is_one_line_and_not_followed_for_ever(tmp_path, 
         (tmp_path / "pets" / "train" / "cat" / name).symlink_to(target)
     (tmp_path / "pets" / "test" / "dog" / "back").symlink_to("../../train/cat")
     with pytest.raises(BadInput, match=r"/(one|other|back): is a link to a folder that it is in: remove it"):
-        readers.find("image-folder:pets", tmp_path)
+        reading.find("image-folder:pets", tmp_path)
 
 
 def test_folders_without_classes_or_images_are_named(tmp_path):
@@ -319,19 +320,19 @@ def test_names_that_are_no_utf_8_are_names_like_others(tmp_path):
     image_folder(tmp_path / "pets")
     for part in ("train", "test"):
         (tmp_path / "pets" / part / "cat").rename(tmp_path / "pets" / part / os.fsdecode(b"c\xe4t"))
-    assert readers.find("image-folder:pets", tmp_path).train[0].shape == (10, 3, 32, 32)
-    assert any((tmp_path / cache.FOLDER).glob("pets-*/train_images.npy"))
+    assert reading.find("image-folder:pets", tmp_path).train[0].shape == (10, 3, 32, 32)
+    assert any((tmp_path / decoded.FOLDER).glob("pets-*/train_images.npy"))
     os.mkfifo(tmp_path / "pets" / "train" / os.fsdecode(b"c\xe4t/p\xffpe.png"))
-    readers.find.cache_clear()
+    reading.find.cache_clear()
     with pytest.raises(BadInput, match=r"c\\udce4t/p\\udcffpe\.png: is no regular file") as error:
-        readers.find("image-folder:pets", tmp_path)
+        reading.find("image-folder:pets", tmp_path)
     assert str(error.value).encode()
 
 
 @pytest.mark.parametrize("room", [0, 1 << 40])
 @pytest.mark.parametrize("name", ["0.png", "9.png"])  # the first, of which the shape is, and another
 def test_a_pipe_among_the_images_is_one_line_and_not_waited_for(tmp_path, name, room, monkeypatch):
-    monkeypatch.setattr(readers, "room", lambda device: room)
+    monkeypatch.setattr(reading, "room", lambda device: room)
     image_folder(tmp_path / "pets")
     file = tmp_path / "pets" / "train" / "cat" / name
     file.unlink(missing_ok=True)
@@ -374,20 +375,20 @@ def test_names_in_annotations_that_are_no_utf_8_or_no_names_are_one_line(tmp_pat
 
 def test_what_changed_on_disk_is_decoded_anew(tmp_path):
     image_folder(tmp_path / "pets")
-    first = readers.find("image-folder:pets", tmp_path)
+    first = reading.find("image-folder:pets", tmp_path)
     save(tmp_path / "pets" / "train" / "dog", "z.png", (1, 2, 3), (32, 32))
-    readers.find.cache_clear()
-    second = readers.find("image-folder:pets", tmp_path)
+    reading.find.cache_clear()
+    second = reading.find("image-folder:pets", tmp_path)
     assert len(first.train[1]) + 1 == len(second.train[1]) and first.key != second.key
 
 
 def test_a_kept_set_is_not_decoded_again(tmp_path, monkeypatch):
     image_folder(tmp_path / "pets")
-    first = readers.find("image-folder:pets", tmp_path)
-    readers.find.cache_clear()
-    monkeypatch.setattr(readers, "sized", None)
-    monkeypatch.setattr(readers, "_deep", None)
-    second = readers.find("image-folder:pets", tmp_path)
+    first = reading.find("image-folder:pets", tmp_path)
+    reading.find.cache_clear()
+    monkeypatch.setattr(reading, "sized", None)
+    monkeypatch.setattr(reading, "_deep", None)
+    second = reading.find("image-folder:pets", tmp_path)
     assert torch.equal(first.train[0], second.train[0]) and torch.equal(first.test[1], second.test[1])
 
 
@@ -397,32 +398,32 @@ def test_what_an_earlier_version_kept_is_believed_unless_it_was_clipped(tmp_path
     for file in (tmp_path / "scans").rglob("*.png"):
         Image.fromarray(np.full((32, 32), 128 << 8, dtype=np.uint16)).save(file)
     for name in ("pets", "scans"):
-        train, test, _ = readers.listing(f"image-folder:{name}", tmp_path)
+        train, test, _ = reading.listing(f"image-folder:{name}", tmp_path)
         labels = torch.tensor([label for _, label in train])
         kept = torch.full((10, 3, 32, 32), 255, dtype=torch.uint8)
         # Under the key of the versions that clipped, which is the names, labels, sizes and times of the files.
-        key = f"{name}-{cache.fingerprint(tmp_path, train + test)}"
-        tensors = dict(zip(readers.Whole._fields, (kept, labels, kept, labels), strict=True))
-        cache.kept(tmp_path, key, readers.Whole._fields, partial(dict, tensors))
-    assert readers.find("image-folder:pets", tmp_path).train[0].unique().tolist() == [255]
-    assert readers.find("image-folder:scans", tmp_path).train[0].unique().tolist() == [128]
+        key = f"{name}-{decoded.fingerprint(tmp_path, train + test)}"
+        tensors = dict(zip(reading.Whole._fields, (kept, labels, kept, labels), strict=True))
+        decoded.kept(tmp_path, key, reading.Whole._fields, partial(dict, tensors))
+    assert reading.find("image-folder:pets", tmp_path).train[0].unique().tolist() == [255]
+    assert reading.find("image-folder:scans", tmp_path).train[0].unique().tolist() == [128]
 
 
 def test_one_image_without_a_scale_is_refused_though_it_was_kept_clipped(tmp_path):
     image_folder(tmp_path / "pets")
     Image.fromarray(np.ones((32, 32), dtype=np.float32)).save(tmp_path / "pets" / "test" / "dog" / "9.tiff")
-    train, test, _ = readers.listing("image-folder:pets", tmp_path)
-    kept = {name: torch.zeros(10, 3, 32, 32, dtype=torch.uint8) for name in readers.Whole._fields}
-    key = f"pets-{cache.fingerprint(tmp_path, train + test)}"
-    cache.kept(tmp_path, key, readers.Whole._fields, lambda: kept)
+    train, test, _ = reading.listing("image-folder:pets", tmp_path)
+    kept = {name: torch.zeros(10, 3, 32, 32, dtype=torch.uint8) for name in reading.Whole._fields}
+    key = f"pets-{decoded.fingerprint(tmp_path, train + test)}"
+    decoded.kept(tmp_path, key, reading.Whole._fields, lambda: kept)
     with pytest.raises(BadInput, match=r"9\.tiff: no header says which of its values"):
-        readers.find("image-folder:pets", tmp_path)
+        reading.find("image-folder:pets", tmp_path)
 
 
 def test_without_a_place_to_keep_it_a_set_is_used_from_memory(tmp_path):
     image_folder(tmp_path / "pets")
-    (tmp_path / cache.FOLDER).write_text("in the way")
-    assert readers.find("image-folder:pets", tmp_path).train[0].shape == (10, 3, 32, 32)
+    (tmp_path / decoded.FOLDER).write_text("in the way")
+    assert reading.find("image-folder:pets", tmp_path).train[0].shape == (10, 3, 32, 32)
 
 
 def test_download_gets_what_is_missing_and_asks_for_nothing_otherwise(tmp_path, mirror, monkeypatch):
@@ -451,10 +452,10 @@ def test_tiny_imagenet_can_be_downloaded_too_if_it_is_the_right_one(tmp_path, mi
     with zipfile.ZipFile(archive, "w") as file:
         for path in sorted(source.rglob("*")):
             file.write(path, path.relative_to(source.parent))
-    monkeypatch.setattr(datasets, "_TINY_URL", address + archive.name)
+    monkeypatch.setattr(catalog, "_TINY_URL", address + archive.name)
     with pytest.raises(BadInput, match=r"downloading it failed .* get it with: curl"):
         data.load("tiny-imagenet", tmp_path / "data", 0.2, 0, download=True)
-    monkeypatch.setattr(datasets, "_TINY_MD5", md5(archive))
+    monkeypatch.setattr(catalog, "_TINY_MD5", md5(archive))
     assert data.load("tiny-imagenet", tmp_path / "data", 0.2, 0, download=True).classes == 3
 
 
@@ -478,5 +479,5 @@ def test_no_global_random_state_is_touched(tmp_path, monkeypatch):
 
 def test_room_is_half_of_what_is_free():
     free = int(Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) * 1024
-    assert readers.room(torch.device("cpu")) <= free * 0.6
-    assert readers.room(torch.device("cpu")) > 1 << 20
+    assert reading.room(torch.device("cpu")) <= free * 0.6
+    assert reading.room(torch.device("cpu")) > 1 << 20

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision.datasets.folder import pil_loader
 
-from sweep import images
+from sweep.data import images
 from sweep.errors import BadInput
 
 RAMP = np.arange(0, 65536, 1024).reshape(8, 8).astype(np.uint16)  # 64 levels from black on

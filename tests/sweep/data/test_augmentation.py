@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sweep.augmentation import AUGMENTATIONS, augment
+from sweep.data.augmentation import AUGMENTATIONS, augment
 from sweep.seeds import generator
 
 
