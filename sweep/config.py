@@ -15,8 +15,9 @@ from pydantic.dataclasses import dataclass as validated
 from pydantic.fields import FieldInfo
 
 import pruners
-from sweep import data, models, recipes
+from sweep import data, models
 from sweep.errors import BadInput
+from sweep.models import optimizers
 
 # Part of every trial's identity: raise it when the same config would give other numbers.
 PROTOCOL = 2
@@ -116,9 +117,9 @@ class Config:
     epochs: Count | None = None
     steps: Count | None = None
     batch_size: Count = 128
-    optimizer: Annotated[str, one_of("optimizer", list(recipes.OPTIMIZERS))] = "sgd"
+    optimizer: Annotated[str, one_of("optimizer", list(optimizers.OPTIMIZERS))] = "sgd"
     lr: float = Field(0.1, gt=0, allow_inf_nan=False)
-    lr_schedule: Annotated[str, one_of("learning-rate schedule", list(recipes.LR_SCHEDULES))] = "cosine"
+    lr_schedule: Annotated[str, one_of("learning-rate schedule", list(optimizers.LR_SCHEDULES))] = "cosine"
     lr_drops: Annotated[str, AfterValidator(_fractions)] = "0.5 0.75"
     lr_drop_factor: float = Field(0.1, gt=0, lt=1)
     warmup_epochs: Epoch = 0

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 
 import pruners
-from sweep import data, models, network
+from sweep import data, models
 from sweep.config import Config
 from sweep.errors import BadInput
+from sweep.models import cost
 from sweep.plan import Job, own_steps, training_steps
 from sweep.store import parts
 
@@ -115,12 +116,12 @@ class Costs:
         key = config.dataset, config.model
         if key not in self._normalized:
             found = self._data(config)
-            _, self._normalized[key] = network.known(config.model, found.shape, found.classes)
+            _, self._normalized[key] = cost.known(config.model, found.shape, found.classes)
         return self._normalized[key]
 
     def _multiply_adds(self, config: Config) -> int:
         found = self._data(config)
-        return sum(network.multiply_adds(config.model, found.shape, found.classes).values())
+        return sum(cost.multiply_adds(config.model, found.shape, found.classes).values())
 
     def _speed(self, config: Config) -> float:
         return self.speeds.get(config.model) or self._time(config)

@@ -1,16 +1,14 @@
 """A trial's network, and the columns that say what a mask makes of it."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 
-import torch
 from torch import Tensor, nn
 
 import pruners
 from pruners.masks import total_kept
 from sweep import models
 from sweep.config import Config
-from sweep.data import Data, Shape
+from sweep.data import Data
 from sweep.seeds import derive
 
 
@@ -18,23 +16,6 @@ def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:
     """The config's network with weights drawn from the named stream of a seed, where the data are."""
     seed = derive(root, stream)
     return models.build(config.model, data.shape, data.classes, seed, config.init).to(data.mean.device)
-
-
-def normalizes(model: nn.Module) -> bool:
-    """Whether a network has BatchNorm, and so statistics of what goes through it."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-
-
-def multiply_adds(model: str, shape: Shape, classes: int) -> dict[str, int]:
-    """Weight name → multiply-adds of one forward pass of one image through its layer, unmasked."""
-    return known(model, shape, classes)[0]
-
-
-@lru_cache(maxsize=32)
-def known(model: str, shape: Shape, classes: int) -> tuple[dict[str, int], bool]:
-    """What is the same for all networks of a name: multiply-adds, and whether one has BatchNorm."""
-    network = models.build(model, shape, classes, seed=0)
-    return pruners.multiply_adds(network, torch.zeros(1, *shape)), normalizes(network)
 
 
 def facts(

@@ -1,53 +1,9 @@
-"""Training recipes: optimizers, learning-rate schedules, and the papers' settings under their names."""
+"""Training recipes: the papers' settings under their names."""
 
-import math
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import nn
-
-if TYPE_CHECKING:
-    from sweep.config import Config
+from collections.abc import Callable
+from typing import Any
 
 Fields = dict[str, Any]
-
-OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], "Config"], torch.optim.Optimizer]] = {
-    "sgd": lambda parameters, config: torch.optim.SGD(
-        parameters,
-        lr=config.lr,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        weight_decay=config.weight_decay,
-        fused=True,
-    ),
-    "adam": lambda parameters, config: torch.optim.Adam(
-        parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
-    ),
-    "adamw": lambda parameters, config: torch.optim.AdamW(
-        parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
-    ),
-}
-
-
-def _step(progress: float, config: "Config") -> float:
-    drops = sum(progress >= float(share) for share in config.lr_drops.split())
-    return float(config.lr_drop_factor**drops)
-
-
-def _one_cycle(progress: float, config: "Config") -> float:
-    return progress / 0.2 if progress < 0.2 else (1 - progress) / 0.8
-
-
-LR_SCHEDULES: dict[str, Callable[[float, "Config"], float]] = {
-    # share of the training done, in [0, 1)  ->  share of the learning rate
-    "constant": lambda progress, config: 1.0,
-    "cosine": lambda progress, config: (1 + math.cos(math.pi * progress)) / 2,
-    # Times `lr_drop_factor` at each of `lr_drops`.
-    "step": _step,
-    # Up to the learning rate over the first fifth, and down to 0, both straight.
-    "one-cycle": _one_cycle,
-}
 
 
 def _augment(dataset: str) -> Fields:

@@ -12,6 +12,7 @@ from torch import nn
 import pruners
 from sweep import network
 from sweep.config import DENSE, Config
+from sweep.models import cost
 from sweep.training import Training
 
 Row = dict[str, Any]
@@ -86,7 +87,7 @@ class Record:
         """Take down what masks make of the network, before they are put on."""
         data, config = self._training.data, self._config
         masks = pruned.masks
-        macs = network.multiply_adds(config.model, data.shape, data.classes)
+        macs = cost.multiply_adds(config.model, data.shape, data.classes)
         example = data.inputs(data.train.take(torch.arange(1)).images)
         self._network, effective = network.facts(model, masks, macs, example)
         weights = dict(model.named_parameters())
@@ -111,7 +112,7 @@ class Record:
         training = self._training
         with self._clock("evaluate_seconds"):
             found = again = self._right_now()
-            if network.normalizes(training.model):
+            if cost.normalizes(training.model):
                 with training.recalibrated():
                     again = self._right_now()
         self._before = found | {f"{column}_recalibrated": value for column, value in again.items()}

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import update_bn
 from pruners.masks import total_kept
 from sweep.config import Config
 from sweep.data import Data, Split
-from sweep.recipes import LR_SCHEDULES, OPTIMIZERS
+from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS
 from sweep.seeds import derive, generator
 
 _EVALUATION_BATCH = 512

@@ -1,11 +1,12 @@
 import torch
 
 from sweep import models, network
+from sweep.models import cost
 
 
 def test_multiply_adds_are_those_of_the_layers():
     # conv: output pixels × kernel × channels in × channels out; linear: its weights.
-    assert network.multiply_adds("conv-5", (1, 8, 8), 10) == {
+    assert cost.multiply_adds("conv-5", (1, 8, 8), 10) == {
         "0.weight": 64 * 9 * 16,
         "3.weight": 16 * 9 * 16 * 32,
         "6.weight": 16 * 9 * 32 * 64,
@@ -13,7 +14,7 @@ def test_multiply_adds_are_those_of_the_layers():
         "12.weight": 4 * 9 * 64 * 64,
         "17.weight": 640,
     }
-    assert sum(network.multiply_adds("lenet-5-caffe", (1, 28, 28), 10).values()) == 2_293_000
+    assert sum(cost.multiply_adds("lenet-5-caffe", (1, 28, 28), 10).values()) == 2_293_000
 
 
 def test_facts_of_a_mask():
@@ -24,7 +25,7 @@ def test_facts_of_a_mask():
         "5.weight": torch.ones(10, 100, dtype=torch.bool),
     }
     masks["1.weight"][7] = True
-    macs = network.multiply_adds("lenet-300-100", (1, 8, 8), 10)
+    macs = cost.multiply_adds("lenet-300-100", (1, 8, 8), 10)
     facts, effective = network.facts(model, masks, macs, torch.zeros(1, 1, 8, 8))
     assert facts["params"] == facts["macs_dense"] == 50_200
     assert facts["kept"] == facts["macs_masked"] == 64 + 30_000 + 1000

@@ -1,7 +1,8 @@
 import pytest
 
 from sweep.config import Config
-from sweep.recipes import LR_SCHEDULES, RECIPES
+from sweep.models.optimizers import LR_SCHEDULES
+from sweep.recipes import RECIPES
 
 
 def config(**fields):

@@ -8,9 +8,10 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor, nn
 
-from sweep import convnets, lenets, recurrent, resnets, transformers
 from sweep.data import Shape
 from sweep.errors import BadInput
+from sweep.models import convnets, lenets, recurrent, resnets, transformers
+from sweep.models.initialization import INITIALIZATIONS
 
 TORCHVISION = "torchvision:"
 
@@ -55,49 +56,6 @@ MODELS = {
     "gru-s": Model(partial(recurrent.RowReader, nn.GRU, 128)),
     "gru-b": Model(partial(recurrent.RowReader, nn.GRU, 256)),
     "vit-tiny": Model(transformers.vit_tiny, transformers.PATCH, patch=transformers.PATCH),
-}
-
-
-def kaiming(weight: Tensor) -> Tensor:
-    """Normal of variance 2/n, n the fan-in (He et al. 2015): VS-H of SNIP."""
-    return nn.init.kaiming_normal_(weight, nonlinearity="relu")
-
-
-def lecun(weight: Tensor) -> Tensor:
-    """Normal of variance 1/n, n the fan-in, cut at twice its deviation (LeCun et al. 1998): SNIP's code."""
-    # Cutting a normal at twice its deviation leaves 0.8796 of it.
-    wide = weight[0].numel() ** -0.5 / 0.87962566103423978
-    return nn.init.trunc_normal_(weight, std=wide, a=-2 * wide, b=2 * wide)
-
-
-def xavier(weight: Tensor) -> Tensor:
-    """Normal of variance 1/n, n the mean of fan-in and fan-out (Glorot & Bengio 2010): VS-X of SNIP."""
-    return nn.init.xavier_normal_(weight)
-
-
-def normal(weight: Tensor) -> Tensor:
-    """Normal of standard deviation 0.1 in every layer: RN of SNIP."""
-    return nn.init.normal_(weight, std=0.1)
-
-
-def truncated_normal(weight: Tensor) -> Tensor:
-    """Normal of standard deviation 0.1, cut at twice that, which leaves 0.088: TN of SNIP."""
-    return nn.init.trunc_normal_(weight, std=0.1, a=-0.2, b=0.2)
-
-
-def torch_own(weight: Tensor) -> Tensor:
-    """Uniform of variance 1/3n, n the fan-in: how PyTorch's own layers begin."""
-    return nn.init.kaiming_uniform_(weight, a=5**0.5)
-
-
-# Each draws a matrix (outputs, inputs) or a convolution's weight in place.
-INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "kaiming": kaiming,
-    "lecun": lecun,
-    "xavier": xavier,
-    "normal": normal,
-    "truncated-normal": truncated_normal,
-    "torch": torch_own,
 }
 
 
