@@ -30,13 +30,14 @@ def plain() -> None:
     import ray
     from ray import tune
 
-    from sweep.trial import from_canonical, run
+    from sweep.study.identity import Trial
+    from sweep.trial import run
 
     logging.disable(logging.WARNING)
     root = str(Path("data").resolve())
 
     def one(config):
-        tune.report({"val_accuracy": run(from_canonical(config["trial"]), root).trial["val_accuracy"]})
+        tune.report({"val_accuracy": run(Trial.parse(config["trial"]), root).trial["val_accuracy"]})
 
     started = time.perf_counter()
     workers = len(os.sched_getaffinity(0))

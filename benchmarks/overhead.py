@@ -13,12 +13,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweep.config import Config, Trial
 from sweep.driver import Options, drive
 from sweep.progress import Progress
 from sweep.store.results import finished
 from sweep.study import Study
-from sweep.trial import Result, identity
+from sweep.study.config import Config
+from sweep.study.identity import Trial
+from sweep.trial import Result
 
 _PLAIN = 24
 
@@ -26,7 +27,7 @@ _PLAIN = 24
 def nothing(trial, where, shared):
     """A trial's rows without the trial: one of `trials`, four of `curves`."""
     now = datetime.now(UTC)
-    row = identity(trial) | {"status": "ok", "val_accuracy": 0.5, "started_at": now, "finished_at": now}
+    row = trial.columns() | {"status": "ok", "val_accuracy": 0.5, "started_at": now, "finished_at": now}
     curves = [
         {"trial_id": trial.id, "phase": "retrain", "epoch": float(n), "val_accuracy": 0.5} for n in range(4)
     ]

@@ -19,12 +19,13 @@ from rich.console import Console
 
 import analysis
 from sweep import plan
-from sweep.config import Config, Trial
 from sweep.driver import Options, drive
 from sweep.progress import Progress
 from sweep.source import Source
 from sweep.study import Study
-from sweep.trial import Result, identity
+from sweep.study.config import Config
+from sweep.study.identity import Trial
+from sweep.trial import Result
 
 WORKERS, TRIALS = 1000, 100_000
 # Seconds of an epoch, of three networks of a study; each trial has 160 epochs or goes on from another's.
@@ -150,7 +151,7 @@ def nap(trial, where, shared, *, workers, there):
         time.sleep(0.01)
     started = datetime.now(UTC)
     time.sleep(_NAP)
-    return Result(identity(trial) | {"status": "ok", "started_at": started, "finished_at": datetime.now(UTC)})
+    return Result(trial.columns() | {"status": "ok", "started_at": started, "finished_at": datetime.now(UTC)})
 
 
 def nodes(count, many=60):

@@ -14,11 +14,11 @@ from statistics import fmean
 import optuna
 
 from sweep.asker import Asker
-from sweep.config import Trial
 from sweep.samplers import SAMPLERS
-from sweep.space import Search
 from sweep.store import results
 from sweep.study import load
+from sweep.study.identity import Trial
+from sweep.study.space import Search
 from sweep.trial import Result
 
 _GRID = """\

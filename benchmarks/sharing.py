@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sweep import plan
-from sweep.config import Config, Trial
 from sweep.prefixes import Shared, Store
+from sweep.study.config import Config
+from sweep.study.identity import Trial
 from sweep.trial import Result, run
 
 _TIMES = ("seconds", "started_at", "finished_at", "trained_steps")

@@ -7,9 +7,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from sweep.config import Config, Trial
 from sweep.store.results import encode
 from sweep.store.schema import SCHEMAS
+from sweep.study.config import Config
+from sweep.study.identity import Trial
 
 _PART = 125_000
 # 2 data sets × 3 models × 5 ways to choose × 10 sparsities × 3 prune epochs × 7 lengths × 8 learning rates.

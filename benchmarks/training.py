@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import pruners
 from benchmarks.timing import seconds
 from sweep import data, memory, models
-from sweep.config import Config
+from sweep.study.config import Config
 from sweep.training import Training
 
 

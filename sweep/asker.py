@@ -12,13 +12,14 @@ from optuna.samplers import GridSampler
 from optuna.trial import TrialState, create_trial
 
 from sweep.candidate import Candidate, Row
-from sweep.config import FIELDS, Config, Trial
 from sweep.errors import BadInput
 from sweep.plan import Job, Pack
 from sweep.prefixes import Point, branch
-from sweep.space import OBJECTIVES, Search
 from sweep.stopping import Past, Rule
-from sweep.trial import Result, from_canonical
+from sweep.study.config import FIELDS, Config
+from sweep.study.identity import Trial
+from sweep.study.space import OBJECTIVES, Search
+from sweep.trial import Result
 
 _IDS = "trial_ids"
 # Choices in a row that were known, or did not go together, after which the space counts as exhausted.
@@ -102,7 +103,7 @@ class Asker:
         """The schedule that a result belongs to; None: the search would never choose it."""
         if not self.search.could_hold(row):
             return None
-        config = from_canonical(row["config"]).config
+        config = Trial.parse(row["config"]).config
         chosen = self.search.chosen(config)
         if chosen is None or row["status"] == "failed":
             return None

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 
 import pruners
 from sweep import data, models
-from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.models import cost
 from sweep.plan import Job, own_steps, training_steps
 from sweep.store import parts
+from sweep.study.config import Config
 
 # A step forward and back through a layer costs three times its forward pass.
 _PASSES = 3

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from sweep import plan
-from sweep.config import Trial
 from sweep.errors import BadInput
 from sweep.loggers import Logger
 from sweep.plan import Job, Pack
@@ -22,6 +21,7 @@ from sweep.store import provenance, results
 from sweep.store.places import Place, absolute
 from sweep.store.writer import Writer
 from sweep.study import Study
+from sweep.study.identity import Trial
 from sweep.trial import Result
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import typer
 from rich.console import Console
 
 from sweep import data, masking, models, plan, sparse
-from sweep.config import ALONG, Config, Trial
 from sweep.cost import Costs
 from sweep.data import catalog
 from sweep.driver import AUTO, TUNE, Ending, Gpus, Options, drive
@@ -27,6 +26,8 @@ from sweep.store.places import Place, Remote, place
 from sweep.store.writer import send
 from sweep.study import Study
 from sweep.study import load as load_study
+from sweep.study.config import ALONG, Config
+from sweep.study.identity import Trial
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

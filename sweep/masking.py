@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 import pruners
 from sweep import network
-from sweep.config import Config
 from sweep.data import Data
 from sweep.errors import BadInput
 from sweep.seeds import derive, generator
+from sweep.study.config import Config
 
 Masks = dict[str, Tensor]
 _LOSSES = {

@@ -8,10 +8,10 @@ import torch
 
 import pruners
 from sweep import data, masking, network
-from sweep.config import Config, Trial
 from sweep.prefixes import Shared
 from sweep.stages import Stages
-from sweep.trial import from_canonical
+from sweep.study.config import Config
+from sweep.study.identity import Trial
 
 # What a process takes of a GPU beside its tensors, and the share of a GPU that is filled: pieces between
 # tensors, and libraries that take more for other shapes, need the rest.
@@ -71,7 +71,7 @@ def measure(canonicals: Sequence[str], data_root: str) -> float:
     taken = 0
     for canonical in canonicals:
         try:
-            taken = max(taken, peak(from_canonical(canonical).config, data_root, device))
+            taken = max(taken, peak(Trial.parse(canonical).config, data_root, device))
         except torch.OutOfMemoryError:
             return 1.0
         torch.cuda.empty_cache()

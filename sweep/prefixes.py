@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sweep.config import ALONG, DENSE, PROTOCOL, Config
 from sweep.masking import Memory
 from sweep.store.places import Place, put
+from sweep.study.config import ALONG, DENSE, Config
+from sweep.study.identity import PROTOCOL
 
 # Of the states: raise it when others would be left behind for the same config.
 _FORMAT = 1

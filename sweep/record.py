@@ -11,8 +11,8 @@ from torch import nn
 
 import pruners
 from sweep import network
-from sweep.config import DENSE, Config
 from sweep.models import cost
+from sweep.study.config import DENSE, Config
 from sweep.training import Training
 
 Row = dict[str, Any]

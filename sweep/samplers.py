@@ -14,7 +14,7 @@ from optuna.samplers import (
     TPESampler,
 )
 
-from sweep.space import Search
+from sweep.study.space import Search
 
 
 class _Grid(GridSampler):

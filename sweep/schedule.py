@@ -33,11 +33,11 @@ from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sweep import packing
-from sweep.config import Trial
 from sweep.errors import BadInput
 from sweep.plan import Pack
 from sweep.source import Source, Supply
 from sweep.store.provenance import cores
+from sweep.study.identity import Trial
 from sweep.trial import Result
 from sweep.worker import Run, Where, Worker, run_trial
 

@@ -19,20 +19,22 @@ from rich.console import Console
 from sweep.arms import listed
 from sweep.asker import Asker
 from sweep.candidate import Candidate
-from sweep.config import FIELDS
 from sweep.driver import Ending, Options, drive
 from sweep.errors import BadInput, command
 from sweep.journal import Journal
 from sweep.launch import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, Workers, check_here, leave
 from sweep.progress import Progress
 from sweep.samplers import SAMPLERS
-from sweep.space import OBJECTIVES, Search
 from sweep.store import results
 from sweep.store.places import Place, place, put
 from sweep.store.writer import send
-from sweep.study import BEST, Study
+from sweep.study import Study
 from sweep.study import load as load_study
-from sweep.trial import Result, from_canonical
+from sweep.study.config import FIELDS
+from sweep.study.identity import Trial
+from sweep.study.space import OBJECTIVES, Search
+from sweep.study.study import BEST
+from sweep.trial import Result
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 _ANSWER = "search.json"
@@ -203,7 +205,7 @@ def _as_study(asked: Study, best: Sequence[Candidate]) -> str:
     """A study file of these schedules, each with all its seeds."""
     blocks = []
     for candidate in best:
-        seeds = sorted(from_canonical(row["config"]).config.seed for row in candidate.rows.values())
+        seeds = sorted(Trial.parse(row["config"]).config.seed for row in candidate.rows.values())
         config = candidate.trial(0).config
         values = {name: getattr(config, name) for name in FIELDS}
         said = {name: value for name, value in values.items() if value != FIELDS[name].default}

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 from ray.tune.search import ConcurrencyLimiter, Searcher, SearchGenerator
 
-from sweep.config import Trial
 from sweep.plan import Pack
 from sweep.prefixes import Store
+from sweep.study.identity import Trial
 from sweep.trial import Result, failure
 
 # So many workers that fail alike before the first trial has a result are the cluster's fault.

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 import pruners
-from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.masking import Masks, left_out, whole
 from sweep.seeds import derive
+from sweep.study.config import Config
 from sweep.training import Training
 
 

@@ -9,12 +9,12 @@ import torch
 
 import pruners
 from sweep import data, masking, network
-from sweep.config import ALONG, DENSE, Config
 from sweep.errors import BadInput
 from sweep.prefixes import Point, Shared, State, rewound
 from sweep.record import Record
 from sweep.sparse import Updates
 from sweep.store.schema import SCHEMAS
+from sweep.study.config import ALONG, DENSE, Config
 from sweep.training import Between, Training
 
 # Asked after each epoch of retraining, with its number from 1, the validation accuracy, and whether it is the

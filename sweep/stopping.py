@@ -7,7 +7,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
 from optuna.samplers import RandomSampler
 
-from sweep.config import Trial
+from sweep.study.identity import Trial
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     # name: of the epochs of retraining before which nothing is stopped

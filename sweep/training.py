@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from pruners.masks import total_kept
-from sweep.config import Config
 from sweep.data import Data, Split
 from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS
 from sweep.seeds import derive, generator
+from sweep.study.config import Config
 
 _EVALUATION_BATCH = 512
 # Graphs that a process may compile: of each model, batch, mode and choice of what is trained one.

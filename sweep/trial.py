@@ -1,6 +1,5 @@
 """One trial: train, prune, evaluate, retrain, evaluate, as its config says. Needs no Ray."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +10,11 @@ from pathlib import Path
 import torch
 
 from sweep import data
-from sweep.config import PROTOCOL, Config, Trial, check
 from sweep.prefixes import Shared
 from sweep.record import Row
 from sweep.stages import AfterEpoch, Stages
+from sweep.study.consistency import check
+from sweep.study.identity import Trial
 
 
 @dataclass
@@ -62,7 +62,7 @@ def run(
         )
         record = Stages(config, data.to(whole, device), shared or Shared(), after_epoch).run()
     row = {
-        **identity(trial),
+        **trial.columns(),
         **record.outcome(),
         "wall_seconds": time.perf_counter() - clock,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -73,25 +73,11 @@ def run(
     return Result(row, [named | r for r in record.curves], [named | r for r in record.layers])
 
 
-def identity(trial: Trial) -> Row:
-    """The columns of a row that say which trial it is."""
-    config = trial.config
-    same = ("dataset", "model", "criterion", "scope", "sparsity", "iterations", "schedule", "prune_epoch")
-    also = ("epochs", "steps", "structure", "retrain", "rewind_epoch", "ablation", "seed")
-    return {
-        "trial_id": trial.id,
-        "protocol": PROTOCOL,
-        "config": trial.canonical,
-        "arm": trial.arm,
-        **{column: getattr(config, column) for column in (*same, *also)},
-    }
-
-
 def failure(trial: Trial, error: str) -> Result:
     """The result of a trial that could not be finished."""
     now = datetime.now(UTC)
     return Result(
-        identity(trial) | {"status": "failed", "error": error, "started_at": now, "finished_at": now}
+        trial.columns() | {"status": "failed", "error": error, "started_at": now, "finished_at": now}
     )
 
 
@@ -105,10 +91,3 @@ def _one_thread(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def from_canonical(text: str) -> Trial:
-    """The trial of a canonical config, such as the `config` column of a result."""
-    fields = json.loads(text)
-    fields.pop("protocol")
-    return Trial(Config(**fields))

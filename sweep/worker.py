@@ -15,12 +15,12 @@ from ray import tune
 from ray.exceptions import RayError
 
 from sweep import data, memory
-from sweep.config import Trial
 from sweep.masking import Memory
 from sweep.prefixes import Point, Shared, Store
 from sweep.stages import AfterEpoch
 from sweep.store.places import place
-from sweep.trial import Result, failure, from_canonical, run
+from sweep.study.identity import Trial
+from sweep.trial import Result, failure, run
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Worker(tune.Trainable):
     def next(self) -> Result:
         """Do the next trial; an exception in it is its result."""
         canonical, path, saves = self.todo.popleft()
-        trial = from_canonical(canonical)
+        trial = Trial.parse(canonical)
         shared = Shared(
             self.where.store, tuple(Point(*p) for p in path), tuple(Point(*p) for p in saves), self.scores
         )

@@ -14,8 +14,9 @@ from analysis.crossover import Crossover, compare, decide
 from analysis.statistics import difference, paired
 from benchmarks.truth.crossover import QUICKSTART
 from benchmarks.truth.table import Row
-from sweep.config import Config, Trial
 from sweep.store import results
+from sweep.study.config import Config
+from sweep.study.identity import Trial
 
 _DRAWS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
     "normal": lambda random, shape: random.normal(size=shape),

@@ -22,10 +22,11 @@ from analysis.labels import label
 from analysis.page import Page
 from analysis.warehouse import ask
 from sweep.arms import CHOICE
-from sweep.config import FIELDS, Config, Inconsistent, Trial
 from sweep.means import Mean
 from sweep.store import results
-from sweep.trial import identity
+from sweep.study.config import FIELDS, Config
+from sweep.study.consistency import Inconsistent
+from sweep.study.identity import Trial
 from tests.analysis.test_commands import QUESTIONS, run
 from tests.analysis.test_queries import NAMES
 
@@ -148,7 +149,7 @@ class Study:
             dense = trial.config.criterion == "dense"
             for seed in range(seeds):
                 one = Trial(replace(trial.config, sparsity=0.0 if dense else sparsity, seed=seed))
-                names = identity(one)
+                names = one.columns()
                 for text in ("config", "arm"):
                     known = {k: v for k, v in json.loads(names[text]).items() if k != missing}
                     names[text] = json.dumps(known, separators=(",", ":"), sort_keys=True)

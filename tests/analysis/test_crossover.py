@@ -11,9 +11,9 @@ from analysis.crossover import Comparison, Crossover, compare, decide, digits, n
 from analysis.labels import AFTER_DENSE
 from analysis.statistics import paired
 from analysis.warehouse import NO_PAIR
-from sweep import config
 from sweep.means import Mean
 from sweep.store import results
+from sweep.study import config
 from tests.analysis.conftest import trial
 
 SPARSITIES = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995]

@@ -7,9 +7,9 @@ import pytest
 import analysis
 from analysis.labels import CHOICE
 from analysis.warehouse import query
-from sweep.config import FIELDS, Config, Trial
 from sweep.store import results
-from sweep.trial import identity
+from sweep.study.config import FIELDS, Config
+from sweep.study.identity import Trial
 from tests.analysis.conftest import trial
 
 NAMES = sorted(path.stem for path in (Path(analysis.__file__).parent / "queries").glob("*.sql"))
@@ -33,7 +33,7 @@ def test_the_arm_of_results_from_before_that_column_is_what_a_trial_says_of_itse
     ]
     assert trials[0].arm == trials[1].arm and len({trial.arm for trial in trials}) == 3
     for column in ("arm", "nothing"):
-        rows = [{**identity(trial), "status": "ok", "nothing": None} for trial in trials]
+        rows = [{**trial.columns(), "status": "ok", "nothing": None} for trial in trials]
         old = [{**row, "arm": row[column]} for row in rows]
         results.write(tmp_path / column, old, [[]], [[]])
         found = analysis.open(tmp_path / column).execute("SELECT trial_id, arm FROM trials").fetchall()

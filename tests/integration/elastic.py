@@ -15,11 +15,12 @@ from pathlib import Path
 from rich.console import Console
 
 import analysis
-from sweep.config import Config, Trial
 from sweep.driver import Options, drive
 from sweep.progress import Progress
 from sweep.study import Study
-from sweep.trial import Result, identity
+from sweep.study.config import Config
+from sweep.study.identity import Trial
+from sweep.trial import Result
 from tests.integration.launching import processes
 
 # Ray's own provider of nodes that are processes of one machine: its autoscaler does not know the difference.
@@ -77,7 +78,7 @@ def sleeper(log):
         time.sleep(LONG if trial.config.seed == TRIALS - 1 else SHORT)
         note("ended")
         times = {"started_at": started, "finished_at": datetime.now(UTC)}
-        return Result(identity(trial) | {"status": "ok"} | times)
+        return Result(trial.columns() | {"status": "ok"} | times)
 
     return sleep
 

@@ -81,7 +81,7 @@ def run(trial, where, shared):
     if trial.config.seed == 1:
         taken = [b"1" * 2**28 for _ in range(60)]  # 15 GiB, if it gets so far
     now = datetime.now(UTC)
-    return Result(identity(trial) | {"status": "ok", "started_at": now, "finished_at": now})
+    return Result(trial.columns() | {"status": "ok", "started_at": now, "finished_at": now})
 
 found = []
 packs = plan.packs(load(sys.argv[1]).trials(), 1)

@@ -10,9 +10,10 @@ from torch import nn
 
 import pruners
 from sweep import data, models
-from sweep.config import Config, Trial
 from sweep.seeds import derive
 from sweep.study import load
+from sweep.study.config import Config
+from sweep.study.identity import Trial
 from sweep.training import Training
 from sweep.trial import run
 

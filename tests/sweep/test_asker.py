@@ -8,11 +8,11 @@ import optuna
 import pytest
 
 from sweep.asker import Asker
-from sweep.config import Trial
 from sweep.errors import BadInput
 from sweep.samplers import SAMPLERS
 from sweep.study import load
-from sweep.trial import Result, identity
+from sweep.study.identity import Trial
+from sweep.trial import Result
 
 STUDY = """\
 name: look
@@ -44,7 +44,7 @@ def row(trial, **fields):
     value = accuracy(trial.config)
     own = {"status": "ok", "val_accuracy": value, "test_accuracy": value, "finished_at": now}
     network = {"density": 1 - trial.config.sparsity, "macs_masked": 100, "collapsed_layers": 0}
-    return identity(trial) | own | network | fields
+    return trial.columns() | own | network | fields
 
 
 def searching(study_file, text=STUDY, known=(), study=None, sampler=None, ran=0, curves=None):

@@ -7,9 +7,9 @@ import torch
 
 import pruners
 from sweep import data, masking, models
-from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.masking import _distinct, _ScoringData, _unranked
+from sweep.study.config import Config
 
 
 def config(**fields):

@@ -5,8 +5,9 @@ import ray
 import torch
 
 from sweep import packing, schedule
-from sweep.config import Config, Trial
 from sweep.errors import BadInput
+from sweep.study.config import Config
+from sweep.study.identity import Trial
 
 SNIP = Config(dataset="digits", model="conv-5", criterion="snip", sparsity=0.9, epochs=2, batch_size=64)
 GIB = 2**30

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from sweep import plan
-from sweep.config import Config, Trial
 from sweep.masking import choose
 from sweep.prefixes import Claims, Shared, Store, dense_point
+from sweep.study.config import Config
+from sweep.study.identity import Trial
 from sweep.trial import run
 from tests.sweep.test_trial import numbers
 

@@ -4,10 +4,11 @@ import pytest
 from ray.tune.search import Searcher
 
 from sweep import plan
-from sweep.config import Config, Trial
 from sweep.plan import Job, Pack
 from sweep.prefixes import Store
 from sweep.source import Source
+from sweep.study.config import Config
+from sweep.study.identity import Trial
 
 
 def trial(**fields):

@@ -5,9 +5,9 @@ import torch
 
 import pruners
 from sweep import data, models
-from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.sparse import Updates
+from sweep.study.config import Config
 from sweep.training import Training
 
 

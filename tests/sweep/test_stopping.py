@@ -2,8 +2,9 @@
 
 import pytest
 
-from sweep.config import Config, Trial
 from sweep.stopping import PRUNERS, Judge, Past, Rule
+from sweep.study.config import Config
+from sweep.study.identity import Trial
 
 EPOCHS = 9
 

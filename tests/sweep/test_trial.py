@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweep.config import Config, Trial
 from sweep.errors import BadInput
 from sweep.store.schema import SCHEMAS
-from sweep.trial import failure, from_canonical, run
+from sweep.study.config import Config
+from sweep.study.identity import Trial
+from sweep.trial import failure, run
 
 TIMES = {
     "score_seconds",
@@ -60,8 +61,9 @@ def test_another_process_gives_the_same_numbers_without_ray():
     asked = trial(prune_epoch=1)
     code = f"""
 import sys
-from sweep.trial import from_canonical, run
-result = run(from_canonical({asked.canonical!r}))
+from sweep.study.identity import Trial
+from sweep.trial import run
+result = run(Trial.parse({asked.canonical!r}))
 assert "ray" not in sys.modules
 print(repr([result.trial["test_loss"], result.trial["pre_train_loss"], result.curves[-1]["val_loss"]]))
 """
@@ -140,7 +142,7 @@ def test_more_scoring_batches_than_one_pass_holds_are_drawn_all_the_same():
 
 def test_a_trial_survives_the_way_through_its_canonical_text():
     asked = trial(criterion="force", iterations=7)
-    assert from_canonical(asked.canonical) == asked
+    assert Trial.parse(asked.canonical) == asked
     assert failure(asked, "boom").trial["trial_id"] == asked.id
 
 

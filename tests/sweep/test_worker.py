@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from sweep import memory, worker
-from sweep.config import Config, Trial
 from sweep.prefixes import Shared
+from sweep.study.config import Config
+from sweep.study.identity import Trial
 from sweep.trial import Result
 
 

@@ -10,10 +10,10 @@ import pytest
 
 import analysis
 from analysis import warehouse
-from sweep.config import Config, Trial
 from sweep.store import parts, results
 from sweep.store.schema import SCHEMAS
-from sweep.trial import identity
+from sweep.study.config import Config
+from sweep.study.identity import Trial
 
 TRIALS = [
     Trial.of(Config(dataset="digits", model="conv-5", criterion="snip", sparsity=0.9, epochs=1, seed=seed))
@@ -21,7 +21,7 @@ TRIALS = [
 ]
 WHEN = datetime(2026, 1, 1, 12, 30, 0, 5, tzinfo=UTC)
 ROWS = [
-    identity(trial)
+    trial.columns()
     | {"study": "s", "status": "ok", "test_accuracy": 0.5, "val_accuracy": 0.5, "diverged": False}
     | {"launched_at": WHEN, "finished_at": WHEN}
     for trial in TRIALS

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from sweep.config import FIELDS, one_of
-from sweep.recipes import RECIPES
+from sweep.study.config import FIELDS, one_of
+from sweep.study.recipes import RECIPES
 
 # A study file may also name a recipe: fields of the config under one name, for those not given otherwise.
 RECIPE = "recipe"

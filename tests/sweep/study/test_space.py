@@ -3,9 +3,9 @@
 import optuna
 import pytest
 
-from sweep.config import Trial
 from sweep.errors import BadInput
 from sweep.study import load
+from sweep.study.identity import Trial
 
 HEAD = """\
 dataset: digits

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from sweep import data, masking, models
-from sweep.config import SEEDS, Config, Trial
 from sweep.prefixes import Shared
 from sweep.stages import Stages
 from sweep.study import load
+from sweep.study.config import SEEDS, Config
+from sweep.study.identity import Trial
 from sweep.training import Training
-from sweep.trial import from_canonical, run
+from sweep.trial import run
 from tests.sweep.test_trial import numbers
 
 
@@ -36,14 +37,14 @@ def test_a_field_that_came_later_is_part_of_trial_and_arm_once_it_is_given(name)
     plain, given = Trial.of(config()), Trial.of(config(**{name: LATER[name]}))
     assert name not in json.loads(plain.canonical)
     assert json.loads(given.canonical)[name] == json.loads(given.arm)[name] == LATER[name]
-    assert given.id != plain.id and from_canonical(given.canonical) == given
+    assert given.id != plain.id and Trial.parse(given.canonical) == given
 
 
 def test_a_split_that_follows_the_seed_is_part_of_the_arm_as_it_is_written():
     moved, held = Trial.of(config(split_seed="seed", seed=3)), Trial.of(config(split_seed=3, seed=3))
     assert json.loads(moved.arm)["split_seed"] == "seed" and moved.arm != held.arm
     assert moved.config.roots == held.config.roots
-    assert from_canonical(moved.canonical) == moved
+    assert Trial.parse(moved.canonical) == moved
     assert moved.arm == Trial.of(config(split_seed="seed", seed=4)).arm
 
 

@@ -12,13 +12,16 @@ import yaml
 from pydantic import Field
 
 import pruners
-from sweep import data, models, space
-from sweep.config import DENSE, FIELDS, RULES, SEEDS, Config, Inconsistent, Trial, check
-from sweep.document import Document, Item, line_of, quoted
+from sweep import data, models
 from sweep.errors import BadInput
-from sweep.fields import RECIPE, Values, values
-from sweep.recipes import RECIPES
-from sweep.space import Search
+from sweep.study import space
+from sweep.study.config import DENSE, FIELDS, RULES, SEEDS, Config
+from sweep.study.consistency import Inconsistent, check
+from sweep.study.document import Document, Item, line_of, quoted
+from sweep.study.fields import RECIPE, Values, values
+from sweep.study.identity import Trial
+from sweep.study.recipes import RECIPES
+from sweep.study.space import Search
 
 # What an hour of a GPU costs, for estimates.
 _PRICE = "price_per_gpu_hour"

@@ -1,8 +1,8 @@
 import pytest
 
-from sweep.config import Config
 from sweep.models.optimizers import LR_SCHEDULES
-from sweep.recipes import RECIPES
+from sweep.study.config import Config
+from sweep.study.recipes import RECIPES
 
 
 def config(**fields):

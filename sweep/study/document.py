@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from sweep.errors import BadInput
-from sweep.fields import Values
+from sweep.study.fields import Values
 
 # A larger file is something else: spans stand for long lists.
 _LARGEST = 1 << 20

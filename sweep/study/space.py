@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
-from sweep.config import FIELDS, SEEDS, Config
-from sweep.document import Document, line_of
-from sweep.fields import Values, values
+from sweep.study.config import FIELDS, SEEDS, Config
+from sweep.study.document import Document, line_of
+from sweep.study.fields import Values, values
 
 if TYPE_CHECKING:  # takes half a second to import, which a sweep need not wait for
     import optuna
