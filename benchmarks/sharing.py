@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sweep import plan
-from sweep.prefixes import Shared, Store
+from sweep.store.states import Store
 from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import Result, run
+from sweep.trial.prefixes import Shared
 
 _TIMES = ("seconds", "started_at", "finished_at", "trained_steps")
 

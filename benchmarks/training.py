@@ -17,7 +17,7 @@ import pruners
 from benchmarks.timing import seconds
 from sweep import data, memory, models
 from sweep.study.config import Config
-from sweep.training import Training
+from sweep.trial.training import Training
 
 
 def compare(dataset: str, model: str, rounds: int, steps: int) -> None:

@@ -14,12 +14,12 @@ from optuna.trial import TrialState, create_trial
 from sweep.candidate import Candidate, Row
 from sweep.errors import BadInput
 from sweep.plan import Job, Pack
-from sweep.prefixes import Point, branch
 from sweep.stopping import Past, Rule
 from sweep.study.config import FIELDS, Config
 from sweep.study.identity import Trial
 from sweep.study.space import OBJECTIVES, Search
 from sweep.trial import Result
+from sweep.trial.prefixes import Point, branch
 
 _IDS = "trial_ids"
 # Choices in a row that were known, or did not go together, after which the space counts as exhausted.

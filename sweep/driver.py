@@ -15,10 +15,10 @@ from sweep import plan
 from sweep.errors import BadInput
 from sweep.loggers import Logger
 from sweep.plan import Job, Pack
-from sweep.prefixes import Claims
 from sweep.progress import Progress
 from sweep.store import provenance, results
 from sweep.store.places import Place, absolute
+from sweep.store.states import Claims
 from sweep.store.writer import Writer
 from sweep.study import Study
 from sweep.study.identity import Trial

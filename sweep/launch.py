@@ -14,7 +14,7 @@ import torch
 import typer
 from rich.console import Console
 
-from sweep import data, masking, models, plan, sparse
+from sweep import data, models, plan
 from sweep.cost import Costs
 from sweep.data import catalog
 from sweep.driver import AUTO, TUNE, Ending, Gpus, Options, drive
@@ -28,6 +28,7 @@ from sweep.study import Study
 from sweep.study import load as load_study
 from sweep.study.config import ALONG, Config
 from sweep.study.identity import Trial
+from sweep.trial import mask_updates, masking
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -190,8 +191,8 @@ def _check_steps(configs: Sequence[Config], data_root: str) -> None:
             raise BadInput(f"epoch {when:g} is beyond the {steps}: prune and rewind earlier, or train longer")
         if config.criterion in ALONG and config.sparsity:
             epoch = costs.epoch(config)
-            first = round(config.prune_epoch * epoch) if sparse.prunes(config) else 0
-            sparse.last_update(config, first, config.steps or round((config.epochs or 0) * epoch))
+            first = round(config.prune_epoch * epoch) if mask_updates.prunes(config) else 0
+            mask_updates.last_update(config, first, config.steps or round((config.epochs or 0) * epoch))
 
 
 def _missing(trials: Sequence[Trial], done: dict[str, results.Row], retry_failed: bool) -> list[Trial]:

@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 import pruners
-from sweep import data, masking, network
-from sweep.prefixes import Shared
-from sweep.stages import Stages
+from sweep import data
 from sweep.study.config import Config
 from sweep.study.identity import Trial
+from sweep.trial import masking, network
+from sweep.trial.prefixes import Shared
+from sweep.trial.stages import Stages
 
 # What a process takes of a GPU beside its tensors, and the share of a GPU that is filled: pieces between
 # tensors, and libraries that take more for other shapes, need the rest.

@@ -6,9 +6,9 @@ from functools import cached_property
 from itertools import groupby
 from operator import attrgetter, itemgetter
 
-from sweep.prefixes import Point, branch, level_point, rewound
 from sweep.study.config import ALONG, DENSE, Config
 from sweep.study.identity import Trial
+from sweep.trial.prefixes import Point, branch, level_point, rewound
 
 # At most so many trials go to a worker in one go: more would make the message that brings them large.
 _MOST = 200

@@ -8,7 +8,7 @@ from typing import Any, Self
 from ray.tune.search import ConcurrencyLimiter, Searcher, SearchGenerator
 
 from sweep.plan import Pack
-from sweep.prefixes import Store
+from sweep.store.states import Store
 from sweep.study.identity import Trial
 from sweep.trial import Result, failure
 

@@ -15,12 +15,13 @@ from ray import tune
 from ray.exceptions import RayError
 
 from sweep import data, memory
-from sweep.masking import Memory
-from sweep.prefixes import Point, Shared, Store
-from sweep.stages import AfterEpoch
 from sweep.store.places import place
+from sweep.store.states import Store
 from sweep.study.identity import Trial
 from sweep.trial import Result, failure, run
+from sweep.trial.masking import Memory
+from sweep.trial.prefixes import Point, Shared
+from sweep.trial.stages import AfterEpoch
 
 
 @dataclass(frozen=True)

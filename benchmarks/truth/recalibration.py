@@ -12,7 +12,7 @@ import pruners
 from benchmarks.truth.table import Row
 from sweep import data, models
 from sweep.study.config import Config
-from sweep.training import Training
+from sweep.trial.training import Training
 
 
 def rows(replications: int) -> Iterator[Row]:

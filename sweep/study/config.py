@@ -14,7 +14,7 @@ from sweep import data, models
 from sweep.models import optimizers
 
 DENSE = "dense"
-# Not scores but rules: `sweep.stages` has the levels, `sweep.masking` the combinations, and `sweep.sparse`
+# Not scores but rules: `trial.stages` has the levels, `trial.masking` the combinations, and `mask_updates`
 # the masks that change along training.
 ALONG = ("gmp", "set", "rigl", "granet")
 RULES = ("imp", *ALONG, "oracle")

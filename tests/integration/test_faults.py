@@ -75,7 +75,7 @@ os.environ["RAY_memory_monitor_refresh_ms"] = "100"
 from datetime import UTC, datetime
 from sweep import plan, schedule, worker
 from sweep.study import load
-from sweep.trial import Result, identity
+from sweep.trial import Result
 
 def run(trial, where, shared):
     if trial.config.seed == 1:

@@ -14,8 +14,8 @@ from sweep.seeds import derive
 from sweep.study import load
 from sweep.study.config import Config
 from sweep.study.identity import Trial
-from sweep.training import Training
 from sweep.trial import run
+from sweep.trial.training import Training
 
 
 @pytest.mark.parametrize("shifts", ["trained", "reset"])

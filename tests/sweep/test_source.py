@@ -5,8 +5,8 @@ from ray.tune.search import Searcher
 
 from sweep import plan
 from sweep.plan import Job, Pack
-from sweep.prefixes import Store
 from sweep.source import Source
+from sweep.store.states import Store
 from sweep.study.config import Config
 from sweep.study.identity import Trial
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from sweep import memory, worker
-from sweep.prefixes import Shared
 from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import Result
+from sweep.trial.prefixes import Shared
 
 
 def test_too_little_memory_on_a_gpu_is_tried_once_more_with_it_cleared(monkeypatch, tmp_path):

@@ -14,10 +14,10 @@ import analysis
 from analysis.warehouse import unfinished
 from sweep.data import catalog
 from sweep.errors import BadInput
-from sweep.prefixes import Claims, Store
 from sweep.store import lease, places, results
 from sweep.store.places import Remote, place, put
 from sweep.store.results import finished
+from sweep.store.states import Claims, Store
 from sweep.store.writer import Writer, send
 from tests import stores
 from tests.analysis.conftest import trial

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweep import data, masking, models
-from sweep.prefixes import Shared
-from sweep.stages import Stages
+from sweep import data, models
 from sweep.study import load
 from sweep.study.config import SEEDS, Config
 from sweep.study.identity import Trial
-from sweep.training import Training
-from sweep.trial import run
-from tests.sweep.test_trial import numbers
+from sweep.trial import masking, run
+from sweep.trial.prefixes import Shared
+from sweep.trial.stages import Stages
+from sweep.trial.training import Training
+from tests.sweep.trial.test_run import numbers
 
 
 def config(**fields):

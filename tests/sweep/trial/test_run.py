@@ -212,7 +212,7 @@ def test_ablations_change_what_they_say():
     ],
 )
 def test_retraining_some_parameters_leaves_the_others_as_they_were(retrain, trained, monkeypatch):
-    from sweep.training import Training
+    from sweep.trial.training import Training
 
     kept = []
     plain = Training.mask
@@ -307,12 +307,12 @@ def test_to_look_at_fresh_statistics_changes_no_other_number(fields, monkeypatch
 
     result = run(trial(**fields))
     assert all(result.trial[f"{name}_recalibrated"] != result.trial[name] for name in FRESH[:2])
-    monkeypatch.setattr("sweep.network.normalizes", lambda model: False)
+    monkeypatch.setattr("sweep.models.cost.normalizes", lambda model: False)
     assert others(run(trial(**fields))) == others(result)
 
 
 def test_a_network_without_statistics_has_the_same_values_in_both_columns(monkeypatch):
-    monkeypatch.delattr("sweep.training.Training.recalibrated")
+    monkeypatch.delattr("sweep.trial.training.Training.recalibrated")
     row = run(trial(model="lenet-300-100", prune_epoch=1)).trial
     assert [row[f"{name}_recalibrated"] for name in FRESH] == [row[name] for name in FRESH]
 

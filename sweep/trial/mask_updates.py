@@ -10,10 +10,10 @@ from torch import Tensor
 
 import pruners
 from sweep.errors import BadInput
-from sweep.masking import Masks, left_out, whole
 from sweep.seeds import derive
 from sweep.study.config import Config
-from sweep.training import Training
+from sweep.trial.masking import Masks, left_out, whole
+from sweep.trial.training import Training
 
 
 def prunes(config: Config) -> bool:

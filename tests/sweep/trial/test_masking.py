@@ -6,10 +6,11 @@ import pytest
 import torch
 
 import pruners
-from sweep import data, masking, models
+from sweep import data, models
 from sweep.errors import BadInput
-from sweep.masking import _distinct, _ScoringData, _unranked
 from sweep.study.config import Config
+from sweep.trial import masking
+from sweep.trial.masking import _distinct, _ScoringData, _unranked
 
 
 def config(**fields):

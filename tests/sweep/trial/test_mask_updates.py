@@ -6,9 +6,9 @@ import torch
 import pruners
 from sweep import data, models
 from sweep.errors import BadInput
-from sweep.sparse import Updates
 from sweep.study.config import Config
-from sweep.training import Training
+from sweep.trial.mask_updates import Updates
+from sweep.trial.training import Training
 
 
 def started(criterion, **fields):
@@ -60,16 +60,16 @@ def test_dynamic_sparse_training_moves_weights_within_layers_and_keeps_their_num
 
 
 def test_rigl_grows_where_the_gradient_is_largest_and_starts_from_zero(monkeypatch):
-    from sweep import sparse
+    from sweep.trial import mask_updates
 
     met = []
-    plain = sparse._GROWTH["rigl"]
+    plain = mask_updates._GROWTH["rigl"]
 
     def watched(weight, draws):
         met.append(weight.grad.abs().clone())
         return plain(weight, draws)
 
-    monkeypatch.setitem(sparse._GROWTH, "rigl", watched)
+    monkeypatch.setitem(mask_updates._GROWTH, "rigl", watched)
     training, _, seen = started("rigl", epochs=1)
     before, after = seen[min(seen)]
     gradients = dict(zip(after, met, strict=False))

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from sweep import plan
-from sweep.masking import choose
-from sweep.prefixes import Claims, Shared, Store, dense_point
+from sweep.store.states import Claims, Store
 from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import run
-from tests.sweep.test_trial import numbers
+from sweep.trial.masking import choose
+from sweep.trial.prefixes import Shared, dense_point
+from tests.sweep.trial.test_run import numbers
 
 
 def trial(**fields):
@@ -266,7 +267,8 @@ def test_what_a_launch_that_died_left_behind_goes_with_the_next(tmp_path):
 
 def test_scores_of_one_network_serve_every_sparsity_and_scope(monkeypatch):
     import pruners.pruning
-    from sweep import data, network
+    from sweep import data
+    from sweep.trial import network
 
     calls = []
     plain = pruners.pruning.score

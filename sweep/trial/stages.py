@@ -8,14 +8,16 @@ from typing import Any
 import torch
 
 import pruners
-from sweep import data, masking, network
+from sweep import data
 from sweep.errors import BadInput
-from sweep.prefixes import Point, Shared, State, rewound
-from sweep.record import Record
-from sweep.sparse import Updates
 from sweep.store.schema import SCHEMAS
+from sweep.store.states import State
 from sweep.study.config import ALONG, DENSE, Config
-from sweep.training import Between, Training
+from sweep.trial import masking, network
+from sweep.trial.mask_updates import Updates
+from sweep.trial.prefixes import Point, Shared, rewound
+from sweep.trial.recorder import Record
+from sweep.trial.training import Between, Training
 
 # Asked after each epoch of retraining, with its number from 1, the validation accuracy, and whether it is the
 # last; True if the trial is to be stopped.

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pruners
-from sweep import network
 from sweep.data import Data
 from sweep.errors import BadInput
 from sweep.seeds import derive, generator
 from sweep.study.config import Config
+from sweep.trial import network
 
 Masks = dict[str, Tensor]
 _LOSSES = {

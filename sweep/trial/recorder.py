@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import pruners
-from sweep import network
 from sweep.models import cost
 from sweep.study.config import DENSE, Config
-from sweep.training import Training
+from sweep.trial import network
+from sweep.trial.training import Training
 
 Row = dict[str, Any]
 _MEASURED = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy")

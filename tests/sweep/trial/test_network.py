@@ -1,7 +1,8 @@
 import torch
 
-from sweep import models, network
+from sweep import models
 from sweep.models import cost
+from sweep.trial import network
 
 
 def test_multiply_adds_are_those_of_the_layers():

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from sweep import data
-from sweep.prefixes import Shared
-from sweep.record import Row
-from sweep.stages import AfterEpoch, Stages
 from sweep.study.consistency import check
 from sweep.study.identity import Trial
+from sweep.trial.prefixes import Shared
+from sweep.trial.recorder import Row
+from sweep.trial.stages import AfterEpoch, Stages
 
 
 @dataclass
