@@ -15,11 +15,11 @@ import typer
 from rich.console import Console
 
 from sweep import data, models, plan
-from sweep.cost import Costs
 from sweep.data import catalog
 from sweep.driver import AUTO, TUNE, Ending, Gpus, Options, drive
 from sweep.errors import BadInput, command
 from sweep.loggers import Logger
+from sweep.plan.cost import Costs
 from sweep.progress import Progress, duration
 from sweep.store import provenance, results
 from sweep.store.places import Place, Remote, place

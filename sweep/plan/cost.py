@@ -15,7 +15,7 @@ import pruners
 from sweep import data, models
 from sweep.errors import BadInput
 from sweep.models import cost
-from sweep.plan import Job, own_steps, training_steps
+from sweep.plan.jobs import Job, own_steps, training_steps
 from sweep.store import parts
 from sweep.study.config import Config
 

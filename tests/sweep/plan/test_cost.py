@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from sweep import data
-from sweep.cost import Costs
 from sweep.errors import BadInput
 from sweep.plan import Job, share
+from sweep.plan.cost import Costs
 from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import run

@@ -1,0 +1,7 @@
+"""In what order trials are done, by whom, and what is trained once for several of them."""
+
+from sweep.plan.jobs import Chain, Job, Pack, own_steps, training_steps
+from sweep.plan.packs import packs
+from sweep.plan.sharing import Work, share, work
+
+__all__ = ["Chain", "Job", "Pack", "Work", "own_steps", "packs", "share", "training_steps", "work"]
