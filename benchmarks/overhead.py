@@ -13,8 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweep.driver import Options, drive
-from sweep.progress import Progress
+from sweep.engine.driver import Options, drive
+from sweep.engine.progress import Progress
 from sweep.store.results import finished
 from sweep.study import Study
 from sweep.study.config import Config

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import pruners
 from benchmarks.timing import seconds
-from sweep import data, memory, models
+from sweep import data, models
+from sweep.engine import malloc
 from sweep.study.config import Config
 from sweep.trial.training import Training
 
@@ -108,7 +109,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["keep" | "release" as how, model, steps]:
             torch.set_num_threads(1)
-            assert how == "release" or memory.keep()
+            assert how == "release" or malloc.keep()
             alone(model, int(steps))
         case _:
             main()

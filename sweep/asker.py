@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from statistics import fmean, stdev
 
@@ -14,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 from sweep.candidate import Candidate, Row
 from sweep.errors import BadInput
 from sweep.plan import Job, Pack
-from sweep.stopping import Past, Rule
+from sweep.stopping import Judge, Past, Rule
 from sweep.study.config import FIELDS, Config
 from sweep.study.identity import Trial
 from sweep.study.space import OBJECTIVES, Search
@@ -259,8 +260,8 @@ class Asker:
         """Epoch of retraining → validation accuracy, of its first seed, where the search stops trials."""
         return dict(enumerate(self.curves.get(candidate.trial(0).id, ()), 1)) if self.search.stop else {}
 
-    def rule(self) -> Rule | None:
-        """When trials are to be stopped early, with all that is known to compare them with; None: never."""
+    def judge(self) -> partial[Judge] | None:
+        """The judge that stops poor trials early, with all that is known to compare them with; None: none."""
         if not self.search.stop:
             return None
         trials = [candidate.trial(0) for candidate in self.candidates]
@@ -270,7 +271,7 @@ class Asker:
             if trial.id in self.curves
         ]
         seed = self.search.fixed.get("seed", FIELDS["seed"].default)
-        return Rule(self.search.stop, self.search.stop_after, seed, past)
+        return partial(Judge, Rule(self.search.stop, self.search.stop_after, seed, past))
 
     def _values(self, candidate: Candidate) -> list[float]:
         return [candidate.mean(OBJECTIVES[name][0]) for name in self.search.objectives]

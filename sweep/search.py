@@ -19,11 +19,12 @@ from rich.console import Console
 from sweep.arms import listed
 from sweep.asker import Asker
 from sweep.candidate import Candidate
-from sweep.driver import Ending, Options, drive
+from sweep.engine.driver import Ending, Options, drive
+from sweep.engine.preflight import check_here
+from sweep.engine.progress import Progress
 from sweep.errors import BadInput, command
 from sweep.journal import Journal
-from sweep.launch import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, Workers, check_here, leave
-from sweep.progress import Progress
+from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, Workers, leave
 from sweep.samplers import SAMPLERS
 from sweep.store import results
 from sweep.store.places import Place, place, put
@@ -91,7 +92,7 @@ def search(
             with Progress(asked.name, left, [], console) as progress:
                 ending = drive(
                     *(asked, [], folder, options, lambda job: 1.0, progress),
-                    stop=asker.rule(),
+                    judge=asker.judge(),
                     more=asker.next,
                     heard=heard,
                     examples=examples,

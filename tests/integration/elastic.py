@@ -15,8 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 import analysis
-from sweep.driver import Options, drive
-from sweep.progress import Progress
+from sweep.engine.driver import Options, drive
+from sweep.engine.progress import Progress
 from sweep.study import Study
 from sweep.study.config import Config
 from sweep.study.identity import Trial

@@ -73,7 +73,8 @@ used = 1 - memory["MemAvailable"] / memory["MemTotal"]
 os.environ["RAY_memory_usage_threshold"] = f"{min(0.95, used + 0.25):.3f}"
 os.environ["RAY_memory_monitor_refresh_ms"] = "100"
 from datetime import UTC, datetime
-from sweep import plan, schedule, worker
+from sweep import plan
+from sweep.engine import cluster, tune, worker
 from sweep.study import load
 from sweep.trial import Result
 
@@ -85,9 +86,9 @@ def run(trial, where, shared):
 
 found = []
 packs = plan.packs(load(sys.argv[1]).trials(), 1)
-schedule.connect(None, 1, False)
+cluster.connect(None, 1, False)
 where = worker.Where("data", sys.argv[2])
-schedule.execute(packs, where, workers=1, on_result=found.append, retries=1, run=run)
+tune.execute(packs, where, workers=1, on_result=found.append, retries=1, run=run)
 schedule.stop()
 for result in found:
     print(result.trial["seed"], result.trial["status"], result.trial.get("error"))

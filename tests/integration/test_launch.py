@@ -56,7 +56,8 @@ def test_a_folder_too_long_for_the_sockets_of_ray_is_one_line(study_file, tmp_pa
 
 CANNOT = """
 import sys
-from sweep import driver, launch, worker
+from sweep import launch
+from sweep.engine import driver, worker
 
 class Elsewhere:
     \"\"\"What the driver has and no worker can load.\"\"\"

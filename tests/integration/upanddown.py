@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from sweep.launch import cluster_here
+from sweep.options import cluster_here
 
 STUDY = """\
 name: far

@@ -276,7 +276,7 @@ def test_a_killed_search_does_not_run_again_what_it_stopped_and_another_one_does
     pruned = [t for t in again.study.trials if t.state is optuna.trial.TrialState.PRUNED]
     assert {name for t in pruned for name in t.user_attrs["trial_ids"]} == stopped
     assert [t.intermediate_values for t in pruned] == [{1: 0.1}] * 3
-    compared = again.rule().past
+    compared = again.judge().args[0].past
     assert {past.trial.id for past in compared if not past.whole} == stopped
     assert all(past.whole == (len(past.accuracies) == 2) for past in compared)
     assert not {trial.id for trial in go(again, judge=stopping)} & {r["trial_id"] for r in known}
@@ -288,7 +288,7 @@ def test_a_killed_search_does_not_run_again_what_it_stopped_and_another_one_does
     first = searching(study_file, only.replace("seeds: 3", "seeds: 1\n  stop: median"), sampler="random")
     ran = {trial.id for trial in go(first, judge=stopping)}
     later = searching(study_file, only.replace("seeds: 3", "seeds: 1"), sampler="random")
-    assert ran == {trial.id for trial in go(later)} and len(ran) == 2 and later.rule() is None
+    assert ran == {trial.id for trial in go(later)} and len(ran) == 2 and later.judge() is None
 
 
 def test_a_schedule_that_breaks_a_constraint_is_no_answer(study_file):

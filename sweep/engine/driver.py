@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sweep import plan
+from sweep.engine.loggers import Logger
+from sweep.engine.progress import Progress
 from sweep.errors import BadInput
-from sweep.loggers import Logger
 from sweep.plan import Job, Pack
-from sweep.progress import Progress
 from sweep.store import provenance, results
 from sweep.store.places import Place, absolute
 from sweep.store.states import Claims
@@ -25,8 +26,7 @@ from sweep.study.identity import Trial
 from sweep.trial import Result
 
 if TYPE_CHECKING:
-    from sweep import worker
-    from sweep.stopping import Rule
+    from sweep.engine import worker
 
 TUNE = "tune"  # the name of the thread that Tune runs in
 _PREFIXES = ".prefixes"
@@ -86,7 +86,7 @@ def drive(
     *,
     last: bool = True,
     run: "worker.Run | None" = None,
-    stop: "Rule | None" = None,
+    judge: partial[Any] | None = None,
     more: Callable[[], Pack | None] | None = None,
     heard: Callable[[Result], None] | None = None,
     examples: Sequence[Trial] = (),
@@ -98,7 +98,7 @@ def drive(
         cost: seconds that a trial is expected to take.
         last: the study then has no more trials that could go on from what these leave behind.
         run: what a worker does with a trial; None: runs it.
-        stop: when poor trials are stopped early; None: never.
+        judge: the class of what stops poor trials early, with what it is made from; None: nothing does.
         more: gives another pack when the trials are all out; None: there is none until more is heard.
         examples: trials of all kinds that there will be; by default `trials`.
         heard: is told each result once it is on disk, in the thread that asks for more.
@@ -108,7 +108,7 @@ def drive(
         BadInput: there is no such cluster, or results can no longer be written.
     """
     # Ray takes a second to import, which --dry-run and bad input need not wait for.
-    from sweep import schedule, worker
+    from sweep.engine import cluster, tune, worker
 
     loggers = options.log.callbacks(study.name) if options.log else ()
     writer = Writer(folder, study.name)
@@ -136,7 +136,7 @@ def drive(
 
     def work() -> None:
         try:
-            schedule.execute(
+            tune.execute(
                 packs,
                 where,
                 workers=at_once,
@@ -156,14 +156,14 @@ def drive(
     ending = Ending.FINISHED
     try:
         # Not in the thread: Ray's processes end with the thread that started them.
-        schedule.connect(options.address, options.workers, bool(options.gpus))
+        cluster.connect(options.address, options.workers, bool(options.gpus))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
         share = options.gpus
         if share == AUTO:
-            schedule.room(options.address, options.workers, 1.0)  # that there is one
-            share = schedule.measured(examples or trials, absolute(options.data_root))
+            cluster.room(options.address, options.workers, 1.0)  # that there is one
+            share = cluster.measured(examples or trials, absolute(options.data_root))
             progress.say(f"by its memory each trial gets {share:.3g} of a GPU")
-        at_once, cpus = schedule.room(options.address, options.workers, share)
+        at_once, cpus = cluster.room(options.address, options.workers, share)
         results.note_launch(folder, study.name, study.text, note)
         packs = plan.packs(trials, at_once, cost, _LEAST)
         where = worker.Where(
@@ -171,7 +171,7 @@ def drive(
             absolute(folder.parent / _PREFIXES),
             share,
             cpus,
-            schedule.host(stop) if stop else None,
+            cluster.host(judge) if judge else None,
         )
         claims = Claims(
             where.store,
@@ -189,7 +189,7 @@ def drive(
             thread.join(0.1)
             if not thread.is_alive():
                 break
-            if dead := schedule.lost():
+            if dead := cluster.lost():
                 # It would end the process itself, after a minute and with lines of its own.
                 died = BadInput(f"Ray's {dead} died: what is finished is kept, launch again to go on")
                 errors.insert(0, died)
@@ -207,7 +207,7 @@ def drive(
         writer.close()
     finally:
         if not thread.is_alive():
-            schedule.stop()
+            cluster.stop()
     if ending is Ending.FINISHED and errors:
         # Tune wraps what comes of a callback.
         raise next((error for error in _behind(errors[0]) if isinstance(error, BadInput)), errors[0])

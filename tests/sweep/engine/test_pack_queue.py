@@ -4,8 +4,8 @@ import pytest
 from ray.tune.search import Searcher
 
 from sweep import plan
+from sweep.engine.pack_queue import Source
 from sweep.plan import Job, Pack
-from sweep.source import Source
 from sweep.store.states import Store
 from sweep.study.config import Config
 from sweep.study.identity import Trial

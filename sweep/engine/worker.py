@@ -14,7 +14,8 @@ import torch
 from ray import tune
 from ray.exceptions import RayError
 
-from sweep import data, memory
+from sweep import data
+from sweep.engine import malloc
 from sweep.store.places import place
 from sweep.store.states import Store
 from sweep.study.identity import Trial
@@ -98,7 +99,7 @@ class Worker(tune.Trainable):
         # The first optimizer would import this, a second of the first trial's time.
         import torch._dynamo  # noqa: F401
 
-        memory.keep()
+        malloc.keep()
         self.run, self.where = run, where
         self.scores: Memory = {}
         self.node = os.uname().nodename

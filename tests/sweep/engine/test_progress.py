@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sweep.arms import listed, place
-from sweep.progress import Progress, duration
-from sweep.standings import Standings
+from sweep.engine.progress import Progress, duration
+from sweep.engine.standings import Standings
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_plain_lines_count_trials_and_failures():
 
 def test_what_is_left_is_told_from_what_trials_are_expected_to_cost(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("sweep.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("sweep.engine.progress.time.monotonic", lambda: now[0])
     progress = Progress("small", 4, [], Console(file=io.StringIO(), width=120))
     progress.begin(2, {"a": 1.0, "b": 10.0, "c": 10.0, "d": 90.0})
     for name in "abc":

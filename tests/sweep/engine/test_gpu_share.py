@@ -4,7 +4,7 @@ import pytest
 import ray
 import torch
 
-from sweep import packing, schedule
+from sweep.engine import cluster, gpu_share
 from sweep.errors import BadInput
 from sweep.study.config import Config
 from sweep.study.identity import Trial
@@ -18,14 +18,14 @@ GIB = 2**30
     [(10 * GIB, 140 * GIB, 11), (GIB // 2, 140 * GIB, 106), (20 * GIB, 24 * GIB, 1), (30 * GIB, 24 * GIB, 1)],
 )
 def test_as_many_trials_go_to_a_gpu_as_fit_into_nine_tenths_of_it(taken, total, trials):
-    share = packing.share(taken, total)
-    assert schedule.slots([{"CPU": 200.0, "GPU": 1.0}], share)[0] == trials
+    share = gpu_share.share(taken, total)
+    assert cluster.slots([{"CPU": 200.0, "GPU": 1.0}], share)[0] == trials
 
 
 def test_a_trial_of_each_kind_that_takes_other_memory_is_measured():
     grid = [replace(SNIP, seed=seed, sparsity=0.5 + seed / 10) for seed in range(3)]
     others = [replace(SNIP, criterion="grasp"), replace(SNIP, batch_size=32)]
-    kinds = [trial.config for trial in packing.kinds(map(Trial.of, [*grid, *others]))]
+    kinds = [trial.config for trial in gpu_share.kinds(map(Trial.of, [*grid, *others]))]
     assert kinds[1:] == others and kinds[0] in grid
 
 
@@ -34,7 +34,7 @@ def test_what_is_measured_can_be_run_whatever_the_criterion(criterion):
     structure = "filter" if criterion == "oracle" else "weight"
     sparsity = 0.0 if criterion == "dense" else 0.9
     config = replace(SNIP, criterion=criterion, structure=structure, sparsity=sparsity, iterations=3)
-    assert packing.peak(config, "data", torch.device("cpu")) == 0, "of a CPU nothing is measured"
+    assert gpu_share.peak(config, "data", torch.device("cpu")) == 0, "of a CPU nothing is measured"
 
 
 def test_the_share_is_measured_in_a_process_that_has_a_gpu_and_what_fails_there_is_one_line():
@@ -49,9 +49,9 @@ def test_the_share_is_measured_in_a_process_that_has_a_gpu_and_what_fails_there_
         def fail(canonicals, data_root):
             raise BadInput("no such data")
 
-        assert schedule.measured(trials, "data", measure) == 1.0
+        assert cluster.measured(trials, "data", measure) == 1.0
         with pytest.raises(BadInput) as told:
-            schedule.measured(trials, "data", fail)
+            cluster.measured(trials, "data", fail)
         assert str(told.value) == "--gpus-per-trial auto: no such data; say a share, such as 0.25"
     finally:
         ray.shutdown()

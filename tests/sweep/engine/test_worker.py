@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sweep import memory, worker
+from sweep.engine import malloc, worker
 from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import Result
@@ -37,7 +37,7 @@ def work(brief, monkeypatch, tmp_path):
         begun.append(trial.config.seed)
         return Result({"trial_id": trial.id, "status": "ok"})
 
-    monkeypatch.setattr(memory, "keep", lambda: None)  # of this process
+    monkeypatch.setattr(malloc, "keep", lambda: None)  # of this process
     config = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 2}
     trials = [Trial.of(Config(**config, seed=seed)) for seed in range(3)]
     jobs = [(trial.canonical, (), ()) for trial in trials]

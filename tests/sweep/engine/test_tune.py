@@ -1,6 +1,6 @@
 import pytest
 
-from sweep import schedule
+from sweep.engine import cluster
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from sweep import schedule
 )
 def test_workers_get_what_a_single_node_has(nodes, gpus, expected):
     """A GPU's share is of one GPU, and cores are those of the node that the GPU is in."""
-    assert schedule.slots(nodes, gpus) == expected
+    assert cluster.slots(nodes, gpus) == expected

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweep.standings import Standing, Standings
+from sweep.engine.standings import Standing, Standings
 
 _SECONDS_BETWEEN_LINES = 5.0
 # Arms of which a mean is shown.

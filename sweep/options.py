@@ -1,0 +1,80 @@
+"""Options that all commands have that run trials."""
+
+import math
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from sweep.engine.driver import AUTO, TUNE, Gpus
+
+# Options that all commands have that run trials.
+ResultsAt = Annotated[str, typer.Option("--results", help="folder for results, or a URI: s3://BUCKET/PREFIX")]
+
+
+DataRoot = Annotated[str, typer.Option(help="folder of the data sets, or a URI: s3://BUCKET/PREFIX")]
+
+
+def cluster_here(address: str | None) -> str | None:
+    """The address that was given; on the head of a cluster that `ray up` made, this cluster."""
+    # Which is there as long as it has not been stopped; its head alone has the other file.
+    running = Path("/tmp/ray/ray_current_cluster"), Path.home() / "ray_bootstrap_config.yaml"
+    return address or ("auto" if all(file.exists() for file in running) else None)
+
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        envvar="RAY_ADDRESS",
+        callback=cluster_here,
+        help="Ray cluster to run on; default: on a head or in a job its own, elsewhere one started here",
+    ),
+]
+
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="trials at once, on a cluster that grows up to so many; default: all there is room for"
+    ),
+]
+
+
+def gpus(text: str) -> Gpus:
+    """A share of a GPU, or that it is to be measured."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1
+    if text == AUTO:
+        return AUTO
+    if not 0 <= share < math.inf:
+        raise typer.BadParameter(f"{text!r} is no share of a GPU: a number such as 0.25, or {AUTO}")
+    return share
+
+
+GpusPerTrial = Annotated[
+    Any,
+    typer.Option(parser=gpus, metavar="SHARE", help="share of a GPU each trial gets; auto: by its memory"),
+]
+
+
+MaxHours = Annotated[float, typer.Option(min=0, help="stop after so many hours")]
+
+
+def leave(program: Callable[[], NoReturn]) -> NoReturn:
+    """Run a program that drives trials, to its exit."""
+    try:
+        program()
+    except SystemExit as end:
+        # After an interrupt Tune's thread goes on using Ray, and to shut Ray down under it can crash. All is
+        # on disk by now: leaving in one step ends the thread, and Ray's processes end with this one.
+        if any(thread.name == TUNE and thread.is_alive() for thread in threading.enumerate()):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else 1)
+        raise
