@@ -13,8 +13,8 @@ from statistics import fmean
 
 import optuna
 
-from sweep.asker import Asker
-from sweep.samplers import SAMPLERS
+from sweep.search.samplers import SAMPLERS
+from sweep.search.tuner import Asker
 from sweep.store import results
 from sweep.study import load
 from sweep.study.identity import Trial

@@ -5,6 +5,7 @@ import re
 import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import ray
@@ -133,6 +134,10 @@ def lost() -> str | None:
     return dead[0] if dead else None
 
 
-def host(kind: type, *arguments: object) -> Any:
-    """Start one object that all workers of the cluster can ask; its handle. It takes no core."""
-    return ray.remote(num_cpus=0)(kind).remote(*arguments)
+def host(judge: partial[Any]) -> Any:
+    """Start a judge that all workers of the cluster can ask; its handle. The judge takes no core.
+
+    Args:
+        judge: its class, with what it is made from.
+    """
+    return ray.remote(num_cpus=0)(judge.func).remote(*judge.args)

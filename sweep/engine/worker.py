@@ -34,7 +34,7 @@ class Where:
         prefixes: folder of the states that trials leave behind for each other.
         gpus: share of a GPU for each worker; 0: none.
         cpus: cores for each worker.
-        judge: Ray's handle of a `sweep.stopping.Judge`, that stops poor trials; None: there is none.
+        judge: Ray's handle of a `sweep.search.stopping.Judge`, that stops poor trials; None: there is none.
     """
 
     data_root: str

@@ -106,11 +106,11 @@ class Search:
     Attributes:
         trials: to run at most, those of further seeds among them.
         seeds: that a schedule which looks best must be measured with before it is believed.
-        sampler: one of `sweep.samplers.SAMPLERS`.
+        sampler: one of `sweep.search.samplers.SAMPLERS`.
         objectives: of `OBJECTIVES`.
         min_accuracy: validation accuracy below which a schedule is no answer.
         no_collapse: nor is one that empties a layer.
-        stop: how poor trials are stopped early, one of `sweep.stopping.PRUNERS`; None: they are not.
+        stop: how poor trials are stopped early, one of `sweep.search.stopping.PRUNERS`; None: they are not.
         stop_after: epochs of retraining that each trial has before it can be stopped.
         fixed: fields that the study gives one value.
         make: the config of chosen values; raises `BadInput` for values that do not go together.

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import optuna
 import pytest
 
-from sweep.asker import Asker
 from sweep.errors import BadInput
-from sweep.samplers import SAMPLERS
+from sweep.search.samplers import SAMPLERS
+from sweep.search.tuner import Asker
 from sweep.study import load
 from sweep.study.identity import Trial
 from sweep.trial import Result

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweep.stopping import PRUNERS, Judge, Past, Rule
+from sweep.search.stopping import PRUNERS, Judge, Past, Rule
 from sweep.study.config import Config
 from sweep.study.identity import Trial
 

@@ -1,19 +1,19 @@
 import pytest
 import yaml
 
-from sweep.asker import Asker
-from sweep.candidate import Candidate
-from sweep.journal import Journal
-from sweep.search import _as_study, _history
+from sweep.search.answer import _as_study
+from sweep.search.candidate import Candidate
+from sweep.search.journal import Journal, opened
+from sweep.search.tuner import Asker
 from sweep.study import load
 from sweep.trial import Result
-from tests.sweep.test_asker import STUDY, row
+from tests.sweep.search.test_tuner import STUDY, row
 
 
 def asked(path, folder, known, count=3):
     """A search goes on for some trials."""
     study = load(path)
-    history = _history(study, study.search, Journal(folder))
+    history = opened(study, study.search, Journal(folder))
     asker = Asker(study.search, history, known, len(known))
     for _ in range(count):
         found = row(asker.next().jobs[0].trial)

@@ -1,15 +1,21 @@
 """What Optuna remembers of a search: a journal beside the results; for a store, kept here and sent there."""
 
+import hashlib
 import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import optuna
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from sweep.errors import BadInput
+from sweep.search.samplers import SAMPLERS
 from sweep.store.places import Place, Remote, cached
+from sweep.study import Study
+from sweep.study.space import OBJECTIVES, Search
 
 _NAME = "optuna.journal"
 # Seconds between two sendings: what a killed search has not sent, it learns again from the results.
@@ -79,3 +85,31 @@ class Journal:
         """Bring all of it to the store."""
         if isinstance(self._there, Remote):
             self._there.write_bytes(self.file.read_bytes())
+
+
+def opened(asked: Study, search: Search, journal: Journal) -> optuna.Study:
+    """What Optuna remembers, in a journal beside the results, which `optuna-dashboard` opens too."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(journal.backend())
+    directions: list[Literal["maximize", "minimize"]] = [
+        "maximize" if OBJECTIVES[name][1] else "minimize" for name in search.objectives
+    ]
+    ranges = [(d.name, d.values, d.low, d.high, d.step, d.log) for d in search.dimensions]
+    space = hashlib.sha256(repr((search.objectives, ranges)).encode()).hexdigest()[:8]
+
+    def named(name: str) -> optuna.Study:
+        return optuna.create_study(
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
+        )
+
+    history = named(asked.name)
+    known = history.user_attrs.get("space")
+    if known is None:
+        history.set_user_attr("space", space)
+    elif known != space:
+        # The file was edited: Optuna takes no other values into a history, and would keep its directions.
+        # What was measured it is told anew.
+        history = named(f"{asked.name} {space}")
+    # With a seed of its own each time, or what is drawn at first would be drawn again.
+    history.sampler = SAMPLERS[search.sampler](search, len(history.trials))
+    return history

@@ -6,7 +6,7 @@ import pytest
 from optuna.storages import JournalStorage
 
 from sweep.errors import BadInput
-from sweep.journal import Journal
+from sweep.search.journal import Journal
 
 
 def remembered(folder):

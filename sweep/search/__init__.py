@@ -1,0 +1,1 @@
+"""The search for the best schedule: Optuna asks, the engine runs, Optuna is told."""
