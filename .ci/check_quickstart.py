@@ -1,7 +1,7 @@
 """The quickstart gave what it promises: all trials, and SNIP certainly below ERK-random at 0.995."""
 
 import analysis
-from analysis.crossover import compare
+from analysis.questions.crossover import compare
 
 connection = analysis.open("results/quickstart")
 counted = connection.execute("SELECT count(*), count(*) FILTER (status = 'ok') FROM trials").fetchone()

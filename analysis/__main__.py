@@ -10,9 +10,9 @@ from typing import Annotated, Any, NoReturn, TextIO, cast
 import duckdb
 import typer
 
-from analysis import output, shell, warehouse
+from analysis import output, warehouse
 from analysis.output import Format
-from analysis.warehouse import EACH
+from analysis.warehouse import EACH, shell
 from sweep.errors import BadInput, command
 from sweep.foreign import Plain
 from sweep.store.places import place
@@ -110,7 +110,7 @@ def crossover(
     out: Out = None,
 ) -> None:
     """Where does one criterion fall below another? By default each against random pruning."""
-    from analysis import crossover as question
+    from analysis.questions import crossover as question
 
     chosen = output.chosen(form, out)
     connection = _open(results, study, where, compared=True)
@@ -136,7 +136,7 @@ def correlation(
     out: Out = None,
 ) -> None:
     """Does a pruned network's loss say how accurate it will be after retraining?"""
-    from analysis import correlation as question
+    from analysis.questions import correlation as question
 
     chosen = output.chosen(form, out)
     found = question.correlate(_open(results, study, where), before and before.value, after.value)
@@ -152,7 +152,7 @@ def best(
     results: Results = RESULTS, study: Study = None, where: Where = None, form: Form = None, out: Out = None
 ) -> None:
     """Which schedule is best at each sparsity, and which are tied with it?"""
-    from analysis import best as question
+    from analysis.questions import best as question
 
     chosen = output.chosen(form, out)
     found = question.rank(_open(results, study, where, compared=True))
@@ -164,7 +164,7 @@ def collapse(
     results: Results = RESULTS, study: Study = None, where: Where = None, form: Form = None, out: Out = None
 ) -> None:
     """Where are whole layers removed, and from which prune epoch on is it safe?"""
-    from analysis import collapse as question
+    from analysis.questions import collapse as question
 
     chosen = output.chosen(form, out)
     found = question.collapse(_open(results, study, where))
@@ -206,7 +206,7 @@ def regimes(
     out: Out = None,
 ) -> None:
     """How does accuracy depend on two fields together, such as sparsity and learning rate?"""
-    from analysis import regimes as question
+    from analysis.questions import regimes as question
 
     chosen = output.chosen(form, out)
     connection = _open(results, study, where)
@@ -235,7 +235,7 @@ def aggregate(
     out: Out = None,
 ) -> None:
     """Which way to choose the mask does best over all settings and sparsities that all have?"""
-    from analysis import aggregate as question
+    from analysis.questions import aggregate as question
 
     chosen = output.chosen(form, out)
     found = question.find(_open(results, study, where, compared=True), baseline)
@@ -255,7 +255,7 @@ def better(
     out: Out = None,
 ) -> None:
     """How probable is it that a run of one criterion is better than a run of another?"""
-    from analysis import better as question
+    from analysis.questions import better as question
 
     chosen = output.chosen(form, out)
     connection = _open(results, study, where, compared=True)
@@ -275,7 +275,7 @@ def seeds(
     out: Out = None,
 ) -> None:
     """How many seeds does a difference of this size need?"""
-    from analysis import seeds as question
+    from analysis.questions import seeds as question
 
     chosen = output.chosen(form, out)
     connection = _open(results, study, where, compared=True)
@@ -288,7 +288,7 @@ def variance(
     results: Results = RESULTS, study: Study = None, where: Where = None, form: Form = None, out: Out = None
 ) -> None:
     """How much does test accuracy vary with the initialization, the data order, the masks, the split?"""
-    from analysis import variance as question
+    from analysis.questions import variance as question
 
     chosen = output.chosen(form, out)
     found = question.find(_open(results, study, where))
@@ -307,11 +307,11 @@ def report(
     watch: Annotated[bool, typer.Option("--watch", help="serve it on this machine, and refresh it")] = False,
 ) -> None:
     """Write one HTML file, complete in itself, with all answers."""
-    from analysis import report as page
+    from analysis.report import report as page
 
     folder = place(results)
     if watch:
-        from analysis.watch import serve
+        from analysis.report.watch import serve
 
         serve(folder, lambda: page.render(warehouse.open(results, study=study, where=where), folder))
         return
@@ -330,7 +330,7 @@ def export(
     where: Where = None,
 ) -> None:
     """Write all trials as a tidy table, accuracies for LaTeX, or the crossover chart as a picture."""
-    from analysis.export import write
+    from analysis.report.export import write
 
     for path in write(_open(results, study, where), target):
         print(f"export: {path}")
@@ -392,7 +392,7 @@ def _labelled(
     name: str, results: str, study: str | None, where: str | None, form: Format | None, out: Path | None
 ) -> None:
     """Answer with a query alone, naming its arms."""
-    from analysis.labels import label
+    from analysis.warehouse.arms import label
 
     chosen = output.chosen(form, out)
     rows = warehouse.ask(_open(results, study, where, compared=name == "accuracy"), name)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from analysis import aggregate
+from analysis.questions import aggregate
 from benchmarks.truth.table import Row
 
 Noise = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.special import ndtr
 
-from analysis import better
-from analysis.estimates import Estimate
+from analysis.questions import better
+from analysis.questions.estimates import Estimate
 from benchmarks.truth.aggregate import cells, without_worst
 from benchmarks.truth.table import Row
 

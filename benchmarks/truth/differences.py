@@ -10,8 +10,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 import analysis
-from analysis.crossover import Crossover, compare, decide
-from analysis.statistics import difference, paired
+from analysis.questions.crossover import Crossover, compare, decide
+from analysis.questions.statistics import difference, paired
 from benchmarks.truth.crossover import QUICKSTART
 from benchmarks.truth.table import Row
 from sweep.store import results

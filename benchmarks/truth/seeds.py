@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
-from analysis import seeds
+from analysis.questions import seeds
 from benchmarks.truth.table import Row
 
 LEVEL = 0.05 / 6

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from analysis import variance
-from analysis.estimates import Estimate
+from analysis.questions import variance
+from analysis.questions.estimates import Estimate
 from benchmarks.truth.table import Row
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]

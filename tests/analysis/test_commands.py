@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from analysis import report, watch
 from analysis.__main__ import main
+from analysis.report import report, watch
 from sweep.store import results
 from tests.analysis.conftest import trial
 

@@ -165,7 +165,7 @@ def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path):
 
 @pytest.mark.parametrize("fetched", [True, False], ids=["in memory", "where they are"])
 def test_queries_reach_the_results_of_a_store_and_nothing_else(fetched, bucket, monkeypatch):
-    from analysis import views
+    from analysis.warehouse import views
 
     monkeypatch.setattr(views, "_FETCHED", 10**9 if fetched else 0)
     folder = place(f"{bucket}/results/made")

@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from analysis import shell, warehouse
+from analysis import warehouse
+from analysis.warehouse import shell
 from sweep.errors import BadInput
 from sweep.store import results
 from sweep.store import writer as writer_module

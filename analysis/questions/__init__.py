@@ -1,0 +1,1 @@
+"""Questions to the results: the statistics of each, and what it says."""

@@ -1,0 +1,249 @@
+"""How probable is it that a run of one criterion is better than a run of another? P(A > B), over seeds.
+
+Bouthillier et al. (2021), 'Accounting for Variance in Machine Learning Benchmarks'.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from analysis.questions.estimates import (
+    Estimate,
+    at_chance,
+    columns,
+    held,
+    number,
+    over,
+    score_interval,
+    wins,
+)
+from analysis.questions.statistics import Array, certain, holm
+from analysis.warehouse import ask, unfinished
+from analysis.warehouse.arms import label
+from sweep.means import LEVEL
+
+# From here on a difference means something in practice (Bouthillier et al. 2021, section 5).
+_MEANINGFUL = 0.75
+
+
+@dataclass(frozen=True)
+class Better:
+    """One criterion against another in one setting at one sparsity.
+
+    Attributes:
+        probability: that a run of the first is better than one of the second by more than the margin; runs of
+            all seeds against all. None where all trials of one of them were lost.
+        p: of that probability being ½, after Holm's correction for all that is shown; with lost trials the
+            larger of that without them and that with them at chance.
+        paired: the same for two runs of the same seed; None where no seed finished in both.
+        runs, others, pairs: finished runs of the first, of the second, and seeds that finished in both.
+        lost: trials of the two without an accuracy.
+    """
+
+    setting: str
+    first: str
+    second: str
+    sparsity: float
+    margin: float
+    probability: Estimate | None
+    p: float
+    paired: Estimate | None
+    runs: int
+    others: int
+    pairs: int
+    lost: int
+
+    @property
+    def verdict(self) -> str:
+        """`meaningfully better`, `better`, `worse`, `not better by the margin` or `not told apart`."""
+        if self.probability is None or not certain(self.p):
+            return "not told apart"
+        if self.probability.value > 0.5:
+            return "meaningfully better" if self.probability.value > _MEANINGFUL else "better"
+        return "not better by the margin" if self.margin > 0 else "worse"
+
+
+def find(
+    connection: duckdb.DuckDBPyConnection, first: str = "snip", second: str = "random", margin: float = 0.0
+) -> tuple[list[Better], str]:
+    """Both in every setting and at every sparsity that both have, and what the intervals go over, in words.
+
+    Args:
+        first, second: a criterion, or criterion:scope.
+        margin: of test accuracy.
+    """
+    cells = ask(connection, "cells", {"first": first, "second": second})
+    return compare(cells, margin, tested=not unfinished(connection))
+
+
+def compare(
+    cells: Sequence[Mapping[str, Any]], margin: float = 0.0, tested: bool = True
+) -> tuple[list[Better], str]:
+    """The same, of the rows of queries/cells.sql.
+
+    Args:
+        tested: whether anything may be told apart; not while a study runs.
+    """
+    labels = label(row["arm"] for row in cells)
+    pairs = list(_pairs(cells))
+    found = []
+    for one, other in pairs:
+        mine, theirs = (np.array(row["accuracies"], dtype=float) for row in (one, other))
+        known = bool(len(mine) and len(theirs))
+        probability, p = unpaired(mine, theirs, margin) if known else (None, math.nan)
+        if known and one["lost"] + other["lost"]:
+            with_lost = [np.array(at_chance(row)["accuracies"], dtype=float) for row in (one, other)]
+            p = held(probability, p, *unpaired(with_lost[0], with_lost[1], margin))
+        differences = _differences(one, other)
+        found.append(
+            Better(
+                labels[one["arm"]].setting,
+                labels[one["arm"]].name,
+                labels[other["arm"]].name,
+                one["sparsity"],
+                margin,
+                probability,
+                p,
+                paired(differences, margin) if len(differences) else None,
+                len(mine),
+                len(theirs),
+                len(differences),
+                one["lost"] + other["lost"],
+            )
+        )
+    adjusted = holm([one.p if tested else math.nan for one in found])
+    found = [replace(one, p=p) for one, p in zip(found, adjusted, strict=True)]
+    found.sort(key=lambda one: (one.setting, one.first, one.second, one.sparsity))
+    return found, over(row["arm"] for pair in pairs for row in pair)
+
+
+def _pairs(cells: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Arms of the first and the second in one setting at one sparsity."""
+    seconds = defaultdict(list)
+    for row in cells:
+        if row["is_second"]:
+            seconds[row["place"], row["sparsity"]].append(row)
+    for row in cells:
+        if row["is_first"]:
+            for other in seconds[row["place"], row["sparsity"]]:
+                if other["arm"] != row["arm"]:
+                    yield row, other
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Array:
+    """First less second, of the seeds that finished in both."""
+    theirs = dict(zip(other["seeds"], other["accuracies"], strict=True))
+    both = [a - theirs[s] for s, a in zip(one["seeds"], one["accuracies"], strict=True) if s in theirs]
+    return np.array(both, dtype=float)
+
+
+def unpaired(one: Array, other: Array, margin: float = 0.0) -> tuple[Estimate, float]:
+    """P(a run of the one > a run of the other + margin), and the p-value of its being ½ (two-sided).
+
+    A score interval with Mee's (1990) sample size: that of a plain share that varies as much as Brunner &
+    Munzel's (2000) variance of this one. Few runs know their own variance badly, so the size is held between
+    what no two distributions fall short of, the runs of the smaller arm (Birnbaum & Klose 1957), and that of
+    Newcombe's (2006) method 5, which assumes equal spreads. That one is of the smaller arm's runs on both
+    sides: the others say nothing of its spread. Nor does any overlap say more against ½ than none at all.
+
+    Args:
+        one, other: accuracies, a run each.
+
+    Returns:
+        The estimate without interval, and NaN, where one of the two has a single run.
+    """
+    from scipy.special import ndtr, ndtri
+
+    won = wins(one, other, margin)
+    share, runs, others = float(won.mean()), len(one), len(other)
+    if min(runs, others) < 2:
+        return Estimate(share), math.nan
+    size = float(min(runs, others))
+    variance = float(won.mean(1).var(ddof=1)) / runs + float(won.mean(0).var(ddof=1)) / others
+    if 0 < share < 1 and variance > 0:
+        more = size - 1
+        method_5 = size**2 / (1 + more * (1 - share) / (2 - share) + more * share / (1 + share))
+        no_overlap = size / (2 * share - 1) ** 2 if share != 0.5 else math.inf
+        size = max(size, min(share * (1 - share) / variance, method_5, no_overlap))
+    p = float(2 * ndtr(-abs(share - 0.5) * 2 * math.sqrt(size)))
+    return score_interval(share, size, float(ndtri((1 + LEVEL) / 2))), p
+
+
+def paired(differences: Array, margin: float = 0.0) -> Estimate:
+    """P(difference > margin) with Clopper & Pearson's interval (1934), which holds for any number of seeds.
+
+    A difference of just the margin counts half.
+
+    Args:
+        differences: one a seed.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    better = float(wins(differences, np.zeros(1), margin).sum())
+    if len(differences) < 2:
+        return Estimate(better)
+    low, high = proportion_confint(better, len(differences), 1 - LEVEL, method="beta")
+    return Estimate(better / len(differences), float(low), float(high))
+
+
+def rows(found: Sequence[Better]) -> list[dict[str, Any]]:
+    """One row a setting, pair and sparsity, as numbers: for files."""
+    return [
+        {
+            "setting": one.setting,
+            "first": one.first,
+            "second": one.second,
+            "sparsity": one.sparsity,
+            "margin": one.margin,
+            "runs": one.runs,
+            "others": one.others,
+            "lost": one.lost,
+            **columns("probability", one.probability),
+            "p_holm": number(one.p),
+            "verdict": one.verdict,
+            "pairs": one.pairs,
+            **columns("paired", one.paired),
+        }
+        for one in found
+    ]
+
+
+def sentences(found: Sequence[Better], over_what: str) -> list[str]:
+    """For each pair, where it is better, where worse and where that is open; then what was tested."""
+    said = []
+    pairs: dict[tuple[str, str, str], list[Better]] = defaultdict(list)
+    for one in found:
+        pairs[one.setting, one.first, one.second].append(one)
+    for (setting, first, second), among in pairs.items():
+        verdicts: dict[str, list[str]] = defaultdict(list)
+        for one in among:
+            verdicts[one.verdict].append(f"{one.sparsity:g}")
+        parts = [f"{verdict} at {', '.join(at)}" for verdict, at in verdicts.items()]
+        lost = sum(one.lost for one in among)
+        for why, few in (("no", 0), ("a single", 1)):
+            at = [f"{one.sparsity:g}" for one in among if min(one.runs, one.others) == few]
+            parts += [f"{why} finished run of one of them at {', '.join(at)}"] if at else []
+        said.append(
+            f"{setting}: {first} against {second}: {'; '.join(parts)}" + (f"; {lost} lost" if lost else "")
+        )
+    if found:
+        margin = f" by more than {found[0].margin:g}" if found[0].margin else ""
+        tests = sum(not math.isnan(one.p) for one in found)
+        chance = ", without the lost runs and with them at chance" * any(one.lost for one in found)
+        words = (
+            f"Words hold at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}{chance}; "
+            f"meaningfully: with a probability above {_MEANINGFUL:g}."
+            if tests
+            else "Nothing is tested: that takes two runs of each, and a study that has ended."
+        )
+        said.append(
+            f"probability: of a run of the first having a higher test accuracy than one of the "
+            f"second{margin}, any seeds; paired: of the same seed. Pointwise 95 % intervals over "
+            f"{over_what}. {words}"
+        )
+    return said

@@ -1,0 +1,95 @@
+"""Where do criteria remove whole layers, and from which prune epoch on is it safe?"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from analysis.questions.statistics import wilson
+from analysis.warehouse import ask
+from analysis.warehouse.arms import CHOICE, label, without
+
+Row = dict[str, Any]
+
+
+def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """One row a setting, criterion, sparsity and prune epoch, with the share of trials that collapsed.
+
+    A trial counts as collapsed when a layer keeps nothing, or when no kept weight lies on a path from input
+    to output. `low` and `high` are the share's 95 % Wilson interval; `safe_from` the earliest prune epoch
+    from which on no trial collapsed, None if there is none.
+    """
+    answers = ask(connection, "collapse")
+    # What differs in its prune epoch alone is one way to prune.
+    ways = {row["arm"]: without(row["arm"], ("prune_epoch",)) for row in answers}
+    labels = label(ways.values(), (*CHOICE, "prune_epoch"))
+    groups: dict[tuple[str, str, float, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in answers:
+        way = ways[row["arm"]]
+        groups[labels[way].setting, labels[way].name, row["sparsity"], way].append(row)
+    found = []
+    for (setting, name, sparsity, _), rows in sorted(groups.items()):
+        ordered = sorted(rows, key=lambda row: row["prune_epoch"] or 0)
+        safe = None
+        for row in reversed(ordered):
+            if row["failing"]:
+                break
+            safe = row["prune_epoch"]
+        for row in ordered:
+            low, high = wilson(row["failing"], row["trials"])
+            found.append(
+                {
+                    "setting": setting,
+                    "criterion": name,
+                    "sparsity": sparsity,
+                    "prune_epoch": row["prune_epoch"],
+                    "trials": row["trials"],
+                    "collapsed": row["failing"] / row["trials"],
+                    "low": low,
+                    "high": high,
+                    "emptied_layers_in": row["collapsed"] / row["trials"],
+                    "no_path_in": row["disconnected"] / row["trials"],
+                    "most_often": row["layer"],
+                    "min_layer_density": row["min_layer_density"],
+                    "density": row["density"],
+                    "effective_density": row["effective_density"],
+                    "safe_from": safe,
+                }
+            )
+    return found
+
+
+def sentences(found: Sequence[Row]) -> list[str]:
+    """Which collapse, where, and until when."""
+    worst: dict[tuple[str, str, float], list[Row]] = defaultdict(list)
+    for row in found:
+        worst[row["setting"], row["criterion"], row["sparsity"]].append(row)
+    said = []
+    for (setting, name, sparsity), rows in worst.items():
+        hit = [row for row in rows if row["collapsed"]]
+        if not hit:
+            continue
+        first = max(hit, key=lambda row: row["collapsed"])
+        where = f", most often {first['most_often']}" if first["most_often"] else ", without a path left"
+        safe = rows[0]["safe_from"]
+        after = [row["trials"] for row in rows if safe is not None and (row["prune_epoch"] or 0) >= safe]
+        ends = (
+            f"none of {sum(after)} pruned from epoch {safe:g} on ({_none_of(min(after))} at one epoch)"
+            if safe is not None
+            else "not safe at the last epoch tested"
+        )
+        said.append(
+            f"{setting}: {name} at {sparsity:g} collapses in {first['collapsed']:.0%} of trials "
+            f"[{first['low']:.0%}, {first['high']:.0%}] pruned at epoch {first['prune_epoch']:g}"
+            f"{where}; {ends}"
+        )
+    trials = sum(row["trials"] for row in found)
+    few = min((row["trials"] for row in found), default=0)
+    nothing = f"No trial of {trials} collapsed ({_none_of(few)} of one way at one sparsity and prune epoch)."
+    return said or ([nothing] if found else [])
+
+
+def _none_of(trials: int) -> str:
+    """With the interval of the fewest that are alike: others say nothing of these."""
+    return f"of {trials} [0%, {wilson(0, trials)[1]:.0%}]"

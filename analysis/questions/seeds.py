@@ -1,0 +1,131 @@
+"""How many seeds does a difference of some size need? From the spread of paired differences seen."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from analysis.questions.statistics import Array
+from analysis.warehouse import ask
+from analysis.warehouse.arms import label
+from sweep.means import LEVEL, ROUNDING
+
+Row = dict[str, Any]
+POWER = 0.8
+# The upper figure is of the standard deviation that the seen one leaves possible, at this level (one-sided).
+UPPER = 0.8
+
+
+def find(
+    connection: duckdb.DuckDBPyConnection,
+    first: str = "snip",
+    second: str = "random",
+    difference: float = 0.01,
+) -> list[Row]:
+    """The seeds that each pair and sparsity needs.
+
+    Args:
+        first, second: a criterion, or criterion:scope.
+        difference: of mean test accuracy, that is to be found with a power of `POWER`.
+    """
+    answers = ask(connection, "crossover", {"first": first, "second": second})
+    labels = label(arm for row in answers for arm in (row["first"], row["second"]))
+    lost = {(row["arm"], row["sparsity"]): row["lost"] for row in ask(connection, "accuracy")}
+    found = [
+        {
+            "setting": labels[row["first"]].setting,
+            "first": labels[row["first"]].name,
+            "second": labels[row["second"]].name,
+            "sparsity": row["sparsity"],
+            "seeds": row["trials"],
+            "lost": sum(lost[row[side], row["sparsity"]] for side in ("first", "second")),
+            "deviation": row["deviation"],
+            "deviation_upper": None,
+            "difference": difference,
+            "level": (1 - LEVEL) / len(answers),
+            "needed": None,
+            "needed_upper": None,
+        }
+        for row in answers
+    ]
+    # Equal differences, as small test sets can make them, have no spread to go by.
+    known = [row for row in found if (row["deviation"] or 0) > ROUNDING]
+    if known:
+        deviations, counts, levels = (
+            np.array([row[name] for row in known]) for name in ("deviation", "seeds", "level")
+        )
+        highest = upper(deviations, counts)
+        needs = needed(difference / deviations, levels), needed(difference / highest, levels)
+        for row, most, *both in zip(known, highest, *needs, strict=True):
+            row["deviation_upper"] = float(most)
+            row["needed"], row["needed_upper"] = map(int, both)
+    return found
+
+
+def upper(deviations: Array, counts: Array) -> Array:
+    """The upper one-sided limits of standard deviations, at `UPPER`, by the chi-square of normal differences.
+
+    Args:
+        counts: of the values that each was computed from, at least 2.
+    """
+    from scipy.special import chdtri
+
+    limits: Array = deviations * np.sqrt((counts - 1) / chdtri(counts - 1, UPPER))
+    return limits
+
+
+def needed(effects: Array, levels: Array) -> npt.NDArray[np.int64]:
+    """The fewest seeds with which a two-sided paired t-test finds mean differences with a power of `POWER`.
+
+    Args:
+        effects: the differences, in their standard deviations; above 0.
+        levels: of the tests.
+    """
+    from statsmodels.stats.power import ttest_power
+
+    def enough(seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        # One side of the two: the other has no part in such a power, and SciPy knows no number there. Of the
+        # one it knows none where the power is 1. The solver for numbers of seeds that need not be whole fails
+        # at both ends.
+        power = ttest_power(effects, seeds, levels / 2, alternative="larger")
+        return ~(np.asarray(power) < POWER)
+
+    low, high = np.ones(len(effects), dtype=np.int64), np.full(len(effects), 2, dtype=np.int64)
+    while not (done := enough(high)).all():
+        low, high = np.where(done, low, high), np.where(done, high, 2 * high)
+    while (high - low > 1).any():
+        middle = (low + high + 1) // 2
+        done = enough(middle)
+        low, high = np.where(done, low, middle), np.where(done, middle, high)
+    return high
+
+
+def sentences(found: Sequence[Row]) -> list[str]:
+    """For each pair, the seeds that its hardest sparsity needs; then what that assumes."""
+    said = []
+    for setting, first, second in dict.fromkeys((r["setting"], r["first"], r["second"]) for r in found):
+        among = [r for r in found if (r["setting"], r["first"], r["second"]) == (setting, first, second)]
+        known = [row for row in among if row["needed"] is not None]
+        text = f"{setting}: {first} against {second}: "
+        if known:
+            most = max(known, key=lambda row: row["needed"])
+            careful = max(row["needed_upper"] for row in known)
+            text += (
+                f"{most['needed']} seeds find a difference of {most['difference']:g} at each sparsity tested "
+                f"(most at {most['sparsity']:g}); {careful} allow for what {most['seeds']} seeds do not know "
+                "of the spread"
+            )
+        if silent := [f"{row['sparsity']:g}" for row in among if row["needed"] is None]:
+            text += ("; " if known else "") + f"no spread to go by at {', '.join(silent)}"
+        gone = sum(row["lost"] for row in among)
+        said.append(text + (f"; {gone} lost" if gone else ""))
+    if found:
+        said.append(
+            f"Seeds with which a paired t-test finds that difference in {100 * POWER:.0f} % of studies, at "
+            f"5 % divided by the tests of this answer: {len(found):,}; differences taken as normal. "
+            f"needed_upper is for the upper {100 * UPPER:.0f} % limit of the standard deviation. It plans a "
+            "new study: seeds added until a difference is certain hold no level."
+        )
+    return said

@@ -1,0 +1,120 @@
+"""Results for use elsewhere: a tidy table of trials, a LaTeX table, the crossover chart as a picture."""
+
+import asyncio
+import logging
+import math
+from pathlib import Path
+
+import duckdb
+
+from analysis import output
+from analysis.questions.crossover import Comparison, compare
+from analysis.warehouse import provisional
+from sweep import foreign
+from sweep.errors import BadInput
+from sweep.means import Mean
+
+_TABLES = {".csv": output.Format.CSV, ".parquet": output.Format.PARQUET}
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+def write(connection: duckdb.DuckDBPyConnection, target: Path) -> list[Path]:
+    """Write what the file's name asks for.
+
+    `.csv`, `.parquet`: one row a trial, every column. `.tex`: a `tabular` (booktabs) a setting. `.png`,
+    `.svg`, `.pdf`: the crossover chart, a file a setting.
+
+    Returns:
+        The files.
+
+    Raises:
+        BadInput: another name; no browser to draw with; a file that cannot be written.
+    """
+    kind = target.suffix.lower()
+    if kind in _TABLES:
+        output.stream(connection, "FROM trials", _TABLES[kind], target)
+        return [target]
+    if kind == ".tex":
+        marks = "".join(f"% {foreign.latex(line)}\n" for line in provisional(connection))
+        output.save(target, (marks + "\n".join(map(latex, compare(connection)))).encode())
+        return [target]
+    if kind in _PICTURES:
+        return _pictures(compare(connection), target, provisional(connection))
+    raise BadInput(f"{target}: export to .csv, .parquet, .tex, .png, .svg or .pdf")
+
+
+def latex(comparison: Comparison) -> str:
+    """Mean test accuracies in percent with their 95 % intervals, for the booktabs package."""
+    sparsities = comparison.sparsities
+    lines = [
+        f"% {foreign.latex(comparison.setting)}: "
+        "test accuracy in percent, mean and 95 % Student-t interval over seeds",
+        "% (equal): all seeds ended alike, which is no interval",
+        r"\begin{tabular}{l" + "r" * len(sparsities) + "}",
+        r"\toprule",
+        " & ".join(["sparsity", *(f"{s:g}" for s in sparsities)]) + r" \\",
+        r"\midrule",
+    ]
+    for name, means in comparison.means.items():
+        cells = []
+        for sparsity in sparsities:
+            mean = means.get(sparsity)
+            if mean is None:
+                cells.append("--")
+                continue
+            cells.append(_percent(mean) + (f" ({mean.lost} lost)" if mean.lost else ""))
+        lines.append(" & ".join([foreign.latex(name), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _percent(mean: Mean) -> str:
+    """A mean in percent; where its interval is cut to what is possible, the ends of that."""
+    if math.isnan(mean.value):
+        return "--"
+    value = f"{100 * mean.value:.1f}"
+    if mean.half_width is None or mean.low is None or mean.high is None:
+        return value
+    if mean.equal:
+        return f"${value}$ (equal)"
+    if mean.cut:
+        return f"${value}$ $[{100 * mean.low:.1f}, {100 * mean.high:.1f}]$"
+    return f"${value} \\pm {100 * mean.half_width:.1f}$"
+
+
+def _pictures(comparisons: list[Comparison], target: Path, marks: list[str]) -> list[Path]:
+    from choreographer.browsers.chromium import ChromeNotFoundError
+
+    try:
+        drawn = asyncio.run(_draw(comparisons, target.suffix[1:].lower(), marks))
+    except ChromeNotFoundError:
+        raise BadInput(f"{target}: Chromium draws pictures: install it (apt-get install chromium)") from None
+    written = []
+    for index, picture in enumerate(drawn):
+        path = target if len(drawn) == 1 else target.with_stem(f"{target.stem}-{index + 1}")
+        output.save(path, picture)
+        written.append(path)
+    return written
+
+
+async def _draw(comparisons: list[Comparison], kind: str, marks: list[str]) -> list[bytes]:
+    import kaleido
+
+    from analysis.report import charts
+
+    # It logs how the browser it has closed goes away.
+    logging.getLogger("choreographer").setLevel(logging.CRITICAL)
+    names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
+    pictures = []
+    # Without mathjax, which would be looked for on the network.
+    async with kaleido.Kaleido(mathjax=False) as browser:
+        for comparison in comparisons:
+            figure = charts.crossover(comparison, names)
+            figure.update_layout(
+                template="plotly_white",
+                title={"text": "<br>".join([comparison.setting, *marks]), "font": {"size": 14}},
+                legend={"orientation": "h", "y": -0.2},
+                width=900,
+                height=560,
+            )
+            pictures.append(await browser.calc_fig(figure, opts={"format": kind, "scale": 2}))
+    return pictures

@@ -1,0 +1,103 @@
+"""What a search found, in the report: from the answer that it leaves beside its results."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analysis.report import charts
+from analysis.report.page import Page
+from analysis.warehouse import files
+from sweep.arms import listed
+from sweep.means import Mean
+from sweep.store.places import Place, small
+
+FILE = "search.json"
+_AXES = {"density": "density", "cost": "multiply-adds of an image"}
+
+
+def show(page: Page, results: Place, studies: Collection[str] | None) -> None:
+    """The answers of searches under a folder of results, if there were any.
+
+    Args:
+        studies: only of these; None: of all.
+    """
+    found = [path for path in files(results, FILE) if studies is None or path.parent.name in studies]
+    if found:
+        page.heading(
+            "What did the search find?",
+            "Chosen by validation accuracy: means over seeds, with 95 % Student-t intervals. The best of "
+            "many is partly lucky, and its test accuracy is of the same runs: both are selected. For a test "
+            "accuracy to quote run best.yaml, beside the results, with seeds that did not choose.",
+        )
+    for path in found:
+        try:
+            answer = json.loads(small(path) or "")
+            name = str(answer["study"])
+            sentences, table, fronts = _sentences(answer), _table(answer), _fronts(answer)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+            page.sentences([f"{path}: damaged; the same search writes it again"])
+            continue
+        page.subheading(name)
+        page.sentences(sentences)
+        if table:
+            page.table(
+                ["schedule", "seeds", "validation (selected)", "test (selected)", "density", "multiply-adds"],
+                table,
+            )
+        if fronts:
+            page.chart(f"Front of {name}", *fronts.values(), choices=list(fronts))
+
+
+def _sentences(answer: Mapping[str, Any]) -> list[str]:
+    stopped = f", {answer['stopped']} of them stopped early" if answer["stopped"] else ""
+    known = f"{answer['known']} schedules known before"
+    said = [f"{answer['trials']} trials run{stopped}; {known}; sampler {answer['sampler']}"]
+    if not answer["best"]:
+        said.append(f"no schedule has {answer['seeds']} seeds yet, or none is an answer")
+    for objective, shares in answer["importances"].items():
+        ranked = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        said.append(f"what mattered for {objective}: {ranked}")
+    return said
+
+
+def _table(answer: Mapping[str, Any]) -> list[list[object]]:
+    return [
+        [
+            _name(one),
+            len(one["val_accuracy"]),
+            Mean.of(one["val_accuracy"]),
+            Mean.of(one["test_accuracy"]),
+            f"{one['density']:.4g}",
+            f"{one['cost']:,.0f}",
+        ]
+        for one in answer["best"]
+    ]
+
+
+def _fronts(answer: Mapping[str, Any]) -> dict[str, go.Figure]:
+    """Accuracy against each other objective."""
+    figures = {}
+    for objective in answer["objectives"]:
+        if objective in _AXES and len(answer["best"]) > 1:
+            figure = go.Figure()
+            for name, column in (("validation", "val_accuracy"), ("test", "test_accuracy")):
+                means = [Mean.of(one[column]) for one in answer["best"]]
+                figure.add_scatter(
+                    x=[one[objective] for one in answer["best"]],
+                    y=[mean.value for mean in means],
+                    error_y=charts.error_bars(means),
+                    text=[_name(one) for one in answer["best"]],
+                    mode="markers",
+                    name=name,
+                )
+            figure.update_layout(
+                xaxis={"title": _AXES[objective], "type": "log"}, yaxis={"title": "accuracy, 95 % interval"}
+            )
+            figures[f"accuracy against {objective}"] = figure
+    return figures
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return listed(one["schedule"])
