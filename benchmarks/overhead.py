@@ -13,11 +13,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from sweep.config import Config
 from sweep.engine.driver import Options, drive
 from sweep.engine.progress import Progress
 from sweep.store.results import finished
 from sweep.study import Study
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import Result
 

@@ -19,11 +19,11 @@ from rich.console import Console
 
 import analysis
 from sweep import plan
+from sweep.config import Config
 from sweep.engine.driver import Options, drive
 from sweep.engine.pack_queue import Source
 from sweep.engine.progress import Progress
 from sweep.study import Study
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import Result
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sweep import plan
+from sweep.config import Config
 from sweep.store.states import Store
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import Result, run
 from sweep.trial.prefixes import Shared

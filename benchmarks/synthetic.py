@@ -7,9 +7,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from sweep.config import Config
 from sweep.store.results import encode
 from sweep.store.schema import SCHEMAS
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 
 _PART = 125_000

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import pruners
 from benchmarks.timing import seconds
 from sweep import data, models
+from sweep.config import Config
 from sweep.engine import malloc
-from sweep.study.config import Config
 from sweep.trial.training import Training
 
 

@@ -5,14 +5,10 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from sweep.config import CHOICE
+
 K = TypeVar("K", bound=Hashable)
 Fields = Mapping[str, Any]
-# Fields of a config that say how the mask is chosen; the others are the setting in which it is tested.
-CHOICE = (
-    *("criterion", "scope", "iterations", "schedule", "min_per_layer", "balanced", "combination"),
-    *("score_batches", "score_batch_size", "score_mode", "score_loss", "score_init"),
-    *("update_every", "update_end", "drop_fraction"),
-)
 
 
 def short(config: Fields) -> str:

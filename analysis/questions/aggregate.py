@@ -28,7 +28,8 @@ from analysis.questions.estimates import (
 )
 from analysis.questions.statistics import Array, certain, holm
 from analysis.warehouse import ask, unfinished
-from analysis.warehouse.arms import CHOICE, label
+from analysis.warehouse.arms import label
+from sweep.config import CHOICE
 from sweep.errors import BadInput
 from sweep.means import LEVEL
 

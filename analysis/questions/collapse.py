@@ -8,7 +8,8 @@ import duckdb
 
 from analysis.questions.statistics import wilson
 from analysis.warehouse import ask
-from analysis.warehouse.arms import CHOICE, label, without
+from analysis.warehouse.arms import label, without
+from sweep.config import CHOICE
 
 Row = dict[str, Any]
 

@@ -14,7 +14,8 @@ from analysis import warehouse
 from analysis.questions.coefficients import ENOUGH, Array, Codes, Coefficient, rank_correlations
 from analysis.questions.estimates import number
 from analysis.questions.statistics import certain, holm
-from analysis.warehouse.arms import CHOICE, label
+from analysis.warehouse.arms import label
+from sweep.config import CHOICE
 
 _PLAIN = {
     "pre_train_loss": "training loss right after pruning",

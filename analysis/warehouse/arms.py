@@ -4,16 +4,11 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sweep.arms import CHOICE, Fields, differing, names, place, shared, told_apart
+from sweep.arms import Fields, differing, names, place, shared, told_apart
+from sweep.config import AFTER_DENSE, CHOICE
 
 __all__ = ["AFTER_DENSE", "CHOICE", "Label", "label", "without"]
 
-# Those that a dense network does not depend on either: when the others are pruned, and what comes then.
-AFTER_DENSE = (
-    *CHOICE,
-    *("prune_epoch", "rewind_epoch", "retrain", "retrain_epochs", "retrain_lr"),
-    *("ablation", "layers", "structure", "mask_seed"),
-)
 # Named in every label; the others only where they differ.
 _ALWAYS = ("dataset", "model", "epochs", "prune_epoch")
 

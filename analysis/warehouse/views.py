@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from analysis.warehouse.arms import CHOICE
+from sweep.config import CHOICE
 from sweep.errors import BadInput
 from sweep.store import parts
 from sweep.store.places import Place, Remote, looks, place, read_all

@@ -14,8 +14,8 @@ from analysis.questions.crossover import Crossover, compare, decide
 from analysis.questions.statistics import difference, paired
 from benchmarks.truth.crossover import QUICKSTART
 from benchmarks.truth.table import Row
+from sweep.config import Config
 from sweep.store import results
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 
 _DRAWS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {

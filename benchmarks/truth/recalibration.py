@@ -11,7 +11,7 @@ from torch import nn
 import pruners
 from benchmarks.truth.table import Row
 from sweep import data, models
-from sweep.study.config import Config
+from sweep.config import Config
 from sweep.trial.training import Training
 
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import torch
 
-import pruners
-from sweep import data
-from sweep.study.config import Config
+from sweep import data, rules
+from sweep.config import FIELDS, Config, about
 from sweep.study.identity import Trial
-from sweep.trial import masking, network
+from sweep.trial import network, scoring
 from sweep.trial.prefixes import Shared
 from sweep.trial.stages import Stages
 
@@ -19,25 +19,13 @@ from sweep.trial.stages import Stages
 _BESIDE, _FILLED = 700 * 2**20, 0.9
 # Enough for what an optimizer gathers, and for a library to have chosen how it computes.
 _STEPS = 3
-# What the memory of a trial depends on.
-_KIND = (
-    *(
-        "dataset",
-        "validation_fraction",
-        "model",
-        "batch_size",
-        "precision",
-        "compile",
-        "optimizer",
-        "augment",
-    ),
-    *("criterion", "structure", "score_batch_size", "score_mode", "score_loss"),
-)
+# The fields that the memory of a trial depends on.
+_KIND = attrgetter(*(name for name in FIELDS if about(name).memory))
 
 
 def kinds(trials: Iterable[Trial]) -> list[Trial]:
     """A trial of each kind that may take other memory than the rest."""
-    found = {tuple(getattr(trial.config, name) for name in _KIND): trial for trial in trials}
+    found = {_KIND(trial.config): trial for trial in trials}
     return list(found.values())
 
 
@@ -50,10 +38,10 @@ def peak(config: Config, data_root: str | Path, device: torch.device) -> int:
     whole = data.to(
         data.load(config.dataset, data_root, config.validation_fraction, config.roots.split), device
     )
-    if config.criterion in pruners.names():
+    if rules.find(config.criterion).scores:
         # More iterations, and more batches, take as much again, not more.
         once = replace(config, iterations=1, score_batches=min(2, config.score_batches))
-        masking.choose(once, network.built(once, whole, once.roots.init, "init"), whole)
+        scoring.choose(once, network.built(once, whole, once.roots.init, "init"), whole)
     training = Stages(config, whole, Shared()).training
     list(training.run(min(_STEPS, training.end)))
     training.evaluate(whole.test.part(torch.arange(min(512, len(whole.test)))))

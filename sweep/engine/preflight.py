@@ -1,17 +1,18 @@
 """What is seen to before a launch begins, so that no trial fails by it."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
-from sweep import data, models
+from sweep import data, models, rules
+from sweep.config import Config
 from sweep.data import catalog
 from sweep.engine.driver import AUTO, Gpus
 from sweep.errors import BadInput
 from sweep.plan.cost import Costs
-from sweep.study.config import ALONG, Config
 from sweep.study.identity import Trial
-from sweep.trial import mask_updates, masking
+from sweep.trial import masking
 
 
 def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: Gpus, download: bool) -> None:
@@ -31,7 +32,7 @@ def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: Gpus, do
         _check_steps(configs, data_root)
         for config in sorted(configs, key=lambda config: -config.combination):
             said = (config.layers, config.structure, config.retrain, config.min_per_layer)
-            several = (config.model, config.criterion == "oracle", config.sparsity, config.scope, *said)
+            several = (config.model, rules.find(config.criterion), config.sparsity, config.scope, *said)
             plain = said == ("*", "weight", "all", 0) and config.scope != "uniform-plus"
             if not plain and several not in checked:
                 checked.add(several)
@@ -46,7 +47,4 @@ def _check_steps(configs: Sequence[Config], data_root: str) -> None:
         if config.steps and when and round(when * costs.epoch(config)) > config.steps:
             steps = f"{config.steps} steps of training, {costs.epoch(config)} an epoch"
             raise BadInput(f"epoch {when:g} is beyond the {steps}: prune and rewind earlier, or train longer")
-        if config.criterion in ALONG and config.sparsity:
-            epoch = costs.epoch(config)
-            first = round(config.prune_epoch * epoch) if mask_updates.prunes(config) else 0
-            mask_updates.last_update(config, first, config.steps or round((config.epochs or 0) * epoch))
+        rules.find(config.criterion).check_steps(config, partial(costs.epoch, config))

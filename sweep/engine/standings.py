@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from sweep.arms import CHOICE, names, place
+from sweep.arms import names, place
+from sweep.config import CHOICE
 
 # A sparsity and a seed.
 Cell = tuple[float, int]

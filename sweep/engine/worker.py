@@ -20,8 +20,8 @@ from sweep.store.places import place
 from sweep.store.states import Store
 from sweep.study.identity import Trial
 from sweep.trial import Result, failure, run
-from sweep.trial.masking import Memory
 from sweep.trial.prefixes import Point, Shared
+from sweep.trial.scoring import Memory
 from sweep.trial.stages import AfterEpoch
 
 

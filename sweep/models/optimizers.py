@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -42,39 +42,70 @@ class Settings(Protocol):
         ...
 
 
-OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], Settings], torch.optim.Optimizer]] = {
-    "sgd": lambda parameters, config: torch.optim.SGD(
+class Optimizer(NamedTuple):
+    """How an optimizer is made, and the fields of the config that it alone reads."""
+
+    make: Callable[[Iterable[nn.Parameter], Settings], torch.optim.Optimizer]
+    reads: tuple[str, ...] = ()
+
+
+class Schedule(NamedTuple):
+    """How the learning rate changes, and the fields of the config that this schedule alone reads.
+
+    Attributes:
+        rate: from the share of the training that is done, in [0, 1), to the share of the learning rate.
+    """
+
+    rate: Callable[[float, Settings], float]
+    reads: tuple[str, ...] = ()
+
+
+def _sgd(parameters: Iterable[nn.Parameter], config: Settings) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
         parameters,
         lr=config.lr,
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,
         fused=True,
-    ),
-    "adam": lambda parameters, config: torch.optim.Adam(
-        parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
-    ),
-    "adamw": lambda parameters, config: torch.optim.AdamW(
-        parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
-    ),
-}
+    )
+
+
+def _adam(parameters: Iterable[nn.Parameter], config: Settings) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def _adamw(parameters: Iterable[nn.Parameter], config: Settings) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def _constant(progress: float, config: Settings) -> float:
+    return 1.0
+
+
+def _cosine(progress: float, config: Settings) -> float:
+    return (1 + math.cos(math.pi * progress)) / 2
 
 
 def _step(progress: float, config: Settings) -> float:
+    """Times `lr_drop_factor` at each of `lr_drops`."""
     drops = sum(progress >= float(share) for share in config.lr_drops.split())
     return float(config.lr_drop_factor**drops)
 
 
 def _one_cycle(progress: float, config: Settings) -> float:
+    """Up to the learning rate over the first fifth, and down to 0, both straight."""
     return progress / 0.2 if progress < 0.2 else (1 - progress) / 0.8
 
 
-LR_SCHEDULES: dict[str, Callable[[float, Settings], float]] = {
-    # share of the training done, in [0, 1)  ->  share of the learning rate
-    "constant": lambda progress, config: 1.0,
-    "cosine": lambda progress, config: (1 + math.cos(math.pi * progress)) / 2,
-    # Times `lr_drop_factor` at each of `lr_drops`.
-    "step": _step,
-    # Up to the learning rate over the first fifth, and down to 0, both straight.
-    "one-cycle": _one_cycle,
+OPTIMIZERS = {
+    "sgd": Optimizer(_sgd, reads=("momentum", "nesterov")),
+    "adam": Optimizer(_adam),
+    "adamw": Optimizer(_adamw),
+}
+LR_SCHEDULES = {
+    "constant": Schedule(_constant),
+    "cosine": Schedule(_cosine),
+    "step": Schedule(_step, reads=("lr_drops", "lr_drop_factor")),
+    "one-cycle": Schedule(_one_cycle),
 }

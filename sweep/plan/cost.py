@@ -11,13 +11,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-import pruners
-from sweep import data, models
+from sweep import data, models, rules
+from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.models import cost
 from sweep.plan.jobs import Job, own_steps, training_steps
 from sweep.store import parts
-from sweep.study.config import Config
 
 # A step forward and back through a layer costs three times its forward pass.
 _PASSES = 3
@@ -107,9 +106,7 @@ class Costs:
 
     def _scoring(self, config: Config) -> float:
         """Scoring, in training steps: a pass over a batch costs what a step on as many images costs."""
-        if config.criterion not in pruners.names() or not pruners.find(config.criterion).needs_data:
-            return 0
-        return config.iterations * config.score_batches * config.score_batch_size / config.batch_size
+        return rules.find(config.criterion).scored_images(config) / config.batch_size
 
     def _normalizes(self, config: Config) -> bool:
         """Whether the network has BatchNorm; looked up once, as thousands of trials ask."""

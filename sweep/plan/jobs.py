@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from sweep.study.config import ALONG, DENSE, Config
+from sweep import rules
+from sweep.config import Config
+from sweep.rules.rule import length
 from sweep.study.identity import Trial
 from sweep.trial.prefixes import Point, rewound
 
@@ -61,24 +63,12 @@ class Pack:
 
 
 def training_steps(config: Config, epoch: int) -> int:
-    """Steps of all training on a trial's way, what it does again after a rewind included.
+    """Steps of all training of a trial, those that a rewind repeats included.
 
     Args:
         epoch: steps of an epoch.
     """
-    whole, pruned = _whole(config, epoch), round(config.prune_epoch * epoch)
-    back = None if config.rewind_epoch is None else round(config.rewind_epoch * epoch)
-    if config.criterion == "imp":
-        return whole + config.iterations * (whole - (back or 0))
-    if config.criterion in ALONG or config.criterion == DENSE:
-        return whole
-    if config.retrain_epochs is not None:
-        return pruned + round(config.retrain_epochs * epoch)
-    return whole + (0 if back is None else pruned - back)
-
-
-def _whole(config: Config, epoch: int) -> int:
-    return config.steps or (config.epochs or 0) * epoch
+    return rules.find(config.criterion).steps(config, epoch)
 
 
 def own_steps(job: Job, epoch: int) -> int:
@@ -89,5 +79,5 @@ def own_steps(job: Job, epoch: int) -> int:
         return asked
     if start.level:
         return asked - training_steps(replace(config, iterations=start.level), epoch)
-    whole = _whole(config, epoch)
-    return asked - (whole if start.epoch is None else min(whole, round(start.epoch * epoch)))
+    end = length(config, epoch)
+    return asked - (end if start.epoch is None else min(end, round(start.epoch * epoch)))

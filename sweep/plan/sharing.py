@@ -4,8 +4,9 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
+from sweep import rules
+from sweep.config import Config
 from sweep.plan.jobs import Chain, Job, own_steps, training_steps
-from sweep.study.config import DENSE, Config
 from sweep.study.identity import Trial
 from sweep.trial.prefixes import Point, branch, level_point, rewound
 
@@ -28,7 +29,7 @@ def share(trials: Iterable[Trial]) -> list[Chain]:
         configs = {place: chains[place[0]][place[1]].trial.config for place in places}
         leaves = {place: branch(config) for place, config in configs.items()}
         extents = {place: point.position if point else 0 for place, point in leaves.items()}
-        maker = max(places, key=lambda place: (extents[place], configs[place].criterion == DENSE))
+        maker = max(places, key=lambda place: (extents[place], not _rule(configs[place]).prunes))
         others = [place for place in places if place != maker and leaves[place]]
         wanted = {*(leaves[place] for place in others), *(rewound(configs[place]) for place in others)}
         points = left[trunk] = tuple(sorted(filter(None, wanted), key=attrgetter("position")))
@@ -54,26 +55,31 @@ def share(trials: Iterable[Trial]) -> list[Chain]:
 
 
 def _levels(trials: Iterable[Trial]) -> list[Chain]:
-    """Trials alone, but those of iterative magnitude pruning that are levels of each other in chains."""
+    """A chain for each trial; one chain for all trials whose levels are those of each other."""
     groups: dict[Hashable, list[Trial]] = {}
     for trial in trials:
-        key = trial.config.chain if trial.config.criterion == "imp" else trial
+        levels = _rule(trial.config).levels(trial.config)
+        key = trial if levels is None else (trial.config.criterion, levels)
         groups.setdefault(key, []).append(trial)
     chains: list[Chain] = []
     for group in groups.values():
-        # New weights at the last level lead nowhere: those trials come after the others.
-        ordered = sorted(group, key=lambda t: (t.config.ablation == "reinit", t.config.iterations))
+        # Trials from which no other goes on come last.
+        ordered = sorted(group, key=lambda t: (not _rule(t.config).leads(t.config), t.config.iterations))
         jobs: list[Job] = []
         for place, trial in enumerate(ordered):
             levels = trial.config.iterations
             before = [job for job in jobs if job.saves and job.saves[0].level < levels]
             path = tuple(job.saves[0] for job in before)
             further = any(later.config.iterations > levels for later in ordered[place + 1 :])
-            leads = trial.config.ablation != "reinit" and further
+            leads = _rule(trial.config).leads(trial.config) and further
             saves = (level_point(trial.config, levels),) if leads else ()
             jobs.append(Job(trial, path[-1] if path else None, path, saves))
         chains.append(tuple(jobs))
     return chains
+
+
+def _rule(config: Config) -> rules.Rule:
+    return rules.find(config.criterion)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from sweep.arms import listed
+from sweep.config import FIELDS
 from sweep.search.candidate import Candidate
 from sweep.search.tuner import Asker
 from sweep.store.places import Place, put
 from sweep.study import Study
-from sweep.study.config import FIELDS
 from sweep.study.identity import Trial
 from sweep.study.space import OBJECTIVES
 from sweep.study.study import BEST

@@ -7,8 +7,8 @@ from typing import Any
 
 import optuna
 
+from sweep.config import Config
 from sweep.means import Mean
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 
 Row = Mapping[str, Any]

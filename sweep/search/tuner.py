@@ -12,11 +12,11 @@ import optuna
 from optuna.samplers import GridSampler
 from optuna.trial import TrialState, create_trial
 
+from sweep.config import FIELDS, Config
 from sweep.errors import BadInput
 from sweep.plan import Job, Pack
 from sweep.search.candidate import Candidate, Row
 from sweep.search.stopping import Judge, Past, Rule
-from sweep.study.config import FIELDS, Config
 from sweep.study.identity import Trial
 from sweep.study.space import OBJECTIVES, Search
 from sweep.trial import Result

@@ -1,11 +1,11 @@
 """Which fields of a config do not go together."""
 
-import math
 from collections.abc import Iterator
 
 import pruners
+from sweep import rules
+from sweep.config import Config
 from sweep.errors import BadInput
-from sweep.study.config import ALONG, DENSE, RULES, Config
 
 
 class Inconsistent(BadInput):
@@ -26,32 +26,28 @@ def check(config: Config) -> None:
     Raises:
         Inconsistent: they do not.
     """
-    for field, message in _inconsistencies(config):
-        raise Inconsistent(field, message)
+    rule = rules.find(config.criterion)
+    for complaints in (_of_length, _of_training, rule.inconsistencies, _of_retraining, _of_masks):
+        for field, message in complaints(config):
+            raise Inconsistent(field, message)
 
 
-def _inconsistencies(config: Config) -> Iterator[tuple[str, str]]:
-    """The fields that do not go with the others, each with one line why."""
-    criterion, rewind = config.criterion, config.rewind_epoch
+def _of_length(config: Config) -> Iterator[tuple[str, str]]:
     if config.epochs is None and config.steps is None:
         yield "epochs", "epochs or steps is missing: give one"
     if config.epochs is not None and config.steps is not None:
         yield "steps", "give epochs or steps, not both"
-    # How long steps are the data say.
+    # The length of `steps` in epochs is known once the data are.
     if config.epochs is not None and config.prune_epoch > config.epochs:
         yield (
             "prune_epoch",
             f"prune_epoch {config.prune_epoch:g} is beyond the {config.epochs:g} epochs of training",
         )
-    if config.nesterov and not config.momentum:
-        yield "nesterov", "nesterov needs a momentum above 0"
-    if criterion == DENSE and config.sparsity > 0:
-        yield "criterion", "criterion dense prunes nothing: give it sparsity 0"
-    if rewind is not None:
-        last = config.prune_epoch
-        if criterion == "imp":
-            last = math.inf if config.epochs is None else config.epochs
-        if rewind > last:
+
+
+def _of_retraining(config: Config) -> Iterator[tuple[str, str]]:
+    if config.rewind_epoch is not None:
+        if config.rewind_epoch > rules.find(config.criterion).last_prune(config):
             yield "rewind_epoch", "rewind_epoch lies after the pruning: there is nothing yet to go back to"
         if config.retrain_epochs is not None:
             yield (
@@ -59,61 +55,32 @@ def _inconsistencies(config: Config) -> Iterator[tuple[str, str]]:
                 "retrain_epochs and rewind_epoch: after a rewind training goes to the end of epochs; "
                 "give one",
             )
-        if criterion in ALONG:
-            yield "rewind_epoch", f"{criterion} prunes along training: there is nothing to rewind"
     if config.retrain_lr is not None and config.retrain_epochs is None:
         yield "retrain_lr", "retrain_lr needs retrain_epochs: how long to retrain"
+
+
+def _of_training(config: Config) -> Iterator[tuple[str, str]]:
+    if config.nesterov and not config.momentum:
+        yield "nesterov", "nesterov needs a momentum above 0"
     if config.precision == "bf16" and config.model.startswith(("lstm", "gru")):
         yield (
             "precision",
             f"precision bf16: {config.model} would be computed in float16 on a GPU: leave it out",
         )
-    if criterion in RULES:
-        yield from _inconsistencies_of_rules(config)
+
+
+def _of_masks(config: Config) -> Iterator[tuple[str, str]]:
     if config.ablation == "shuffle" and config.structure == "filter":
         yield "ablation", "ablation shuffle permutes single weights: leave out structure"
     if config.structure == "filter" and config.scope not in ("global", "uniform"):
         yield "scope", f"scope {config.scope} with structure filter: take global or uniform"
     if config.scope == "rowwise" and config.min_per_layer > 0:
         yield "min_per_layer", "min_per_layer does not go with scope rowwise: every row keeps as many"
-    if config.iterations > 1 and criterion not in ("imp", DENSE):
-        one_shot = criterion in RULES
-        if not one_shot:
-            known = pruners.find(criterion)
-            one_shot = known.iterations == 1 and not known.static
-        if one_shot:
-            iterative = ", ".join(name for name in pruners.names() if pruners.find(name).iterations > 1)
-            yield (
-                "iterations",
-                f"iterations {config.iterations}: {criterion} is one-shot; "
-                f"put iterations in a block with one of {iterative}, imp",
-            )
-
-
-def _inconsistencies_of_rules(config: Config) -> Iterator[tuple[str, str]]:
-    """Those of criteria that are not scores."""
-    criterion, ablation = config.criterion, config.ablation
-    if ablation == "invert":
+    if config.iterations > 1 and not rules.find(config.criterion).takes_iterations(config):
+        criteria = [name for name in pruners.names() if pruners.find(name).iterations > 1]
+        iterative = [*criteria, *(rule.name for rule in rules.RULES.values() if rule.iterative)]
         yield (
-            "ablation",
-            f"ablation invert: {criterion} ranks by no score of one moment; take another ablation",
+            "iterations",
+            f"iterations {config.iterations}: {config.criterion} is one-shot; "
+            f"put iterations in a block with one of {', '.join(iterative)}",
         )
-    if criterion in ("imp", *ALONG):
-        if config.structure == "filter" or config.retrain_epochs is not None or config.retrain != "all":
-            yield (
-                "criterion",
-                f"{criterion} prunes single weights and trains them all: leave out structure and retrain",
-            )
-        if ablation == "shuffle" or (ablation != "none" and criterion in ALONG):
-            yield "ablation", f"ablation {ablation} does not apply to {criterion}, whose masks change"
-    if criterion in ("set", "rigl") and config.prune_epoch > 0:
-        yield "prune_epoch", f"{criterion} is sparse from the start: leave out prune_epoch"
-    if criterion == "oracle":
-        if config.min_per_layer > 0:
-            yield (
-                "min_per_layer",
-                "min_per_layer does not apply to oracle, which keeps as many of each layer as the "
-                "sparsity says",
-            )
-        if config.structure != "filter":
-            yield "criterion", "oracle removes filters: give it structure: filter"

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from sweep.study.config import FIELDS, one_of
-from sweep.study.recipes import RECIPES
+from sweep.config import FIELDS, one_of
 
 # A study file may also name a recipe: fields of the config under one name, for those not given otherwise.
 RECIPE = "recipe"
@@ -52,7 +51,7 @@ class Values:
 def values(field: str) -> Values:
     """The values of a field of the config, or of the recipe."""
     if field == RECIPE:
-        return Values(Annotated[str, one_of("recipe", list(RECIPES))])
+        return Values(Annotated[str, one_of("recipe", "sweep.study.recipes:RECIPES")])
     annotation: Any = FIELDS[field].annotation
     rules = FIELDS[field].metadata
     return Values(Annotated[annotation, *rules] if rules else annotation)

@@ -2,70 +2,77 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from operator import attrgetter
 from typing import Any
 
-import pruners
-from sweep.study.config import ALONG, DENSE, FIELDS, PRUNING, RULES, SCORING, UPDATES, Config, all_but
+from sweep import rules
+from sweep.config import AFTER_DENSE, FIELDS, Config
+from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS
+from sweep.store.schema import SCHEMAS
 from sweep.study.consistency import check
 
 # Part of every trial's identity: raise it when the same config would give other numbers.
 PROTOCOL = 2
-
-
-# Fields that came after protocol 2. A trial that leaves one at its default is the trial that it was before
-# there was such a field: the canonical config does not name it.
-_LATER = frozenset({"init_seed", "order_seed", "mask_seed", "stratified"})
-
-
-_ALL, _OF_ARM = all_but(), all_but("seed", "sparsity")
-
-
-_DEFAULTS = {name: field.default for name, field in FIELDS.items()}
-
-
-@lru_cache(maxsize=4096)
-def _json(name: str, value: object) -> str:
-    """A field of the canonical config, or nothing: trials have most of theirs in common."""
-    if name in _LATER and value == _DEFAULTS[name]:
-        return ""
-    whole = int(value) if isinstance(value, float) and value.is_integer() else value
-    return f"{json.dumps(name)}:{json.dumps(whole)}"
-
-
-def moot(config: Config) -> dict[str, Any]:
-    """The fields that cannot matter to this config's outcome, each with its default."""
-    names: list[str] = []
-    if config.sparsity == 0 or config.criterion == DENSE:
-        names += [*PRUNING, *UPDATES, "combination", "mask_seed"]
-    else:
-        if config.criterion != "oracle":
-            names += ["combination"]
-        if config.criterion not in ALONG:
-            names += UPDATES
-        elif config.criterion == "gmp":
-            names += ["drop_fraction"]
-        if config.criterion in RULES:
-            names += [*SCORING, "score_mode", "score_init"]
-            if config.criterion not in ("set", "rigl"):
-                names += ["mask_seed"]
-        elif not pruners.find(config.criterion).needs_data:
-            names += SCORING
-        if config.criterion == "imp":  # prunes at its end, by its own rate, and rewinds to 0 unless told
-            names += ["prune_epoch", "schedule", *(["rewind_epoch"] if not config.rewind_epoch else [])]
-        if config.criterion in pruners.names() and pruners.find(config.criterion).static:
-            # Its ranking is the same at every mask: one iteration gives what many would.
-            names += ["iterations"]
-        if config.iterations == 1 or "iterations" in names:
-            names += ["schedule"]
-    if config.optimizer != "sgd":
-        names += ["momentum", "nesterov"]
-    if config.lr_schedule != "step":
-        names += ["lr_drops", "lr_drop_factor"]
-    return {name: _DEFAULTS[name] for name in names}
+# The fields of protocol 2. A canonical config names these, and of all others those that differ from their
+# defaults: a trial that leaves a later field at its default is the trial that it was before the field came.
+_OF_PROTOCOL = frozenset(
+    {
+        "dataset",
+        "augment",
+        "random_labels",
+        "model",
+        "init",
+        "criterion",
+        "sparsity",
+        "scope",
+        "iterations",
+        "schedule",
+        "structure",
+        "layers",
+        "min_per_layer",
+        "prune_epoch",
+        "score_batches",
+        "score_batch_size",
+        "balanced",
+        "score_mode",
+        "score_loss",
+        "score_init",
+        "combination",
+        "update_every",
+        "update_end",
+        "drop_fraction",
+        "ablation",
+        "rewind_epoch",
+        "retrain",
+        "retrain_epochs",
+        "retrain_lr",
+        "epochs",
+        "steps",
+        "batch_size",
+        "optimizer",
+        "lr",
+        "lr_schedule",
+        "lr_drops",
+        "lr_drop_factor",
+        "warmup_epochs",
+        "momentum",
+        "nesterov",
+        "weight_decay",
+        "label_smoothing",
+        "precision",
+        "compile",
+        "seed",
+        "split_seed",
+        "validation_fraction",
+    }
+)
+# The fields that are columns of results.
+_COLUMNS = tuple(name for name in SCHEMAS["trials"].names if name in FIELDS)
+# The fields that a rule may leave unread.
+_OF_RULES = frozenset(AFTER_DENSE) - {"criterion", "sparsity"}
 
 
 @dataclass(frozen=True)
@@ -85,20 +92,16 @@ class Trial:
 
         Fields that came after the protocol are left out at their defaults.
         """
-        return self._text(_ALL)
+        return _text(self.config, ())
 
     @property
     def arm(self) -> str:
         """The same less seed and sparsity: what trials have in common that answer one question together."""
-        return self._text(_OF_ARM)
-
-    def _text(self, names: Sequence[str]) -> str:
-        fields = map(_json, names, attrgetter(*names)(self.config))
-        return "{" + ",".join(sorted([*filter(None, fields), _json("protocol", PROTOCOL)])) + "}"
+        return _text(self.config, ("seed", "sparsity"))
 
     @staticmethod
     def of(config: Config) -> "Trial":
-        """The trial of a config, after setting what cannot matter to its default.
+        """The trial of a config, after setting the fields that cannot matter to their defaults.
 
         Sparsity 0 is one dense run, whatever the criterion; criteria that look at no data do not care which.
 
@@ -106,24 +109,11 @@ class Trial:
             BadInput: its fields do not go together.
         """
         check(config)
-        update = moot(config)
-        if config.sparsity == 0 or config.criterion == DENSE:
-            update |= {"criterion": DENSE, "sparsity": 0.0}
+        update = dict(moot(config))
+        if config.sparsity == 0:
+            update["criterion"] = rules.DENSE.name
         other = {name: value for name, value in update.items() if getattr(config, name) != value}
         return Trial(replace(config, **other) if other else config)
-
-    def columns(self) -> dict[str, Any]:
-        """The columns of a row that say which trial it is."""
-        config = self.config
-        same = ("dataset", "model", "criterion", "scope", "sparsity", "iterations", "schedule", "prune_epoch")
-        also = ("epochs", "steps", "structure", "retrain", "rewind_epoch", "ablation", "seed")
-        return {
-            "trial_id": self.id,
-            "protocol": PROTOCOL,
-            "config": self.canonical,
-            "arm": self.arm,
-            **{column: getattr(config, column) for column in (*same, *also)},
-        }
 
     @staticmethod
     def parse(text: str) -> "Trial":
@@ -131,3 +121,64 @@ class Trial:
         fields = json.loads(text)
         fields.pop("protocol")
         return Trial(Config(**fields))
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of a row that say which trial it is."""
+        return {
+            "trial_id": self.id,
+            "protocol": PROTOCOL,
+            "config": self.canonical,
+            "arm": self.arm,
+            **{column: getattr(self.config, column) for column in _COLUMNS},
+        }
+
+
+def moot(config: Config) -> Mapping[str, Any]:
+    """The fields that cannot matter to this config's outcome, each with its default.
+
+    They are those that neither its rule nor its optimizer nor its learning-rate schedule reads.
+    """
+    rule = rules.find(config.criterion) if config.sparsity else rules.DENSE
+    read = rule.reads(config)
+    return _unread(read, OPTIMIZERS[config.optimizer].reads, LR_SCHEDULES[config.lr_schedule].reads)
+
+
+@lru_cache(maxsize=1024)
+def _unread(*read: Iterable[str]) -> Mapping[str, Any]:
+    tables: tuple[Mapping[str, Any], ...] = (OPTIMIZERS, LR_SCHEDULES)
+    possible = [_OF_RULES, *({field for one in table.values() for field in one.reads} for table in tables)]
+    unread = set().union(*possible).difference(*read)
+    return {name: field.default for name, field in FIELDS.items() if name in unread}
+
+
+def _text(config: Config, without: tuple[str, ...]) -> str:
+    """The config as JSON, less some fields."""
+    kind: Any = type(config)
+    names, values = _fields(kind, without)
+    fields = map(_json, names, values(config), _defaults(kind, without))
+    return "{" + ",".join(sorted([*filter(None, fields), _json("protocol", PROTOCOL, None)])) + "}"
+
+
+@cache
+def _fields(kind: type, without: tuple[str, ...]) -> tuple[tuple[str, ...], "attrgetter[Any]"]:
+    names = tuple(name for name in kind.__pydantic_fields__ if name not in without)  # type: ignore[attr-defined]
+    return names, attrgetter(*names)
+
+
+@cache
+def _defaults(kind: type, without: tuple[str, ...]) -> tuple[object, ...]:
+    """What each field may have so that the text does not name it; for fields of the protocol nothing."""
+    fields = kind.__pydantic_fields__  # type: ignore[attr-defined]
+    always = object()
+    return tuple(
+        always if name in _OF_PROTOCOL else fields[name].default for name in _fields(kind, without)[0]
+    )
+
+
+@lru_cache(maxsize=4096)
+def _json(name: str, value: object, unsaid: object) -> str:
+    """A field of the canonical config, or nothing: trials have most of theirs in common."""
+    if value == unsaid:
+        return ""
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    return f"{json.dumps(name)}:{json.dumps(whole)}"

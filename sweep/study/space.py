@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
-from sweep.study.config import FIELDS, SEEDS, Config
+from sweep.config import FIELDS, SEEDS, Config
 from sweep.study.document import Document, line_of
 from sweep.study.fields import Values, values
 

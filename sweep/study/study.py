@@ -11,11 +11,10 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field
 
-import pruners
-from sweep import data, models
+from sweep import data, models, rules
+from sweep.config import DENSE, FIELDS, SEEDS, Config
 from sweep.errors import BadInput
 from sweep.study import space
-from sweep.study.config import DENSE, FIELDS, RULES, SEEDS, Config
 from sweep.study.consistency import Inconsistent, check
 from sweep.study.document import Document, Item, line_of, quoted
 from sweep.study.fields import RECIPE, Values, values
@@ -199,15 +198,7 @@ class _Reader:
         except Inconsistent as error:
             written = items.get(error.field)
             raise self.wrong(written.line if written else line, str(error)) from None
-        if config.criterion == DENSE or "iterations" in items:
+        if "iterations" in items:
             return config
-        if config.criterion in RULES:
-            default = levels(config.sparsity) if config.criterion == "imp" else 1
-        else:
-            default = pruners.find(config.criterion).iterations
-        return config if default == 1 else replace(config, iterations=default)
-
-
-def levels(sparsity: float) -> int:
-    """Levels of iterative magnitude pruning that remove a fifth each, to the nearest."""
-    return max(1, round(math.log(1 - sparsity) / math.log(0.8)))
+        default = rules.find(config.criterion).iterations(config)
+        return config if default == config.iterations else replace(config, iterations=default)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 import pruners
 from pruners.masks import total_kept
 from sweep import models
+from sweep.config import Config
 from sweep.data import Data
 from sweep.seeds import derive
-from sweep.study.config import Config
 
 
 def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
+from sweep import rules
+from sweep.config import Config
 from sweep.store.states import State, Store
-from sweep.study.config import ALONG, DENSE, Config
 from sweep.study.identity import PROTOCOL
-from sweep.trial.masking import Memory
+from sweep.trial.scoring import Memory
 
 # Of the states: raise it when others would be left behind for the same config.
 _FORMAT = 1
@@ -43,16 +44,13 @@ def dense_point(config: Config, epoch: float | None) -> Point:
 
 def level_point(config: Config, level: int) -> Point:
     """The config's iterative magnitude pruning after the training that follows a level."""
-    return Point(_key(config.chain, level), None, level)
+    return Point(_key(rules.find(config.criterion).levels(config), level), None, level)
 
 
 def branch(config: Config) -> Point | None:
-    """Where the config's training leaves the dense one; None: at once, or it is never dense for good."""
-    if config.criterion in ("imp", DENSE):
-        return dense_point(config, None)
-    if config.criterion in ALONG or not config.prune_epoch:
-        return None
-    return dense_point(config, config.prune_epoch)
+    """The last point that a config shares with dense training; None: it is sparse from the start."""
+    until = rules.find(config.criterion).dense_until(config)
+    return dense_point(config, None if until == math.inf else until) if until else None
 
 
 def rewound(config: Config) -> Point | None:

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 import pruners
+from sweep import rules
+from sweep.config import Config
 from sweep.models import cost
-from sweep.study.config import DENSE, Config
 from sweep.trial import network
 from sweep.trial.training import Training
 
@@ -140,13 +141,9 @@ class Record:
             return row | {"status": "diverged", "diverged": True}
         if self.stopped:
             return row | {"status": "stopped", "diverged": False}
-        # Of methods that prune along training, only what has the planned density counts.
-        phase = "dense" if self._config.criterion == DENSE else "retrain"
-        after = [
-            epoch
-            for epoch in self.curves
-            if epoch["phase"] == phase or (epoch["phase"] == "sparse" and epoch["kept"] == training.kept)
-        ]
+        # Where the density falls along training, the epochs before it is the planned one do not count.
+        phase = rules.find(self._config.criterion).last_phase
+        after = [row for row in self.curves if row["phase"] == phase and row["kept"] == training.kept]
         if not after:  # pruned at the very end: what can be measured right then is all there is
             with self._clock("evaluate_seconds"):
                 train_loss, _ = training.evaluate(training.data.train)

@@ -2,19 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
 import pruners
-from sweep import data
+from sweep import data, rules
+from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.store.schema import SCHEMAS
 from sweep.store.states import State
-from sweep.study.config import ALONG, DENSE, Config
-from sweep.trial import masking, network
-from sweep.trial.mask_updates import Updates
+from sweep.trial import masking, network, scoring
 from sweep.trial.prefixes import Point, Shared, rewound
 from sweep.trial.recorder import Record
 from sweep.trial.training import Between, Training
@@ -33,57 +32,66 @@ class _Stopped(Exception):
 
 
 class Stages:
-    """The stages of one trial: dense training, pruning, retraining, as its config says."""
+    """The stages of one trial, as its rule takes them; each move of `sweep.rules.Run`.
+
+    Attributes:
+        exclude: names of the prunable weights that `layers` does not choose.
+        total: how many weights may be pruned.
+    """
 
     def __init__(
         self, config: Config, whole: data.Data, shared: Shared, after_epoch: AfterEpoch | None = None
     ) -> None:
         self.config, self.data, self.shared, self.after_epoch = config, whole, shared, after_epoch
+        self.rule = rules.find(config.criterion)
         self.model = network.built(config, whole, config.roots.init, "init")
         self.training = Training(config, self.model, whole)
         for name in ("prune_epoch", "rewind_epoch"):
-            if self.training.steps_of(getattr(config, name) or 0) > self.training.end:
-                raise BadInput(f"{name} is beyond the {self.training.end} steps of training")
-        self.record = Record(config, self.training)
-        # The step to go back to after the pruning, and the weights as they were there once that is known.
-        back = config.rewind_epoch if config.criterion != "imp" else config.rewind_epoch or 0
-        self._back = None if back is None else self.training.steps_of(back)
+            if self.steps_of(getattr(config, name) or 0) > self.end:
+                raise BadInput(f"{name} is beyond the {self.end} steps of training")
+        self.recorder = Record(config, self.training)
+        self.exclude = masking.left_out(config, self.model)
+        self.total = sum(weight.numel() for weight in pruners.prunable(self.model, self.exclude).values())
+        self.training.kept = self.total
+        # The step to go back to after a pruning, and the weights of that step once training has come to it.
+        back = self.rule.rewinds_to(config)
+        self._back = None if back is None else self.steps_of(back)
         self._snapshot: tuple[int, Mapping[str, torch.Tensor]] | None = None
 
     def run(self) -> Record:
-        """Go through them all; what was taken down on the way."""
-        dense = pruners.prunable(self.model, masking.left_out(self.config, self.model))
-        self.training.kept = sum(weight.numel() for weight in dense.values())
+        """Train and prune as the rule says; what was recorded."""
         try:
-            if self.config.criterion == "imp":
-                self._level_by_level()
-            elif self.config.criterion in ALONG:
-                self._along()
-            else:
-                self._once()
+            self.rule.run(self)
         except _Diverged:
-            self.record.diverged = True
+            self.recorder.diverged = True
         except _Stopped:
-            self.record.stopped = True
-        return self.record
+            self.recorder.stopped = True
+        return self.recorder
 
-    def _once(self) -> None:
-        """Dense training to the prune epoch, one pruning, retraining."""
-        config, training = self.config, self.training
-        if config.criterion == DENSE:
-            # Nothing is pruned, and looked at as the others are when they are pruned before the training.
-            self._put_on(pruners.Step({}, masking.whole(config, self.model)))
-            self._dense(training.end)
-            return
-        self._dense(training.steps_of(config.prune_epoch))
-        with self.record.scoring():
-            pruned = masking.choose(config, self.model, self.data, self.shared.scores)
-        self._put_on(pruned)
-        self._change(reinit=config.ablation == "reinit")
-        self._train("retrain", training.end)
+    @property
+    def end(self) -> int:
+        """The last step of training."""
+        return self.training.end
 
-    def _dense(self, until: int) -> None:
-        """Dense training to a step, from the furthest moment of it that another trial has left behind."""
+    def steps_of(self, epochs: float) -> int:
+        """The steps that a number of epochs has."""
+        return self.training.steps_of(epochs)
+
+    def whole(self) -> masking.Masks:
+        """Masks that keep every weight that may be pruned."""
+        weights = pruners.prunable(self.model, self.exclude)
+        return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+
+    def score(self) -> pruners.Step:
+        """The masks that the trial's criterion chooses, and their scores."""
+        return scoring.choose(self.config, self.model, self.data, self.shared.scores)
+
+    def scoring(self) -> AbstractContextManager[None]:
+        """Around the choice of masks, so that its time is recorded."""
+        return self.recorder.scoring()
+
+    def dense(self, until: int) -> None:
+        """Train without masks to a step, from the furthest state that another trial has left."""
         training = self.training
         if self._back == 0:
             self._snapshot = 0, training.snapshot()
@@ -91,7 +99,7 @@ class Stages:
         if taken:
             # What is counted as a prunable weight is each trial's own.
             training.active = training.kept * training.spent
-            self.record.curves = [row | {"kept": training.kept} for row in self.record.curves]
+            self.recorder.curves = [row | {"kept": training.kept} for row in self.recorder.curves]
             if taken["diverged"]:
                 raise _Diverged
         leave = deque(
@@ -106,7 +114,7 @@ class Stages:
         try:
             for step in sorted(stops):
                 # For others' sake, or for later: the epoch under way goes on.
-                self._train("dense", step, pause=True)
+                self.train("dense", step, pause=True)
                 if step == self._back:
                     self._snapshot = step, training.snapshot()
                 while leave and self._step(leave[0]) == step:
@@ -115,7 +123,7 @@ class Stages:
             for point in leave:
                 self._leave(point, diverged=True)
             raise
-        self._train("dense", until)
+        self.train("dense", until)
 
     def _step(self, point: Point) -> int:
         """The step at which the dense training is at a point."""
@@ -127,7 +135,7 @@ class Stages:
             state = self._load(point)
             if state and fits(state):
                 self.training.restore(state)
-                self.record.curves = list(state["curves"])
+                self.recorder.curves = list(state["curves"])
                 return state
         return None
 
@@ -159,65 +167,49 @@ class Stages:
 
     def _leave(self, point: Point, **also: object) -> None:
         """Leave behind where this training is, for others to go on from."""
-        state = {**self.training.state(), "curves": self.record.curves, "diverged": False, **also}
+        state = {**self.training.state(), "curves": self.recorder.curves, "diverged": False, **also}
         self.shared.save(point, state)
 
-    def _level_by_level(self) -> None:
-        """Iterative magnitude pruning: train to the end, prune, rewind, and again (Frankle & Carbin 2019)."""
-        config, training = self.config, self.training
-        exclude = masking.left_out(config, self.model)
-        total = training.kept
-        kept = pruners.kept_count(total, config.sparsity)
-        counts = [
-            max(kept, round(total * config.level_density**level)) for level in range(1, config.iterations)
-        ] + [kept]
+    def take_levels(self, counts: list[int]) -> int:
+        """Go on from the last state whose levels kept these counts of weights; how many levels it has."""
         taken = self._take_over(
             [point for point in self.shared.path if point.level],
             lambda state: state["counts"] == counts[: len(state["counts"])],
         )
-        if taken:
-            self._snapshot = taken["snapshot"]
-        else:
-            self._dense(training.end)
-        for level in range(1 + len(taken["counts"]) if taken else 1, config.iterations + 1):
-            with self.record.scoring():
-                steps = pruners.trajectory(
-                    "magnitude",
-                    self.model,
-                    sparsity=1 - Fraction(counts[level - 1], total),
-                    scope=config.scope,
-                    exclude=exclude,
-                    min_per_layer=config.min_per_layer,
-                )
-                pruned = next(steps)
-            last = level == config.iterations
-            self._put_on(pruned)
-            self._change(reinit=last and config.ablation == "reinit")
-            self._train("retrain" if last else f"level {level}", training.end)
+        if not taken:
+            return 0
+        self._snapshot = taken["snapshot"]
+        return len(taken["counts"])
+
+    def leave_levels(self, counts: list[int]) -> None:
+        """Leave a state after the last level, for trials with more levels."""
         for point in self.shared.saves:
             if point.level:
                 phases = {"retrain": f"level {point.level}"}
                 curves = [
-                    row | {"phase": phases.get(row["phase"], row["phase"])} for row in self.record.curves
+                    row | {"phase": phases.get(row["phase"], row["phase"])} for row in self.recorder.curves
                 ]
                 self._leave(point, curves=curves, counts=counts, snapshot=self._snapshot)
 
-    def _along(self) -> None:
-        """Masks that change while the network trains."""
-        updates = Updates(self.config, self.training)
-        self._train("sparse", self.training.end, updates.between)
-        self.record.masked(self.model, pruners.Step({}, updates.masks))
-
-    def _put_on(self, pruned: pruners.Step) -> None:
-        self._masks = pruned.masks
+    def prune(self, chosen: pruners.Step) -> None:
+        """Put masks on, and record the network before and after."""
+        self._masks = chosen.masks
         if self.config.structure == "filter":
-            self._masks = pruned.masks | masking.biases(self.model, pruned.masks)
-        self.record.masked(self.model, pruned)
-        self.training.mask(self._masks)
-        self.record.pruned()
+            self._masks = chosen.masks | masking.biases(self.model, chosen.masks)
+        self.recorder.masked(self.model, chosen)
+        self.mask(self._masks)
+        self.recorder.pruned()
 
-    def _change(self, reinit: bool) -> None:
-        """What comes between pruning and retraining: other weights, an earlier time, another schedule."""
+    def mask(self, masks: Mapping[str, torch.Tensor]) -> None:
+        """Put masks on, and record nothing."""
+        self.training.mask(masks)
+
+    def record(self, masks: masking.Masks) -> None:
+        """Record the layers at masks that are on."""
+        self.recorder.masked(self.model, pruners.Step({}, masks))
+
+    def resume(self, reinit: bool) -> None:
+        """Make the changes between a pruning and the training after it: new weights, a rewind, a schedule."""
         config, training = self.config, self.training
         step, state = self._snapshot or (training.step, training.snapshot())
         if reinit:
@@ -232,13 +224,17 @@ class Stages:
             training.only(chosen)
         training.mask(self._masks)
 
-    def _train(self, phase: str, until: int, between: Between | None = None, pause: bool = False) -> None:
-        """Train to a step and record every epoch."""
-        for loss in self.record.timed(self.training.run(until, between, pause)):
-            if not self.record.epoch(phase, loss):
+    def train(self, phase: str, until: int, between: Between | None = None, pause: bool = False) -> None:
+        """Train to a step, and record each epoch under the name of a phase.
+
+        Args:
+            pause: the epoch under way goes on afterwards.
+        """
+        for loss in self.recorder.timed(self.training.run(until, between, pause)):
+            if not self.recorder.epoch(phase, loss):
                 raise _Diverged
             if phase == "retrain" and self.after_epoch:
-                accuracies = [row["val_accuracy"] for row in self.record.curves if row["phase"] == phase]
+                accuracies = [row["val_accuracy"] for row in self.recorder.curves if row["phase"] == phase]
                 last = self.training.step >= until
                 if self.after_epoch(len(accuracies), accuracies[-1], last) and not last:
                     raise _Stopped

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from pruners.masks import total_kept
+from sweep.config import Config
 from sweep.data import Data, Split
 from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS
 from sweep.seeds import derive, generator
-from sweep.study.config import Config
 
 _EVALUATION_BATCH = 512
 # Graphs that a process may compile: of each model, batch, mode and choice of what is trained one.
@@ -96,14 +96,15 @@ class Training:
         for name in self._trainable:
             self.model.get_parameter(name).requires_grad_(train is None or train(name))
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        self._optimizer = OPTIMIZERS[self.config.optimizer](trained, self.config)
+        self._optimizer = OPTIMIZERS[self.config.optimizer].make(trained, self.config)
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step, counted from the start of the training."""
         warmup = self.steps_of(self.config.warmup_epochs)
         done = step - self._start
         rise = (done + 1) / warmup if done < warmup else 1.0
-        return rise * self._lr * LR_SCHEDULES[self.config.lr_schedule](done / self._length, self.config)
+        schedule = LR_SCHEDULES[self.config.lr_schedule]
+        return rise * self._lr * schedule.rate(done / self._length, self.config)
 
     @torch.no_grad()
     def mask(self, masks: Mapping[str, Tensor]) -> None:

@@ -16,9 +16,9 @@ import optuna
 import yaml
 from optuna.samplers import RandomSampler
 
+from sweep.config import FIELDS
 from sweep.errors import BadInput
 from sweep.study import load
-from sweep.study.config import FIELDS
 from sweep.study.space import Search
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

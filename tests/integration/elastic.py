@@ -15,10 +15,10 @@ from pathlib import Path
 from rich.console import Console
 
 import analysis
+from sweep.config import Config
 from sweep.engine.driver import Options, drive
 from sweep.engine.progress import Progress
 from sweep.study import Study
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import Result
 from tests.integration.launching import processes

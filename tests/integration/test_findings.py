@@ -10,9 +10,9 @@ from torch import nn
 
 import pruners
 from sweep import data, models
+from sweep.config import Config
 from sweep.seeds import derive
 from sweep.study import load
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import run
 from sweep.trial.training import Training

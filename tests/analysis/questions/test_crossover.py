@@ -10,10 +10,8 @@ from analysis.questions.crossover import Comparison, Crossover, compare, decide,
 from analysis.questions.statistics import paired
 from analysis.report import charts
 from analysis.warehouse import NO_PAIR
-from analysis.warehouse.arms import AFTER_DENSE
 from sweep.means import Mean
 from sweep.store import results
-from sweep.study import config
 from tests.analysis.conftest import trial
 
 SPARSITIES = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995]
@@ -235,10 +233,6 @@ def test_a_dense_network_trained_otherwise_is_not_the_one_beside_the_pruned(made
     dense = {setting.rpartition("lr ")[2]: str(means["dense"][0]) for setting, means in found.items()}
     assert dense == {"0.1": "0.990", "0.3": "0.500", "0.01": "0.700"}
     assert [len(means) for means in found.values()].count(4) == 1
-
-
-def test_a_dense_network_depends_on_what_its_training_does():
-    assert {*AFTER_DENSE, "sparsity"} == {*config._AFTER_DENSE, "mask_seed"}
 
 
 def test_results_from_before_a_field_existed_are_still_compared(made, add):

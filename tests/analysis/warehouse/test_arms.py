@@ -22,10 +22,9 @@ from analysis.report import report
 from analysis.report.page import Page
 from analysis.warehouse import ask
 from analysis.warehouse.arms import label
-from sweep.arms import CHOICE
+from sweep.config import CHOICE, FIELDS, Config
 from sweep.means import Mean
 from sweep.store import results
-from sweep.study.config import FIELDS, Config
 from sweep.study.consistency import Inconsistent
 from sweep.study.identity import Trial
 from tests.analysis.test_commands import QUESTIONS, run

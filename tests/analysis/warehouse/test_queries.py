@@ -6,9 +6,8 @@ import pytest
 
 import analysis
 from analysis.warehouse import query
-from analysis.warehouse.arms import CHOICE
+from sweep.config import CHOICE, FIELDS, Config
 from sweep.store import results
-from sweep.study.config import FIELDS, Config
 from sweep.study.identity import Trial
 from tests.analysis.conftest import trial
 

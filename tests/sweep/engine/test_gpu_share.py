@@ -4,9 +4,9 @@ import pytest
 import ray
 import torch
 
+from sweep.config import Config
 from sweep.engine import cluster, gpu_share
 from sweep.errors import BadInput
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 
 SNIP = Config(dataset="digits", model="conv-5", criterion="snip", sparsity=0.9, epochs=2, batch_size=64)

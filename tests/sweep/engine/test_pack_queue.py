@@ -4,10 +4,10 @@ import pytest
 from ray.tune.search import Searcher
 
 from sweep import plan
+from sweep.config import Config
 from sweep.engine.pack_queue import Source
 from sweep.plan import Job, Pack
 from sweep.store.states import Store
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from sweep.config import Config
 from sweep.engine import malloc, worker
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import Result
 from sweep.trial.prefixes import Shared

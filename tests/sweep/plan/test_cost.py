@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from sweep import data
+from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.plan import Job, share
 from sweep.plan.cost import Costs
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import run
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep import plan
-from sweep.study.config import Config
+from sweep.config import Config
 from sweep.study.identity import Trial
 
 SIX = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)

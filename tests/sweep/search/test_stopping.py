@@ -2,8 +2,8 @@
 
 import pytest
 
+from sweep.config import Config
 from sweep.search.stopping import PRUNERS, Judge, Past, Rule
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 
 EPOCHS = 9

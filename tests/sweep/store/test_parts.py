@@ -10,9 +10,9 @@ import pytest
 
 import analysis
 from analysis import warehouse
+from sweep.config import Config
 from sweep.store import parts, results
 from sweep.store.schema import SCHEMAS
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 
 TRIALS = [

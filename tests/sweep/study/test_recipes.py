@@ -1,7 +1,7 @@
 import pytest
 
+from sweep.config import Config
 from sweep.models.optimizers import LR_SCHEDULES
-from sweep.study.config import Config
 from sweep.study.recipes import RECIPES
 
 
@@ -22,7 +22,7 @@ def config(**fields):
 def test_schedules_are_what_they_are_called(schedule, expected):
     asked = config(lr_schedule=schedule, lr_drop_factor=0.2)
     for progress, factor in expected.items():
-        assert LR_SCHEDULES[schedule](progress, asked) == pytest.approx(factor, abs=1e-6)
+        assert LR_SCHEDULES[schedule].rate(progress, asked) == pytest.approx(factor, abs=1e-6)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

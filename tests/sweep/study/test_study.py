@@ -6,9 +6,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweep.config import FIELDS, SEEDS, Config
 from sweep.errors import BadInput
 from sweep.study import load
-from sweep.study.config import FIELDS, SEEDS, Config
 from sweep.study.identity import Trial
 from tests.conftest import STUDY
 

@@ -1,5 +1,3 @@
-import math
-from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -7,10 +5,10 @@ import torch
 
 import pruners
 from sweep import data, models
+from sweep.config import Config
 from sweep.errors import BadInput
-from sweep.study.config import Config
-from sweep.trial import masking
-from sweep.trial.masking import _distinct, _ScoringData, _unranked
+from sweep.trial import masking, scoring
+from sweep.trial.scoring import _ScoringData
 
 
 def config(**fields):
@@ -38,28 +36,6 @@ def test_layers_choose_by_patterns_and_leave_out_by_patterns(network):
         masking.left_out(config(layers="0.* !0.weight"), model)
 
 
-def test_combinations_are_all_ways_each_once():
-    ways = [tuple(_unranked(rank, 6, 3)) for rank in range(math.comb(6, 3))]
-    assert ways == list(combinations(range(6), 3))
-    order = [_distinct(20, index, seed=1) for index in range(20)]
-    assert sorted(order) == list(range(20)) and order != sorted(order)
-
-
-def test_the_oracle_removes_as_many_filters_of_each_layer_as_the_sparsity_says(network):
-    model, whole = network
-    asked = {"criterion": "oracle", "structure": "filter", "sparsity": 0.25, "layers": "0.* 3.*"}
-    seen = set()
-    for index in range(30):
-        masks = masking.choose(config(combination=index, seed=index, **asked), model, whole).masks
-        assert list(masks) == ["0.weight", "3.weight"]
-        rows = {name: mask.flatten(1).any(1) for name, mask in masks.items()}
-        assert {name: int(kept.sum()) for name, kept in rows.items()} == {"0.weight": 12, "3.weight": 24}
-        seen.add(tuple(kept.tolist().__str__() for kept in rows.values()))
-    assert len(seen) == 30
-    with pytest.raises(BadInput, match="combination 1820: there are 1820 ways"):
-        masking.choose(config(**asked | {"layers": "0.*", "combination": 1820}), model, whole)
-
-
 def test_removed_filters_lose_their_biases():
     model = models.build("lenet-5-caffe", (1, 28, 28), 10, 0)
     masks = pruners.filter_masks(model, {"0.weight": [0, 7]})
@@ -81,15 +57,15 @@ def test_balanced_scoring_batches_hold_as_many_of_each_class(network):
 
 def test_scoring_options_reach_the_criterion(network):
     model, whole = network
-    plain = masking.choose(config(), model, whole).masks
+    plain = scoring.choose(config(), model, whole).masks
 
     def other(**fields):
-        masks = masking.choose(config(**fields), model, whole).masks
+        masks = scoring.choose(config(**fields), model, whole).masks
         return any(not torch.equal(masks[name], plain[name]) for name in plain)
 
     assert other(score_mode="eval") and other(score_loss="logit") and other(score_init="fresh")
     assert other(ablation="invert") and other(min_per_layer=300) and other(structure="filter", layers="!17.*")
-    shuffled = masking.choose(config(ablation="shuffle"), model, whole).masks
+    shuffled = scoring.choose(config(ablation="shuffle"), model, whole).masks
     assert pruners.densities(shuffled) == pruners.densities(plain)
     assert any(not torch.equal(shuffled[name], plain[name]) for name in plain)
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from sweep import plan
+from sweep.config import Config
 from sweep.store.states import Claims, Store
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import run
-from sweep.trial.masking import choose
 from sweep.trial.prefixes import Shared, dense_point
+from sweep.trial.scoring import choose
 from tests.sweep.trial.test_run import numbers
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.store.schema import SCHEMAS
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import failure, run
 

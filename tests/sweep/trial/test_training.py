@@ -12,9 +12,9 @@ from torch._dynamo.testing import CompileCounter
 
 import pruners
 from sweep import data, models
+from sweep.config import Config
 from sweep.data import reading
 from sweep.seeds import generator
-from sweep.study.config import Config
 from sweep.trial.training import Training, _compiled
 
 

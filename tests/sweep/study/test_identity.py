@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from sweep import data, models
+from sweep.config import SEEDS, Config
 from sweep.study import load
-from sweep.study.config import SEEDS, Config
 from sweep.study.identity import Trial
-from sweep.trial import masking, run
+from sweep.trial import run, scoring
 from sweep.trial.prefixes import Shared
 from sweep.trial.stages import Stages
 from sweep.trial.training import Training
@@ -64,7 +64,7 @@ def drawn(asked):
     training = Training(asked, model, fixed)
     list(training.run(2))
     scored = models.build("conv-5", fixed.shape, 10, seed=1)
-    masks = masking.choose(asked, scored, fixed).masks["3.weight"]
+    masks = scoring.choose(asked, scored, fixed).masks["3.weight"]
     found = {"init": initial, "order": model[0][0].weight, "mask": masks, "split": whole.validation.labels}
     return {kind: tensor.detach().numpy().tobytes() for kind, tensor in found.items()}
 

@@ -4,19 +4,21 @@ import pytest
 import torch
 
 import pruners
-from sweep import data, models
+from sweep import data
+from sweep.config import Config
 from sweep.errors import BadInput
-from sweep.study.config import Config
-from sweep.trial.mask_updates import Updates
-from sweep.trial.training import Training
+from sweep.rules.along import Updates, by_gradient
+from sweep.rules.rigl import RIGL
+from sweep.trial.prefixes import Shared
+from sweep.trial.stages import Stages
 
 
 def started(criterion, **fields):
     base = {"dataset": "digits", "model": "conv-5", "sparsity": 0.9, "epochs": 4, "update_every": 3}
     config = Config(**(base | {"criterion": criterion} | fields))
     whole = data.load("digits", Path("data"), 0.1, 0)
-    training = Training(config, models.build("conv-5", whole.shape, 10, 0), whole)
-    updates = Updates(config, training)
+    stages = Stages(config, whole, Shared())
+    training, updates = stages.training, Updates(stages.rule, stages)
     seen = {}
 
     def between(step):
@@ -60,16 +62,14 @@ def test_dynamic_sparse_training_moves_weights_within_layers_and_keeps_their_num
 
 
 def test_rigl_grows_where_the_gradient_is_largest_and_starts_from_zero(monkeypatch):
-    from sweep.trial import mask_updates
-
     met = []
-    plain = mask_updates._GROWTH["rigl"]
+    plain = by_gradient
 
     def watched(weight, draws):
         met.append(weight.grad.abs().clone())
         return plain(weight, draws)
 
-    monkeypatch.setitem(mask_updates._GROWTH, "rigl", watched)
+    monkeypatch.setattr(RIGL, "growth", watched)
     training, _, seen = started("rigl", epochs=1)
     before, after = seen[min(seen)]
     gradients = dict(zip(after, met, strict=False))
@@ -100,11 +100,11 @@ def test_what_grows_has_no_weight_and_no_momentum_even_if_it_was_only_just_dropp
         drop_fraction=0.9,
     )
     whole = data.load("digits", Path("data"), 0.1, 0)
-    training = Training(config, models.build("conv-5", whole.shape, 10, 0), whole)
-    updates = Updates(config, training)
+    stages = Stages(config, whole, Shared())
+    training, updates = stages.training, Updates(stages.rule, stages)
     stays = {}
     plain = updates._regrow
-    updates._regrow = lambda step: stays.setdefault(step, plain(step))
+    updates._regrow = lambda growth, step: stays.setdefault(step, plain(growth, step))
     list(training.run(6, updates.between))
     [stay] = stays.values()
     dropped_and_back = 0

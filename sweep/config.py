@@ -1,0 +1,307 @@
+"""A trial's config: every field that decides its outcome, with its type, role, meaning and default.
+
+This module imports no torch: the names of data sets, models and criteria are looked up when one is checked.
+"""
+
+from collections.abc import Hashable, Iterable
+from difflib import get_close_matches
+from functools import cache
+from operator import attrgetter
+from pkgutil import resolve_name
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass as validated
+from pydantic.fields import FieldInfo
+
+from sweep.roles import DENSE_TRAINING, SCORES, About, Role
+
+# The criterion of a network that is not pruned.
+DENSE = "dense"
+
+
+_at = cache(resolve_name)
+
+
+def one_of(kind: str, *tables: str, prefix: str = "") -> AfterValidator:
+    """Accept a name that one of some tables has, or one with the prefix; the error gives the nearest name.
+
+    Args:
+        tables: where the tables are, as `module:name`.
+        prefix: where the prefix is, as `module:name`.
+    """
+
+    def check(name: str) -> str:
+        known = [_at(table) for table in tables]
+        before: str = _at(prefix) if prefix else ""
+        if any(name in table for table in known) or (before and name.startswith(before) and name != before):
+            return name
+        names = [name for table in known for name in table]
+        near = get_close_matches(name, names, n=1, cutoff=0.5)
+        listed = ", ".join([*names, f"{before}NAME"] if before else names)
+        raise ValueError(f"no such {kind}; " + (f"did you mean {near[0]}?" if near else f"known: {listed}"))
+
+    return AfterValidator(check)
+
+
+def _fractions(text: str) -> str:
+    """Rising shares of the training, one space between them."""
+    try:
+        shares = [float(word) for word in text.split()]
+    except ValueError:
+        shares = [2.0]
+    if shares != sorted(set(shares)) or not all(0 < share < 1 for share in shares):
+        raise ValueError("it takes rising shares of the training, such as '0.5 0.75'")
+    return " ".join(map(repr, shares))
+
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Whole = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # results hold it as a 64-bit integer
+Epoch = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Roots(NamedTuple):
+    """The seeds that a trial's random draws are derived from.
+
+    Attributes:
+        init: of the weights, those that `ablation: reinit` draws among them.
+        order: of the order of the training images, how they are augmented, and layers that draw, as dropout.
+        mask: of all that chooses a mask: scoring batches, random scores, weights that are scored and not
+            trained, shuffled masks, what SET grows.
+        split: of the validation images, and of random labels.
+    """
+
+    init: int
+    order: int
+    mask: int
+    split: int
+
+
+# With slots, and no dictionary: of a large study many are held at once.
+@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Config:
+    """Everything that decides the outcome of one trial. A study file may give each field a value or a list.
+
+    Each field says its type, its role, its meaning and its default. A default changes nothing: a field that
+    is added later and left at its default leaves every trial, its id and its numbers as they were.
+    """
+
+    dataset: Annotated[
+        str,
+        one_of("dataset", "sweep.data:DATASETS", prefix="sweep.data:FOLDER"),
+        About(Role.DATA, "the data set, by name", memory=True),
+    ]
+    augment: Annotated[
+        str,
+        one_of("augmentation", "sweep.data:AUGMENTATIONS"),
+        About(Role.DATA, "how training images are altered, by batch, on the device", memory=True),
+    ] = "none"
+    random_labels: Annotated[
+        bool, About(Role.DATA, "training and validation labels are shuffled; scores see the true ones")
+    ] = False
+    model: Annotated[
+        str,
+        one_of("model", "sweep.models:MODELS", prefix="sweep.models:TORCHVISION"),
+        About(Role.NETWORK, "the network, by name", memory=True),
+    ]
+    init: Annotated[
+        str,
+        one_of("initialization", "sweep.models:INITIALIZATIONS"),
+        About(Role.NETWORK, "the distribution that the initial weights are drawn from"),
+    ] = "kaiming"
+    # pruning
+    criterion: Annotated[
+        str,
+        one_of("criterion", "pruners.saliency:CRITERIA", "sweep.rules:RULES"),
+        About(Role.SCORING, "the saliency criterion or the rule that chooses the masks", memory=True),
+    ]
+    sparsity: Annotated[
+        float, Field(ge=0, lt=1), About(Role.MASK, "share of prunable weights removed; 0 is one dense run")
+    ]
+    scope: Annotated[
+        str,
+        one_of("scope", "pruners:SCOPES"),
+        About(Role.MASK, "how the sparsity is distributed over the layers"),
+    ] = "global"
+    iterations: Annotated[
+        Count, About(Role.MASK, "pruning iterations; by default as many as the criterion's paper takes")
+    ] = 1
+    schedule: Annotated[
+        str,
+        one_of("schedule", "pruners:SCHEDULES"),
+        About(Role.MASK, "how the density falls over the iterations"),
+    ] = "exponential"
+    structure: Annotated[
+        Literal["weight", "filter"],
+        About(Role.TARGET, "what is removed: single weights, or filters with their biases", memory=True),
+    ] = "weight"
+    layers: Annotated[
+        str, About(Role.TARGET, "patterns of the weights that may be pruned; !pattern excludes some")
+    ] = "*"
+    min_per_layer: Annotated[Whole, About(Role.MASK, "weights or filters that each layer keeps at least")] = 0
+    prune_epoch: Annotated[Epoch, About(Role.TARGET, "dense epochs before the prune")] = 0
+    balanced: Annotated[
+        bool, About(Role.SCORING, "scoring batches have equally many images of each class")
+    ] = False
+    combination: Annotated[Whole, About(Role.MASK, "which of all combinations of filters is removed")] = 0
+    score_batches: Annotated[Count, About(Role.SCORING, "training batches that score, in each iteration")] = 1
+    score_batch_size: Annotated[Count, About(Role.SCORING, "images of a scoring batch", memory=True)] = 128
+    score_mode: Annotated[
+        Literal["own", "train", "eval"],
+        About(Role.SCORING, "mode of BatchNorm and dropout while scoring; own: the criterion's", memory=True),
+    ] = "own"
+    score_loss: Annotated[
+        Literal["cross-entropy", "logit"],
+        About(Role.SCORING, "loss of the scoring batches; logit: that of FORCE's code", memory=True),
+    ] = "cross-entropy"
+    score_init: Annotated[
+        Literal["same", "fresh"],
+        About(Role.SCORING, "weights that are scored: those that are trained, or another draw of them"),
+    ] = "same"
+    update_every: Annotated[Count, About(Role.MASK, "steps between updates of the mask")] = 100
+    update_end: Annotated[
+        float, Field(gt=0, le=1), About(Role.MASK, "share of the training after which no update comes")
+    ] = 0.75
+    drop_fraction: Annotated[
+        float, Field(gt=0, le=1), About(Role.MASK, "share of each layer that the first update drops")
+    ] = 0.3
+    # after pruning
+    ablation: Annotated[
+        Literal["none", "shuffle", "invert", "reinit"],
+        About(Role.RETRAINING, "shuffle masks in layers, invert scores, or draw new weights after the prune"),
+    ] = "none"
+    rewind_epoch: Annotated[
+        Epoch | None, About(Role.RETRAINING, "epoch whose weights and schedule come back after the prune")
+    ] = None
+    retrain: Annotated[
+        Literal["all", "bn", "bias", "bn+bias", "head"],
+        About(Role.RETRAINING, "parameters that are trained after the prune"),
+    ] = "all"
+    retrain_epochs: Annotated[
+        Epoch | None, About(Role.RETRAINING, "length of a schedule of its own after the prune, in epochs")
+    ] = None
+    retrain_lr: Annotated[Rate | None, About(Role.RETRAINING, "learning rate of that schedule")] = None
+    # training
+    epochs: Annotated[
+        Count | None, About(Role.TRAINING, "length of the training, dense and sparse together, in epochs")
+    ] = None
+    steps: Annotated[Count | None, About(Role.TRAINING, "the same length, in steps")] = None
+    batch_size: Annotated[Count, About(Role.TRAINING, "images of a training batch", memory=True)] = 128
+    optimizer: Annotated[
+        str,
+        one_of("optimizer", "sweep.models.optimizers:OPTIMIZERS"),
+        About(Role.TRAINING, "the optimizer, by name", memory=True),
+    ] = "sgd"
+    lr: Annotated[Rate, About(Role.TRAINING, "learning rate at its highest")] = 0.1
+    lr_schedule: Annotated[
+        str,
+        one_of("learning-rate schedule", "sweep.models.optimizers:LR_SCHEDULES"),
+        About(Role.TRAINING, "how the learning rate falls over the training, wherever the prune is"),
+    ] = "cosine"
+    lr_drops: Annotated[
+        str,
+        AfterValidator(_fractions),
+        About(Role.TRAINING, "shares of the training at which a step schedule drops"),
+    ] = "0.5 0.75"
+    lr_drop_factor: Annotated[
+        float, Field(gt=0, lt=1), About(Role.TRAINING, "what each drop multiplies the learning rate by")
+    ] = 0.1
+    warmup_epochs: Annotated[
+        Epoch, About(Role.TRAINING, "epochs in which the learning rate rises in a straight line")
+    ] = 0
+    momentum: Annotated[float, Field(ge=0, lt=1), About(Role.TRAINING, "momentum of sgd")] = 0.9
+    nesterov: Annotated[bool, About(Role.TRAINING, "whether the momentum of sgd is Nesterov's")] = False
+    weight_decay: Annotated[
+        float,
+        Field(ge=0, allow_inf_nan=False),
+        About(Role.TRAINING, "L2 penalty; decoupled with adamw"),
+    ] = 5e-4
+    label_smoothing: Annotated[
+        float, Field(ge=0, lt=1), About(Role.TRAINING, "share of the label that all classes get")
+    ] = 0
+    precision: Annotated[
+        Literal["float32", "bf16"],
+        About(Role.TRAINING, "of training and evaluation; bf16 by autocast", memory=True),
+    ] = "float32"
+    compile: Annotated[
+        bool, About(Role.TRAINING, "whether torch.compile compiles the network", memory=True)
+    ] = False
+    # randomness
+    seed: Annotated[Seed, About(Role.RANDOMNESS, "of all that a trial draws, but for the split")] = 0
+    init_seed: Annotated[Seed | None, About(Role.RANDOMNESS, "of the weights, where not seed")] = None
+    order_seed: Annotated[
+        Seed | None, About(Role.RANDOMNESS, "of order, augmentation and dropout, where not seed")
+    ] = None
+    mask_seed: Annotated[
+        Seed | None, About(Role.RANDOMNESS, "of all that chooses a mask, where not seed")
+    ] = None
+    split_seed: Annotated[
+        Seed | Literal["seed"],
+        About(Role.RANDOMNESS, "of validation images and random labels; seed: another split for every seed"),
+    ] = 0
+    validation_fraction: Annotated[
+        float,
+        Field(gt=0, lt=1),
+        About(Role.DATA, "share of the training images that validates", memory=True),
+    ] = 0.1
+    stratified: Annotated[
+        bool, About(Role.DATA, "each class gives the same share of its images for validation")
+    ] = False
+
+    @property
+    def roots(self) -> Roots:
+        """The seed of each kind of draw: its own where the config holds one, else the trial's."""
+        seed = self.seed
+        return Roots(
+            seed if self.init_seed is None else self.init_seed,
+            seed if self.order_seed is None else self.order_seed,
+            seed if self.mask_seed is None else self.mask_seed,
+            seed if self.split_seed == "seed" else self.split_seed,
+        )
+
+    @property
+    def trunk(self) -> Hashable:
+        """All that dense training depends on, however far it goes."""
+        roots = self.roots
+        return values_of(self, DENSE_TRAINING), roots.init, roots.order, roots.split
+
+    @property
+    def scoring(self) -> Hashable:
+        """All that the scores of the unpruned network depend on."""
+        return values_of(self, SCORES), self.roots
+
+
+# What the fields are, in their order.
+FIELDS: dict[str, FieldInfo] = Config.__pydantic_fields__  # type: ignore[attr-defined]
+
+
+def about(field: str) -> About:
+    """The role and the meaning of a field."""
+    [said] = (each for each in FIELDS[field].metadata if isinstance(each, About))
+    return said
+
+
+@cache
+def with_role(*roles: Role) -> tuple[str, ...]:
+    """The names of the fields with one of these roles, in their order."""
+    return tuple(name for name in FIELDS if about(name).role in roles)
+
+
+@cache
+def _reader(roles: tuple[Role, ...], also: tuple[str, ...]) -> "attrgetter[Any]":
+    return attrgetter(*(name for name in FIELDS if about(name).role in roles or name in also))
+
+
+def values_of(config: Config, roles: Iterable[Role], *also: str) -> Any:
+    """The values of the fields with one of these roles, and of some more, in the order of the fields."""
+    return _reader(tuple(roles), also)(config)
+
+
+# Which draws a trial gets. They count by what `Config.roots` makes of them, whichever field holds the seed.
+SEEDS = with_role(Role.RANDOMNESS)
+# The fields that choose a mask. The other fields are the setting in which the mask is tested.
+CHOICE = tuple(name for name in with_role(Role.SCORING, Role.MASK) if name != "sparsity")
+# The fields that a dense network does not depend on.
+AFTER_DENSE = (*with_role(Role.TARGET, Role.SCORING, Role.MASK, Role.RETRAINING), "mask_seed")

@@ -1,0 +1,24 @@
+"""Rules: how the masks of a trial are chosen. Each rule is one object, in a file of its own.
+
+The criteria of `pruners` share one rule, which scores the network once. A new rule is one new file and one
+line in the table here. Nothing outside a rule's file compares its name.
+"""
+
+from sweep.rules.dense import DENSE
+from sweep.rules.gmp import GMP
+from sweep.rules.granet import GRANET
+from sweep.rules.imp import IMP
+from sweep.rules.once import ONCE
+from sweep.rules.oracle import ORACLE
+from sweep.rules.rigl import RIGL
+from sweep.rules.rule import Rule, Run
+from sweep.rules.set import SET
+
+__all__ = ["DENSE", "RULES", "Rule", "Run", "find"]
+
+RULES: dict[str, Rule] = {rule.name: rule for rule in (IMP, GMP, SET, RIGL, GRANET, ORACLE, DENSE)}
+
+
+def find(criterion: str) -> Rule:
+    """The rule that a criterion asks for."""
+    return RULES.get(criterion, ONCE)

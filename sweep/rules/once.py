@@ -1,0 +1,65 @@
+"""A criterion of `pruners` scores the network once, at the prune epoch; the plain rule."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import pruners
+from sweep.config import Config, with_role
+from sweep.roles import Role
+from sweep.rules.rule import AtOnce, Run
+
+# Fields of the batches that score.
+_BATCHES = frozenset({"score_batches", "score_batch_size", "balanced", "score_loss"})
+# Fields of masks that come from no scores.
+_OF_OTHER_RULES = frozenset({"combination", "update_every", "update_end", "drop_fraction"})
+
+
+class Once(AtOnce):
+    """Masks by the scores of one criterion, in as many iterations as the config says, without training."""
+
+    scores = True
+
+    def reads(self, config: Config) -> frozenset[str]:
+        """All fields of pruning, less those that the criterion does not look at."""
+        return _reads(config.criterion, config.iterations == 1)
+
+    def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
+        """None: every field of pruning goes with a score."""
+        return iter(())
+
+    def takes_iterations(self, config: Config) -> bool:
+        """Whether the criterion is iterative, or gives the same masks in any number of iterations."""
+        known = pruners.find(config.criterion)
+        return known.iterations > 1 or known.static
+
+    def iterations(self, config: Config) -> int:
+        """The criterion's own number."""
+        return pruners.find(config.criterion).iterations
+
+    def scored_images(self, config: Config) -> int:
+        """The images of all scoring batches; none where the criterion does not look at data."""
+        if not pruners.find(config.criterion).needs_data:
+            return 0
+        return config.iterations * config.score_batches * config.score_batch_size
+
+    def choose(self, run: Run) -> pruners.Step:
+        """The masks by the criterion's scores."""
+        return run.score()
+
+
+@lru_cache(maxsize=1024)
+def _reads(criterion: str, one_iteration: bool) -> frozenset[str]:
+    known = pruners.find(criterion)
+    fields = {*with_role(Role.TARGET, Role.SCORING, Role.MASK, Role.RETRAINING), "mask_seed"}
+    fields -= _OF_OTHER_RULES
+    if not known.needs_data:
+        fields -= _BATCHES
+    if known.static:
+        # The ranking is the same at every mask: one iteration gives the masks of many.
+        fields -= {"iterations"}
+    if known.static or one_iteration:
+        fields -= {"schedule"}
+    return frozenset(fields)
+
+
+ONCE = Once()

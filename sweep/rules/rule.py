@@ -1,0 +1,241 @@
+"""What a rule is: how the masks of a trial are chosen, and what follows from that elsewhere."""
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from torch import Tensor, nn
+
+import pruners
+from sweep.config import Config
+from sweep.errors import BadInput
+
+# Called with the gradients of a step at hand; True if the call stands in for the optimizer's step.
+Between = Callable[[int], bool]
+# What a rule may read of a config beside the criterion and the sparsity, where masks come from scores.
+AFTER_PRUNING = frozenset({"ablation", "rewind_epoch", "retrain", "retrain_epochs", "retrain_lr"})
+
+
+class Run(Protocol):
+    """The moves that a rule makes with the network of one trial. `sweep.trial.stages.Stages` has them.
+
+    Attributes:
+        config: of the trial.
+        model: the network, which the moves change.
+        exclude: names of the prunable weights that `layers` does not choose.
+        total: how many weights may be pruned.
+        end: the last step of training.
+    """
+
+    config: Config
+    model: nn.Module
+    exclude: list[str]
+    total: int
+
+    @property
+    def end(self) -> int:
+        """The last step of training."""
+        ...
+
+    def steps_of(self, epochs: float) -> int:
+        """The steps that a number of epochs has."""
+        ...
+
+    def dense(self, until: int) -> None:
+        """Train without masks to a step, from the furthest state that another trial has left."""
+        ...
+
+    def score(self) -> pruners.Step:
+        """The masks that the trial's criterion chooses, and their scores."""
+        ...
+
+    def scoring(self) -> AbstractContextManager[None]:
+        """Around the choice of masks, so that its time is recorded."""
+        ...
+
+    def whole(self) -> dict[str, Tensor]:
+        """Masks that keep every weight that may be pruned."""
+        ...
+
+    def prune(self, chosen: pruners.Step) -> None:
+        """Put masks on, and record the network before and after."""
+        ...
+
+    def resume(self, reinit: bool) -> None:
+        """Make the changes between a pruning and the training after it: new weights, a rewind, a schedule."""
+        ...
+
+    def train(self, phase: str, until: int, between: Between | None = None) -> None:
+        """Train to a step, and record each epoch under the name of a phase."""
+        ...
+
+    def mask(self, masks: Mapping[str, Tensor]) -> None:
+        """Put masks on, and record nothing."""
+        ...
+
+    def record(self, masks: dict[str, Tensor]) -> None:
+        """Record the layers at masks that are on."""
+        ...
+
+    def take_levels(self, counts: list[int]) -> int:
+        """Go on from the last state whose levels kept these counts of weights; how many levels it has."""
+        ...
+
+    def leave_levels(self, counts: list[int]) -> None:
+        """Leave a state after the last level, for trials with more levels."""
+        ...
+
+
+class Rule:
+    """How the masks of a trial are chosen. One subclass, in a file of its own, is one rule.
+
+    A new rule is one new file and one line in the table of `sweep.rules`. This class holds the answers of a
+    rule that prunes once, at `prune_epoch`.
+
+    Attributes:
+        name: the value of `criterion` that asks for the rule.
+        prunes: whether any weight is removed.
+        scores: whether one score of one moment ranks the weights.
+        iterative: whether the rule takes a number of iterations.
+        last_phase: phase of the learning curve whose epochs count as the trial's result.
+    """
+
+    name = ""
+    prunes = True
+    scores = False
+    iterative = False
+    last_phase = "retrain"
+
+    def reads(self, config: Config) -> frozenset[str]:
+        """The fields that the masks depend on, beside criterion and sparsity; others are set to defaults.
+
+        Among the fields with the roles target, scoring, mask and retraining, and `mask_seed`.
+        """
+        raise NotImplementedError
+
+    def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
+        """Fields that do not go with the rule, each with one line that says why."""
+        if config.ablation == "invert":
+            yield (
+                "ablation",
+                f"ablation invert: {config.criterion} ranks by no score of one moment; take another ablation",
+            )
+
+    def takes_iterations(self, config: Config) -> bool:
+        """Whether the number of iterations may be above 1."""
+        return self.iterative
+
+    def iterations(self, config: Config) -> int:
+        """The number of iterations where the study gives none."""
+        return 1
+
+    def last_prune(self, config: Config) -> float:
+        """The epoch of the last pruning; infinite where only the data say which it is."""
+        return config.prune_epoch
+
+    def rewinds_to(self, config: Config) -> float | None:
+        """The epoch to which training goes back after a pruning; None: it goes on."""
+        return config.rewind_epoch
+
+    def dense_until(self, config: Config) -> float:
+        """The epoch up to which training is dense, as other trials' is; infinite: to the end of training."""
+        return config.prune_epoch
+
+    def levels(self, config: Config) -> Hashable | None:
+        """All that the levels of the trial depend on, however many there are; None: there are no levels."""
+        return None
+
+    def leads(self, config: Config) -> bool:
+        """Whether trials with more levels can go on from the last level of this one."""
+        return False
+
+    def steps(self, config: Config, epoch: int) -> int:
+        """Steps of all training of the trial, those that a rewind repeats included.
+
+        Args:
+            epoch: steps of an epoch.
+        """
+        end, pruned = length(config, epoch), round(config.prune_epoch * epoch)
+        if config.retrain_epochs is not None:
+            return pruned + round(config.retrain_epochs * epoch)
+        return end + (0 if config.rewind_epoch is None else pruned - round(config.rewind_epoch * epoch))
+
+    def scored_images(self, config: Config) -> int:
+        """Images that pass through the network, forward and back, to score it."""
+        return 0
+
+    def check(self, config: Config, model: nn.Module, exclude: list[str]) -> None:
+        """See that the masks which the config asks for exist.
+
+        Raises:
+            BadInput: they do not.
+        """
+        if config.structure == "weight" and not config.min_per_layer and config.scope != "uniform-plus":
+            return
+        try:
+            pruners.prune(
+                "random",
+                model,
+                sparsity=config.sparsity,
+                scope=config.scope,
+                exclude=exclude,
+                min_per_layer=config.min_per_layer,
+                structure=config.structure,
+            )
+        except ValueError as error:
+            raise BadInput(f"{config.model}: {error}") from None
+
+    def check_steps(self, config: Config, epoch: Callable[[], int]) -> None:
+        """See that the training is long enough for the rule.
+
+        Args:
+            epoch: gives the steps of an epoch.
+
+        Raises:
+            BadInput: it is not.
+        """
+
+    def run(self, run: Run) -> None:
+        """Train and prune."""
+        raise NotImplementedError
+
+
+class AtOnce(Rule):
+    """Dense training to the prune epoch, one pruning, retraining."""
+
+    def choose(self, run: Run) -> pruners.Step:
+        """The masks, and the scores that they come from."""
+        raise NotImplementedError
+
+    def run(self, run: Run) -> None:
+        """Train and prune."""
+        run.dense(run.steps_of(run.config.prune_epoch))
+        with run.scoring():
+            chosen = self.choose(run)
+        run.prune(chosen)
+        run.resume(reinit=run.config.ablation == "reinit")
+        run.train("retrain", run.end)
+
+
+def length(config: Config, epoch: int) -> int:
+    """Steps of training without any repeated by a rewind.
+
+    Args:
+        epoch: steps of an epoch.
+    """
+    return config.steps or (config.epochs or 0) * epoch
+
+
+def to_the_end(config: Config) -> float:
+    """The last epoch of training; infinite where only the data say which it is."""
+    return math.inf if config.epochs is None else config.epochs
+
+
+def single_weights_alone(config: Config) -> Iterator[tuple[str, str]]:
+    """The complaint of a rule that prunes single weights and trains all of them."""
+    if config.structure == "filter" or config.retrain_epochs is not None or config.retrain != "all":
+        yield (
+            "criterion",
+            f"{config.criterion} prunes single weights and trains them all: leave out structure and retrain",
+        )
