@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from sweep import plan
+from sweep.engine import provenance
 from sweep.engine.driver import Ending, Options, drive
 from sweep.engine.estimate import say_estimate, say_plan, summary
 from sweep.engine.loggers import Logger
@@ -20,7 +21,7 @@ from sweep.engine.progress import Progress
 from sweep.errors import BadInput, command
 from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, Workers, leave
 from sweep.plan.cost import Costs
-from sweep.store import provenance, results
+from sweep.store import results
 from sweep.store.places import Remote, place
 from sweep.store.writer import send
 from sweep.study import load as load_study

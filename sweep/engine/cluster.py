@@ -13,8 +13,8 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import RayError
 
 from sweep.engine import gpu_share
+from sweep.engine.provenance import cores
 from sweep.errors import BadInput
-from sweep.store.provenance import cores
 from sweep.study.identity import Trial
 
 # From canonical configs and the data root to the share of a GPU that each trial needs.

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sweep import plan
+from sweep.engine import provenance
 from sweep.engine.loggers import Logger
 from sweep.engine.progress import Progress
 from sweep.errors import BadInput
 from sweep.plan import Job, Pack
-from sweep.store import provenance, results
+from sweep.store import results
 from sweep.store.places import Place, absolute
 from sweep.store.states import Claims
 from sweep.store.writer import Writer

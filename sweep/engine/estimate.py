@@ -6,11 +6,12 @@ import torch
 from rich.console import Console
 
 from sweep import plan
+from sweep.engine import provenance
 from sweep.engine.driver import AUTO, Ending, Options
 from sweep.engine.progress import duration
 from sweep.errors import BadInput
 from sweep.plan.cost import Costs
-from sweep.store import provenance, results
+from sweep.store import results
 from sweep.store.places import Place
 from sweep.study import Study
 from sweep.study.identity import Trial

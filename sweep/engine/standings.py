@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Any
 
 from sweep.arms import names, place
-from sweep.config import CHOICE
+from sweep.config import CHOICE, DENSE
 
 # A sparsity and a seed.
 Cell = tuple[float, int]
@@ -42,7 +42,7 @@ class Standings:
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a row of `trials`; a dense network, or one without an accuracy, has nothing to compare."""
         accuracy = row.get("val_accuracy")
-        if accuracy is None or row["criterion"] == "dense":
+        if accuracy is None or row["criterion"] == DENSE:
             return
         with self._lock:
             key = hash(row["arm"])

@@ -1,1 +1,1 @@
-"""What is on disk or in an object store: results, locks, provenance. Imports no torch."""
+"""What is on disk or in an object store: results, locks, states. Only `states` imports torch."""

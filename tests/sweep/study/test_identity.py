@@ -2,11 +2,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import pydantic
 import pytest
 import torch
 
 from sweep import data, models
-from sweep.config import SEEDS, Config
+from sweep.config import FIELDS, SEEDS, Config
 from sweep.study import load
 from sweep.study.identity import Trial
 from sweep.trial import run, scoring
@@ -109,3 +110,25 @@ def test_with_every_stream_held_the_seed_is_a_name_and_no_more(fields):
     assert without[0] == without[1] == without[2]
     moved = numbers(run(Trial.of(config(seed=1, **fields))))
     assert moved[0]["test_loss"] != one[0]["test_loss"]
+
+
+@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if not field.is_required()])
+def test_a_default_that_is_written_out_names_the_same_trial(name):
+    plain = Trial.of(config())
+    default = FIELDS[name].default
+    if (name, default) not in (("epochs", None),):
+        written = Trial.of(config(**{name: default}))
+        assert (written.id, written.arm, written.canonical) == (plain.id, plain.arm, plain.canonical)
+
+
+def test_a_field_that_is_added_with_a_default_changes_no_id_until_it_is_given():
+    @pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+    class Later(Config):
+        """A config of a later version."""
+
+        temperature: float = 1.0
+
+    fields = {name: getattr(config(), name) for name in FIELDS}
+    now, later, given = Trial(config()), Trial(Later(**fields)), Trial(Later(**fields, temperature=2.0))
+    assert (later.id, later.arm, later.canonical) == (now.id, now.arm, now.canonical)
+    assert given.id != now.id and json.loads(given.arm)["temperature"] == 2

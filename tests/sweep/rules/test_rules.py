@@ -1,0 +1,115 @@
+"""A rule is one object: what is asked of it elsewhere follows from what it says of itself."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import pruners
+from sweep import plan, rules
+from sweep.config import FIELDS, Config
+from sweep.engine.preflight import check_here
+from sweep.errors import BadInput
+from sweep.rules.rule import Rule, Run, length
+from sweep.seeds import generator
+from sweep.study.identity import Trial
+from sweep.trial import run
+
+SOURCES = [path for wing in ("sweep", "pruners") for path in Path(wing).rglob("*.py")]
+
+
+def config(**fields):
+    base = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 2}
+    return Config(**(base | fields))
+
+
+@pytest.mark.parametrize("name", rules.RULES)
+def test_nothing_outside_a_rules_file_asks_for_its_name(name):
+    word = re.compile(rf"""(==|!=|\bin\b|\bcase\b)\s*[(\[{{]?[^#\n]*["']{name}["']""")
+    asking = [path for path in SOURCES if word.search(path.read_text()) and "rules" not in path.parts]
+    assert not asking
+
+
+@pytest.mark.parametrize("criterion", [*rules.RULES, *pruners.names()])
+def test_a_rule_reads_fields_that_there_are_and_the_others_are_moot(criterion):
+    fields = {"dense": {"sparsity": 0}, "oracle": {"structure": "filter"}}.get(criterion, {})
+    asked = config(criterion=criterion, **fields)
+    read = rules.find(criterion).reads(asked)
+    assert read <= set(FIELDS)
+    unread = {"score_batches": 7, "update_every": 7, "score_init": "fresh"}
+    for name, value in unread.items():
+        moved = Trial.of(config(criterion=criterion, **fields, **{name: value}))
+        assert (moved == Trial.of(asked)) == (name not in read), name
+
+
+class RandomHalf(Rule):
+    """Prunes a random half of the weights that are left at each epoch, down to the sparsity."""
+
+    name = "random-half"
+    last_phase = "sparse"
+
+    def reads(self, config: Config) -> frozenset[str]:
+        return frozenset({"scope", "mask_seed"})
+
+    def dense_until(self, config: Config) -> float:
+        return 0
+
+    def steps(self, config: Config, epoch: int) -> int:
+        return length(config, epoch)
+
+    def run(self, run: Run) -> None:
+        masks, sparsity = run.whole(), 0.0
+        epoch = run.steps_of(1)
+
+        def halve(step: int) -> bool:
+            nonlocal masks, sparsity
+            if step % epoch == 0 and sparsity < run.config.sparsity:
+                sparsity = min(run.config.sparsity, 1 - (1 - sparsity) / 2)
+                draws = generator(run.config.roots.mask, "half", step)
+                scores = {
+                    name: torch.rand(mask.shape, generator=draws) * mask for name, mask in masks.items()
+                }
+                flat = torch.cat([score.flatten() for score in scores.values()])
+                kept = pruners.keep_top(flat, pruners.kept_count(run.total, sparsity))
+                sizes = [mask.numel() for mask in masks.values()]
+                masks = {
+                    name: part.view(masks[name].shape)
+                    for name, part in zip(masks, kept.split(sizes), strict=True)
+                }
+                run.mask(masks)
+            return False
+
+        run.train("sparse", run.end, halve)
+        run.record(masks)
+
+
+@pytest.fixture
+def random_half(monkeypatch):
+    monkeypatch.setitem(rules.RULES, RandomHalf.name, RandomHalf())
+
+
+def test_a_new_rule_is_one_object_and_one_line_in_the_table(random_half):
+    trials = [
+        Trial.of(config(criterion="random-half", epochs=5, seed=seed, score_batches=9)) for seed in (0, 1)
+    ]
+    assert trials[0].config.score_batches == 1, "moot, as the rule does not read it"
+    check_here(trials, "data", 0, False)
+    chains = plan.share([*trials, Trial.of(config(epochs=5, prune_epoch=1))])
+    assert [len(chain) for chain in chains] == [1, 1, 1]
+    assert plan.training_steps(trials[0].config, 12) == 60
+    one, other = map(run, trials)
+    assert one.trial["status"] == "ok" and one.trial["density"] == pytest.approx(0.1, abs=1e-4)
+    kept = [row["kept"] for row in one.curves]
+    assert kept == sorted(kept, reverse=True) and kept[1] == pytest.approx(kept[0] / 2, abs=1)
+    assert one.layers[0]["kept"] != other.layers[0]["kept"], "each seed draws other halves"
+
+
+def test_a_study_with_a_rule_that_nobody_knows_names_the_nearest():
+    with pytest.raises(ValueError, match="no such criterion; did you mean"):
+        config(criterion="random-hal")
+
+
+def test_a_rules_complaint_is_one_line():
+    with pytest.raises(BadInput, match="oracle removes filters: give it structure: filter"):
+        Trial.of(config(criterion="oracle"))

@@ -1,0 +1,146 @@
+"""Who may import whom, read from the imports themselves: a house whose stairs only lead down."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+# From the ground up: each may import itself and what is below it.
+ORDER = (
+    "pruners",
+    "sweep.foreign",
+    "sweep.errors",
+    "sweep.seeds",
+    "sweep.means",
+    "sweep.roles",
+    "sweep.store",
+    "sweep.data",
+    "sweep.models",
+    "sweep.config",
+    "sweep.arms",
+    "sweep.rules",
+    "sweep.study",
+    "sweep.trial",
+    "sweep.plan",
+    "sweep.engine",
+    "sweep.options",
+    "sweep.search",
+    "sweep.launch",
+    "analysis.warehouse",
+    "analysis.output",
+    "analysis.questions",
+    "analysis.report",
+    "analysis",
+)
+# Of `sweep`, what analyses may import: without torch, without Ray.
+FOR_ANALYSES = (
+    "sweep.store",
+    "sweep.config",
+    "sweep.arms",
+    "sweep.errors",
+    "sweep.foreign",
+    "sweep.means",
+    "sweep.data.catalog",
+)
+FILES = {
+    ".".join(path.with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("pruners", "sweep", "analysis")
+    for path in sorted(Path(package).rglob("*.py"))
+}
+
+
+def imports(path):
+    """Every module that a file imports, and its line; those of types alone too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: imports are absolute"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield (whole if whole in FILES else node.module), node.lineno
+
+
+def wing(module):
+    """The place of a module in the order, the nearest that is named."""
+    while module and module not in ORDER:
+        module = module.rpartition(".")[0]
+    return module
+
+
+ARROWS = [
+    (module, target, f"{path}:{line}")
+    for module, path in FILES.items()
+    for target, line in imports(path)
+    if target.split(".")[0] in ("pruners", "sweep", "analysis")
+]
+
+
+def test_every_module_has_its_place():
+    assert {module for module in FILES if not wing(module)} <= {"sweep"}
+
+
+def test_no_arrow_runs_up():
+    place = {name: number for number, name in enumerate(ORDER)}
+    up = [
+        f"{where}: {target}"
+        for module, target, where in ARROWS
+        if target != "sweep" and module != "sweep" and place[wing(target)] > place[wing(module)]
+    ]
+    assert not up
+
+
+def test_no_circle_of_files():
+    below = defaultdict(set)
+    for module, target, _ in ARROWS:
+        if target != module and FILES[target].name != "__init__.py":
+            below[module].add(target)
+    done, under_way = set(), []
+
+    def visit(module):
+        assert module not in under_way, " -> ".join([*under_way[under_way.index(module) :], module])
+        if module not in done:
+            under_way.append(module)
+            for target in sorted(below[module]):
+                visit(target)
+            under_way.pop()
+            done.add(module)
+
+    for module in FILES:
+        visit(module)
+
+
+@pytest.mark.parametrize(
+    ("library", "homes"), [("ray", ("sweep.engine",)), ("optuna", ("sweep.search", "sweep.study.space"))]
+)
+def test_ray_and_optuna_have_one_home(library, homes):
+    importing = {
+        module
+        for module, path in FILES.items()
+        for target, _ in imports(path)
+        if target.split(".")[0] == library and not module.startswith(homes)
+    }
+    assert not importing
+
+
+def test_torch_is_not_imported_by_analyses_nor_by_what_is_on_disk():
+    importing = {
+        module
+        for module, path in FILES.items()
+        if module.startswith(("analysis", "sweep.store"))
+        for target, _ in imports(path)
+        if target.split(".")[0] in ("torch", "torchvision")
+    }
+    assert importing == {"sweep.store.states"}
+
+
+def test_analyses_know_of_a_sweep_only_what_lies_on_disk_and_what_fields_are():
+    foreign = {
+        f"{where}: {target}"
+        for module, target, where in ARROWS
+        if module.startswith("analysis")
+        and target.startswith("sweep.")
+        and not target.startswith(FOR_ANALYSES)
+    }
+    assert not foreign
