@@ -32,13 +32,15 @@ def one_of(kind: str, *tables: str, prefix: str = "") -> AfterValidator:
     """
 
     def check(name: str) -> str:
-        known = [_at(table) for table in tables]
+        for table in tables:
+            if name in _at(table):
+                return name
         before: str = _at(prefix) if prefix else ""
-        if any(name in table for table in known) or (before and name.startswith(before) and name != before):
+        if before and name.startswith(before) and name != before:
             return name
-        names = [name for table in known for name in table]
-        near = get_close_matches(name, names, n=1, cutoff=0.5)
-        listed = ", ".join([*names, f"{before}NAME"] if before else names)
+        known = [name for table in tables for name in _at(table)]
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        listed = ", ".join([*known, f"{before}NAME"] if before else known)
         raise ValueError(f"no such {kind}; " + (f"did you mean {near[0]}?" if near else f"known: {listed}"))
 
     return AfterValidator(check)
