@@ -1,14 +1,17 @@
-"""Pruning criteria for any `torch.nn.Module`: score, choose masks, apply them, look at what they leave.
+"""Pruning criteria for any `torch.nn.Module`: score weights, choose masks, apply and measure them.
 
     masks = pruners.prune("snip", model, [(inputs, targets)], sparsity=0.95)
     pruners.apply_masks(model, masks)
 
-Three tables combine freely: criteria (`saliency`), scopes (`scopes`) and schedules (`schedules`). Masks go to
-files and to `torch.nn.utils.prune` by `pruners.interop`.
+Any criterion (module `saliency`) combines with any scope (`scopes`) and any schedule (`schedules`). The
+decorator `criterion` registers a criterion of your own. `pruners.interop` writes masks to files and applies
+them as `torch.nn.utils.prune` does.
 """
 
-from pruners.facts import Cost, cost, multiply_adds, pq_index
+from pruners.cost import Cost, cost, multiply_adds, pq_index
+from pruners.effective import effective_masks
 from pruners.masks import (
+    Masks,
     apply_masks,
     collapsed_layers,
     densities,
@@ -18,9 +21,8 @@ from pruners.masks import (
     reinitialize,
     shuffle,
 )
-from pruners.paths import effective_masks
 from pruners.pruning import Step, final, find, names, prune, saliencies, saliency, trajectory
-from pruners.saliency import Criterion
+from pruners.saliency import Criterion, criterion
 from pruners.schedules import SCHEDULES
 from pruners.scopes import SCOPES
 from pruners.structured import block_masks, block_scores, filter_masks, precrop, removable_blocks
@@ -30,12 +32,14 @@ __all__ = [
     "SCOPES",
     "Cost",
     "Criterion",
+    "Masks",
     "Step",
     "apply_masks",
     "block_masks",
     "block_scores",
     "collapsed_layers",
     "cost",
+    "criterion",
     "densities",
     "effective_masks",
     "filter_masks",

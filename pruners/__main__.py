@@ -1,4 +1,4 @@
-"""`python -m pruners`: the table of criteria. Given a file, the table between its markers is written anew."""
+"""`python -m pruners`: print the table of criteria, or write it between the markers of a Markdown file."""
 
 import argparse
 from pathlib import Path
@@ -21,10 +21,10 @@ def _rows() -> list[tuple[str, ...]]:
 
 
 def markdown(text: str) -> str:
-    """A text in Markdown with the table between its markers as it should be.
+    """The text with the current table of criteria, in Markdown, between its markers.
 
     Raises:
-        ValueError: the markers are not there, each once and in order.
+        ValueError: the text does not have both markers, each once and in order.
     """
     try:
         before, rest = text.split(_START)
@@ -38,7 +38,7 @@ def markdown(text: str) -> str:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser("python -m pruners", description="Print the table of criteria.")
     parser.add_argument("file", nargs="?", type=Path, help="write the table between the markers of this file")
     path: Path | None = parser.parse_args().file

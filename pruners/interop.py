@@ -1,4 +1,4 @@
-"""Masks in other hands: `torch.nn.utils.prune`, state dicts and files."""
+"""Masks for other programs: `torch.nn.utils.prune`, state dicts and files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,18 +9,21 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
-from pruners.masks import check_fit
+from pruners.masks import Masks, check_fit
 
 _SUFFIX = "_mask"
 
 
 def to_torch_prune(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
-    """Put the masks on as `torch.nn.utils.prune` does: `weight` becomes `weight_orig` times `weight_mask`.
+    """Apply masks as `torch.nn.utils.prune` does: `weight` becomes `weight_orig` times `weight_mask`.
 
-    The model is changed, and returned. `torch.nn.utils.prune.remove` makes the pruning permanent.
+    `torch.nn.utils.prune.remove` makes the pruning permanent.
+
+    Returns:
+        The model, which is changed in place.
 
     Raises:
-        ValueError: a mask fits no parameter, or one that several modules share.
+        ValueError: a mask fits no parameter, or fits one that several modules share.
     """
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
@@ -33,7 +36,7 @@ def to_torch_prune(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
 
 
 def state_dict(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The model's state dict with pruned weights at 0, and each mask under its weight's name and `_mask`."""
+    """The model's state dict with pruned weights at 0, and each mask as `NAME_mask` beside its weight."""
     tensors = model.state_dict(keep_vars=True)
     state = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     for name, mask in masks.items():
@@ -47,15 +50,15 @@ def state_dict(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tenso
 
 def save(path: str | Path, state: Mapping[str, Tensor]) -> None:
     """Write masks, or any state dict, to a safetensors file."""
-    # Tensors that share memory, as tied weights do, are written each for itself.
+    # Cloned, because safetensors refuses tensors that share memory, as tied weights do.
     save_file({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}, path)
 
 
 def load(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a file: safetensors, or torch's format with `weights_only=True`. No code is run.
+    """Read the tensors of a file in safetensors' or torch's format, without running code in it.
 
     Raises:
-        ValueError: the file is neither.
+        ValueError: the file is in neither format.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -64,15 +67,15 @@ def load(path: str | Path) -> dict[str, Tensor]:
         pass
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # of whatever kind the unpickler, or the archive, finds wrong
+    except Exception:  # the unpickler and the archive raise many kinds
         state = None
     if not isinstance(state, Mapping):
         raise ValueError(f"{path}: neither safetensors nor a torch file of named tensors alone")
     return dict(state)
 
 
-def masks_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The masks in a state dict, of `state_dict` here or of a model under `torch.nn.utils.prune`."""
+def masks_of(state: Mapping[str, Tensor]) -> Masks:
+    """The masks in a state dict made by `state_dict`, or of a model pruned with `torch.nn.utils.prune`."""
     named = [name.removesuffix(_SUFFIX) for name in state if name.endswith(_SUFFIX)]
-    # Not any buffer of such a name: there is a weight to it.
+    # Only with a weight of that name: other buffers may end in `_mask` too.
     return {n: state[n + _SUFFIX].bool() for n in named if n in state or f"{n}_orig" in state}

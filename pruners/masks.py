@@ -1,4 +1,4 @@
-"""Masks: which weights are prunable, how many are kept, and which ones those are."""
+"""Masks: which weights are prunable, how many are kept, and which."""
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,13 +14,15 @@ from torch.nn.parameter import is_lazy
 
 from pruners.scopes import Group
 
+# Parameter name -> boolean mask of the parameter's shape; True is kept.
+Masks = dict[str, Tensor]
 Sparsity = float | str | Decimal | Fraction
 _WEIGHT_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 _RECURRENT_LAYERS = (nn.LSTM, nn.GRU)
 
 
 def prunable(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, nn.Parameter]:
-    """Name and parameter of every prunable weight, in `named_parameters` order.
+    """Name → parameter of every prunable weight, in `named_parameters` order.
 
     Prunable are the `weight` of convolutions and linear layers and the `weight_ih`/`weight_hh` matrices of
     LSTM and GRU; never biases, never normalization layers. A weight shared by two modules appears once.
@@ -29,24 +31,24 @@ def prunable(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, nn.Para
         exclude: shell-style patterns of parameter names to leave dense, such as `"fc.*"`.
 
     Raises:
-        ValueError: nothing is left to prune, a pattern matches no prunable weight, or a layer that is not
-            excluded has a weight that no mask can be put on: one that is no parameter of the layer, has no
-            shape yet, is empty, or shares its memory with another. The message names the layer.
+        ValueError: no prunable weight remains, a pattern matches no prunable weight, or no mask can be
+            applied to a weight that is not excluded: it is no parameter of its layer, has no shape yet, is
+            empty, or shares its memory with another weight. The message names the layer.
     """
-    found, unfit = set(), {}
+    fit, unfit = set(), {}
     for path, module in model.named_modules():
         for leaf, parameter in _own_weights(module).items():
             if problem := _unfit(parameter):
                 unfit[f"{path}.{leaf}".lstrip(".")] = problem
             else:
-                found.add(id(parameter))
-    weights = {name: p for name, p in model.named_parameters() if id(p) in found}
-    known = [*weights, *unfit]
+                fit.add(id(parameter))
+    weights = {name: p for name, p in model.named_parameters() if id(p) in fit}
+    candidates = [*weights, *unfit]
     dense = set()
     for pattern in [exclude] if isinstance(exclude, str) else exclude:
-        matched = [name for name in known if fnmatch(name, pattern)]
+        matched = [name for name in candidates if fnmatch(name, pattern)]
         if not matched:
-            raise ValueError(f"exclude={pattern!r} matches no prunable weight of {', '.join(known)}")
+            raise ValueError(f"exclude={pattern!r} matches no prunable weight of {', '.join(candidates)}")
         dense.update(matched)
     for name, problem in unfit.items():
         if name not in dense:
@@ -59,8 +61,8 @@ def prunable(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, nn.Para
 
 
 def _own_weights(module: nn.Module) -> dict[str, Tensor | None]:
-    """Name and parameter of a layer's prunable weights; None for one that is no parameter any more."""
-    # A scripted layer is of another class, and a quantized one has a method in its weight's place.
+    """Name → parameter of a layer's prunable weights; None for a weight that is no longer a parameter."""
+    # A scripted layer has another class; in a quantized layer `weight` is a method.
     scripted = getattr(nn, getattr(module, "original_name", ""), type(None))
     if issubclass(scripted, _WEIGHT_LAYERS + _RECURRENT_LAYERS) or callable(
         getattr(type(module), "weight", None)
@@ -74,7 +76,7 @@ def _own_weights(module: nn.Module) -> dict[str, Tensor | None]:
 
 
 def _unfit(weight: Tensor | None) -> str | None:
-    """Why no mask can be put on a layer's weight, and what to do; None where one can."""
+    """Why no mask can be applied to a weight, and what to do about it; None if a mask can be applied."""
     if weight is None:
         return (
             "is no parameter but made of others, or held otherwise, as weight_norm, spectral_norm, "
@@ -88,7 +90,7 @@ def _unfit(weight: Tensor | None) -> str | None:
 
 
 def _check_apart(weights: Mapping[str, Tensor]) -> None:
-    """Raise `ValueError` where two weights lie in the same memory: a mask on one would be on both."""
+    """Raise `ValueError` if two weights share memory: a mask applied to one would be applied to both."""
     spans = sorted(
         (
             weight.data_ptr(),
@@ -110,7 +112,8 @@ def _check_apart(weights: Mapping[str, Tensor]) -> None:
 def kept_count(total: int, sparsity: Sparsity) -> int:
     """Number of weights kept of `total`: max(1, round(total·(1 − sparsity))), half to even.
 
-    Sparsity is taken as the decimal that was written: 0.9 of 1000 keeps 100, where floating point says 99.
+    Sparsity is read as the decimal it was written as: 0.9 of 1000 keeps exactly 100, though 1000·(1 − 0.9) is
+    less in floating point.
 
     Raises:
         ValueError: sparsity is outside [0, 1).
@@ -125,37 +128,37 @@ def kept_count(total: int, sparsity: Sparsity) -> int:
 
 
 def keep_top(scores: Tensor, count: int) -> Tensor:
-    """Boolean mask, shaped like the 1-D `scores`, of exactly `count` largest; ties go to the lower index.
+    """Boolean mask, shaped like the 1-D `scores`, of exactly the `count` largest; ties go to the lower index.
 
-    A test `scores >= threshold` would keep every tied weight: all of them where the scores are all zero.
+    The test `scores >= threshold` would keep every tied weight: all weights, if all scores are 0.
     """
     return _keep_top([scores], count)[0]
 
 
 def _keep_top(parts: Sequence[Tensor], count: int) -> list[Tensor]:
-    """The same over several tensors of any shape, as if flattened one after another."""
+    """As `keep_top`, over several tensors of any shape, as if flattened and concatenated."""
     total = sum(part.numel() for part in parts)
     if not 0 < count < total:
         return [torch.full_like(part, count > 0, dtype=torch.bool) for part in parts]
     threshold = _largest(torch.cat([part.flatten() for part in parts]), count)
     flat = [(part > threshold).flatten() for part in parts]
-    left = count - total_kept(flat)
+    remaining = count - total_kept(flat)
     for part, mask in zip(parts, flat, strict=True):
-        tied = (part.flatten() == threshold).nonzero().squeeze(1)[:left]
+        tied = (part.flatten() == threshold).nonzero().squeeze(1)[:remaining]
         mask[tied] = True
-        left -= len(tied)
+        remaining -= len(tied)
     return [mask.view(part.shape) for part, mask in zip(parts, flat, strict=True)]
 
 
 def _largest(scores: Tensor, count: int) -> Tensor:
-    """The count-th largest, by selection and not by a sort; on a CPU it may reorder the scores."""
+    """The count-th largest score, by selection instead of a sort; on a CPU it may reorder the scores."""
     if scores.device.type != "cpu":
         return scores.kthvalue(scores.numel() - count + 1).values
-    # NumPy partitions in place, some three times as fast as kthvalue, in a third of its memory.
+    # NumPy partitions in place, about three times as fast as kthvalue, in a third of its memory.
     values = scores.numpy()
     low = values.min()
     if np.count_nonzero(values == low) > len(values) // 8:
-        # Zeros, or what was pruned before: among so many ties selection would be slow.
+        # Zeros, or weights pruned before: selection is slow among many ties.
         values = values[values > low]
     place = len(values) - count
     if place < 0:
@@ -166,13 +169,17 @@ def _largest(scores: Tensor, count: int) -> Tensor:
 
 def select(
     scores: Mapping[str, Tensor], groups: Sequence[Group], kept: Sequence[int], min_per_layer: int = 0
-) -> dict[str, Tensor]:
-    """Masks that keep the highest scores: so many of each group of layers, and at least so many of a layer.
+) -> Masks:
+    """Masks that keep the highest scores of each group of layers.
+
+    Args:
+        kept: number of weights to keep of each group.
+        min_per_layer: least number of weights to keep of each layer.
 
     Raises:
-        ValueError: the layers' minima are more than the group keeps.
+        ValueError: the minima of a group's layers add up to more than the group keeps.
     """
-    masks: dict[str, Tensor] = {}
+    masks: Masks = {}
     for group, count in zip(groups, kept, strict=True):
         if group.rowwise:
             masks |= {layer: _keep_rowwise(scores[layer], count) for layer in group.layers}
@@ -190,13 +197,14 @@ def select(
 
 
 def _keep_rowwise(scores: Tensor, count: int) -> Tensor:
+    """Keep as many weights in every row; the remainder goes to the rows with the highest next score."""
     rows = scores.flatten(1)
-    each, left = divmod(count, len(rows))
+    per_row, remainder = divmod(count, len(rows))
     order = rows.argsort(stable=True, dim=1, descending=True)
-    mask = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, order[:, :each], True)
-    if left:
-        following = order[:, each : each + 1]
-        chosen = keep_top(rows.gather(1, following).squeeze(1), left)
+    mask = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, order[:, :per_row], True)
+    if remainder:
+        following = order[:, per_row : per_row + 1]
+        chosen = keep_top(rows.gather(1, following).squeeze(1), remainder)
         mask.scatter_(1, following, mask.gather(1, following) | chosen.unsqueeze(1))
     return mask.view(scores.shape)
 
@@ -213,7 +221,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
     Raises:
         ValueError: a mask names no parameter of the model, has another shape, or is not boolean; or the
-            parameter was made in inference mode, outside of which nothing can be written to it.
+            parameter was made in inference mode and cannot be written to outside of it.
     """
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
@@ -221,7 +229,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
             raise ValueError(f"mask {name} is of {mask.dtype}: masks are boolean, True is kept")
         check_fit(name, mask, parameters, model)
         _check_writable(name, parameters[name])
-        # Not a product with the mask: that would leave -0.0 behind, and NaN where a weight is not finite.
+        # A product with the mask would give -0.0, and NaN where a weight is not finite.
         parameters[name].masked_fill_(~mask.to(parameters[name].device), 0)
 
 
@@ -230,10 +238,10 @@ def _check_writable(name: str, parameter: Tensor) -> None:
         raise ValueError(f"{name} was made in inference mode: write to it there, or copy the network")
 
 
-def shuffle(masks: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+def shuffle(masks: Mapping[str, Tensor], seed: int = 0) -> Masks:
     """The masks with their entries permuted within each layer, an ablation (Frankle et al. 2021).
 
-    Layer densities stay exactly as they are. A layer's permutation depends on the seed and its name alone.
+    The density of each layer stays the same. A layer's permutation depends only on the seed and its name.
     """
     shuffled = {}
     for name, mask in masks.items():
@@ -244,22 +252,22 @@ def shuffle(masks: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
 
 
 def reinitialize(model: nn.Module, seed: int = 0, init: Callable[[nn.Module], None] | None = None) -> None:
-    """Draw new weights for the model, in place: an ablation (Frankle et al. 2021). Put the masks on after it.
+    """Draw new weights for the model, in place: an ablation (Frankle et al. 2021). Apply masks after it.
 
-    The global random state is left alone.
+    The global random state is not changed.
 
     Args:
-        init: called with every module to initialize it; by default its own `reset_parameters`.
+        init: called with every module to initialize it; None calls the module's `reset_parameters`.
 
     Raises:
-        ValueError: a parameter was made in inference mode, outside of which nothing can be written to it.
+        ValueError: a parameter was made in inference mode and cannot be written to outside of it.
     """
     for name, parameter in model.named_parameters():
         if not is_lazy(parameter):
             _check_writable(name, parameter)
 
     def reset(module: nn.Module) -> None:
-        # Attention layers call theirs by another name.
+        # Attention layers have `_reset_parameters`.
         for name in ("reset_parameters", "_reset_parameters"):
             if callable(own := getattr(module, name, None)):
                 own()
@@ -273,15 +281,15 @@ def reinitialize(model: nn.Module, seed: int = 0, init: Callable[[nn.Module], No
 
 
 def total_kept(masks: Iterable[Tensor]) -> int:
-    """Weights that masks keep, all together."""
+    """Number of weights that the masks keep in total."""
     return sum(int(mask.count_nonzero()) for mask in masks)
 
 
 def densities(masks: Mapping[str, Tensor]) -> dict[str, float]:
-    """Layer name → share of its weights that are kept."""
+    """Layer name → share of the layer's weights that is kept."""
     return {name: int(mask.count_nonzero()) / mask.numel() for name, mask in masks.items()}
 
 
 def collapsed_layers(masks: Mapping[str, Tensor]) -> list[str]:
-    """Names of the layers of which no weight is kept: layer collapse."""
+    """Names of the layers without a kept weight (layer collapse)."""
     return [name for name, mask in masks.items() if not mask.any()]

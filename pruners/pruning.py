@@ -1,4 +1,4 @@
-"""Saliency and pruning: criterion × scope × schedule, any with any."""
+"""Saliency and pruning: any criterion with any scope and any schedule."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,14 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pruners.masks import Sparsity, kept_count, prunable, select
-from pruners.probe import Batch, Loss, Scores
-from pruners.saliency import CRITERIA, Criterion, Mode, score
+from pruners.batches import Batch, Loss
+from pruners.masks import Masks, Sparsity, kept_count, prunable, select
+from pruners.probe import Scores
+from pruners.saliency import CRITERIA, Criterion, Mode
 from pruners.schedules import SCHEDULES, kept_counts
 from pruners.scopes import SCOPES, Group, Shapes, proportional
+from pruners.scoring import score
 from pruners.structured import expanded, filter_scores, filter_shapes
 
-Masks = dict[str, Tensor]
 Scope = str | Mapping[str, float]
 
 
@@ -29,12 +30,12 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Criterion:
-    """The criterion of that name, with its source and what it needs.
+    """The criterion of that name, with its source and its needs.
 
     Raises:
-        ValueError: there is none; the message gives the nearest name.
+        ValueError: no criterion has this name; the message suggests the nearest one.
     """
-    return CRITERIA[_known("criterion", name, CRITERIA)]
+    return CRITERIA[_checked("criterion", name, CRITERIA)]
 
 
 def saliency(
@@ -48,29 +49,31 @@ def saliency(
     score_mode: Mode | None = None,
     **options: object,
 ) -> Scores:
-    """Score every prunable weight of `model` as it is; the model is left as it was.
+    """Score every prunable weight of `model`; the model is not changed.
 
     Args:
         name: one of `names()`.
-        batches: (inputs, targets) on the model's device; criteria without data ignore them, but for
-            SynFlow, which takes the shape of an input from the first.
-        loss: mean loss of (outputs, targets) over the samples. Criteria of single samples refuse one that is
-            another mean, such as one by class weights; see docs/criteria.md.
-        seed: of whatever the criterion or the model's layers draw.
+        batches: (inputs, targets) on the model's device. Criteria that need only a shape take it from the
+            inputs; criteria that need nothing ignore the batches.
+        loss: (outputs, targets) → mean loss over the samples. Criteria that score with single samples refuse
+            other means, such as one by class weights; see docs/criteria.md.
+        seed: of the random numbers that the criterion and the model's layers draw.
         exclude: patterns of parameter names to leave out.
-        score_mode: `train` or `eval`: BatchNorm's and dropout's mode, where not the criterion's own.
+        score_mode: `train` or `eval`: the mode of BatchNorm and dropout; None is the criterion's own.
         options: of the criterion.
 
     Returns:
-        Parameter name → score of the parameter's shape; higher means keep.
+        Parameter name → scores of the parameter's shape; weights of higher score are kept.
 
     Raises:
-        ValueError: unknown name, no batches, a network, batches or a loss that the criterion cannot use, or
-            scores that are not finite (names criterion and layer).
+        ValueError: an unknown name, no batches, a network, batches or a loss that the criterion cannot use,
+            or scores that are not finite; the message names the criterion and the layer.
     """
     chosen = find(name)
     weights = prunable(model, exclude)
-    return score([chosen], model, weights, None, batches, loss, seed, score_mode, **options)[chosen.name]
+    return score(
+        [chosen], model, weights, None, batches, loss=loss, seed=seed, score_mode=score_mode, **options
+    )[chosen.name]
 
 
 def saliencies(
@@ -83,19 +86,20 @@ def saliencies(
     exclude: Iterable[str] = (),
     score_mode: Mode | None = None,
 ) -> dict[str, Scores]:
-    """Scores of several criteria for the same batches: criterion → what `saliency` gives.
+    """Scores of several criteria for the same batches: name of the criterion → as `saliency` returns.
 
-    Gradients and curvature that several of them need are computed once.
+    Gradients and curvature that several criteria need are computed once.
 
     Raises:
         ValueError: as `saliency` does.
     """
     chosen = [find(name) for name in names]
-    return score(chosen, model, prunable(model, exclude), None, batches, loss, seed, score_mode)
+    weights = prunable(model, exclude)
+    return score(chosen, model, weights, None, batches, loss=loss, seed=seed, score_mode=score_mode)
 
 
 class Step(NamedTuple):
-    """One pruning iteration: the scores it ranked, and the masks that came of them."""
+    """One pruning iteration: its scores, and the masks chosen by them."""
 
     scores: Scores
     masks: Masks
@@ -121,24 +125,22 @@ def prune(
 ) -> Masks:
     """Masks that keep exactly max(1, round(N·(1 − sparsity))) of the N prunable weights.
 
-    The model is left as it was: put the masks on with `apply_masks`. With several iterations the network is
-    scored anew at each mask; pruned weights stay pruned, but for criteria that rank all again (FORCE).
+    The model is not changed: apply the masks with `apply_masks`. With several iterations the network is
+    scored anew at each mask. Pruned weights stay pruned, except with criteria that rank them again (FORCE).
 
     Args:
         name: one of `names()`.
-        batches: (inputs, targets), gone through once an iteration: a list gives every iteration the same
-            data, an object whose `__iter__` draws gives fresh data.
+        batches: (inputs, targets), iterated over once in each pruning iteration: a list gives every iteration
+            the same data, an object whose `__iter__` draws gives fresh data.
         sparsity: share of weights to remove, in [0, 1); a decimal is taken exactly.
-        scope: how the kept weights spread over the layers: a name of `SCOPES`, or layer name → density, to
-            which the layers' densities will be proportional.
-        iterations: steps from dense to the sparsity; None is the criterion's own default.
-        schedule: `exponential`, `linear`, `cubic`, or `one-shot` (all at the first step).
-        loss: as for `saliency`.
-        seed: of whatever the criterion or the model's layers draw.
-        exclude: patterns of parameter names to leave dense; they do not count in N.
+        scope: how the kept weights spread over the layers: a name of `SCOPES`, or layer name → density; the
+            densities of the layers are then proportional to these.
+        iterations: pruning iterations from dense to the sparsity; None is the criterion's default.
+        schedule: `exponential`, `linear`, `cubic`, or `one-shot` (all in the first iteration).
+        loss, seed, score_mode: as for `saliency`.
+        exclude: patterns of parameter names to leave dense; these weights do not count in N.
         invert: keep the lowest scores instead, an ablation (Frankle et al. 2021).
-        score_mode: `train` or `eval`: BatchNorm's and dropout's mode, where not the criterion's own.
-        min_per_layer: keep at least so many weights of each layer (Gupta et al. 2022, Minimum Threshold).
+        min_per_layer: least number of weights to keep of each layer (Gupta et al. 2022, Minimum Threshold).
         structure: `filter` removes whole filters (of a linear layer: units), ranked by the sum of their
             weights' scores; N, `sparsity` and `min_per_layer` then count filters. Scope `global`, `uniform`
             or layer densities.
@@ -151,27 +153,15 @@ def prune(
         ValueError: an unknown name, an impossible sparsity, no batches, or scores that are not finite.
     """
     steps = trajectory(
-        name,
-        model,
-        batches,
-        sparsity=sparsity,
-        scope=scope,
-        iterations=iterations,
-        schedule=schedule,
-        loss=loss,
-        seed=seed,
-        exclude=exclude,
-        invert=invert,
-        score_mode=score_mode,
-        min_per_layer=min_per_layer,
-        structure=structure,
-        **options,
-    )
+        name, model, batches, sparsity=sparsity, scope=scope, iterations=iterations, schedule=schedule,
+        loss=loss, seed=seed, exclude=exclude, invert=invert, score_mode=score_mode,
+        min_per_layer=min_per_layer, structure=structure, **options,
+    )  # fmt: skip
     return final(steps, iterations or find(name).iterations).masks
 
 
 def final(steps: Iterator[Step], iterations: int) -> Step:
-    """The last step of a trajectory of so many; those before it are let go of before the next is made."""
+    """The last step of a trajectory of `iterations` steps; no two steps are in memory at once."""
     deque(islice(steps, iterations - 1), maxlen=0)
     return next(steps)
 
@@ -195,63 +185,87 @@ def trajectory(
     first: Scores | None = None,
     **options: object,
 ) -> Iterator[Step]:
-    """What `prune` does, step by step: the scores and masks of each of its iterations.
+    """The scores and masks of each iteration of `prune`, one by one.
 
     Args:
-        first: the scores of the first iteration, where `saliency` has given them already.
+        first: scores of the first iteration, if `saliency` has computed them already.
     """
     chosen = find(name)
     if iterations is not None and iterations < 1:
         raise ValueError(f"iterations {iterations}: at least 1")
-    _known("schedule", schedule, SCHEDULES)
-    _known("structure", structure, ("weight", "filter"))
+    _checked("schedule", schedule, SCHEDULES)
+    _checked("structure", structure, ("weight", "filter"))
     if min_per_layer < 0 or (min_per_layer and scope == "rowwise"):
         raise ValueError(f"min_per_layer {min_per_layer}: at least 0, and not with scope rowwise")
-    total_steps = iterations or chosen.iterations
     weights = prunable(model, exclude)
-    shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
-    if structure == "filter":
-        shapes = filter_shapes(model, shapes)
-        if scope not in ("global", "uniform") and isinstance(scope, str):
-            raise ValueError(f"scope {scope} with filters: take global, uniform or layer densities")
+    shapes = _shapes(model, weights, scope, structure)
     sizes = {layer: prod(shape) for layer, shape in shapes.items()}
     groups = _groups(scope, shapes, kept_count(sum(sizes.values()), sparsity))
     # Each group follows the schedule to its own final count.
+    total_steps = iterations or chosen.iterations
     counts = [
         kept_counts(schedule, sum(sizes[layer] for layer in group.layers), group.kept, total_steps)
         for group in groups
     ]
     masks: Masks | None = None
     for step, kept in enumerate(zip(*counts, strict=True)):
-        # Each iteration has its own draws.
+        # Each iteration has random numbers of its own.
         draw = crc32(f"{seed}/{step}".encode()) if step else seed
         if first is not None and not step:
             scores = first
         else:
-            scores = score([chosen], model, weights, masks, batches, loss, draw, score_mode, **options)[name]
-        ranked = {layer: -s for layer, s in scores.items()} if invert else scores
-        if structure == "filter":
-            ranked = filter_scores(ranked)
-        if masks is not None and not chosen.revives:
-            alive = (
-                masks if structure == "weight" else {layer: m.flatten(1).any(1) for layer, m in masks.items()}
-            )
-            ranked = {layer: s.masked_fill(~alive[layer], -torch.inf) for layer, s in ranked.items()}
+            scores = score(
+                [chosen], model, weights, masks, batches,
+                loss=loss, seed=draw, score_mode=score_mode, **options,
+            )[name]  # fmt: skip
+        ranked = _ranked(scores, None if chosen.revives else masks, invert, structure)
         masks = select(ranked, groups, kept, min_per_layer)
         if structure == "filter":
             masks = expanded(masks, weights)
         del ranked
         yield Step(scores, masks)
-        del scores  # not needed while the next are made
+        del scores  # free their memory before the next iteration
+
+
+def _shapes(
+    model: nn.Module, weights: Mapping[str, Tensor], scope: Scope, structure: Literal["weight", "filter"]
+) -> Shapes:
+    """Shapes of what is counted in each layer: its weights, or its filters."""
+    shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
+    if structure == "weight":
+        return shapes
+    shapes = filter_shapes(model, shapes)
+    if scope not in ("global", "uniform") and isinstance(scope, str):
+        raise ValueError(f"scope {scope} with filters: take global, uniform or layer densities")
+    return shapes
+
+
+def _ranked(
+    scores: Scores, alive: Masks | None, invert: bool, structure: Literal["weight", "filter"]
+) -> Scores:
+    """The numbers to rank by: scores of weights or filters, −∞ for those pruned already.
+
+    Args:
+        alive: masks of the iteration before; None: pruned weights are ranked too, or there are none.
+    """
+    ranked = {layer: -s for layer, s in scores.items()} if invert else scores
+    if structure == "filter":
+        ranked = filter_scores(ranked)
+    if alive is None:
+        return ranked
+    if structure == "filter":
+        alive = {layer: mask.flatten(1).any(1) for layer, mask in alive.items()}
+    return {layer: s.masked_fill(~alive[layer], -torch.inf) for layer, s in ranked.items()}
 
 
 def _groups(scope: Scope, shapes: Shapes, kept: int) -> list[Group]:
     if isinstance(scope, Mapping):
         return proportional(shapes, kept, scope)
-    return SCOPES[_known("scope", scope, SCOPES)](shapes, kept)
+    return SCOPES[_checked("scope", scope, SCOPES)](shapes, kept)
 
 
-def _known(kind: str, name: str, table: Iterable[str]) -> str:
+def _checked(kind: str, name: str, table: Iterable[str]) -> str:
+    """The name, if the table has it; otherwise `ValueError` with the nearest name."""
     if name not in table:
         near = get_close_matches(str(name), table, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(table)}"

@@ -1,19 +1,17 @@
-"""Criteria: how much each weight matters. One small function a criterion; a higher score means keep.
+"""Criteria: a score for each weight, one small function a criterion. Weights of higher score are kept.
 
-A criterion sees the network through a `Probe`, which evaluates it at any mask without touching the model.
-To add one, write a function `Probe -> Scores` under `@criterion(...)`; everything else lists it by itself.
+A criterion sees the network through a `Probe`, which evaluates it at any mask without changing the model. To
+add a criterion, decorate a function `Probe -> Scores` with `@criterion(...)`: `CRITERIA` then has it, and so
+have all functions, commands and tables that list criteria.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import signature
 from typing import Literal
 
-from torch import Tensor, nn
+from pruners.probe import Probe, Scores
 
-from pruners.probe import Batch, Drawn, Loss, Probe, Scores, undisturbed
-
-# GraSP's and the Hessian criteria's: divides the outputs, so that the softmax of a fresh network is even.
+# GraSP and the Hessian criteria divide the outputs by this, so that the softmax of a fresh network is even.
 _TEMPERATURE = 200.0
 
 
@@ -22,10 +20,13 @@ class Criterion:
     """A saliency criterion and what it needs.
 
     Attributes:
+        score: a `Probe` and the criterion's options → scores of all prunable weights.
+        source: the paper or code that defines it.
+        equation: its score.
         needs: `data`: training batches; `shape`: a batch of inputs of the right shape; `nothing`.
-        train_mode: BatchNorm uses the batch's statistics while scoring (else the running ones).
-        iterations: pruning iterations unless told otherwise; 1 is one-shot.
-        revives: each iteration ranks all weights anew, so that a pruned weight can come back.
+        train_mode: BatchNorm uses the batch's statistics while scoring, otherwise its running statistics.
+        iterations: default number of pruning iterations; 1 is one-shot.
+        revives: each iteration ranks pruned weights too, so that they can be kept again.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Criterion:
 
     @property
     def static(self) -> bool:
-        """Whether pruning in several iterations gives the masks that one gives: the scores stay the same."""
+        """Whether several iterations give the same masks as one, because the scores never change."""
         return self.needs == "nothing"
 
 
@@ -63,7 +64,15 @@ def criterion(
     iterations: int = 1,
     revives: bool = False,
 ) -> Callable[[Callable[..., Scores]], Callable[..., Scores]]:
-    """Enter a scoring function in the table of criteria; one function can serve several names."""
+    """Register a scoring function as a criterion; one function can serve several names.
+
+    The arguments are those of `Criterion`. Example::
+
+        @pruners.criterion("weight-times-gradient", source="example", equation="w · E g")
+        def weight_times_gradient(probe):
+            gradient = probe.gradient()
+            return {name: weight * gradient[name] for name, weight in probe.weights.items()}
+    """
 
     def enter(score: Callable[..., Scores]) -> Callable[..., Scores]:
         CRITERIA[name] = Criterion(name, score, source, equation, needs, train_mode, iterations, revives)
@@ -74,7 +83,7 @@ def criterion(
 
 @criterion("random", source="baseline", equation="u ~ U(0, 1)", needs="nothing")
 def random(probe: Probe) -> Scores:
-    """A seeded draw; with scope `erk` the strong baseline of Liu et al. 2022."""
+    """A seeded draw; with the scope `erk`, the strong baseline of Liu et al. 2022."""
     return probe.uniform()
 
 
@@ -131,7 +140,7 @@ def grasp_it(probe: Probe) -> Scores:
     iterations=100,
 )
 def synflow(probe: Probe) -> Scores:
-    """Synaptic flow; of the batches only the shape of an input is used. Float64."""
+    """Synaptic flow, in float64; only the shape of one input is used of the batches."""
     return {name: flow * probe.weights[name].double().abs() for name, flow in probe.absolute_flow().items()}
 
 
@@ -185,7 +194,7 @@ def hutchinson_diagonal(probe: Probe, probes: int = 10, temperature: float = _TE
 
 @criterion("hutchinson-pruning", source="Gollini et al. 2026", equation="½ w² ⊙ h", train_mode=False)
 def hutchinson_pruning(probe: Probe, probes: int = 10, temperature: float = _TEMPERATURE) -> Scores:
-    """Optimal Brain Damage with that diagonal: weights of negative curvature rank last."""
+    """Optimal Brain Damage with Hutchinson's diagonal: weights of negative curvature rank last."""
     diagonal = probe.hessian_diagonal(probes, temperature)
     return {name: probe.weights[name].square() * h / 2 for name, h in diagonal.items()}
 
@@ -194,7 +203,7 @@ def hutchinson_pruning(probe: Probe, probes: int = 10, temperature: float = _TEM
     "hutchinson-taylor", source="Gollini et al. 2026", equation="|w ⊙ E g + ½ w² ⊙ h|", train_mode=False
 )
 def hutchinson_taylor(probe: Probe, probes: int = 10, temperature: float = _TEMPERATURE) -> Scores:
-    """Second-order Taylor sensitivity; the gradient too is of outputs / 200."""
+    """Second-order Taylor sensitivity; its gradient too is computed with outputs / 200."""
     return _taylor(probe, probe.hessian_diagonal(probes, temperature), temperature)
 
 
@@ -213,9 +222,9 @@ def prospr(probe: Probe, steps: int = 3, rate: float = 0.1) -> Scores:
     iterations=20,
 )
 def ntk_sap(probe: Probe, epsilon: float = 0.01, draws: int = 1, redraw: bool = True) -> Scores:
-    """Change of the neural tangent kernel's trace; of the batches only the shape of the inputs is used.
+    """Change of the neural tangent kernel's trace; only the shape of the inputs is used of the batches.
 
-    As in the paper, the weights too are drawn anew each time, unless told not to.
+    As in the paper, each draw takes new weights too, unless `redraw` is false.
     """
     return {name: g.abs() for name, g in probe.tangent_kernel(epsilon, draws, redraw).items()}
 
@@ -224,19 +233,19 @@ def ntk_sap(probe: Probe, epsilon: float = 0.01, draws: int = 1, redraw: bool = 
     "lrp", source="Yeom et al. 2021", equation="|Σ R|, R the weight's relevance (ε rule)", train_mode=False
 )
 def lrp(probe: Probe, epsilon: float = 1e-6, alpha: float | None = None) -> Scores:
-    """Layerwise relevance for the true class; by the αβ rule with β = α − 1 where alpha is given."""
+    """Layerwise relevance for the true class; with alpha, by the αβ rule with β = α − 1."""
     return {name: r.abs() for name, r in probe.relevance(epsilon, alpha).items()}
 
 
 @criterion("wanda", source="Sun et al. 2024", equation="|w| · ‖x‖₂, x the weight's inputs", train_mode=False)
 def wanda(probe: Probe) -> Scores:
-    """Size times input norm. The paper compares within rows: scope `rowwise`."""
+    """Size times input norm. The paper ranks within rows: scope `rowwise`."""
     return {name: probe.weights[name].abs() * norm for name, norm in probe.input_norms().items()}
 
 
 @criterion("gblm", source="Das et al. 2023", equation="|w| · (‖x‖₂ + α (Σ g²)^½)", train_mode=False)
 def gblm(probe: Probe, alpha: float = 100.0) -> Scores:
-    """Size times input norm and norm of the gradients of single samples."""
+    """Size times the sum of the input norm and the scaled norm of the gradients of single samples."""
     fisher = probe.fisher(per_sample=True)
     return {
         name: probe.weights[name].abs() * (norm + alpha * (probe.samples * fisher[name]).sqrt())
@@ -250,52 +259,3 @@ def _taylor(probe: Probe, curvature: Scores, temperature: float) -> Scores:
         name: (weight * gradient[name] + weight.square() * curvature[name] / 2).abs()
         for name, weight in probe.weights.items()
     }
-
-
-def score(
-    chosen: Sequence[Criterion],
-    model: nn.Module,
-    weights: Mapping[str, nn.Parameter],
-    masks: Mapping[str, Tensor] | None,
-    batches: Iterable[Batch],
-    loss: Loss,
-    seed: int,
-    score_mode: Mode | None = None,
-    **options: object,
-) -> dict[str, Scores]:
-    """Criterion → scores of `weights` at `masks` (None: dense), checked to be finite.
-
-    Criteria that look at the network in the same mode share what they compute. `score_mode` overrides the
-    criteria's own.
-    """
-    if score_mode not in (None, "train", "eval"):
-        raise ValueError(f"score_mode {score_mode!r}: train, eval or None")
-    for criterion in chosen:
-        known = [*signature(criterion.score).parameters][1:]
-        if unknown := [name for name in options if name not in known]:
-            raise ValueError(
-                f"{criterion.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}"
-            )
-        if not criterion.static and (odd := [n for n, w in weights.items() if not w.is_floating_point()]):
-            raise ValueError(f"{criterion.name}: layer {odd[0]} is of {weights[odd[0]].dtype}: exclude it")
-    device = next(iter(weights.values())).device
-    found: dict[str, Scores] = {}
-    drawn = Drawn(batches)
-    modes = [criterion.train_mode if score_mode is None else score_mode == "train" for criterion in chosen]
-    for train_mode in sorted(set(modes)):
-        with undisturbed(model, train_mode, device):
-            probe = Probe(model, weights, masks, drawn, loss, seed)
-            for criterion, mode in zip(chosen, modes, strict=True):
-                if mode == train_mode:
-                    try:
-                        found[criterion.name] = criterion.score(probe, **options)
-                    except ValueError as error:
-                        raise ValueError(f"{criterion.name}: {error}") from error
-    for name, scores in found.items():
-        for layer, values in scores.items():
-            # NaN comes through both; many times as fast as to look at each.
-            if not all(extreme.isfinite() for extreme in values.aminmax()):
-                raise ValueError(
-                    f"{name} gives NaN or infinite scores in layer {layer}: check the loss and the weights"
-                )
-    return found

@@ -1,20 +1,22 @@
-"""Gradients of single samples, many at once: what the diagonal of the empirical Fisher matrix is made of."""
+"""Squared gradients of single samples, many at once: the diagonal of the empirical Fisher matrix."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import grad, vmap
 
-from pruners.maps import Interpreter, LinearMap, from_kernel_rows, kernel_rows, patches, tensor
+from pruners.batches import Loss
+from pruners.forward import Forward, single_tensor
+from pruners.gradients import check_number, slopes
+from pruners.linear_maps import Interpreter, LinearMap
+from pruners.patches import from_kernel_rows, kernel_rows, patches
 
-Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
-Loss = Callable[[Tensor, Tensor], Tensor]
-# So many numbers at once stay in a processor's cache, and so many take little memory.
+# Numbers that fit into a processor's cache, and numbers that take little memory.
 _CACHE, _MEMORY = 2**18, 2**22
-# Below so many positions, sums over pairs of positions cost less than gradients of single samples.
+# Up to this number of positions, sums over pairs of positions cost less than gradients of single samples.
 _FEW_POSITIONS = 4
 
 
@@ -23,45 +25,41 @@ def squared_gradients(
 ) -> dict[str, Tensor]:
     """Parameter name → Σ_n g_n², g_n the gradient of the loss of sample n alone.
 
-    One forward and one backward pass of the whole batch give what enters and what leaves each linear map. The
-    gradient of a sample is the sum over positions of the outer products of the two, and only its square is
-    added up. Networks of which this is not true, as when samples share a dimension with something else, are
-    differentiated sample by sample under `vmap`, a few times slower.
+    One forward and one backward pass of the batch give the inputs of each linear map and the gradients of its
+    outputs. The weight's gradient for one sample is the sum over positions of their outer products; only its
+    square is stored. A network for which this does not hold, such as one that mixes samples with another
+    dimension, is differentiated sample by sample under `vmap`, a few times slower.
 
     Args:
-        forward: outputs of the network with the given parameters.
+        forward: parameters and inputs → outputs of the network.
         leaves: the parameters, requiring gradients.
+        loss: outputs and targets → mean loss over the samples.
 
     Raises:
-        ValueError: the network gives no tensor, or the loss of a batch is not the mean of its samples' own.
+        ValueError: the network's output is no tensor, or the loss of a batch is not the mean of the losses of
+            its samples.
     """
-    found = _Passing(leaves, len(inputs), _gradients(forward, leaves, inputs[:1], targets[:1], loss))
-    with Interpreter(found.call):
-        output = tensor(forward(leaves, inputs))
+    maps = _MapGradients(leaves, len(inputs), _gradients(forward, leaves, inputs[:1], targets[:1], loss))
+    with Interpreter(maps.call):
+        output = single_tensor(forward(leaves, inputs))
     losses = vmap(lambda o, t: loss(o.unsqueeze(0), t.unsqueeze(0)))(output, targets)
-    whole = loss(output.detach(), targets)
-    check_number(output, whole)
-    _check_mean(losses.detach(), whole)
+    batch_loss = loss(output.detach(), targets)
+    check_number(output, batch_loss)
+    _check_mean(losses.detach(), batch_loss)
     del output
-    found.backward(losses.sum())
-    if found.mixed or any(gradient.any() for gradient in found.first.values()):
+    maps.backward(losses.sum())
+    if maps.mixed or any(gradient.any() for gradient in maps.first.values()):
         return _one_by_one(forward, leaves, inputs, targets, loss)
     return {
-        name: found.squares[name] if name in found.squares else torch.zeros_like(leaf)
+        name: maps.squares[name] if name in maps.squares else torch.zeros_like(leaf)
         for name, leaf in leaves.items()
     }
 
 
-def check_number(outputs: object, loss: Tensor) -> None:
-    """Raise `ValueError` where the loss of finite outputs is NaN; the gradient of one of no targets is 0."""
-    if loss.isnan().any() and isinstance(outputs, Tensor) and outputs.isfinite().all():
-        raise ValueError("the loss of a batch is NaN: give targets, at least one of them not ignored")
-
-
-def _check_mean(losses: Tensor, whole: Tensor) -> None:
-    """Raise `ValueError` unless a batch's loss is the mean of its samples' own losses."""
-    far = (losses.mean() - whole).abs() > 1e-3 * losses.abs().mean()
-    if far.any() or losses.isnan().any() != whole.isnan().any():
+def _check_mean(losses: Tensor, batch_loss: Tensor) -> None:
+    """Raise `ValueError` unless a batch's loss is the mean of the losses of its samples."""
+    far = (losses.mean() - batch_loss).abs() > 1e-3 * losses.abs().mean()
+    if far.any() or losses.isnan().any() != batch_loss.isnan().any():
         raise ValueError(
             "it scores with single samples, and the loss of a batch is not the mean of theirs, as with class "
             "weights, ignored targets or sums: give one that is, such as "
@@ -72,22 +70,17 @@ def _check_mean(losses: Tensor, whole: Tensor) -> None:
 def _gradients(
     forward: Forward, leaves: Mapping[str, Tensor], inputs: Tensor, targets: Tensor, loss: Loss
 ) -> dict[str, Tensor]:
-    slopes = torch.autograd.grad(
-        loss(forward(leaves, inputs), targets),
-        list(leaves.values()),
-        allow_unused=True,
-        materialize_grads=True,
-    )
-    return dict(zip(leaves, slopes, strict=True))
+    gradients = slopes(loss(forward(leaves, inputs), targets), list(leaves.values()))
+    return dict(zip(leaves, gradients, strict=True))
 
 
-class _Passing:
-    """Takes down what enters linear maps in a forward pass, and meets it with what leaves them in a backward.
+class _MapGradients:
+    """Σ_n g_n² of each weight, from the inputs of its linear maps and the gradients of their outputs.
 
     Attributes:
-        squares: parameter name → Σ_n g_n², of those that were met.
-        first: parameter name → g of the first sample, as a pass of it alone gives it; of those not yet met.
-        mixed: something was met that is not a map of each sample by itself.
+        squares: parameter name → Σ_n g_n², of the parameters that are done.
+        first: parameter name → g of the first sample, computed from it alone; of the parameters not yet done.
+        mixed: a map does not treat each sample by itself, so that `squares` are wrong.
     """
 
     def __init__(self, leaves: Mapping[str, Tensor], samples: int, first: dict[str, Tensor]) -> None:
@@ -95,36 +88,36 @@ class _Passing:
         self._leaves, self._samples = leaves, samples
         self._uses: Counter[str] = Counter()
         self._arrived: dict[str, list[tuple[LinearMap, Tensor]]] = defaultdict(list)
-        # Where a backward pass can stop: maps that no parameter comes before.
+        # Maps whose inputs depend on no parameter: the backward pass ends there.
         self._ends: list[tuple[LinearMap, GradientEdge]] = []
         self.squares: dict[str, Tensor] = {}
         self.first, self.mixed = first, False
 
     def call(self, call: LinearMap) -> Tensor:
-        """In the forward pass."""
+        """In the forward pass: the output of a map, observed for the backward pass."""
         output = call.output()
         if id(call.weight) in self._names:
             self.mixed |= "transpose" in call.function or len(call.inputs) != self._samples
             self._uses[self._names[id(call.weight)]] += 1
-            # Both see the output as it is here: an activation may overwrite it in place.
+            # A hook and an edge both refer to the output before an activation overwrites it in place.
             if call.inputs.requires_grad:
-                output.register_hook(lambda slope: self._meet(call, slope))
+                output.register_hook(lambda slope: self._receive(call, slope))
             else:
                 self._ends.append((call, get_gradient_edge(output)))
         return output
 
     def backward(self, total: Tensor) -> None:
-        """The backward pass; without the weights' own gradients, which nobody needs."""
+        """The backward pass from the summed loss, without the gradients of the weights, which nobody uses."""
         if self.mixed or not self._ends:
             return
         slopes = torch.autograd.grad(total, [edge for _, edge in self._ends], allow_unused=True)
         for (call, _), slope in zip(self._ends, slopes, strict=True):
             if slope is not None:
-                self._meet(call, slope)
-        for name in list(self._arrived):  # some of whose uses reach no output
+                self._receive(call, slope)
+        for name in list(self._arrived):  # weights with a use that does not reach the output
             self._add(name)
 
-    def _meet(self, call: LinearMap, slope: Tensor) -> None:
+    def _receive(self, call: LinearMap, slope: Tensor) -> None:
         name = self._names[id(call.weight)]
         self._arrived[name].append((call, slope.detach()))
         if len(self._arrived[name]) == self._uses[name]:
@@ -141,7 +134,7 @@ class _Passing:
         at_once = _MEMORY // rows.numel() if few else _CACHE // max(rows.numel(), total.numel())
         for some in torch.arange(self._samples).split(max(1, at_once)):
             chosen = slice(int(some[0]), int(some[-1]) + 1)
-            # Several uses of a weight, such as the steps of a recurrent layer, are so many more positions.
+            # Several uses of a weight, such as the steps of a recurrent layer, count as further positions.
             entering = torch.cat([patches(call.of(chosen)) for call, _ in uses], 2)
             leaving = torch.cat([_leaving(call, slope[chosen], groups) for call, slope in uses], 2)
             if chosen.start == 0:
@@ -153,19 +146,19 @@ class _Passing:
                 _add_pairs(total, entering, leaving)
             else:
                 total += (leaving.transpose(2, 3) @ entering).square_().sum(0)
-        # A sum over pairs can round to just below 0 where it is a square of next to nothing.
+        # A sum over pairs can round to just below 0 where the square is close to 0.
         self.squares[name] = from_kernel_rows(total.clamp_min_(0).flatten(0, 1), leaf)
 
 
 def _leaving(call: LinearMap, slope: Tensor, groups: int) -> Tensor:
-    """The gradients of a linear map's outputs as (N, groups, positions, outputs of a group)."""
+    """The gradients of a linear map's outputs, reshaped to (N, groups, positions, outputs of a group)."""
     if call.function == "linear":
         return slope.reshape(len(slope), 1, -1, slope.shape[-1])
     return slope.reshape(len(slope), groups, slope.shape[1] // groups, -1).transpose(2, 3)
 
 
 def _add_pairs(total: Tensor, entering: Tensor, leaving: Tensor) -> None:
-    """Add Σ_n (Σ_l leaving_nl ⊗ entering_nl)²: over pairs of positions, products of all samples."""
+    """Add Σ_n (Σ_l leaving_nl ⊗ entering_nl)², as a sum over pairs of positions, all samples at once."""
     places = entering.shape[2]
     for i in range(places):
         for j in range(i, places):
@@ -177,23 +170,24 @@ def _add_pairs(total: Tensor, entering: Tensor, leaving: Tensor) -> None:
 def _one_by_one(
     forward: Forward, leaves: Mapping[str, Tensor], inputs: Tensor, targets: Tensor, loss: Loss
 ) -> dict[str, Tensor]:
+    """As `squared_gradients`, from the gradient of each sample."""
     weights = {name: leaf.detach() for name, leaf in leaves.items()}
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     at_once = max(1, 12 * _CACHE // sum(weight.numel() for weight in weights.values()))
 
     def alone(weights: Mapping[str, Tensor], one: Tensor, target: Tensor) -> Tensor:
-        with Interpreter(LinearMap.output):  # recurrent kernels do not work under vmap, their steps do
+        with Interpreter(LinearMap.output):  # recurrent kernels fail under vmap, their steps do not
             return loss(forward(weights, one.unsqueeze(0)), target.unsqueeze(0))
 
-    at_a_time = vmap(grad(alone), in_dims=(None, 0, 0), randomness="different")
+    sample_gradients = vmap(grad(alone), in_dims=(None, 0, 0), randomness="different")
     try:
         for rows in torch.arange(len(targets), device=targets.device).split(at_once):
-            for name, each in at_a_time(weights, inputs[rows], targets[rows]).items():
+            for name, each in sample_gradients(weights, inputs[rows], targets[rows]).items():
                 total[name] += each.square().sum(0)
-    except RuntimeError:  # a network that `vmap` cannot follow, as where a BatchNorm takes down statistics
+    except RuntimeError:  # `vmap` cannot follow the network, such as a BatchNorm that updates its statistics
         total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         for row in range(len(targets)):
-            here = slice(row, row + 1)
-            for name, each in _gradients(forward, leaves, inputs[here], targets[here], loss).items():
+            one = slice(row, row + 1)
+            for name, each in _gradients(forward, leaves, inputs[one], targets[one], loss).items():
                 total[name] += each.square()
     return total

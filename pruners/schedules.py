@@ -1,4 +1,4 @@
-"""Schedules: how density falls over the iterations of one pruning."""
+"""Schedules: how density falls over the pruning iterations."""
 
 from collections.abc import Callable
 from math import floor

@@ -1,8 +1,8 @@
 """Scopes: how the kept weights spread over the layers.
 
-A scope turns the layers' shapes and the number of weights to keep into groups: sets of layers ranked
-together, each with the number of weights it keeps. The numbers always add up to the number asked for.
-All arithmetic is exact (fractions), so every machine gets the same counts.
+A scope divides the layers into groups. The weights of a group are ranked together, and the group keeps a
+given number of them. These numbers add up to the number of weights to keep in the network. All arithmetic is
+exact (fractions), so that every machine computes the same numbers.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,10 +14,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Group(NamedTuple):
-    """Layers whose weights are ranked together, and how many of those weights are kept.
+    """Layers whose weights are ranked together.
 
     Attributes:
-        rowwise: weights are ranked within the row of their output, and every row keeps as many.
+        layers: names of the layers.
+        kept: number of weights to keep in all of them together.
+        rowwise: weights are ranked within the row of their output, and every row keeps the same number.
     """
 
     layers: tuple[str, ...]
@@ -39,7 +41,7 @@ def uniform(shapes: Shapes, kept: int) -> list[Group]:
 def er(shapes: Shapes, kept: int) -> list[Group]:
     """Erdős–Rényi: layer density proportional to (inputs + outputs) / (inputs · outputs), kernels left out.
 
-    Mocanu et al. 2018; of a convolution the first two dimensions count.
+    Mocanu et al. 2018. For a convolution, inputs and outputs are channels.
     """
     return proportional(
         shapes, kept, {name: Fraction(sum(shape[:2]), prod(shape[:2])) for name, shape in shapes.items()}
@@ -57,12 +59,12 @@ def erk(shapes: Shapes, kept: int) -> list[Group]:
 
 
 def uniform_plus(shapes: Shapes, kept: int) -> list[Group]:
-    """Uniform, but the first layer whole if it is a convolution, and the last at least 20 % dense.
+    """Uniform, but a first layer that is a convolution stays dense, and the last keeps at least 20 %.
 
-    Gale et al. 2019; the densities add up to the one asked for, which published code misses.
+    Gale et al. 2019. The layers together have the density of the network, which published code misses.
 
     Raises:
-        ValueError: the first and last layer alone would keep more.
+        ValueError: the first and last layer alone keep more than `kept` weights.
     """
     first, last = next(iter(shapes)), list(shapes)[-1]
     sizes = {name: prod(shape) for name, shape in shapes.items()}
@@ -82,21 +84,20 @@ def uniform_plus(shapes: Shapes, kept: int) -> list[Group]:
 
 
 def balanced(shapes: Shapes, kept: int) -> list[Group]:
-    """Every layer keeps as many weights as every other, or all it has if they are fewer.
+    """Every layer keeps the same number of weights, or all of its weights if it has fewer.
 
-    Of all layer densities with that total, these have the largest product, to which the expected synaptic
-    flow of a network without skip connections is proportional: PreCrop's allocation (Cai et al. 2022).
+    Among all layer densities with the same total, these have the largest product. The expected synaptic flow
+    of a network without skip connections is proportional to it: PreCrop's allocation (Cai et al. 2022).
     """
     return proportional(shapes, kept, {name: Fraction(1, prod(shape)) for name, shape in shapes.items()})
 
 
 def rowwise(shapes: Shapes, kept: int) -> list[Group]:
-    """Uniform over the layers and over the rows of each, a row being the weights of one output.
+    """Uniform over the layers, and within a layer over its rows (Wanda, Sun et al. 2024).
 
-    (Of a transposed convolution, whose weights come input by input, of one input.)
-
-    Sun et al. 2024 (Wanda). What is left when a layer's weights are dealt out evenly goes to the rows whose
-    next weight scores highest.
+    A row is the weights of one output; in a transposed convolution, the weights of one input. If a layer's
+    number of kept weights does not divide evenly, the remainder goes to the rows whose next weight scores
+    highest.
     """
     return [group._replace(rowwise=True) for group in uniform(shapes, kept)]
 
@@ -115,10 +116,12 @@ SCOPES: dict[str, Callable[[Shapes, int], list[Group]]] = {
 def proportional(shapes: Shapes, kept: int, densities: Mapping[str, Fraction | float]) -> list[Group]:
     """Layer densities proportional to the given ones.
 
-    Layers that would exceed density 1 are kept whole and the rest is rescaled, until all fit.
+    Layers that would exceed density 1 stay dense, and the densities of the others are rescaled, until none
+    exceeds 1.
 
     Raises:
-        ValueError: a layer has no density, a negative one, or all that have one together keep too few.
+        ValueError: a layer has no density or a negative one, or the layers of density above 0 have fewer than
+            `kept` weights.
     """
     if missing := [name for name in shapes if not 0 <= densities.get(name, -1) < inf]:
         raise ValueError(f"layer densities: {missing[0]} has none of at least 0; each layer needs one")
@@ -143,7 +146,7 @@ def proportional(shapes: Shapes, kept: int, densities: Mapping[str, Fraction | f
 
 
 def _layerwise(shapes: Shapes, quotas: Mapping[str, Fraction]) -> list[Group]:
-    """Whole numbers closest to the quotas with the same sum: largest remainders, ties to earlier layers."""
+    """Round the quotas to whole numbers of the same sum: largest remainders first, ties to earlier layers."""
     counts = {name: int(quotas[name]) for name in shapes}
     missing = int(sum(quotas.values())) - sum(counts.values())
     by_remainder = sorted(shapes, key=lambda name: counts[name] - quotas[name])

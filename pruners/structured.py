@@ -1,4 +1,4 @@
-"""Structured masks: whole filters, whole residual blocks, narrower layers. They stay masks of weights."""
+"""Structured masks of weights: they remove filters, residual blocks, or the last filters of each layer."""
 
 from collections.abc import Iterable, Mapping
 from math import isqrt
@@ -6,18 +6,19 @@ from math import isqrt
 import torch
 from torch import Tensor, nn
 
-from pruners.masks import Sparsity, kept_count, prunable
-from pruners.paths import both, reached
+from pruners.effective import masks_on_paths
+from pruners.masks import Masks, Sparsity, kept_count, prunable
 from pruners.scopes import balanced
+from pruners.signals import both
 
 _FILTERED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def filter_shapes(model: nn.Module, layers: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Layer name → (filters,): of a convolution its output channels, of a linear layer its units.
+    """Layer name → (filters,): output channels of a convolution, units of a linear layer.
 
     Raises:
-        ValueError: a layer is of another kind, such as LSTM, whose rows are gates and not units.
+        ValueError: a layer is of another kind, such as an LSTM, whose rows are gates and not units.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in layers:
@@ -29,25 +30,28 @@ def filter_shapes(model: nn.Module, layers: Iterable[str]) -> dict[str, tuple[in
 
 
 def filter_scores(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Layer name → the sum of the scores of each filter's weights, (filters,)."""
+    """Layer name → sum of the scores of each filter's weights, (filters,)."""
     return {layer: score.flatten(1).sum(1) for layer, score in scores.items()}
 
 
-def expanded(kept: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Masks over filters, (filters,), as masks over the filters' weights."""
+def expanded(kept: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Masks:
+    """Turn masks of filters, (filters,), into masks of the filters' weights."""
     return {
         layer: mask.view(-1, *[1] * (weights[layer].dim() - 1)).expand(weights[layer].shape).clone()
         for layer, mask in kept.items()
     }
 
 
-def filter_masks(model: nn.Module, removed: Mapping[str, Iterable[int]]) -> dict[str, Tensor]:
-    """Masks of all prunable weights that remove the given filters: layer name → their numbers.
+def filter_masks(model: nn.Module, removed: Mapping[str, Iterable[int]]) -> Masks:
+    """Masks of all prunable weights that remove the given filters.
+
+    Args:
+        removed: layer name → numbers of the filters, counted from 0.
 
     Raises:
         ValueError: a layer is not prunable or has no such filter.
     """
-    masks = _whole(model)
+    masks = _dense(model)
     for layer, numbers in removed.items():
         if layer not in masks:
             raise ValueError(f"{layer} is no prunable weight of {', '.join(masks)}")
@@ -60,39 +64,43 @@ def filter_masks(model: nn.Module, removed: Mapping[str, Iterable[int]]) -> dict
 
 
 def removable_blocks(model: nn.Module, example_input: Tensor) -> list[str]:
-    """Names of the residual blocks that can be dropped whole: those with an identity shortcut.
+    """Names of the residual blocks that can be removed: those with an identity shortcut.
 
-    They are the innermost modules of two or more prunable weights without which every other weight still
-    lies on a path from the input to the output.
+    A removable block is an innermost module of two or more prunable weights without which every other weight
+    still lies on a path from the input to the output.
 
     Args:
-        example_input: one batch, of which only the shape matters.
+        example_input: one batch; only its shape matters.
     """
-    # With both factors of a product needed: a gate computed from its own input is no shortcut.
-    whole = reached(model, _whole(model), example_input, both)
-    found: list[str] = []
-    for name, _ in reversed(list(model.named_modules())):  # inner modules come after those around them
-        inside = [layer for layer in whole if layer.startswith(f"{name}.")]
+    # A product needs both of its factors: a gate computed from its own input is no shortcut.
+    dense = masks_on_paths(model, _dense(model), example_input, both)
+    blocks: list[str] = []
+    for name, _ in reversed(list(model.named_modules())):  # inner modules before the modules around them
+        inside = [layer for layer in dense if layer.startswith(f"{name}.")]
         if (
             len(inside) < 2
-            or len(inside) == len(whole)
-            or any(block.startswith(f"{name}.") for block in found)
+            or len(inside) == len(dense)
+            or any(block.startswith(f"{name}.") for block in blocks)
         ):
             continue
-        left = reached(model, block_masks(model, [name]), example_input, both)
-        if all(torch.equal(left[layer], whole[layer]) for layer in whole if layer not in inside):
-            found.append(name)
-    return found[::-1]
+        without = masks_on_paths(model, block_masks(model, [name]), example_input, both)
+        if all(torch.equal(without[layer], dense[layer]) for layer in dense if layer not in inside):
+            blocks.append(name)
+    return blocks[::-1]
 
 
-def block_masks(model: nn.Module, dropped: Iterable[str]) -> dict[str, Tensor]:
-    """Masks of all prunable weights that remove every weight of the named modules ('When Layers Play the
-    Lottery, all Tickets Win at Initialization').
+def block_masks(model: nn.Module, dropped: Iterable[str]) -> Masks:
+    """Masks of all prunable weights that remove every weight of the named modules.
+
+    Blocks are removed at initialization in 'When Layers Play the Lottery, all Tickets Win at Initialization'.
+
+    Args:
+        dropped: names of modules, such as those of `removable_blocks`.
 
     Raises:
-        ValueError: a name has no prunable weight under it.
+        ValueError: a name is no module with prunable weights.
     """
-    masks = _whole(model)
+    masks = _dense(model)
     for block in dropped:
         inside = [layer for layer in masks if layer.startswith(f"{block}.")]
         if not inside:
@@ -103,35 +111,36 @@ def block_masks(model: nn.Module, dropped: Iterable[str]) -> dict[str, Tensor]:
 
 
 def block_scores(scores: Mapping[str, Tensor], blocks: Iterable[str]) -> dict[str, float]:
-    """Block name → the sum of the scores of the weights in it.
+    """Block name → sum of the scores of the weights in the block.
 
     Raises:
-        ValueError: a block has none.
+        ValueError: a block has no scored weight.
     """
-    found = {}
+    sums = {}
     for block in blocks:
         inside = [score for layer, score in scores.items() if layer.startswith(f"{block}.")]
         if not inside:
             raise ValueError(f"{block!r} is no module with scored weights")
-        found[block] = sum(float(score.sum()) for score in inside)
-    return found
+        sums[block] = sum(float(score.sum()) for score in inside)
+    return sums
 
 
-def precrop(model: nn.Module, sparsity: Sparsity, exclude: Iterable[str] = ()) -> dict[str, Tensor]:
-    """Masks of a network made narrower before training, layer by layer (PreCrop, Cai et al. 2022).
+def precrop(model: nn.Module, sparsity: Sparsity, exclude: Iterable[str] = ()) -> Masks:
+    """Masks that make each layer of a network narrower before training (PreCrop, Cai et al. 2022).
 
-    A layer of density p in the scope `balanced` keeps its first ⌊√p·filters⌋ filters, at least one: with as
-    large a share of its inputs gone, about p of its weights stay effective. Fresh filters are alike, so that
-    which ones stay does not matter, and the first stay together where layers are added up. The last layer's
-    outputs are the network's: they all stay.
+    A layer of density p in the scope `balanced` keeps its first ⌊√p·filters⌋ filters, at least one. Its
+    inputs shrink to about the same share, so that about p of its weights stay effective. Untrained filters
+    are interchangeable; the first are kept, so that layers whose outputs are added keep the same ones. The
+    last layer keeps all outputs, as they are the network's.
 
     Args:
-        exclude: patterns of layers to leave as they are, such as those of 1×1 shortcuts.
+        sparsity: share of weights to remove, in [0, 1); a decimal is taken exactly.
+        exclude: patterns of layers to leave dense, such as those of 1×1 shortcuts.
     """
     weights = prunable(model, exclude)
     shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
     groups = balanced(shapes, kept_count(sum(weight.numel() for weight in weights.values()), sparsity))
-    masks = _whole(model)
+    masks = _dense(model)
     last = list(masks)[-1]
     filters = filter_shapes(model, shapes)
     for group in groups:
@@ -142,5 +151,5 @@ def precrop(model: nn.Module, sparsity: Sparsity, exclude: Iterable[str] = ()) -
     return masks
 
 
-def _whole(model: nn.Module) -> dict[str, Tensor]:
+def _dense(model: nn.Module) -> Masks:
     return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable(model).items()}

@@ -1,4 +1,4 @@
-"""How much a network's outputs change when its weights are perturbed: the neural tangent kernel's trace."""
+"""The change of a network's outputs under perturbed weights: its neural tangent kernel's trace."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,27 +7,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pruners.maps import Interpreter, LinearMap, tensor
+from pruners.forward import Forward, single_tensor
+from pruners.gradients import slopes
+from pruners.linear_maps import Interpreter, LinearMap
 
 
-def change(
-    forward: Callable[[Mapping[str, Tensor], Tensor], Tensor],
+def output_change_gradient(
+    forward: Forward,
     dense: Mapping[str, Tensor],
     masks: Mapping[str, Tensor],
     like: Tensor,
     generator: torch.Generator,
+    *,
     epsilon: float,
     redraw: bool,
 ) -> dict[str, Tensor]:
     """∂/∂m Σ ‖f(x; m⊙w) − f(x; m⊙(w + εz))‖² at the masks m, for one draw of x and z from N(0, 1).
 
-    BatchNorm normalizes both terms with the statistics of a pass in train mode before them, as constants: as
+    BatchNorm normalizes both terms with constant statistics, taken from a pass in train mode before them, as
     the code of Wang et al. 2023 does.
 
     Args:
+        forward: parameters and inputs → outputs of the network.
         dense: the weights w.
-        like: a batch of inputs, of which only the shape counts.
+        like: a batch of inputs; only its shape and type count.
+        epsilon: size of the perturbation.
         redraw: draw w too, from a normal distribution as wide as the layer's weights are.
+
+    Returns:
+        Parameter name → gradient of the parameter's shape.
 
     Raises:
         ValueError: the inputs are not real-valued.
@@ -48,41 +56,36 @@ def change(
     statistics = _Statistics()
     with torch.no_grad(), Interpreter(LinearMap.output, statistics.measure):
         forward(plain, inputs)
-    with Interpreter(LinearMap.output, statistics.again()):
+    with Interpreter(LinearMap.output, statistics.replay()):
         before = forward(plain, inputs)
-    with Interpreter(LinearMap.output, statistics.again()):
+    with Interpreter(LinearMap.output, statistics.replay()):
         after = forward(moved, inputs)
-    slopes = torch.autograd.grad(
-        (tensor(before) - after).square().sum(),
-        list(gates.values()),
-        allow_unused=True,
-        materialize_grads=True,
-    )
-    return dict(zip(gates, slopes, strict=True))
+    distance = (single_tensor(before) - after).square().sum()
+    return dict(zip(gates, slopes(distance, list(gates.values())), strict=True))
 
 
 class _Statistics:
-    """The batch statistics that BatchNorm layers meet in one pass, for use in others."""
+    """The batch statistics of the BatchNorm layers in one pass, for use in later passes."""
 
     def __init__(self) -> None:
-        self._met: list[tuple[Tensor, Tensor]] = []
+        self._measured: list[tuple[Tensor, Tensor]] = []
 
     def measure(self, name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """A pass in train mode, in which they are taken down."""
+        """In a pass in train mode: record the statistics."""
         if name != "batch_norm":
             return func(*args, **kwargs)
         values = args[0].transpose(0, 1).flatten(1)
-        self._met.append((values.mean(1), values.var(1)))
+        self._measured.append((values.mean(1), values.var(1)))
         return _normalized(args, kwargs, None, training=True)
 
-    def again(self) -> Callable[[str, Callable[..., Any], Any, Any], Any]:
-        """A pass that normalizes with them; it meets the layers in the same order."""
-        met = iter(self._met)
+    def replay(self) -> Callable[[str, Callable[..., Any], Any, Any], Any]:
+        """For a pass that calls the layers in the same order: normalize with the recorded statistics."""
+        measured = iter(self._measured)
 
         def normalize(name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             if name != "batch_norm":
                 return func(*args, **kwargs)
-            return _normalized(args, kwargs, next(met), training=False)
+            return _normalized(args, kwargs, next(measured), training=False)
 
         return normalize
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import pruners
+from pruners.saliency import CRITERIA
 from tests.pruners.golden import GOLDEN
 
 
@@ -634,3 +635,19 @@ def test_criteria_of_both_modes_see_the_same_drawn_data(net_g):
         torch.testing.assert_close(
             flat(together[name]), flat(pruners.saliency(name, model, [(inputs, targets)]))
         )
+
+
+def test_a_criterion_registered_from_outside_is_used_like_any_other(net_g):
+    @pruners.criterion("weight-times-gradient", source="a test", equation="w ⊙ E g")
+    def weight_times_gradient(probe):
+        gradient = probe.gradient()
+        return {name: weight * gradient[name] for name, weight in probe.weights.items()}
+
+    try:
+        assert "weight-times-gradient" in pruners.names()
+        scores = flat(pruners.saliency("weight-times-gradient", *net_g))
+        assert torch.equal(scores.abs(), flat(pruners.saliency("snip", *net_g)))
+        masks = pruners.prune("weight-times-gradient", *net_g, sparsity=0.5, scope="uniform")
+        assert all(mask.dtype == torch.bool for mask in masks.values())
+    finally:
+        del CRITERIA["weight-times-gradient"]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import pruners
-from pruners.tangent import change
+from pruners.tangent import output_change_gradient
 
 
 def test_it_is_the_slope_of_the_written_out_distance(conv_net):
@@ -21,7 +21,7 @@ def test_it_is_the_slope_of_the_written_out_distance(conv_net):
         return torch.func.functional_call(model, leaves, (inputs,))
 
     draws = torch.Generator().manual_seed(5)
-    found = change(forward, weights, masks, like, draws, 0.01, redraw=False)
+    found = output_change_gradient(forward, weights, masks, like, draws, epsilon=0.01, redraw=False)
 
     draws = torch.Generator().manual_seed(5)
     inputs = torch.randn(like.shape, generator=draws).double()

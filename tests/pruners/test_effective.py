@@ -328,7 +328,7 @@ def test_pooling_layers_of_every_kind(pool):
 
 
 def test_a_mask_of_no_parameter_is_an_error():
-    with pytest.raises(ValueError, match=r"mask 1\.weight fits no parameter"):
+    with pytest.raises(ValueError, match=r"mask 1\.weight \(2, 2\) fits no parameter"):
         pruners.effective_masks(
             nn.Sequential(nn.Linear(2, 2)), {"1.weight": torch.ones(2, 2).bool()}, torch.ones(1, 2)
         )

@@ -1,4 +1,4 @@
-"""What a mask makes of a network: its size, its arithmetic, and how concentrated its weights are."""
+"""What masks save: weights and multiply-adds; and how concentrated the kept weights are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pruners.maps import Interpreter, LinearMap, attached, in_mode, refuse_other_uses, run, usable, used_in
+from pruners.effective import effective_masks
+from pruners.forward import differentiable, in_mode, run
+from pruners.linear_maps import Interpreter, LinearMap, keep_graph, leaves_of, refuse_other_uses
 from pruners.masks import densities, prunable, total_kept
-from pruners.paths import effective_masks
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,12 @@ class Cost:
 
     Attributes:
         params: weights of the dense network.
-        kept: those the masks keep.
-        effective: those of them on a path from the input to the output: what is left to store when filters
+        kept: weights that the masks keep.
+        effective: kept weights on a path from the input to the output: the weights to store once filters
             without inputs or outputs are cut out.
         macs: multiply-adds of the dense network.
-        macs_kept: those with a weight that is kept.
-        macs_effective: those with a weight that is effective.
+        macs_kept: multiply-adds with kept weights.
+        macs_effective: multiply-adds with effective weights.
     """
 
     params: int
@@ -34,39 +35,43 @@ class Cost:
 
 
 def cost(model: nn.Module, masks: Mapping[str, Tensor], example_input: Tensor) -> Cost:
-    """What masks save. See `Cost`; the example input is as for `effective_masks`.
+    """Count what masks keep of the weights and multiply-adds of their layers.
+
+    Args:
+        example_input: as for `effective_masks`.
 
     Raises:
         ValueError: as `effective_masks` and `multiply_adds` do.
     """
     effective = effective_masks(model, masks, example_input)
     macs = _multiply_adds(model, {name: model.get_parameter(name) for name in masks}, example_input)
-    left = [
-        {name: macs[name] * density for name, density in densities(each).items()}
-        for each in (masks, effective)
-    ]
     return Cost(
         params=sum(mask.numel() for mask in masks.values()),
         kept=total_kept(masks.values()),
         effective=total_kept(effective.values()),
         macs=sum(macs[name] for name in masks),
-        macs_kept=sum(round(each) for each in left[0].values()),
-        macs_effective=sum(round(each) for each in left[1].values()),
+        macs_kept=_masked_macs(macs, masks),
+        macs_effective=_masked_macs(macs, effective),
     )
 
 
-def multiply_adds(model: nn.Module, example_input: Tensor) -> dict[str, int]:
-    """Name of each prunable weight → multiply-adds with it in a forward pass of one sample, unmasked.
+def _masked_macs(macs: Mapping[str, int], masks: Mapping[str, Tensor]) -> int:
+    """Multiply-adds with the kept weights, rounded layer by layer."""
+    return sum(round(macs[name] * density) for name, density in densities(masks).items())
 
-    At each linear map, LSTM and GRU step by step, as `torch.utils.flop_counter` counts: with padding. A map
-    with something made of one weight, such as a standardized or a transposed one, is a map with that weight.
+
+def multiply_adds(model: nn.Module, example_input: Tensor) -> dict[str, int]:
+    """Name of each prunable weight → its multiply-adds in a forward pass of one sample, unmasked.
+
+    Counted at each linear map, padding included, as `torch.utils.flop_counter` does; LSTM and GRU step by
+    step. A map with a tensor computed from one weight (standardized, transposed) counts for that weight.
 
     Args:
-        example_input: one batch, of which the first sample is used.
+        example_input: one batch; only its first sample is used.
 
     Raises:
-        ValueError: as `prunable` does, or the network computes with a weight otherwise than in linear maps
-            and convolutions, or with something made of several; the message names the layer.
+        ValueError: as `prunable` does, or the network uses a weight otherwise than in linear maps and
+            convolutions, or in one together with another weight; the message names the layer.
     """
     return _multiply_adds(model, prunable(model), example_input)
 
@@ -74,42 +79,46 @@ def multiply_adds(model: nn.Module, example_input: Tensor) -> dict[str, int]:
 def _multiply_adds(
     model: nn.Module, weights: Mapping[str, nn.Parameter], example_input: Tensor
 ) -> dict[str, int]:
-    """The same of some weights."""
+    """As `multiply_adds`, for the given weights."""
     macs = dict.fromkeys(weights, 0)
 
     def count(call: LinearMap) -> Tensor:
-        # Every map before it was cut: what its inputs still depend on was used otherwise.
+        # Earlier maps detached their weights: a weight that the inputs still depend on was used otherwise.
         refuse_other_uses(call.inputs, leaves)
-        makers = used_in(call.weight, leaves)
-        if len(makers) != 1:
+        used = leaves_of(call.weight, leaves)
+        if len(used) != 1:
             return call.output()
         call = call.cut()
         output = call.output()
-        # Each weight meets every position once: of the outputs, or of what is spread out over them.
+        # Each weight is used once at every position: of the output, or, in a transposed convolution, of the
+        # input.
         positions = call.inputs if "transpose" in call.function else output
-        macs[makers[0]] += positions.numel() * call.weight[0].numel()
+        macs[used[0]] += positions.numel() * call.weight[0].numel()
         return output
 
-    # Without cuDNN, whose cells look where their weights lie.
     with (
         in_mode(model, train=False),
         torch.inference_mode(False),
         torch.enable_grad(),
+        # cuDNN's recurrent kernels need weights at certain addresses.
         torch.backends.cudnn.flags(enabled=False),
     ):
         tensors = [*model.named_parameters(), *model.named_buffers()]
-        state = {name: usable(each.detach()) for name, each in tensors}
+        state = {name: differentiable(each.detach()) for name, each in tensors}
         leaves = {name: state[name].requires_grad_() for name in weights}
-        with Interpreter(count, attached):
-            output = run(model, state, usable(example_input[:1]))
+        with Interpreter(count, keep_graph):
+            output = run(model, state, differentiable(example_input[:1]))
         refuse_other_uses(output, leaves)
     return macs
 
 
 def pq_index(weights: Tensor, p: float = 0.5, q: float = 1) -> float | None:
-    """How concentrated the kept weights are: 0 all equal in size, towards 1 few large ones; None for none.
+    """How concentrated weights are: 0 if all are equal in size, near 1 if few are large.
 
     I = 1 − n^(1/q − 1/p)·‖w‖_p/‖w‖_q over the n given weights (Diao et al. 2023).
+
+    Returns:
+        The index, or None if there is no weight or all are 0.
     """
     size = weights.detach().abs().double()
     if size.numel() == 0 or not size.any():
