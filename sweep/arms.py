@@ -1,4 +1,4 @@
-"""What trials are compared as: an arm (a config less seed and sparsity), and how its mask is chosen."""
+"""Arms: configs without seed and sparsity, by which trials are compared; and short names for them."""
 
 import json
 from collections import defaultdict
@@ -12,7 +12,7 @@ Fields = Mapping[str, Any]
 
 
 def short(config: Fields) -> str:
-    """A short name of the choice, of the fields that are known: `snip`, `random erk`, `force T=20`."""
+    """A short name for how the mask is chosen, from its fields: `snip`, `random erk`, `force T=20`."""
     criterion, scope = config.get("criterion"), config.get("scope")
     words = [
         word for word in (criterion, scope if scope != "global" or criterion == "random" else "") if word
@@ -23,7 +23,7 @@ def short(config: Fields) -> str:
 
 
 def listed(fields: Fields) -> str:
-    """Fields with their values, numbers with four digits: `criterion=snip lr=0.1155`."""
+    """Fields with their values, real numbers with four digits: `criterion=snip lr=0.1155`."""
     return " ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in fields.items()
@@ -31,7 +31,7 @@ def listed(fields: Fields) -> str:
 
 
 def place(config: Fields) -> str:
-    """What every setting is known by: `digits, conv-5, 3 epochs, pruned at epoch 0`."""
+    """The main fields of a setting: `digits, conv-5, 3 epochs, pruned at epoch 0`."""
     words = [config[name] for name in ("dataset", "model") if config.get(name)]
     lengths = [(config[name], name) for name in ("epochs", "steps") if config.get(name)]
     words += [f"{length} {name.removesuffix('s') if length == 1 else name}" for length, name in lengths[:1]]
@@ -41,36 +41,41 @@ def place(config: Fields) -> str:
 
 
 def differing(fields: Iterable[str], configs: Iterable[Fields]) -> list[str]:
-    """The fields of which configs have several values; to have none is a value too."""
-    among = list(configs)
+    """The fields in which the configs differ; to lack a field counts as a value."""
+    every = list(configs)
     return [
         name
         for name in fields
-        if len({json.dumps(config[name]) if name in config else "" for config in among}) > 1
+        if len({json.dumps(config[name]) if name in config else "" for config in every}) > 1
     ]
 
 
 def names(configs: Mapping[K, Fields], places: Mapping[K, Hashable]) -> dict[K, str]:
-    """The short name of each; with the fields that differ, where others of its place have it too."""
-    found = {key: short(config) for key, config in configs.items()}
-    for alike in shared({key: (places[key], name) for key, name in found.items()}):
+    """Key → short name, unique within its place: where names collide, the differing fields are added.
+
+    Args:
+        configs: key → config.
+        places: key → the place within which its name must be unique.
+    """
+    unique = {key: short(config) for key, config in configs.items()}
+    for alike in shared({key: (places[key], name) for key, name in unique.items()}):
         for key, words in told_apart({key: configs[key] for key in alike}).items():
-            found[key] = " ".join([found[key], *words])
-    return found
+            unique[key] = " ".join([unique[key], *words])
+    return unique
 
 
-def shared(known: Mapping[K, Hashable]) -> list[list[K]]:
-    """Those that have one name, of each name that several have."""
-    found: dict[Hashable, list[K]] = defaultdict(list)
-    for key, name in known.items():
-        found[name].append(key)
-    return [keys for keys in found.values() if len(keys) > 1]
+def shared(named: Mapping[K, Hashable]) -> list[list[K]]:
+    """Keys that have the same name, grouped by name; names of a single key are left out."""
+    keys: dict[Hashable, list[K]] = defaultdict(list)
+    for key, name in named.items():
+        keys[name].append(key)
+    return [group for group in keys.values() if len(group) > 1]
 
 
 def told_apart(configs: Mapping[K, Fields]) -> dict[K, list[str]]:
-    """The fields in which configs differ, each with its value: nothing where they are the same."""
-    known = dict.fromkeys([*CHOICE, *sorted({name for config in configs.values() for name in config})])
-    fields = differing(known, configs.values())
+    """Key → the fields in which the configs differ, each with the config's value."""
+    in_order = dict.fromkeys([*CHOICE, *sorted({name for config in configs.values() for name in config})])
+    fields = differing(in_order, configs.values())
     return {
         key: [f"{name}={config[name]}" if name in config else f"no {name}" for name in fields]
         for key, config in configs.items()

@@ -1,4 +1,4 @@
-"""A mean over seeds, with its interval: as the search and the analyses say it."""
+"""A mean over seeds with its confidence interval, as the search and the analyses print it."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 LEVEL = 0.95
-# Spreads below this are rounding: accuracies are counts of images over a number of images.
+# A spread below this is rounding: accuracies are quotients of two numbers of images.
 ROUNDING = 1e-12
 
 
@@ -15,10 +15,10 @@ class Mean:
     """A mean over seeds.
 
     Attributes:
-        half_width: of its 95 % interval; None for a single seed. 0 where all seeds are equal: then no spread
-            was seen, and the interval says nothing.
-        lost: trials that failed or diverged, and so have no value to count.
-        least, most: what the value can be; the interval is cut to it.
+        half_width: half the width of its 95 % interval; None for a single seed. 0 if all seeds are equal: the
+            interval then tells nothing, because no spread was observed.
+        lost: number of trials without a value, because they failed or diverged.
+        least, most: bounds of the value; the interval is cut to them.
     """
 
     value: float
@@ -39,12 +39,12 @@ class Mean:
 
     @property
     def equal(self) -> bool:
-        """All seeds are equal, up to rounding."""
+        """Whether all seeds are equal, up to rounding."""
         return self.half_width is not None and self.half_width <= ROUNDING
 
     @property
     def cut(self) -> bool:
-        """The interval is shorter than twice the half width: it reached beyond what is possible."""
+        """Whether the interval was cut at one of the bounds."""
         if self.half_width is None or self.low is None or self.high is None:
             return False
         return self.high - self.low < 2 * self.half_width - ROUNDING
@@ -54,18 +54,18 @@ class Mean:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Mean":
-        """The mean of these values, of which there is one at least."""
+        """The mean of at least one value."""
         return mean_interval(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
     @property
     def signed(self) -> str:
-        """As text, with its sign: for differences."""
+        """The mean as text with its sign, for differences."""
         text = str(self).replace("-", "−")
         return f"+{text}" if self.value > 0 else text
 
     @property
     def percent(self) -> str:
-        """As text in percent, narrow enough for a table of many."""
+        """The mean as text in percent, short enough for a table of many."""
         return self._text(100, 1, "±")
 
     def _text(self, scale: float, digits: int, sign: str) -> str:
@@ -86,15 +86,21 @@ class Mean:
 
 
 def mean_interval(mean: float | None, deviation: float | None, count: int, lost: int = 0) -> Mean:
-    """The mean of `count` values with its 95 % Student-t interval; NaN if there are none."""
+    """A mean with its 95 % Student-t interval; NaN if there are no values.
+
+    Args:
+        mean: of `count` values; None for no values.
+        deviation: their sample standard deviation; None for fewer than two values.
+        lost: number of trials without a value.
+    """
     if mean is None or deviation is None or count < 2:
         return Mean(math.nan if mean is None else mean, None, lost)
     return Mean(mean, student(count) * deviation / math.sqrt(count) if deviation > ROUNDING else 0.0, lost)
 
 
 def student(count: int) -> float:
-    """Standard errors that the 95 % interval of a mean of `count` values reaches to each side."""
-    # scipy.special, not scipy.stats, which takes a second to import.
+    """Half the width of the 95 % interval of a mean of `count` values, in standard errors."""
+    # scipy.stats would take a second to import.
     from scipy.special import stdtrit
 
     return float(stdtrit(count - 1, (1 + LEVEL) / 2))

@@ -1,4 +1,4 @@
-"""One root seed a trial; every use of randomness has a stream of its own, derived from it by name."""
+"""Random streams: each trial has one root seed, and each use of randomness a named stream derived from it."""
 
 import hashlib
 

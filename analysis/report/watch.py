@@ -7,8 +7,9 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 
-from sweep.errors import BadInput
+from sweep.errors import ONE_LINE
 from sweep.foreign import html
+from sweep.store.parts import pattern
 from sweep.store.places import Place
 
 _NOTHING_YET = """<!doctype html><html><head>
@@ -18,7 +19,7 @@ _NOTHING_YET = """<!doctype html><html><head>
 
 def version(results: Place) -> str:
     """Text that changes when a part comes or goes."""
-    parts = [part for among in ("trials", "*/trials") for part in results.glob(f"{among}/part-*.parquet")]
+    parts = [part for one_study in (True, False) for part in results.glob(pattern("trials", one_study))]
     newest = max((part.name for part in parts), default="")
     # A name that others chose is no text for a page.
     return hashlib.sha256(f"{len(parts)} {newest}".encode(errors="surrogateescape")).hexdigest()[:16]
@@ -35,7 +36,7 @@ def server(results: Place, render: Callable[[], str], port: int = 0) -> Threadin
             if latest[0] != now or not latest[1]:
                 try:
                     text = render()
-                except BadInput as nothing_yet:
+                except ONE_LINE as nothing_yet:
                     text = _NOTHING_YET.format(html(str(nothing_yet)))
                 latest[:] = now, text
             # The first one ends the head of the page, where nothing of the results stands unescaped.

@@ -6,7 +6,7 @@ import duckdb
 from rich.console import Console
 
 from analysis.warehouse.warehouse import again, checked
-from sweep.errors import BadInput
+from sweep.errors import ONE_LINE
 
 
 def show(connection: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -48,5 +48,5 @@ def loop(connection: duckdb.DuckDBPyConnection) -> None:
             continue
         try:
             show(connection, query)
-        except BadInput as error:
+        except ONE_LINE as error:
             print(" ".join(str(error).split()), file=sys.stderr)

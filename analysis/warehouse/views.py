@@ -14,7 +14,7 @@ import pyarrow as pa
 from sweep.config import CHOICE
 from sweep.errors import BadInput
 from sweep.store import parts
-from sweep.store.places import Place, Remote, looks, place, read_all
+from sweep.store.places import Place, Remote, attempts, is_plain, place, read_all
 from sweep.store.schema import KEYS, SCHEMAS
 
 # Which of several rows with the same key is looked at, where they can differ.
@@ -45,7 +45,7 @@ def create(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pat
         pattern: of the names that its parts have within the folder.
     """
     connection.execute(f"SET VARIABLE pattern_{table} = '{quoted(pattern)}'")
-    for last in looks():
+    for last in attempts():
         try:
             return _view(connection, table, folder, pattern, last)
         except duckdb.IOException as error:
@@ -67,7 +67,7 @@ class _Merged(duckdb.IOException):
 
 
 def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pattern: str, last: bool) -> None:
-    found = parts.found(folder, pattern)[::-1]
+    found = parts.list_parts(folder, pattern)[::-1]
 
     def see_that_all_are_there() -> None:
         if not set(found) <= set(folder.glob(pattern)):
@@ -79,7 +79,7 @@ def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, patt
         return see_that_all_are_there()
     try:
         return _define_as_written(connection, table, folder, pattern, found)
-    except (duckdb.Error, FileNotFoundError, parts.Foreign) as error:
+    except (duckdb.Error, FileNotFoundError, parts.NotAPart) as error:
         # Merged meanwhile, maybe one that came after these were listed; or DuckDB does not find them by the
         # pattern, as at Google's. To look at each comes after: of a store that reads all of them.
         if isinstance(error, duckdb.IOException) and not last and set(found) != set(folder.glob(pattern)):
@@ -102,14 +102,15 @@ def _define_as_written(
     if not found:
         return _define(connection, table, None, ())
     if not _are_as_written(connection, table, found):
-        raise parts.Foreign("of other types")
+        raise parts.NotAPart("of other types")
     few = len(found) <= _MANY or isinstance(folder, Remote)
     if not few and sum(part.stat().st_size for part in found) < _SMALL * len(found):
         return _define(connection, table, _compacted(connection, table, found), ())
-    if set(found) < (now := set(folder.glob(pattern))):
-        if all(not isinstance(part, Path) or part.is_file() for part in now):
+    now: set[Any] = set(folder.glob(pattern))
+    if set(found) < now:
+        if all(is_plain(part) for part in now):
             raise _Merged("there are new ones")
-        raise parts.Foreign("some are no plain files")
+        raise parts.NotAPart("some are no plain files")
     everything = quoted(f"{glob.escape(named(folder))}/{pattern}")
     _define(connection, table, f"read_parquet('{everything}', {_OPTIONS})", ())
 
@@ -142,7 +143,7 @@ def _told_apart(table: str, found: Sequence[Any]) -> tuple[list[Any], list[tuple
                 plain.append(part)
             else:
                 other.append((part, content))
-        except parts.Foreign as why:
+        except parts.NotAPart as why:
             parts.leave_aside(part, str(why))
         except FileNotFoundError:  # merged into another meanwhile
             continue
@@ -161,8 +162,8 @@ def _recoded(table: str, found: Iterable[tuple[Any, Path | bytes | OSError]]) ->
         if isinstance(content, OSError):
             raise content
         try:
-            rows = parts.rows(content, table)
-        except parts.Foreign as why:
+            rows = parts.read_rows(content, table)
+        except parts.NotAPart as why:
             parts.leave_aside(part, str(why))
             continue
         numbers = pa.array(range(len(rows)), pa.int64())
@@ -235,8 +236,8 @@ def _is_damage(error: duckdb.Error) -> bool:
 def _can_be_read(part: Place, table: str) -> bool:
     """Whether every page of a part can be read; if not, one line says so."""
     try:
-        parts.rows(_content(part), table, ())
-    except parts.Foreign as why:
+        parts.read_rows(_content(part), table, ())
+    except parts.NotAPart as why:
         parts.leave_aside(part, str(why))
         return False
     except FileNotFoundError:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from importlib import resources
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
@@ -15,7 +14,8 @@ import duckdb
 from analysis.warehouse import views
 from analysis.warehouse.views import named, quoted
 from sweep.errors import BadInput
-from sweep.store.places import Place, Remote, is_small, looks, place, read_all
+from sweep.store import parts
+from sweep.store.places import Place, Remote, attempts, is_small, place, read_all
 from sweep.store.schema import KEYS
 
 T = TypeVar("T")
@@ -51,10 +51,9 @@ def open(
     Raises:
         BadInput: the folder does not exist, or the condition is none.
     """
-    folder = place(results)
-    folder = folder.resolve() if isinstance(folder, Path) else folder
+    folder = place(results).resolve()
     connection = duckdb.connect()
-    if not (folder.is_dir() if isinstance(folder, Path) else folder.exists()):
+    if not folder.is_dir():
         raise BadInput(f"{results}: no such folder; run a study first, or name its results with --results")
     # A study may have the name of a table.
     one_study = (folder / "study.json").exists() or bool([*(folder / "trials").glob("part-*")])
@@ -64,8 +63,7 @@ def open(
         connection.register_filesystem(Within(folder))
     connection.execute(f"SET VARIABLE results = '{quoted(str(folder))}'")
     for table in KEYS:
-        pattern = f"{table}/part-*.parquet" if one_study else f"*/{table}/part-*.parquet"
-        views.create(connection, table, folder, pattern)
+        views.create(connection, table, folder, parts.pattern(table, one_study))
     # A pattern is held against these as it is written, a file as it is named.
     allowed = ", ".join(f"'{quoted(text)}'" for text in (named(folder), glob.escape(named(folder))))
     connection.execute(f"SET allowed_directories = [{allowed}]")
@@ -269,7 +267,7 @@ def again(connection: duckdb.DuckDBPyConnection, read: Callable[[], T]) -> T:
         BadInput: DuckDB cannot answer.
     """
     with _told():
-        for last in looks():
+        for last in attempts():
             try:
                 return _without_damaged(connection, read, last)
             except duckdb.IOException:

@@ -16,7 +16,7 @@ from sweep import plan
 from sweep.engine import provenance
 from sweep.engine.loggers import Logger
 from sweep.engine.progress import Progress
-from sweep.errors import BadInput
+from sweep.errors import ONE_LINE, BadInput
 from sweep.plan import Job, Pack
 from sweep.store import results
 from sweep.store.places import Place, absolute
@@ -211,7 +211,7 @@ def drive(
             cluster.stop()
     if ending is Ending.FINISHED and errors:
         # Tune wraps what comes of a callback.
-        raise next((error for error in _behind(errors[0]) if isinstance(error, BadInput)), errors[0])
+        raise next((error for error in _behind(errors[0]) if isinstance(error, ONE_LINE)), errors[0])
     if ending is Ending.FINISHED and claims and last:
         claims.close()
     return ending

@@ -1,1 +1,1 @@
-"""What is on disk or in an object store: results, locks, states. Only `states` imports torch."""
+"""Results, locks and states, on a disk or in an object store. Only `states` imports torch."""

@@ -1,8 +1,9 @@
-"""One launch of a study at a time on an object store, which has no locks: an object that is kept fresh.
+"""A lock for a study in an object store, where files cannot be locked: one launch writes at a time.
 
-Each launch has an object of its own, and whoever finds another's there that is alive gives way: that takes no
-more of a store than that a list shows what was written before. Two launches at once would cost work done
-twice, never a result, so one whose object was lost, as by a store that was away for long, goes on.
+Each launch writes a lock object of its own and rewrites it every few seconds (the heartbeat). A launch that
+finds the live lock of another stops. This needs only listings consistent with earlier writes. Two launches at
+once would repeat work but lose no result. So a launch goes on if its lock object is lost, for instance
+because the store was unreachable for a long time.
 """
 
 import json
@@ -19,9 +20,9 @@ from pathlib import Path
 from sweep.errors import BadInput
 from sweep.store.places import Remote, small
 
-# Seconds between signs of life, and after which without one a launch elsewhere counts as dead.
+# Seconds between heartbeats, and seconds without one after which a launch on another machine counts as dead.
 BEAT, DEAD = 5.0, 20.0
-# Bytes beyond which an object is no lock of a launch.
+# Bytes of the largest object that can be a launch's lock.
 _LARGEST = 10_000
 
 
@@ -29,11 +30,11 @@ _LARGEST = 10_000
 def hold(folder: Remote) -> Iterator[None]:
     """Hold a study's results for writing.
 
-    What a launch of this machine that was killed has left is seen at once to be so; of another machine, after
-    20 seconds.
+    A dead lock from this machine is detected at once; from another, after 20 seconds without a heartbeat.
 
     Raises:
-        BadInput: another launch holds them, or the store does not answer.
+        BadInput: another launch holds them.
+        StoreError: the store does not answer.
     """
     own = folder / f".lock-{uuid.uuid4().hex}"
     brief = replace(own, patience=0.0)
@@ -50,11 +51,11 @@ def hold(folder: Remote) -> Iterator[None]:
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     own.write_bytes(json.dumps(process).encode())
     try:
-        # While it looks at what others have left it shows that it lives itself.
+        # The heartbeat starts first: other launches see this one as alive while it checks their locks.
         thread.start()
         for other in folder.glob(".lock-*"):
             if other != own:
-                _give_way(folder, other)
+                _remove_if_dead(folder, other)
         yield
     finally:
         stop.set()
@@ -64,35 +65,35 @@ def hold(folder: Remote) -> Iterator[None]:
             brief.unlink(missing_ok=True)
 
 
-def _give_way(folder: Remote, other: Remote) -> None:
-    """Remove what a dead launch has left; raise `BadInput` if it lives."""
-    with suppress(FileNotFoundError):  # it has just ended
+def _remove_if_dead(folder: Remote, other: Remote) -> None:
+    """Remove the lock of a launch that is dead; raise `BadInput` if the launch is alive."""
+    with suppress(FileNotFoundError):  # the launch has just ended
         first = small(other, _LARGEST)
-        found = _launch(first)
-        if first is None or found is None:
+        launch = _parse(first)
+        if first is None or launch is None:
             print(f"{other}: not a launch's lock: left aside", file=sys.stderr)
             return
-        pid, node, process = found
-        here = process.rpartition("/")[0] == _process(os.getpid()).rpartition("/")[0]
-        if _process(pid) == process if here else _changes(other, first):
+        pid, node, process = launch
+        same_machine = process.rpartition("/")[0] == _process(os.getpid()).rpartition("/")[0]
+        if _process(pid) == process if same_machine else _has_heartbeat(other, first):
             who = f"process {pid} on {node}"
             raise BadInput(f"{folder} is being written by {who}: wait for it, or stop it first")
         other.unlink(missing_ok=True)
 
 
-def _launch(content: bytes | None) -> tuple[int, str, str] | None:
-    """The process, node and start of a launch, as it has written them; None of what no launch has written."""
+def _parse(content: bytes | None) -> tuple[int, str, str] | None:
+    """The process number, the node and the process in a lock; None if no launch wrote the content."""
     try:
-        found = json.loads(content or "")
-        pid, node, process = found["pid"], found["node"], found["process"]
+        lock = json.loads(content or "")
+        pid, node, process = lock["pid"], lock["node"], lock["process"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    known = type(pid) is int and isinstance(node, str) and isinstance(process, str)
-    return (pid, node, process) if known else None
+    valid = type(pid) is int and isinstance(node, str) and isinstance(process, str)
+    return (pid, node, process) if valid else None
 
 
-def _changes(other: Remote, first: bytes) -> bool:
-    """Whether there is a sign of life, within as long as there must be one."""
+def _has_heartbeat(other: Remote, first: bytes) -> bool:
+    """Whether the content of a lock changes within the time in which a live launch rewrites it."""
     deadline = time.monotonic() + DEAD
     while time.monotonic() < deadline:
         time.sleep(1)
@@ -102,12 +103,15 @@ def _changes(other: Remote, first: bytes) -> bool:
 
 
 def _process(pid: int) -> str:
-    """This start of this machine / the process's container / its number and when it began, if it lives."""
+    """A name that no other process ever has: BOOT/CONTAINER/NUMBER@START; START is `gone` if it is dead.
+
+    BOOT identifies the machine since it was last started; START is when the process began.
+    """
     boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
     container = Path("/proc/self/ns/pid").readlink()
     try:
-        # After the name, which may have any bytes; the 20th field of those that follow is its start.
-        began = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+        # The fields after the name, which may have any bytes; the 20th of them is the start.
+        start = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
     except OSError:
-        began = "gone"
-    return f"{boot}/{container}/{pid}@{began}"
+        start = "gone"
+    return f"{boot}/{container}/{pid}@{start}"

@@ -1,8 +1,8 @@
-"""Parts of results as other programs leave them: which file counts as one, and its rows as our columns.
+"""Parts, the Parquet files of results: which files count as parts, and how their rows are read.
 
-A results folder is Parquet, so people rewrite it. pandas turns whole numbers with gaps into reals and text
-into another encoding of text, other tools write single precision or categories. A launch and an analysis ask
-here which files are parts, so that both count the same trials.
+People rewrite results with other programs. pandas turns whole numbers with gaps into reals, and text into
+another encoding of text; other tools write single precision or categories. Launches and analyses both use
+this module, so that both count the same trials.
 """
 
 import json
@@ -18,15 +18,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
-from sweep.store.places import Place
+from sweep.store.places import Place, is_plain
 from sweep.store.schema import KEYS, SCHEMAS
 
-# What a row cannot be without.
+# Pattern for the names of parts, in the folder of their table.
+PART = "part-*.parquet"
+# Columns that a part must have.
 REQUIRED: dict[str, Sequence[str]] = {**KEYS, "trials": ("trial_id", "status", "config")}
-# What makes a row one that questions can be asked of, in SQL; of `trials` all but its arm.
+# The SQL condition for rows that can be analysed; for `trials`, the arm is checked elsewhere.
 SOUND = {
     "trials": " AND ".join(
-        # Whether it is finite is asked besides: Parquet's statistics leave NaN out, and DuckDB believes them.
+        # `isfinite` is needed: DuckDB relies on Parquet's statistics, which leave NaN out.
         (
             *(f"{name} IS NOT NULL" for name in (*REQUIRED["trials"], "seed")),
             "isfinite(sparsity) AND sparsity >= 0 AND sparsity < 1",
@@ -36,76 +38,80 @@ SOUND = {
     "AND regexp_full_match(phase, 'dense|sparse|retrain|level [0-9]{1,9}')",
     "layers": "trial_id IS NOT NULL AND layer IS NOT NULL AND name IS NOT NULL",
 }
-# What a row of each table is of.
-_OF = {"trials": "trial", "curves": "epoch", "layers": "layer"}
-# What every config has, as text.
-_NAMED = ("dataset", "model", "criterion")
-
-# Rows that are decoded at once, of which only the columns that are wanted are kept.
+# What a row of each table describes.
+_SUBJECTS = {"trials": "trial", "curves": "epoch", "layers": "layer"}
+# Fields that every config has, with text as value.
+_TEXT_FIELDS = ("dataset", "model", "criterion")
+# Rows that are decoded at a time.
 _BATCH = 65_536
 _TEXT = (types.is_string, types.is_large_string, types.is_string_view)
 _BYTES = (types.is_binary, types.is_large_binary, types.is_binary_view)
 
 
-class Foreign(Exception):
-    """A file is no part of a table; says why."""
+class NotAPart(Exception):
+    """A file is no part of a table; the message says why."""
 
 
-def found(folder: Place, pattern: str) -> list[Any]:
-    """The parts of a table under a folder, by name; says what is called so and is no plain file.
+def pattern(table: str, one_study: bool) -> str:
+    """The pattern for the parts of a table, under the folder of one study or the folder of several."""
+    return f"{table}/{PART}" if one_study else f"*/{table}/{PART}"
 
-    A pipe would be waited for, and a device never ends.
+
+def list_parts(folder: Place, pattern: str = PART) -> list[Any]:
+    """The parts under a folder, sorted by name.
+
+    A name that matches but is no plain file (see `places.is_plain`) is left aside, with a line on stderr.
     """
     every: list[Any] = sorted(folder.glob(pattern), key=lambda part: (part.name, str(part)))
-    plain = [part for part in every if not isinstance(part, Path) or part.is_file()]
+    plain = [part for part in every if is_plain(part)]
     for part in every if len(plain) < len(every) else ():
-        # One that is not there at all was merged meanwhile.
+        # A part that no longer exists was merged after it was listed.
         if part not in plain and os.path.lexists(part):
             leave_aside(part, "no plain file")
     return plain
 
 
 def fits(part: Path | bytes, table: str) -> bool:
-    """Whether the columns of a part have just the types of the table; what DuckDB reads alike is the same.
+    """Whether the columns of a part have the types of the table, or types that DuckDB reads as the same.
 
-    Looks at the end of the file alone: whether its pages can be read is seen by `rows`.
+    Reads only the end of the file; `read_rows` finds out whether its pages can be read.
 
     Raises:
-        Foreign: it is not a part of this table.
-        FileNotFoundError: there is no such file.
+        NotAPart: the file is no part of this table.
+        FileNotFoundError: the file does not exist.
     """
     try:
         schema = pq.read_schema(_file(part))
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise Foreign(_reason(error)) from None
-    _see_required(schema, table)
+        raise NotAPart(_reason(error)) from None
+    _check_columns(schema, table)
     ours = SCHEMAS[table]
     return all(
         _alike(schema.field(name).type, ours.field(name).type) for name in ours.names if name in schema.names
     )
 
 
-def rows(part: Path | bytes, table: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of a part, with the table's own types; NULL in columns that the part does not have.
+def read_rows(part: Path | bytes, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a part, converted to the types of the table; NULL in columns that the part lacks.
 
-    Every page is read, also of columns that are not asked for: a part counts as a whole or not at all.
+    Every page is read, also of columns that are not returned: either all rows of a part count or none.
 
     Args:
-        part: a file, or the whole content of one.
-        columns: of the table; None for all of it and whatever else is in the part.
+        part: a file, or the content of one.
+        columns: columns of the table to return; None for all of them, and the further columns of the part.
 
     Raises:
-        Foreign: it is not a part of this table, a page is damaged, or a value is none of its column.
-        FileNotFoundError: there is no such file.
+        NotAPart: the file is no part of this table, a page is damaged, or a value does not fit its column.
+        FileNotFoundError: the file does not exist.
     """
     ours = SCHEMAS[table]
     read: list[pa.Table] = []
     try:
         with pq.ParquetFile(_file(part)) as file:
             schema = file.schema_arrow
-            _see_required(schema, table)
+            _check_columns(schema, table)
             for batch in file.iter_batches(_BATCH):
                 content = {name: batch[name] for name in schema.names}
                 for field in ours:
@@ -116,59 +122,59 @@ def rows(part: Path | bytes, table: str, columns: Sequence[str] | None = None) -
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise Foreign(_reason(error)) from None
+        raise NotAPart(_reason(error)) from None
     empty = ours.empty_table() if columns is None else ours.empty_table().select(columns)
     return pa.concat_tables([empty, *read], promote_options="default")
 
 
 def config(text: str | None) -> dict[str, Any] | None:
-    """The fields of a config or an arm, as its JSON in a row has them; None where a row has something else.
+    """The fields of a config or an arm from its JSON in a row; None if the text is no such JSON.
 
-    Only that it can be read and compared is asked: fields may be of any version.
+    The fields may be those of any version.
     """
     try:
-        found = json.loads(text or "")
+        fields = json.loads(text or "")
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in _NAMED):
+    if not isinstance(fields, dict) or not all(isinstance(fields.get(name), str) for name in _TEXT_FIELDS):
         return None
-    plain = all(value is None or isinstance(value, str | int | float) for value in found.values())
-    return found if plain else None
+    plain = all(value is None or isinstance(value, str | int | float) for value in fields.values())
+    return fields if plain else None
 
 
 def are_trials(rows: pa.Table) -> pa.Array:
-    """Which rows of `trials` are of a trial, whoever wrote them: a flag of each.
+    """For each row of `trials`, whether it describes a trial; other programs may have written rows too.
 
-    `SOUND` says the same in SQL of all but the arm.
+    `SOUND` is the same condition in SQL, except for the arm.
 
     Args:
-        rows: with the columns that `SOUND` names, `arm` and `config`.
+        rows: with the columns in `SOUND`, `arm` and `config`.
     """
     sparsity = rows["sparsity"]
     within = pc.and_kleene(pc.greater_equal(sparsity, 0.0), pc.less(sparsity, 1.0))
-    told = [pc.is_valid(rows[name]) for name in (*REQUIRED["trials"], "seed")]
-    # Of before there was this column, the config says it.
+    present = [pc.is_valid(rows[name]) for name in (*REQUIRED["trials"], "seed")]
+    # Rows from before there was the column `arm` have their config instead.
     arm = pc.coalesce(rows["arm"], rows["config"])
-    known = pa.array([text for text in pc.unique(arm).to_pylist() if config(text)], pa.string())
-    sound = pc.is_in(arm, value_set=known)
-    for flags in (*told, pc.fill_null(within, False)):
+    valid = pa.array([text for text in pc.unique(arm).to_pylist() if config(text)], pa.string())
+    sound = pc.is_in(arm, value_set=valid)
+    for flags in (*present, pc.fill_null(within, False)):
         sound = pc.and_(sound, flags)
     return sound
 
 
 def leave_rows_aside(place: object, count: int, table: str = "trials") -> None:
-    """Say once, on stderr, that rows are left aside."""
+    """Print once, on stderr, that rows are left aside, because they describe no trial, epoch or layer."""
     rows = "1 row" if count == 1 else f"{count:,} rows"
-    _say(f"{place}: {rows} of no {_OF[table]}: left aside")
+    _print_once(f"{place}: {rows} of no {_SUBJECTS[table]}: left aside")
 
 
 def leave_aside(part: object, reason: str) -> None:
-    """Say once, on stderr, that a file is left aside."""
-    _say(f"{part}: not a part of these results ({reason}): left aside; move it away")
+    """Print once, on stderr, that a file is left aside."""
+    _print_once(f"{part}: not a part of these results ({reason}): left aside; move it away")
 
 
 @cache
-def _say(line: str) -> None:
+def _print_once(line: str) -> None:
     print(line, file=sys.stderr)
 
 
@@ -176,11 +182,11 @@ def _file(part: Path | bytes) -> Any:
     return pa.BufferReader(part) if isinstance(part, bytes) else part
 
 
-def _see_required(schema: pa.Schema, table: str) -> None:
+def _check_columns(schema: pa.Schema, table: str) -> None:
     if missing := [name for name in REQUIRED[table] if name not in schema.names]:
-        raise Foreign(f"it has no column {missing[0]}")
+        raise NotAPart(f"it has no column {missing[0]}")
     if twice := [name for name in schema.names if schema.names.count(name) > 1]:
-        raise Foreign(f"it has the column {twice[0]} twice")
+        raise NotAPart(f"it has the column {twice[0]} twice")
 
 
 def _reason(error: Exception) -> str:
@@ -199,10 +205,10 @@ def _alike(one: Any, ours: Any) -> bool:
 
 
 def _as(column: Any, field: pa.Field, length: int) -> Any:
-    """A column as values of our type that mean the same; NULLs where there is none.
+    """A column converted to the type of a field; NULLs if there is no column.
 
     Raises:
-        Foreign: one of its values does not mean anything there.
+        NotAPart: a value has no meaning in this type.
     """
     if column is None or column.null_count == length:
         return pa.nulls(length, field.type)
@@ -211,7 +217,7 @@ def _as(column: Any, field: pa.Field, length: int) -> Any:
     try:
         return _recast(column, field.type)
     except (pa.ArrowException, ValueError) as error:
-        raise Foreign(f"{field.name} is {column.type}: {_reason(error)}") from None
+        raise NotAPart(f"{field.name} is {column.type}: {_reason(error)}") from None
 
 
 def _recast(column: Any, ours: Any) -> Any:
@@ -221,14 +227,14 @@ def _recast(column: Any, ours: Any) -> Any:
     if types.is_string(ours) and not any(is_text(found) for is_text in (*_TEXT, *_BYTES)):
         raise ValueError("no text")
     if types.is_timestamp(ours):
-        # Finer than a microsecond: nobody's clock. Without a zone: as Parquet means it, in UTC.
+        # Digits below a microsecond are dropped. A time without a zone is in UTC, as Parquet defines it.
         return column.cast(ours, safe=False) if types.is_temporal(found) else column.cast(ours)
     if types.is_floating(found) and not types.is_floating(ours):
-        # The gaps of a column of whole numbers or flags, as those write them who have no NULL.
+        # NaN is a gap in a column of whole numbers or flags, written by a program without NULL.
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, found), column)
         if types.is_boolean(ours):
             return column.cast(pa.int8()).cast(ours)
     if types.is_floating(found) and found.bit_width < 64 and types.is_floating(ours):
-        # 0.9 in single precision is 0.8999999761581421: the shortest decimal is what was meant.
+        # 0.9 in single precision is 0.8999999761581421; its shortest decimal, 0.9, is the value meant.
         return column.cast(pa.float32()).cast(pa.string()).cast(ours)
     return column.cast(ours)

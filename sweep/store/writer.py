@@ -1,4 +1,4 @@
-"""Results as they arrive: written in the background, in order, and kept where a store does not take them."""
+"""Write results in the background, in order of arrival; keep on this machine what a store does not accept."""
 
 import queue
 import threading
@@ -10,19 +10,24 @@ from pathlib import Path
 import pyarrow as pa
 
 from sweep.errors import BadInput
-from sweep.store.places import Place, Remote, cached, remove_all
-from sweep.store.results import Part, Row, remedy, write, write_part
+from sweep.store.parts import list_parts
+from sweep.store.places import Place, Remote, cached, remedy, remove_all
+from sweep.store.results import Part, Row, write, write_part
 from sweep.store.schema import SCHEMAS
 
-# So many parts of a table become one that are smaller than so many bytes: to open thousands takes seconds.
+# Number of small parts of a table that are merged into one, because opening thousands takes seconds.
+# And the bytes below which a part is small.
 _MANY, _SMALL = 200, 100_000
 
 
 class Writer:
-    """Writes finished trials to Parquet from a thread of its own, in order, without being waited for.
+    """Writes finished trials to Parquet in a thread of its own, in order of arrival.
 
-    Whatever has arrived while a part was being written goes into the next part. So a trial is on disk within
-    milliseconds when few finish, and parts grow by themselves when many do.
+    Trials that arrive while a part is being written go into the next part. So a trial is on disk within
+    milliseconds if few trials finish, and parts grow by themselves if many do.
+
+    Attributes:
+        error: why writing ended early; None while results can be written.
     """
 
     def __init__(self, folder: Place, study: str) -> None:
@@ -31,19 +36,19 @@ class Writer:
         self._small: dict[str, list[Part]] = {table: [] for table in SCHEMAS}
         self._queue: queue.SimpleQueue[tuple[Row, Sequence[Row], Sequence[Row]] | None] = queue.SimpleQueue()
         self._unwritten: list[tuple[Row, Sequence[Row], Sequence[Row]]] = []
-        # How many trials were handed over, are waited for, and are on disk.
+        # Numbers of trials: handed over, waited for by `flush`, and on disk.
         self._added = self._wanted = self._written = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="results", daemon=True)
         self._thread.start()
 
     def add(self, trial: Row, curves: Sequence[Row], layers: Sequence[Row]) -> None:
-        """Hand over one trial's rows."""
+        """Hand over one trial: its row of `trials`, and its rows of `curves` and `layers`."""
         self._added += 1
         self._queue.put(({**trial, "study": self.study}, curves, layers))
 
     def flush(self) -> bool:
-        """Wait until what was handed over is on disk; False if that can no longer be."""
+        """Wait until all trials handed over so far are on disk. Returns False if writing has failed."""
         with self._changed:
             self._wanted = self._added
             self._changed.notify_all()
@@ -51,10 +56,11 @@ class Writer:
         return self.error is None
 
     def close(self) -> None:
-        """Wait until everything is on disk.
+        """Wait until every trial is on disk, and end the thread.
 
         Raises:
-            BadInput: the disk refused something; what had been written before is kept.
+            BadInput: the disk or the store refused some; results written before are kept, and those that a
+                store refused are kept on this machine.
         """
         self._queue.put(None)
         self._thread.join()
@@ -62,10 +68,10 @@ class Writer:
             if (late := self._queue.get()) is not None:
                 self._unwritten.append(late)
         if isinstance(self.error, OSError):
-            kept = "what is there is kept"
+            kept = "what is written is kept"
             if isinstance(self.folder, Remote):
                 write(_unsent(self.folder), *zip(*self._unwritten, strict=True))
-                kept += f", and {len(self._unwritten)} more trials on this machine, to be sent then"
+                kept += f", and {len(self._unwritten)} more trials on this machine, which that launch sends"
             raise BadInput(
                 f"{self.folder}: {self.error.strerror or self.error}: results can no longer be written; "
                 f"{remedy(self.folder)} and launch again, {kept}"
@@ -85,7 +91,7 @@ class Writer:
             started = time.perf_counter()
             try:
                 written = write(self.folder, *zip(*arrived, strict=True))
-            except BaseException as error:  # told by close()
+            except BaseException as error:  # raised by close()
                 with self._changed:
                     self.error, self._unwritten = error, arrived
                     self._changed.notify_all()
@@ -96,13 +102,13 @@ class Writer:
             if last:
                 return
             self._merge(written)
-            # At most a tenth of the time goes into writing, at most a second's worth of rows waits.
+            # Writing takes at most a tenth of the time, and rows wait for at most a second.
             pause = min(1.0, 9 * (time.perf_counter() - started))
             with self._changed:
                 self._changed.wait_for(lambda: self._wanted > self._written, pause)
 
     def _merge(self, written: Mapping[str, Part]) -> None:
-        """Make one part of the small ones, once there are many; the launch's end merges all that is left."""
+        """Merge small parts into one once there are many; the end of the launch merges the rest."""
         for table, part in written.items():
             if part[1].nbytes >= _SMALL:
                 continue
@@ -110,22 +116,22 @@ class Writer:
             small.append(part)
             if len(small) < _MANY:
                 continue
-            with suppress(OSError, pa.ArrowException):  # then they stay as they are
+            with suppress(OSError, pa.ArrowException):  # the small parts then stay
                 write_part(self.folder, table, pa.concat_tables(rows for _, rows in small))
                 remove_all(place for place, _ in small)
             small.clear()
 
 
 def _unsent(folder: Remote) -> Path:
-    """Where results wait on this machine that a store did not take."""
+    """The folder on this machine for results that a store did not accept."""
     return cached("unsent", folder)
 
 
 def send(folder: Place) -> None:
-    """Bring to a store what an earlier launch on this machine could not."""
-    if isinstance(folder, Path):
+    """Send to a store the results that an earlier launch on this machine could not send."""
+    if not isinstance(folder, Remote):
         return
     for table in SCHEMAS:
-        for part in sorted((_unsent(folder) / table).glob("part-*.parquet")):
+        for part in list_parts(_unsent(folder) / table):
             (folder / table / part.name).write_bytes(part.read_bytes())
             part.unlink()

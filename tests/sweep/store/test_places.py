@@ -13,8 +13,8 @@ import torch
 import analysis
 from analysis.warehouse import unfinished
 from sweep.data import catalog
-from sweep.errors import BadInput
-from sweep.store import lease, places, results
+from sweep.errors import ONE_LINE, BadInput, StoreError
+from sweep.store import lease, places, remote, results
 from sweep.store.places import Remote, place, put
 from sweep.store.results import finished
 from sweep.store.states import Claims, Store
@@ -61,6 +61,8 @@ def test_a_prefix_is_used_as_a_folder_is(bucket, tmp_path):
         put(root / "study" / "part-2.txt", text("three"))
         put(root / "notes", text(""))
         assert root.exists() and (root / "study").exists() and not (root / "stud").exists()
+        assert (root / "study").is_dir() and not (root / "stud").is_dir()
+        assert (root / "study").resolve() == root / "study"
         assert sorted(each.name for each in root.iterdir()) == ["notes", "study"]
         assert sorted(each.name for each in (root / "study").glob("part-*.txt")) == [
             "part-1.txt",
@@ -68,8 +70,19 @@ def test_a_prefix_is_used_as_a_folder_is(bucket, tmp_path):
         ]
         assert sorted(each.parent.name for each in root.glob("*/part-*")) == ["study", "study"]
         assert (root / "study" / "part-2.txt").read_bytes() == b"three"
+        with (root / "study" / "part-1.txt").open("rb") as file:
+            assert file.read() == b"one"
+        assert places.is_plain(root / "study" / "part-1.txt")
         with pytest.raises(FileNotFoundError):
             (root / "study" / "part-3.txt").read_bytes()
+        listed = [root / "study" / f"part-{number}.txt" for number in (1, 3, 2)]
+        for each, readable in zip(listed, places.readable_all(listed), strict=True):
+            if root == tmp_path / "results":
+                assert readable == each, "a reader opens a file by itself"
+            elif each.name == "part-3.txt":
+                assert isinstance(readable, FileNotFoundError)
+            else:
+                assert readable == each.read_bytes()
         with pytest.raises(FileNotFoundError):
             (root / "study" / "part-3.txt").unlink()
         with pytest.raises(OSError, match="not empty"):
@@ -96,7 +109,7 @@ def test_what_is_missing_to_reach_azure_is_one_line(monkeypatch):
         place("az://some/x").exists()
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "ours")
     monkeypatch.setenv("AZURE_STORAGE_SERVICE_ENDPOINT", "https://ours.blob.core.windows.net/")
-    with pytest.raises(BadInput, match="for Azure leave it out"):
+    with pytest.raises(BadInput, match="for Azure itself leave it out"):
         place("az://other/x").exists()
 
 
@@ -117,7 +130,7 @@ def test_a_store_that_is_away_for_seconds_is_asked_again_and_one_that_stays_away
     assert 1.5 < time.monotonic() - began < 19 and there.read_bytes() == b"after"
     way.breaks(fault)
     began = time.monotonic()
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(StoreError) as told:
         replace(there, patience=2.0).read_bytes()
     assert 1.5 < time.monotonic() - began < 12
     assert str(told.value).startswith(f"{there}: ") and "\n" not in str(told.value)
@@ -131,7 +144,7 @@ def test_what_will_not_change_is_said_at_once(bucket, server):
         "az": "ContainerNotFound",
     }
     began = time.monotonic()
-    with pytest.raises(BadInput, match=said[scheme]):
+    with pytest.raises(StoreError, match=said[scheme]):
         put(place(f"{scheme}://nobodys-bucket/x"), text("x"))
     assert time.monotonic() - began < (15 if scheme == "az" else 3), "without all patience"
 
@@ -214,8 +227,8 @@ def test_states_and_claims_in_a_store(bucket):
 def test_what_is_nothing_to_a_store_is_one_line(uri, exported, value, monkeypatch):
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "ours")
     monkeypatch.setenv(exported, value)
-    monkeypatch.setattr(places, "client", stores.client.__wrapped__)
-    with pytest.raises(BadInput):
+    monkeypatch.setattr(remote, "client", stores.client.__wrapped__)
+    with pytest.raises(ONE_LINE):
         place(uri).exists()
 
 

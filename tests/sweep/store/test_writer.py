@@ -112,6 +112,8 @@ def test_a_reader_outlasts_that_parts_are_merged_under_it(tmp_path, monkeypatch)
     results.write(tmp_path, *zip(rows("a"), strict=True))
     [part] = (tmp_path / "trials").glob("part-*")
     gone = [part.with_name(f"part-{number}.parquet") for number in range(5)]
-    listed = results._parts
-    monkeypatch.setattr(results, "_parts", lambda *place: [*([gone.pop()] if gone else []), *listed(*place)])
+    listed = results._list_parts
+    monkeypatch.setattr(
+        results, "_list_parts", lambda *place: [*([gone.pop()] if gone else []), *listed(*place)]
+    )
     assert set(results.finished(tmp_path)) == {"a"} and not gone
