@@ -1,9 +1,10 @@
-"""Data sets: found under the data root, read, decoded once, split, and served in batches on a device."""
+"""Data sets: found under the data root, decoded once, split, and read in batches on a device."""
 
 from sweep.data.augmentation import AUGMENTATIONS
 from sweep.data.catalog import DATASETS, FOLDER
 from sweep.data.images import Shape
-from sweep.data.splits import SHAPES, Data, Sizes, Split, batches, check, load, sizes, to
+from sweep.data.loading import SHAPES, Sizes, check, load, sizes, to
+from sweep.data.splits import Data, Split
 
 __all__ = [
     "AUGMENTATIONS",
@@ -14,7 +15,6 @@ __all__ = [
     "Shape",
     "Sizes",
     "Split",
-    "batches",
     "check",
     "load",
     "sizes",

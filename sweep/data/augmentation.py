@@ -1,4 +1,4 @@
-"""Random flips and crops of whole batches, on the device where they lie."""
+"""Random flips and crops of batches of images, on the device of the images."""
 
 from typing import NamedTuple
 
@@ -8,19 +8,19 @@ from torch import Tensor
 
 
 class Augmentation(NamedTuple):
-    """What is drawn anew for every image: a mirror image or not, and a place in its padded self.
+    """Random changes of an image: a mirror image, and a crop of the padded image.
 
     Attributes:
         flip: mirror half of the images, left to right.
-        pad: pixels of black around an image of which a part of the image's own size is cut out.
+        pad: black pixels on each side of an image, from which a crop of the image's own size is cut.
     """
 
     flip: bool
     pad: int
 
 
-# Mirrored digits and letters are other signs or none, so that sets like MNIST are cropped only. Four pixels
-# on 32 are what most work on CIFAR does since He et al. (2016), section 4.2.
+# `crop` is for data sets such as MNIST: mirrored digits and letters mean something else or nothing. Most work
+# on CIFAR pads 32 pixels by 4, as He et al. (2016), section 4.2, do.
 AUGMENTATIONS = {
     "none": Augmentation(False, 0),
     "flip": Augmentation(True, 0),
@@ -30,11 +30,12 @@ AUGMENTATIONS = {
 
 
 def augment(images: Tensor, generator: torch.Generator, flip: bool, pad: int) -> Tensor:
-    """Cut every image at random out of itself with `pad` black pixels around it, and mirror half of them.
+    """Pad every image with black, cut a random crop of its own size, and mirror half of the images.
 
     Args:
-        images: (N, C, H, W), uint8, on any device; it is not written to.
-        generator: of the CPU, whatever the device of the images, so that the draws are the same on all.
+        images: (N, C, H, W), uint8, on any device; they are not changed.
+        generator: of the CPU for images on any device, so that the draws are the same on all.
+        flip, pad: as in `Augmentation`.
 
     Returns:
         New images of the same shape, on the same device.
@@ -45,8 +46,8 @@ def augment(images: Tensor, generator: torch.Generator, flip: bool, pad: int) ->
     if flip:
         mirrored = torch.randint(2, (count, 1), generator=generator, dtype=torch.bool).to(images.device)
         columns = torch.where(mirrored, columns.flip(1), columns)
-    # One gather does both: twice as fast as views of all crops to choose from, six times as fast as indexing
-    # by rows and columns.
+    # One gather crops and mirrors: twice as fast as choosing among views of all crops, six times as fast as
+    # indexing by rows and columns.
     padded = F.pad(images, (pad, pad, pad, pad))
     places = rows.unsqueeze(2) * (width + 2 * pad) + columns.unsqueeze(1)
     chosen = places.view(count, 1, -1).expand(-1, channels, -1)

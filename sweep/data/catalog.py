@@ -1,8 +1,9 @@
-"""The data sets by name: what of them must lie under the data root, and how it gets there."""
+"""The data sets by name: their properties, the files they need under the data root, and how to get these."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 
@@ -11,44 +12,83 @@ from sweep.data.images import CROPPED, Shape
 from sweep.errors import BadInput
 from sweep.store.places import cached, copy, place
 
-FOLDER = "image-folder:"
-TINY = "tiny-imagenet-200"  # its folder
+FOLDER = "image-folder:"  # prefix of the names of data sets in folders of one's own
+TINY = "tiny-imagenet-200"  # Tiny ImageNet's folder
 _TINY_URL = f"http://cs231n.stanford.edu/{TINY}.zip"
 _TINY_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 
 
+class Reader(Enum):
+    """How the files of a data set are read."""
+
+    TORCHVISION = "by a class of torchvision"
+    SCIKIT_LEARN = "scikit-learn's digits"
+    TINY = "class folders of training images, and a list of the labels of test images"
+    FOLDERS = "class folders"
+
+
+class Torchvision(NamedTuple):
+    """The class of `torchvision.datasets` that reads and downloads a data set.
+
+    Attributes:
+        name: of the class.
+        folder: under the data root, that the class gets as its own root.
+        parts: arguments that select the training and the test set.
+    """
+
+    name: str
+    folder: str = ""
+    parts: tuple[Any, Any] = (True, False)
+
+
 @dataclass(frozen=True)
-class Known:
-    """What is known of a data set before it is looked for.
+class Dataset:
+    """Properties of a data set, known before its files are read.
 
     Attributes:
         shape: channels, height and width of an image.
-        files: what must be there, under the data root.
-        hint: the end of "it is not under ROOT; …", with {root} for the data root.
-        torchvision: the class that reads it, and the folder under the data root that the class is given.
+        files: files and folders that the data set needs under the data root.
+        hint: how to get them; the end of "it is not under ROOT; …", with {root} for the data root.
+        reader: how the files are read.
+        torchvision: the class of torchvision, if `reader` is TORCHVISION.
+        folders: class folders of training and test images under the data root. With another reader than
+            FOLDERS they are read if `files` are missing.
+        normalization: mean and deviation of each channel, for pixel values from 0 to 1; None: computed from
+            the training images.
+        mirrored: whether a mirror image shows the same thing, so that recipes may flip images.
+        crops: whether images are of any size, and a crop of `shape` is cut from each.
     """
 
     shape: Shape
     classes: int
     files: tuple[str, ...] = ()
     hint: str = ""
-    torchvision: tuple[str, str] | None = None
+    reader: Reader = Reader.TORCHVISION
+    torchvision: Torchvision | None = None
+    folders: tuple[str, str] | None = None
+    normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    mirrored: bool = False
+    crops: bool = False
 
 
-def _mnist(name: str) -> Known:
+def _mnist(name: str) -> Dataset:
     parts = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     files = tuple(f"{name}/raw/{part}-ubyte" for part in parts)
-    return Known((1, 28, 28), 10, files, _command(name, f"{name}('{{root}}', download=True)"), (name, ""))
+    hint = _command(name, f"{name}('{{root}}', download=True)")
+    return Dataset((1, 28, 28), 10, files, hint, torchvision=Torchvision(name))
 
 
-def _cifar(name: str, classes: int, folder: str, files: tuple[str, ...], also: str = "") -> Known:
-    return Known(
-        (3, 32, 32),
-        classes,
-        tuple(f"{folder}/{file}" for file in files),
-        _command(name, f"{name}('{{root}}', download=True)") + also,
-        (name, ""),
-    )
+def _cifar(name: str, classes: int, folder: str, files: tuple[str, ...]) -> Dataset:
+    paths = tuple(f"{folder}/{file}" for file in files)
+    hint = _command(name, f"{name}('{{root}}', download=True)")
+    return Dataset((3, 32, 32), classes, paths, hint, torchvision=Torchvision(name), mirrored=True)
+
+
+def _cifar10() -> Dataset:
+    files = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
+    dataset = _cifar("CIFAR10", 10, "cifar-10-batches-py", files)
+    also = ", or have its images as cifar10/train/CLASS/IMAGE and cifar10/test/CLASS/IMAGE there"
+    return replace(dataset, hint=dataset.hint + also, folders=("cifar10/train", "cifar10/test"))
 
 
 def _command(reader: str, call: str) -> str:
@@ -56,52 +96,59 @@ def _command(reader: str, call: str) -> str:
 
 
 DATASETS = {
-    "digits": Known((1, 8, 8), 10),
+    "digits": Dataset((1, 8, 8), 10, reader=Reader.SCIKIT_LEARN),
     "mnist": _mnist("MNIST"),
     "fashion-mnist": _mnist("FashionMNIST"),
     "kmnist": _mnist("KMNIST"),
-    "cifar10": _cifar(
-        "CIFAR10",
-        10,
-        "cifar-10-batches-py",
-        (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"),
-        ", or have its images as cifar10/train/CLASS/IMAGE and cifar10/test/CLASS/IMAGE there",
-    ),
+    "cifar10": _cifar10(),
     "cifar100": _cifar("CIFAR100", 100, "cifar-100-python", ("train", "test", "meta")),
-    "svhn": Known(
+    "svhn": Dataset(
         (3, 32, 32),
         10,
         ("svhn/train_32x32.mat", "svhn/test_32x32.mat"),
         _command("SVHN", "[SVHN('{root}/svhn', part, download=True) for part in ('train', 'test')]"),
-        ("SVHN", "svhn"),
+        torchvision=Torchvision("SVHN", "svhn", ("train", "test")),
     ),
-    "tiny-imagenet": Known(
+    "tiny-imagenet": Dataset(
         (3, 64, 64),
         200,
         (f"{TINY}/train", f"{TINY}/val/images", f"{TINY}/val/val_annotations.txt"),
         f"get it with: curl -o {{root}}/{TINY}.zip {_TINY_URL} && unzip -q {{root}}/{TINY}.zip -d {{root}}",
+        Reader.TINY,
+        mirrored=True,
     ),
-    "imagenet": Known(
+    "imagenet": Dataset(
         CROPPED,
         1000,
         ("imagenet/train", "imagenet/val"),
         "expected are imagenet/train/CLASS/IMAGE and imagenet/val/CLASS/IMAGE there, from image-net.org",
+        Reader.FOLDERS,
+        folders=("imagenet/train", "imagenet/val"),
+        # Of red, green and blue; in general use since fb.resnet.torch.
+        normalization=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        mirrored=True,
+        crops=True,
     ),
 }
 
 
 def chance(name: str) -> float:
-    """Accuracy of guessing among the classes; 0 of a data set whose classes are not known by its name."""
+    """Accuracy of guessing among the classes; 0 for an image folder, whose classes are not known by name."""
     return 1 / DATASETS[name].classes if name in DATASETS else 0.0
 
 
-def local(name: str, root: str | Path) -> Path:
-    """The data root on this machine: of an object store, a folder that its data set is copied to once.
+def mirrored(name: str) -> bool:
+    """Whether a mirror image shows the same thing; assumed for the pictures in an image folder."""
+    return DATASETS[name].mirrored if name in DATASETS else True
 
-    That is under ~/.cache/secateur, or where XDG_CACHE_HOME says. One process copies, the others wait for it.
+
+def local(name: str, root: str | Path) -> Path:
+    """The data root on this machine: `root` itself, or a folder that a store's data set is copied to once.
+
+    That folder is under ~/.cache/secateur, or $XDG_CACHE_HOME. One process copies, the others wait for it.
 
     Raises:
-        BadInput: the store does not have it, or does not give it.
+        BadInput: the data set is not in the store, or cannot be copied.
     """
     source = place(root)
     if isinstance(source, Path):
@@ -110,11 +157,11 @@ def local(name: str, root: str | Path) -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(home / f"{name.replace('/', '_')}.lock"):
-            if not _there(name, home):
+            if not _is_complete(name, home):
                 files = () if name.startswith(FOLDER) else DATASETS[name].files
-                whole = files and all((source / file).exists() for file in files)
-                for wanted in files if whole else folders(name, home):
-                    target = home / wanted
+                complete = files and all((source / file).exists() for file in files)
+                for path in files if complete else folders(name, home):
+                    target = home / path
                     if not target.exists():
                         copy(source / str(target.relative_to(home)), target)
     except FileNotFoundError as error:
@@ -124,7 +171,7 @@ def local(name: str, root: str | Path) -> Path:
     return home
 
 
-def _there(name: str, root: Path) -> bool:
+def _is_complete(name: str, root: Path) -> bool:
     try:
         require(name, root)
     except BadInput:
@@ -133,14 +180,14 @@ def _there(name: str, root: Path) -> bool:
 
 
 def require(name: str, root: Path) -> None:
-    """Do nothing if a data set is there.
+    """Check that the files of a data set are under the data root.
 
     Raises:
-        BadInput: it is not, or nothing can be there; the message says what to do.
+        BadInput: they are missing, or cannot be looked for; the message says what to do.
     """
     try:
         _require(name, root)
-    except OSError as error:  # a name too long for a file, a folder that may not be looked into
+    except OSError as error:  # such as a name too long for a file, or a folder without permission
         raise BadInput(
             f"{name}: {error.strerror}: give it another name, or name another place with --data-root"
         ) from None
@@ -162,16 +209,16 @@ def _require(name: str, root: Path) -> None:
 
 
 def download(name: str, root: Path) -> None:
-    """Get a data set from where it is published, unless it is there or has to be got by hand.
+    """Download a data set to the data root, unless its files are there.
 
     Raises:
-        BadInput: that failed.
+        BadInput: the download failed, or the data set has to be got by hand.
     """
     try:
         require(name, root)
         return
     except BadInput:
-        if name.startswith(FOLDER) or name == "imagenet":
+        if name.startswith(FOLDER) or DATASETS[name].reader is Reader.FOLDERS:
             raise
     try:
         folder = root / decoded.FOLDER
@@ -179,10 +226,10 @@ def download(name: str, root: Path) -> None:
         with FileLock(folder / f"{name}.download.lock"):
             if has_files(name, root):
                 return
-            if name == "tiny-imagenet":
+            if DATASETS[name].reader is Reader.TINY:
                 from torchvision.datasets.utils import download_and_extract_archive
 
-                # Into place only when all of it is there: nothing else says how many images there should be.
+                # Moved into place once it is complete: nothing else tells how many images there should be.
                 download_and_extract_archive(_TINY_URL, str(folder), md5=_TINY_MD5, remove_finished=True)
                 (folder / TINY).rename(root / TINY)
             else:
@@ -192,38 +239,32 @@ def download(name: str, root: Path) -> None:
 
 
 def torchvision(name: str, root: Path, download: bool) -> list[Any]:
-    """Training and test set as torchvision has them; it checks their files where it knows their hashes.
+    """Training and test set as torchvision's objects.
 
     Raises:
-        RuntimeError: the files are missing or not what they should be.
+        RuntimeError: files are missing, or do not have the hashes that torchvision knows.
     """
     import torchvision.datasets
 
-    known = DATASETS[name].torchvision
-    assert known is not None
-    reader, folder = known
-    parts = ("train", "test") if reader == "SVHN" else (True, False)
-    return [
-        getattr(torchvision.datasets, reader)(str(root / folder), part, download=download) for part in parts
-    ]
+    source = DATASETS[name].torchvision
+    assert source is not None
+    read = getattr(torchvision.datasets, source.name)
+    return [read(str(root / source.folder), part, download=download) for part in source.parts]
 
 
 def hint(name: str, root: Path) -> str:
-    """How to get a data set that has a name of its own."""
+    """How to get a data set of `DATASETS`."""
     return DATASETS[name].hint.format(root=root)
 
 
 def has_files(name: str, root: Path) -> bool:
-    """Whether all is there that torchvision, or the publisher's archive, has of a data set."""
+    """Whether all files of a data set of `DATASETS` are under the data root, as published."""
     return all((root / file).exists() for file in DATASETS[name].files)
 
 
 def folders(name: str, root: Path) -> tuple[Path, ...]:
-    """Where the class folders of the training and the test set are, or would be."""
+    """The class folders of training and test images, which may be missing; none if it does not come so."""
     if name.startswith(FOLDER):
         folder = root / name.removeprefix(FOLDER)
-    elif name in ("cifar10", "imagenet"):
-        folder = root / name
-    else:
-        return ()
-    return folder / "train", folder / ("val" if name == "imagenet" else "test")
+        return folder / "train", folder / "test"
+    return tuple(root / path for path in DATASETS[name].folders or ())

@@ -1,4 +1,4 @@
-"""Decoded data sets on disk: written once, then mapped into the memory of every process that wants them."""
+"""Decoded data sets on disk: written once, then mapped into the memory of every process that reads them."""
 
 import hashlib
 import os
@@ -16,41 +16,46 @@ from torch import Tensor
 from sweep.errors import BadInput
 
 FOLDER = ".secateur"
-_LAYOUT = "1"  # part of every fingerprint: another number when what is stored comes to mean something else
+# Part of every fingerprint; to be changed when the meaning of the stored tensors changes.
+_LAYOUT = "1"
 
 
 def fingerprint(root: Path, files: Iterable[tuple[str, int]]) -> str:
-    """What files under `root` are: 16 hex digits of their names, labels, sizes and times of change.
+    """A hash of the names, labels, sizes and modification times of files under `root`: 16 hex digits.
 
     Raises:
-        BadInput: one of them is gone, or is no file to read from (a pipe, a device, a folder).
+        BadInput: a file is gone, or is no regular file (a pipe, a device, a folder).
     """
     digest, prefix = hashlib.sha256(_LAYOUT.encode()), str(root)
     for path, label in files:
         try:
-            found = os.stat(path)  # noqa: PTH116 - a Path for each of many files takes longer than this
+            status = os.stat(path)  # noqa: PTH116 - a Path for each of many files takes longer than this
         except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
             why = getattr(error, "strerror", error)
             raise BadInput(f"{path}: {why}: get the file back, or remove what names it") from None
-        if not stat.S_ISREG(found.st_mode):  # to open a pipe waits for who writes to it
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
             raise BadInput(f"{path}: is no regular file: put one there, or remove it")
-        text = f"{path.removeprefix(prefix)}\0{label}\0{found.st_size}\0{found.st_mtime_ns}\n"
-        digest.update(text.encode(errors="surrogateescape"))  # the name's own bytes where they are no UTF-8
+        text = f"{path.removeprefix(prefix)}\0{label}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        digest.update(text.encode(errors="surrogateescape"))  # names may have bytes that are not UTF-8
     return digest.hexdigest()[:16]
 
 
 def kept(
     root: Path, key: str, names: Sequence[str], make: Callable[[], dict[str, Tensor]]
 ) -> dict[str, Tensor]:
-    """The tensors that `make` gives under these names, from ROOT/.secateur/KEY if they were kept there.
+    """Named tensors from ROOT/.secateur/KEY; if they are not kept there, `make` computes them first.
 
-    Of several processes that want them at once, one makes them and the others wait for it. A folder appears
-    whole or not at all. Where nothing can be written, the made tensors themselves are given and nothing is
-    kept. The folder may be deleted at any time.
+    If several processes need them at once, one computes them and the others wait. The folder is created
+    atomically, and may be deleted at any time. If it cannot be written, the computed tensors are returned and
+    nothing is kept.
+
+    Args:
+        key: name of the folder.
+        names: names of the tensors that `make` returns.
 
     Returns:
-        Tensors on the CPU that share their memory with all processes here. One that is written to is
-        changed for this process only, never in the file.
+        Tensors on the CPU that share their memory with all processes of the machine. Writing to one changes
+        it for this process only, and not in the file.
     """
     folder = root / FOLDER / key
     try:
@@ -61,7 +66,7 @@ def kept(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except (OSError, NotImplementedError):  # read-only, full, or without locks
+    except (OSError, NotImplementedError):  # the disk is read-only, full, or does not support locks
         return make()
     try:
         try:
@@ -84,18 +89,18 @@ def _mapped(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:
 
 def _tensor(file: Path) -> Tensor:
     if file.exists() and not file.is_file():
-        raise OSError(f"{file} is no regular file")  # to open a pipe waits for who writes to it
+        raise OSError(f"{file} is no regular file")  # opening a pipe would wait for a writer
     try:
-        # Mode "c" maps copy-on-write: shared as long as it is only read; PyTorch has no read-only tensors.
+        # Mode "c" maps copy-on-write: memory is shared until written to. PyTorch has no read-only tensors.
         return torch.from_numpy(np.lib.format.open_memmap(file, mode="c"))
-    except Exception as error:  # what NumPy meets in a damaged file it raises as it comes
+    except Exception as error:  # NumPy raises many kinds for a damaged file
         raise OSError(f"{file} cannot be read") from error
 
 
 def _write(folder: Path, tensors: dict[str, Tensor]) -> None:
-    for left_over in folder.parent.glob(f"{folder.name}.*.part"):  # by a process that was killed
-        shutil.rmtree(left_over, ignore_errors=True)
-    # Not by tempfile, whose folders other users cannot read.
+    for abandoned in folder.parent.glob(f"{folder.name}.*.part"):  # by a process that was killed
+        shutil.rmtree(abandoned, ignore_errors=True)
+    # Other users could not read a folder made by `tempfile`.
     part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
     try:
         part.mkdir()

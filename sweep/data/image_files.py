@@ -1,4 +1,4 @@
-"""Images that stay in their files, for data sets too large to hold: decoded a batch ahead of the training."""
+"""Images that stay in their files, for data sets too large for memory: decoded ahead of the training."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,18 +11,19 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from sweep.data.images import Shape, cropped, sized
 from sweep.errors import BadInput
 
+# Largest number of processes that decode images.
 _PROCESSES = 8
 
 
 class Files(Dataset[Tensor | BadInput]):
-    """Image files that are decoded whenever they are asked for, to pixels (N, C, H, W) of uint8.
+    """Image files as pixels (N, C, H, W) of uint8, decoded each time they are read.
 
     Args:
-        shape: channels, height and width: of all images, or of what is cut out of each.
-        crops: images are of any size, and a part is cut out of each: the middle, or a random one.
+        shape: channels, height and width of every image, or of the crops.
+        crops: whether images are of any size, and a crop is cut from each: a random one, or the middle.
     """
 
-    device = torch.device("cpu")  # where decoded images are
+    device = torch.device("cpu")  # of decoded images
 
     def __init__(self, paths: Sequence[str], shape: Shape, crops: bool) -> None:
         self.shape = (len(paths), *shape)
@@ -33,19 +34,22 @@ class Files(Dataset[Tensor | BadInput]):
         row, seed = item
         try:
             return self._decode(self._paths[row], seed)
-        except BadInput as error:  # from process to process it goes as a value, without a traceback
+        except BadInput as error:  # returned, so that it crosses processes without a traceback
             return error
 
     def read(self, rows: Tensor) -> Tensor:
-        """The images of some rows, (len(rows), C, H, W), with nothing random about them."""
+        """The images of some rows, (len(rows), C, H, W); crops are taken from the middle."""
         return torch.stack([self._decode(self._paths[row], None) for row in rows.tolist()])
 
     def stream(self, batches: Iterable[Tensor], seeds: Iterable[int] | None, pin: bool) -> Iterator[Tensor]:
-        """The images of batches of rows one after the other, by processes of their own that work ahead.
+        """The images of batches of rows, in order, decoded ahead by further processes.
 
         Args:
-            seeds: of the random crops, one a batch; None for none.
-            pin: put batches where a GPU can fetch them by itself.
+            seeds: a seed of random crops for each batch; None: crops are taken from the middle.
+            pin: put batches into pinned memory, which a GPU can read directly.
+
+        Raises:
+            BadInput: an image cannot be read.
         """
         loader: Any = DataLoader(
             self,
@@ -53,7 +57,7 @@ class Files(Dataset[Tensor | BadInput]):
             collate_fn=_collate,
             num_workers=min(_PROCESSES, len(os.sched_getaffinity(0))),
             pin_memory=pin,
-            # Else its processes' seeds, which nothing uses, are drawn from the global generator.
+            # Without it, the loader would draw (unused) seeds for its processes from the global generator.
             generator=torch.Generator(),
         )
         for batch in loader:
@@ -62,7 +66,7 @@ class Files(Dataset[Tensor | BadInput]):
             yield batch
         else:
             return
-        # Not within the loop: the loader ends its processes when it is let go of.
+        # Raised outside the loop, so that the loader's iterator is released and ends its processes.
         raise batch
 
     def _decode(self, path: str, seed: int | None) -> Tensor:
@@ -70,8 +74,8 @@ class Files(Dataset[Tensor | BadInput]):
 
 
 def _collate(images: list[Tensor | BadInput]) -> Tensor | BadInput:
-    refused = [image for image in images if isinstance(image, BadInput)]
-    return refused[0] if refused else default_collate(images)
+    errors = [image for image in images if isinstance(image, BadInput)]
+    return errors[0] if errors else default_collate(images)
 
 
 def _items(batches: Iterable[Tensor], seeds: Iterable[int] | None) -> Iterator[list[tuple[int, int | None]]]:

@@ -1,4 +1,4 @@
-"""An image file as pixels: eight bits of red, green and blue, or one line that says why not."""
+"""An image file as pixels of 8 bits in red, green and blue; or a `BadInput` if it cannot be used."""
 
 import warnings
 from collections.abc import Iterator
@@ -13,33 +13,33 @@ from torch import Tensor
 from sweep.errors import BadInput
 
 Shape = tuple[int, int, int]
-# ImageNet's usual sizes: a crop of 224 pixels, out of the image with its shorter side at 256 when nothing is
-# random (He et al. 2016, section 3.4).
+# ImageNet's usual sizes: crops of 224 pixels, the ones from the middle after the image's shorter side is
+# resized to 256 (He et al. 2016, section 3.4).
 CROPPED: Shape = (3, 224, 224)
 _SHORTER_SIDE = 256
-# The formats of the endings that are listed as images, and GIF, which the web serves under any of them. Of
-# Pillow's others some start a program (EPS starts Ghostscript).
+# The formats of file names that count as images, and GIF, which the web serves under any name. Some of
+# Pillow's other formats start a program (EPS starts Ghostscript).
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
-_TIFF_BITS, _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _TIFF_PLANES = 258, 259, 262, 284  # numbers of its tags
+_TIFF_BITS, _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _TIFF_PLANES = 258, 259, 262, 284  # numbers of TIFF tags
 
 
 def header(path: str) -> tuple[Shape, bool]:
-    """The shape of what `pixels` gives, and whether it reduces grey levels of more than 8 bits.
+    """The shape of an image as `pixels` returns it, and whether grey levels of more than 8 bits are reduced.
 
     No pixel is decoded.
 
     Raises:
-        BadInput: it is no image, or one that `pixels` refuses by its header.
+        BadInput: the file is no image, or its header is one that `pixels` refuses.
     """
     with _opened(path) as image:
         return (3, image.height, image.width), _bits(path, image) > 8
 
 
 def pixels(path: str) -> Tensor:
-    """An image file as RGB, (3, H, W) as uint8. Of levels of more than 8 bits it has the leading 8.
+    """An image file as RGB, (3, H, W) as uint8; grey levels of more than 8 bits are cut to their leading 8.
 
     Raises:
-        BadInput: it is no image, or no header says which of its values are black and white.
+        BadInput: the file is no image, or its header does not tell which values are black and white.
     """
     from torchvision.transforms.functional import pil_to_tensor
 
@@ -48,10 +48,10 @@ def pixels(path: str) -> Tensor:
 
 
 def sized(path: str, shape: Shape) -> Tensor:
-    """An image file as `pixels` has it, if it is of this shape.
+    """An image file as `pixels` returns it, with its shape checked.
 
     Raises:
-        BadInput: it is not, or `pixels` refuses it.
+        BadInput: the image has another shape, or `pixels` refuses it.
     """
     image = pixels(path)
     if image.shape != shape:
@@ -63,10 +63,10 @@ def sized(path: str, shape: Shape) -> Tensor:
 
 
 def cropped(path: str, seed: int | None = None) -> Tensor:
-    """A part of an image file, (3, 224, 224) as uint8: a random one, or the middle without a seed.
+    """A crop of an image file, (3, 224, 224) as uint8: a random one, or the middle without a seed.
 
     Raises:
-        BadInput: `pixels` refuses it.
+        BadInput: `pixels` refuses the file.
     """
     from torchvision import transforms
     from torchvision.transforms.functional import pil_to_tensor
@@ -75,7 +75,7 @@ def cropped(path: str, seed: int | None = None) -> Tensor:
     if seed is None:
         image = transforms.CenterCrop(size)(transforms.Resize(_SHORTER_SIDE)(image))
     else:
-        # Torchvision draws from the global generator, which is put back as it was.
+        # Torchvision draws from the global generator, whose state is restored.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             image = transforms.RandomResizedCrop(size)(image)
@@ -85,14 +85,14 @@ def cropped(path: str, seed: int | None = None) -> Tensor:
 
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
-    """Pillow's image of a file, of which the header is read; what goes wrong within is a `BadInput`."""
+    """Pillow's image of a file, with its header read; an error inside the context becomes `BadInput`."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        if not Path(path).is_file():  # to open a pipe waits for who writes to it
+        if not Path(path).is_file():  # opening a pipe would wait for a writer
             raise BadInput(f"{path}: there is no regular file: put an image there, or remove what is there")
         with warnings.catch_warnings(), Path(path).open("rb") as file:
-            # Pillow's other warnings are of metadata and of transparency, which is not looked at.
+            # Pillow's other warnings are about metadata and transparency, which are not used.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=_FORMATS) as image:
@@ -104,7 +104,7 @@ def _opened(path: str) -> Iterator[Any]:
             f"{path}: has more than {Image.MAX_IMAGE_PIXELS} pixels, as decompression bombs have: "
             "resize or remove it"
         ) from None
-    except Exception as error:  # what Pillow meets in a damaged file it raises as it comes
+    except Exception as error:  # Pillow raises many kinds for a damaged file
         known = not isinstance(error, UnidentifiedImageError)
         why = f" ({' '.join(str(error).split()) or type(error).__name__})" if known else ""
         raise BadInput(
@@ -118,7 +118,7 @@ def _rgb(path: str) -> Any:
     with _opened(path) as image:
         if (bits := _bits(path, image)) > 8:
             levels = np.asarray(image)
-            # As Pillow does with red, green and blue of 16 bits.
+            # Pillow does the same with colors of 16 bits.
             leading = (levels >> (bits - 8)).astype(np.uint8)
             if levels.any() and not leading.any():
                 raise BadInput(
@@ -130,19 +130,19 @@ def _rgb(path: str) -> Any:
 
 
 def _bits(path: str, image: Any) -> int:
-    """How many bits of a grey level to begin with; 8 of all that Pillow itself reduces to 8."""
+    """Bits of a grey level in the file; 8 for all images that Pillow itself reduces to 8 bits."""
     tags = image.tag_v2 if image.format == "TIFF" else {}
     bits = tags.get(_TIFF_BITS, (8,))
     if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
-        # Pillow takes planes that are not compressed for planes of 8 bits.
+        # Pillow reads uncompressed planes as planes of 8 bits.
         if max(bits) == 8 or tags.get(_TIFF_PLANES) != 2 or tags.get(_TIFF_COMPRESSION) != 1:
             return 8
         raise BadInput(
             f"{path}: is a TIFF of {max(bits)} bits with its colors in planes, uncompressed: save it as a PNG"
         )
-    if (image.format, image.mode) in (("PNG", "I;16"), ("PPM", "I")):  # whatever a PPM's own white is
+    if (image.format, image.mode) in (("PNG", "I;16"), ("PPM", "I")):  # for any white of a PPM
         return 16
-    # A 0 in place of the 1 says that 0 is white.
+    # 1: black is 0; with a 0 in its place, white is 0.
     if image.mode.startswith("I;16") and tags.get(_TIFF_PHOTOMETRIC) == 1:
         return int(bits[0])
     raise BadInput(

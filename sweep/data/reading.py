@@ -1,4 +1,4 @@
-"""The pixels of a data set: from its files, or as they were decoded before, or left where they are."""
+"""The pixels of a data set: decoded from its files, or from what was decoded before, or left in the files."""
 
 import math
 import os
@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 
 from sweep.data import catalog, decoded
-from sweep.data.catalog import DATASETS, FOLDER, TINY
+from sweep.data.catalog import DATASETS, FOLDER, TINY, Reader
 from sweep.data.image_files import Files
-from sweep.data.images import CROPPED, Shape, header, sized
+from sweep.data.images import Shape, header, sized
 from sweep.errors import BadInput
 from sweep.seeds import generator
 
+# Images of digits that are drawn as its test set.
 _DIGITS_TEST = 360
+# Path of an image file, and its label.
+Sample = tuple[str, int]
 
-Sample = tuple[str, int]  # path of an image file, and its label
 
-
-class Whole(NamedTuple):
+class InMemory(NamedTuple):
     """A data set in memory: images (N, C, H, W) as uint8 and labels (N,) as int64."""
 
     train_images: Tensor
@@ -32,57 +33,62 @@ class Whole(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A data set as image files."""
+    """The image files of a data set, and its number of classes."""
 
     train: list[Sample]
     test: list[Sample]
     classes: int
 
 
-class Found(NamedTuple):
-    """A data set as trials can have it: pixels, in memory or in files, and labels."""
+class Images(NamedTuple):
+    """The images of a data set, in memory or in files, and their labels (N,).
+
+    Attributes:
+        key: name of the data set in the cache; it contains a fingerprint of its files.
+    """
 
     train: tuple[Tensor | Files, Tensor]
     test: tuple[Tensor | Files, Tensor]
     classes: int
-    key: str  # its name in the cache, which says what it was when it was found
+    key: str
 
 
 @lru_cache(maxsize=2)
-def find(name: str, root: Path) -> Found:
-    """A data set that is there: decoded before, decoded now, or left in its files.
+def find(name: str, root: Path) -> Images:
+    """The images of a data set whose files are under `root`: decoded before, decoded now, or left in files.
 
-    ImageNet stays in its files, and so do images that would take more than there is room for. The headers of
-    image files are looked at once, other than ImageNet's.
+    ImageNet stays in its files, as do images that would take more memory than `room` allows. The headers of
+    all image files are read once, except ImageNet's.
 
     Raises:
-        BadInput: it cannot be used.
+        BadInput: the data set cannot be used.
     """
     files = listing(name, root)
     if files is None:
-        known = DATASETS[name]
-        key = f"{name}-{decoded.fingerprint(root, [(str(root / file), 0) for file in known.files])}"
-        # Even where decoding takes no time: importing what can takes seconds of every process.
-        held = _kept(root, key, partial(read, name, root))
-        return Found(held[:2], held[2:], known.classes, key)
+        dataset = DATASETS[name]
+        key = f"{name}-{decoded.fingerprint(root, [(str(root / file), 0) for file in dataset.files])}"
+        # Kept even if decoding is fast: importing the decoder would take seconds in every process.
+        pixels = _kept(root, key, partial(read, name, root))
+        return Images(pixels[:2], pixels[2:], dataset.classes, key)
     train, test, classes = files
-    if name == "imagenet":
-        return Found(_left(train, CROPPED, True), _left(test, CROPPED, True), classes, name)
-    # The same images under two names are kept once.
+    if name in DATASETS and DATASETS[name].crops:
+        size = DATASETS[name].shape
+        return Images(_in_files(train, size, True), _in_files(test, size, True), classes, name)
+    # Equal images under two names are kept once.
     key = f"{name.removeprefix(FOLDER).replace('/', '-')}-{decoded.fingerprint(root, train + test)}"
-    # Before anything is decoded, so that what is kept has been looked at once, whichever version kept it.
+    # Before decoding, so that the headers are checked also for images that an earlier version decoded.
     if decoded.kept(root, f"{key}-deep", ["deep"], lambda: {"deep": _deep(train + test)})["deep"]:
-        # Versions that clipped such levels kept them, and what they are normalized with, under the plain key.
+        # Earlier versions clipped such levels, and kept images and normalization under the plain key.
         key += "-reduced"
     shape = _shape(name, train)
     if (len(train) + len(test)) * math.prod(shape) > room(torch.device("cpu")):
-        return Found(_left(train, shape, False), _left(test, shape, False), classes, key)
-    held = _kept(root, key, partial(decode, files, shape))
-    return Found(held[:2], held[2:], classes, key)
+        return Images(_in_files(train, shape, False), _in_files(test, shape, False), classes, key)
+    pixels = _kept(root, key, partial(decode, files, shape))
+    return Images(pixels[:2], pixels[2:], classes, key)
 
 
 def shape(name: str, root: Path) -> Shape:
-    """Channels, height and width of an image of a data set that is there; one image at most is read."""
+    """Channels, height and width of an image of a data set under `root`; at most one image is read."""
     if name in DATASETS:
         return DATASETS[name].shape
     train, _ = catalog.folders(name, root)
@@ -90,27 +96,28 @@ def shape(name: str, root: Path) -> Shape:
 
 
 def room(device: torch.device) -> int:
-    """Bytes a data set may take on a device: half of the memory that is free there."""
+    """Bytes that a data set may take on a device: half of its free memory."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
     meminfo = Path("/proc/meminfo").read_text(encoding="utf-8").split()
     free = 1024 * int(meminfo[meminfo.index("MemAvailable:") + 1])
-    limit = Path("/sys/fs/cgroup/memory.max")  # of a container
+    limit = Path("/sys/fs/cgroup/memory.max")  # the limit of a container
     if limit.is_file() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
         free = min(free, int(text))
     return free // 2
 
 
 def listing(name: str, root: Path) -> Listing | None:
-    """The image files of a data set, or None if it does not come as such.
+    """The image files of a data set; None if it does not come as image files.
 
     Raises:
-        BadInput: they cannot be used as a data set.
+        BadInput: the files cannot be used as a data set.
     """
-    if name == "tiny-imagenet":
+    reader = DATASETS[name].reader if name in DATASETS else Reader.FOLDERS
+    if reader is Reader.TINY:
         return _tiny(root / TINY)
     folders = catalog.folders(name, root)
-    if not folders or (name == "cifar10" and catalog.has_files(name, root)):
+    if not folders or (reader is not Reader.FOLDERS and catalog.has_files(name, root)):
         return None
     (classes, train), (others, test) = map(_image_folder, folders)
     if classes != others:
@@ -118,18 +125,18 @@ def listing(name: str, root: Path) -> Listing | None:
     return Listing(train, test, len(classes))
 
 
-def read(name: str, root: Path) -> Whole:
+def read(name: str, root: Path) -> InMemory:
     """Read a data set that does not come as image files.
 
     Raises:
         BadInput: its files are damaged.
     """
-    if name == "digits":
+    if DATASETS[name].reader is Reader.SCIKIT_LEARN:
         return _digits()
     try:
         train, test = catalog.torchvision(name, root, download=False)
-        return Whole(*_tensors(train), *_tensors(test))
-    except Exception as error:  # what torchvision's readers meet in a damaged file they raise as it comes
+        return InMemory(*_tensors(train), *_tensors(test))
+    except Exception as error:  # torchvision's readers raise many kinds for a damaged file
         why = " ".join(str(error).split()) or type(error).__name__
         hint = catalog.hint(name, root)
         raise BadInput(
@@ -137,19 +144,19 @@ def read(name: str, root: Path) -> Whole:
         ) from None
 
 
-def decode(found: Listing, shape: Shape) -> Whole:
-    """Read image files, which must all be of one shape.
+def decode(files: Listing, shape: Shape) -> InMemory:
+    """Read image files, which must all have one shape.
 
     Raises:
-        BadInput: one cannot be read, or is of another shape.
+        BadInput: a file cannot be read, or has another shape.
     """
     tensors = []
-    for samples in (found.train, found.test):
+    for samples in (files.train, files.test):
         images = torch.empty(len(samples), *shape, dtype=torch.uint8)
         for row, (path, _) in enumerate(samples):
             images[row] = sized(path, shape)
         tensors += [images, torch.tensor([label for _, label in samples])]
-    return Whole(*tensors)
+    return InMemory(*tensors)
 
 
 def _shape(name: str, samples: Sequence[Sample]) -> Shape:
@@ -160,28 +167,30 @@ def _shape(name: str, samples: Sequence[Sample]) -> Shape:
 
 
 def _deep(samples: Sequence[Sample]) -> Tensor:
-    """Whether grey levels of more than 8 bits are reduced in any of the images; all of them are looked at.
+    """Whether any image has grey levels of more than 8 bits, which are reduced. All headers are read.
 
     Raises:
-        BadInput: one of them cannot be used, by its header.
+        BadInput: an image cannot be used, by its header.
     """
+    # The sum reads every header, where `any` would stop at the first such image.
     return torch.tensor(sum(header(path)[1] for path, _ in samples) > 0)
 
 
-def _kept(root: Path, key: str, read: Callable[[], Whole]) -> Whole:
-    return Whole(**decoded.kept(root, key, Whole._fields, lambda: read()._asdict()))
+def _kept(root: Path, key: str, read: Callable[[], InMemory]) -> InMemory:
+    return InMemory(**decoded.kept(root, key, InMemory._fields, lambda: read()._asdict()))
 
 
-def _left(samples: Sequence[Sample], shape: Shape, crops: bool) -> tuple[Files, Tensor]:
+def _in_files(samples: Sequence[Sample], shape: Shape, crops: bool) -> tuple[Files, Tensor]:
     paths, labels = zip(*samples, strict=True)
     return Files(paths, shape, crops), torch.tensor(labels)
 
 
 def _image_folder(folder: Path) -> tuple[list[str], list[Sample]]:
-    """The classes, and the images of each, in the order of torchvision's ImageFolder.
+    """The classes and the images of a folder, in the order of torchvision's ImageFolder.
 
     Raises:
-        BadInput: there is none of either, a folder cannot be read, or a link leads back into where it is.
+        BadInput: there is no class, a class has no images, a folder cannot be read, or a link leads to a
+            folder that contains it.
     """
     from torchvision.datasets.folder import is_image_file
 
@@ -190,10 +199,10 @@ def _image_folder(folder: Path) -> tuple[list[str], list[Sample]]:
         classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
         for label, name in enumerate(classes):
             before = len(samples)
-            found = sorted((place, files) for place, _, files in _walk(folder / name))
+            listed = sorted((place, files) for place, _, files in _walk(folder / name))
             samples += [
                 (os.path.join(place, file), label)  # noqa: PTH118 - a Path for each of many takes longer
-                for place, files in found
+                for place, files in listed
                 for file in sorted(files)
                 if is_image_file(file)
             ]
@@ -207,7 +216,7 @@ def _image_folder(folder: Path) -> tuple[list[str], list[Sample]]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As os.walk does, through links, but what cannot be read, or would never end, is an error."""
+    """As `os.walk`, following links, but a folder that cannot be read and an endless walk are errors."""
 
     def fail(error: OSError) -> NoReturn:
         raise error
@@ -219,7 +228,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def _tiny(folder: Path) -> Listing:
-    """Tiny ImageNet as it is in its archive. The images of its own test set have no labels: val stands in."""
+    """Tiny ImageNet as its archive has it. Its `val` is the test set here, as its `test` has no labels."""
     classes, train = _image_folder(folder / "train")
     labels = {name: label for label, name in enumerate(classes)}
     annotations = folder / "val" / "val_annotations.txt"
@@ -236,17 +245,17 @@ def _tiny(folder: Path) -> Listing:
 
 
 def _lines(file: Path) -> list[str]:
-    if not file.is_file():  # to open a pipe waits for who writes to it
+    if not file.is_file():  # opening a pipe would wait for a writer
         raise BadInput(f"{file}: is no regular file: put one there")
     try:
-        # Names of files have the bytes that they have.
+        # File names may have bytes that are not UTF-8.
         return file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError as error:
         raise BadInput(f"{file}: cannot be read: {error}") from None
 
 
-def _digits() -> Whole:
-    """The 1,797 8×8 images of scikit-learn; it has no test set of its own, so 360 are drawn once for all."""
+def _digits() -> InMemory:
+    """The 1,797 8×8 images of scikit-learn. They come without a test set: always the same 360 are drawn."""
     from sklearn.datasets import load_digits
 
     data, target = load_digits(return_X_y=True)
@@ -254,14 +263,14 @@ def _digits() -> Whole:
     labels = torch.from_numpy(target).long()
     order = torch.randperm(len(labels), generator=generator(0, "digits", "test"))
     train, test = order[_DIGITS_TEST:], order[:_DIGITS_TEST]
-    return Whole(images[train], labels[train], images[test], labels[test])
+    return InMemory(images[train], labels[train], images[test], labels[test])
 
 
 def _tensors(part: Any) -> tuple[Tensor, Tensor]:
-    """Images (N, C, H, W) and labels of a set of torchvision, which keeps each in a way of its own."""
+    """Images (N, C, H, W) and labels (N,) of a data set of torchvision."""
     images = torch.as_tensor(part.data)
-    if images.ndim == 3:  # of MNIST and its like
+    if images.ndim == 3:  # MNIST and similar sets
         images = images.unsqueeze(1)
-    elif images.shape[3] == 3:  # of CIFAR
+    elif images.shape[3] == 3:  # CIFAR
         images = images.permute(0, 3, 1, 2)
     return images.contiguous(), torch.as_tensor(part.labels if hasattr(part, "labels") else part.targets)

@@ -1,4 +1,4 @@
-"""Networks by name, how their weights are drawn, and what trains them."""
+"""Networks by name, initializations of their weights, and optimizers that train them."""
 
 from sweep.models.catalog import MODELS, TORCHVISION, build, check, find
 from sweep.models.initialization import INITIALIZATIONS

@@ -1,4 +1,4 @@
-"""The networks of the studies, built for an image shape and initialized from a seed."""
+"""Networks by name: built for an image shape and a number of classes, initialized from a seed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +18,12 @@ TORCHVISION = "torchvision:"
 
 @dataclass(frozen=True)
 class Model:
-    """How to build a network, and which images it takes.
+    """How to build a network, and which images it accepts.
 
     Attributes:
-        smallest: the smallest image side that survives its pooling.
-        patch: side of the square patches that it cuts square images into.
+        build: image shape and number of classes → network.
+        smallest: the smallest image side that leaves at least one pixel after all pooling.
+        patch: side of the square patches that it cuts images into, which must be square; None: no patches.
     """
 
     build: Callable[[Shape, int], nn.Module]
@@ -63,21 +64,21 @@ def find(name: str) -> Model:
     """The model of a name: one of `MODELS`, or `torchvision:NAME` for any classifier of torchvision.
 
     Raises:
-        BadInput: there is none.
+        BadInput: there is no such model; the message suggests the nearest names.
     """
     if name in MODELS:
         return MODELS[name]
     inside = name.removeprefix(TORCHVISION)
     if inside != name and inside in _of_torchvision():
         return Model(partial(_from_torchvision, inside))
-    known = {each: TORCHVISION + each for each in _of_torchvision()} | {each: each for each in MODELS}
-    near = [known[each] for each in get_close_matches(inside, known)]
-    meant = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(MODELS)}, {TORCHVISION}NAME"
-    raise BadInput(f"no such model: {name}; {meant}")
+    names = {each: TORCHVISION + each for each in _of_torchvision()} | {each: each for each in MODELS}
+    near = [names[each] for each in get_close_matches(inside, names)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(MODELS)}, {TORCHVISION}NAME"
+    raise BadInput(f"no such model: {name}; {hint}")
 
 
 def check(name: str, shape: Shape) -> None:
-    """Raise `BadInput` if there is no such network, or if it does not take images of this shape."""
+    """Raise `BadInput` if there is no such network, or if it does not accept images of this shape."""
     model = find(name)
     _, height, width = shape
     if min(height, width) < model.smallest:
@@ -95,26 +96,29 @@ def check(name: str, shape: Shape) -> None:
 def build(name: str, shape: Shape, classes: int, seed: int, init: str = "kaiming") -> nn.Module:
     """A fresh network, in channels-last layout: weights as one of `INITIALIZATIONS` draws them, biases 0.
 
-    Each gate of an LSTM or GRU, and each part of attention's inputs, is drawn as a matrix of its own; for the
-    biases of gates see `RowReader`. Other parameters, such as BatchNorm's, start as their layers have them.
-    The global random state is left alone.
+    Each gate of an LSTM or GRU, and each of attention's input projections, is drawn as a matrix of its own;
+    for the biases of gates see `RowReader`. Other parameters, such as BatchNorm's, keep the values of their
+    layers. The global random state is not changed.
+
+    Raises:
+        BadInput: as `check`.
     """
     check(name, shape)
     draw = INITIALIZATIONS[init]
     with torch.random.fork_rng(devices=()):
-        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which reaches every GPU
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
         model = find(name).build(shape, classes)
         for module in model.modules():
             for weight in _weights(module):
                 draw(weight)
             if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
-    # Convolutions of small images run a third faster so on a CPU, and use tensor cores on a GPU.
+    # In this layout convolutions of small images run a third faster on a CPU, and use tensor cores on a GPU.
     return model.to(memory_format=torch.channels_last)
 
 
 def _weights(module: nn.Module) -> list[Tensor]:
-    """A layer's own weights, those of several matrices stacked on each other taken apart."""
+    """A layer's own weight matrices; those that the layer stores stacked are returned one by one."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         return [module.weight]
     stacked = {nn.LSTM: 4, nn.GRU: 3, nn.MultiheadAttention: 3}.get(type(module))
@@ -126,7 +130,7 @@ def _weights(module: nn.Module) -> list[Tensor]:
 
 @lru_cache
 def _of_torchvision() -> list[str]:
-    import torchvision  # takes a second, which only those who use it should wait
+    import torchvision  # takes a second, so it is imported only where it is used
 
     names: list[str] = torchvision.models.list_models(module=torchvision.models)
     return names
@@ -135,7 +139,7 @@ def _of_torchvision() -> list[str]:
 def _from_torchvision(name: str, shape: Shape, classes: int) -> nn.Module:
     import torchvision
 
-    # Their auxiliary classifiers make them return tuples in training, and their own initialization is slow.
+    # Auxiliary classifiers would make the outputs tuples in training, and their own initialization is slow.
     plain = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
     network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **plain)
     return network
@@ -143,7 +147,7 @@ def _from_torchvision(name: str, shape: Shape, classes: int) -> nn.Module:
 
 @lru_cache
 def _refusal(name: str, shape: Shape) -> str | None:
-    """What a network says against images of this shape, tried without arithmetic."""
+    """The error of a network for images of this shape; None if it accepts them. Tried without arithmetic."""
     construct = partial(find(name).build, shape, 2)
     with torch.random.fork_rng(devices=()):
         try:

@@ -1,7 +1,7 @@
-"""Convolutional networks without shortcuts: AlexNet and VGG as CIFAR studies cut them down.
+"""Convolutional networks without shortcuts: AlexNet and VGG, reduced for CIFAR as in pruning studies.
 
-In all of them the average pool before the linear layers changes nothing for the image sides of the papers, of
-which it finds a map of 1×1; it lets other sides in.
+The average pool before the linear layers has a 1×1 map as input for the image sides of the papers, and then
+changes nothing. It makes the networks accept other sides too.
 """
 
 from torch import nn
@@ -10,9 +10,10 @@ from sweep.data import Shape
 
 
 def alexnet_s(shape: Shape, classes: int) -> nn.Module:
-    """AlexNet with strides for pools, linear layers of 1024 (Lee et al. 2019); 5,066,784 weights on CIFAR-10.
+    """AlexNet with strides in place of pools (Lee et al. 2019); 5,066,784 weights on CIFAR-10.
 
-    On 32×32 images 491,520 weights of the last convolution only meet the padding, in the paper's code too.
+    Its linear layers have 1024 units. On 32×32 images the inputs of 491,520 weights of the last convolution
+    are always padding, in the paper's code too.
     """
     return _alexnet(shape, classes, 1024)
 
@@ -23,7 +24,7 @@ def alexnet_b(shape: Shape, classes: int) -> nn.Module:
 
 
 def vgg_c(shape: Shape, classes: int) -> nn.Module:
-    """VGG-D with 1×1 for third convolutions of a stage (Lee et al. 2019); 10,521,280 weights on CIFAR-10."""
+    """VGG-D whose third convolution of a stage is 1×1 (Lee et al. 2019); 10,521,280 weights on CIFAR-10."""
     return _vgg(shape, classes, third=1, hidden=2)
 
 
@@ -33,7 +34,7 @@ def vgg_d(shape: Shape, classes: int) -> nn.Module:
 
 
 def vgg_like(shape: Shape, classes: int) -> nn.Module:
-    """VGG-D, one hidden linear layer (Zagoruyko 2015; Lee et al. 2019): 14,977,728 weights on CIFAR-10."""
+    """VGG-D, one hidden linear layer (Zagoruyko 2015; Lee et al. 2019); 14,977,728 weights on CIFAR-10."""
     return _vgg(shape, classes, third=3, hidden=1)
 
 
@@ -61,7 +62,12 @@ def _alexnet(shape: Shape, classes: int, hidden: int) -> nn.Module:
 
 
 def _vgg(shape: Shape, classes: int, third: int, hidden: int) -> nn.Module:
-    """Stages of 2, 2, 3, 3, 3 convolutions, the third ones with kernels `third`; `hidden` linear layers."""
+    """Stages of 2, 2, 3, 3, 3 convolutions, and a classifier.
+
+    Args:
+        third: kernel side of the third convolution of a stage.
+        hidden: number of hidden linear layers.
+    """
     layers: list[nn.Module] = []
     channels = shape[0]
     for width, kernels in zip((64, 128, 256, 512, 512), [(3, 3)] * 2 + [(3, 3, third)] * 3, strict=True):
@@ -79,7 +85,7 @@ def _vgg(shape: Shape, classes: int, third: int, hidden: int) -> nn.Module:
 
 def _convolution(channels: int, width: int, kernel: int, stride: int) -> list[nn.Module]:
     return [
-        # The bias does nothing before BatchNorm, but the paper's code has it and its sizes count it.
+        # A bias before BatchNorm has no effect, but the paper's code has it and the paper's sizes count it.
         nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),

@@ -1,4 +1,4 @@
-"""What is the same for all networks of a name, found out once for all of them."""
+"""Properties that all networks of a name share, computed once: multiply-adds, and use of BatchNorm."""
 
 from functools import lru_cache
 
@@ -11,17 +11,17 @@ from sweep.models.catalog import build
 
 
 def normalizes(model: nn.Module) -> bool:
-    """Whether a network has BatchNorm, and so statistics of what goes through it."""
+    """Whether a network has BatchNorm, and so running statistics of its activations."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
 def multiply_adds(model: str, shape: Shape, classes: int) -> dict[str, int]:
-    """Weight name → multiply-adds of one forward pass of one image through its layer, unmasked."""
+    """Weight name → multiply-adds of the weight's layer in a forward pass of one image, unmasked."""
     return known(model, shape, classes)[0]
 
 
 @lru_cache(maxsize=32)
 def known(model: str, shape: Shape, classes: int) -> tuple[dict[str, int], bool]:
-    """What is the same for all networks of a name: multiply-adds, and whether one has BatchNorm."""
+    """Multiply-adds of each weight, and whether the network has BatchNorm."""
     network = build(model, shape, classes, seed=0)
     return pruners.multiply_adds(network, torch.zeros(1, *shape)), normalizes(network)

@@ -1,4 +1,4 @@
-"""How weights are drawn before training: one small function an initialization."""
+"""Initializations: one small function each, which draws a weight in place before training."""
 
 from collections.abc import Callable
 
@@ -11,8 +11,8 @@ def kaiming(weight: Tensor) -> Tensor:
 
 
 def lecun(weight: Tensor) -> Tensor:
-    """Normal of variance 1/n, n the fan-in, cut at twice its deviation (LeCun et al. 1998): SNIP's code."""
-    # Cutting a normal at twice its deviation leaves 0.8796 of it.
+    """Normal of variance 1/n, n the fan-in, cut at two deviations (LeCun et al. 1998): SNIP's code."""
+    # The cut reduces the deviation to 0.8796 of its value.
     wide = weight[0].numel() ** -0.5 / 0.87962566103423978
     return nn.init.trunc_normal_(weight, std=wide, a=-2 * wide, b=2 * wide)
 
@@ -28,16 +28,16 @@ def normal(weight: Tensor) -> Tensor:
 
 
 def truncated_normal(weight: Tensor) -> Tensor:
-    """Normal of standard deviation 0.1, cut at twice that, which leaves 0.088: TN of SNIP."""
+    """Normal of standard deviation 0.1, cut at 0.2, which reduces the deviation to 0.088: TN of SNIP."""
     return nn.init.trunc_normal_(weight, std=0.1, a=-0.2, b=0.2)
 
 
 def torch_own(weight: Tensor) -> Tensor:
-    """Uniform of variance 1/3n, n the fan-in: how PyTorch's own layers begin."""
+    """Uniform of variance 1/(3n), n the fan-in: the default of PyTorch's layers."""
     return nn.init.kaiming_uniform_(weight, a=5**0.5)
 
 
-# Each draws a matrix (outputs, inputs) or a convolution's weight in place.
+# Name -> function that draws a matrix (outputs, inputs) or a convolution's weight in place.
 INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "kaiming": kaiming,
     "lecun": lecun,

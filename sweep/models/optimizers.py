@@ -9,16 +9,16 @@ from torch import nn
 
 
 class Settings(Protocol):
-    """What optimizers and learning-rate schedules read of a config."""
+    """The fields of a config that optimizers and learning-rate schedules read."""
 
     @property
     def lr(self) -> float:
-        """The learning rate at its highest."""
+        """The highest learning rate of the training."""
         ...
 
     @property
     def momentum(self) -> float:
-        """Of SGD."""
+        """Momentum of SGD."""
         ...
 
     @property
@@ -28,32 +28,38 @@ class Settings(Protocol):
 
     @property
     def weight_decay(self) -> float:
-        """L2 for SGD and Adam, decoupled for AdamW."""
+        """Weight decay: an L2 penalty for SGD and Adam, decoupled for AdamW."""
         ...
 
     @property
     def lr_drops(self) -> str:
-        """Rising shares of the training, one space between them."""
+        """Shares of the training after which the learning rate drops, rising, separated by single spaces."""
         ...
 
     @property
     def lr_drop_factor(self) -> float:
-        """What each drop multiplies the learning rate by."""
+        """Factor by which each drop multiplies the learning rate."""
         ...
 
 
 class Optimizer(NamedTuple):
-    """How an optimizer is made, and the fields of the config that it alone reads."""
+    """An optimizer, and the fields of a config that no other optimizer reads.
+
+    Attributes:
+        make: parameters and settings → optimizer.
+        reads: names of these fields.
+    """
 
     make: Callable[[Iterable[nn.Parameter], Settings], torch.optim.Optimizer]
     reads: tuple[str, ...] = ()
 
 
 class Schedule(NamedTuple):
-    """How the learning rate changes, and the fields of the config that this schedule alone reads.
+    """A learning-rate schedule, and the fields of a config that no other schedule reads.
 
     Attributes:
-        rate: from the share of the training that is done, in [0, 1), to the share of the learning rate.
+        rate: share of the training done, in [0, 1), and settings → factor of the highest learning rate.
+        reads: names of these fields.
     """
 
     rate: Callable[[float, Settings], float]
@@ -88,13 +94,13 @@ def _cosine(progress: float, config: Settings) -> float:
 
 
 def _step(progress: float, config: Settings) -> float:
-    """Times `lr_drop_factor` at each of `lr_drops`."""
+    """Multiplied by `lr_drop_factor` at each of `lr_drops`."""
     drops = sum(progress >= float(share) for share in config.lr_drops.split())
     return float(config.lr_drop_factor**drops)
 
 
 def _one_cycle(progress: float, config: Settings) -> float:
-    """Up to the learning rate over the first fifth, and down to 0, both straight."""
+    """Linear up to the highest learning rate over the first fifth, then linear down to 0."""
     return progress / 0.2 if progress < 0.2 else (1 - progress) / 0.8
 
 

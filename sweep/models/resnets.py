@@ -1,4 +1,4 @@
-"""Residual networks for small images: the ResNets of ImageNet and of CIFAR, and wide ones."""
+"""Residual networks for small images: the ResNets of ImageNet and of CIFAR, and wide ResNets."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from sweep.data import Shape
 
 
 def imagenet_resnet(depth: int, shape: Shape, classes: int) -> nn.Module:
-    """ResNet-18, -34 or -50 (He et al. 2016) as CIFAR studies use them.
+    """ResNet-18, -34 or -50 (He et al. 2016), in the form that CIFAR studies use.
 
-    The first convolution is 3×3 of stride 1, and no pooling follows it. 11,164,352, 21,265,088 and 23,467,712
-    weights on CIFAR-10.
+    The first convolution is 3×3 of stride 1, and no pooling follows it. The networks have 11,164,352,
+    21,265,088 and 23,467,712 weights on CIFAR-10.
     """
     import torchvision
 
@@ -25,8 +25,8 @@ def imagenet_resnet(depth: int, shape: Shape, classes: int) -> nn.Module:
 def cifar_resnet(depth: int, shape: Shape, classes: int) -> nn.Module:
     """ResNet-20, -32 or -56 of CIFAR (He et al. 2016), with 1×1 convolutions as shortcuts between stages.
 
-    270,896, 464,432 and 851,504 weights on CIFAR-10: 2,560 more than with the paper's own shortcuts, which
-    pad with zeros.
+    The networks have 270,896, 464,432 and 851,504 weights on CIFAR-10: 2,560 more than with the shortcuts of
+    the paper, which pad with zeros.
     """
     from torchvision.models.resnet import BasicBlock
 
@@ -35,8 +35,8 @@ def cifar_resnet(depth: int, shape: Shape, classes: int) -> nn.Module:
         if channels != width:
             convolution = nn.Conv2d(channels, width, 1, stride, bias=False)
             shortcut = nn.Sequential(convolution, nn.BatchNorm2d(width))
-        made: nn.Module = BasicBlock(channels, width, stride, shortcut)
-        return made
+        basic: nn.Module = BasicBlock(channels, width, stride, shortcut)
+        return basic
 
     first = nn.Conv2d(shape[0], 16, 3, padding=1, bias=False)
     return nn.Sequential(
@@ -74,7 +74,13 @@ def wide_resnet(depth: int, factor: int, shape: Shape, classes: int) -> nn.Modul
 def _stages(
     block: Callable[[int, int, int], nn.Module], widths: tuple[int, int, int], blocks: int
 ) -> dict[str, nn.Module]:
-    """Three stages of so many blocks, which are made from their channels, width and stride."""
+    """Three stages of residual blocks.
+
+    Args:
+        block: input channels, width and stride → a block.
+        widths: of the stages.
+        blocks: number of blocks in each stage.
+    """
     stages: dict[str, nn.Module] = {}
     channels = 16
     for number, width in enumerate(widths, 1):
@@ -86,7 +92,7 @@ def _stages(
 
 
 class WideBlock(nn.Module):
-    """Normalization and ReLU before each convolution; a shortcut that changes the width shares the first."""
+    """A block with BatchNorm and ReLU before each convolution; a 1×1 shortcut shares the first of these."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -99,7 +105,7 @@ class WideBlock(nn.Module):
         self.shortcut = None if same else nn.Conv2d(channels, width, 1, stride, bias=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The inputs, or their 1×1 convolution, plus what two convolutions make of them."""
+        """The inputs, or a 1×1 convolution of them, plus the result of two 3×3 convolutions."""
         active = self.relu(self.bn1(inputs))
         outputs: Tensor = self.conv2(self.relu(self.bn2(self.conv1(active))))
         return outputs + (inputs if self.shortcut is None else self.shortcut(active))

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+from sweep.data import catalog
+
 Fields = dict[str, Any]
 
 
 def _augment(dataset: str) -> Fields:
-    """Flips and crops, of pictures that are still what they are in a mirror."""
-    mirrored = ("cifar10", "cifar100", "tiny-imagenet", "imagenet")
-    return {"augment": "flip-crop"} if dataset in mirrored or dataset.startswith("image-folder:") else {}
+    """Flips and crops, of images whose mirror image shows the same thing."""
+    return {"augment": "flip-crop"} if catalog.mirrored(dataset) else {}
 
 
 def _snip(dataset: str, model: str) -> Fields:

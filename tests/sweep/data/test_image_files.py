@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision import transforms
 
 from sweep import data
-from sweep.data import decoded, reading, splits
+from sweep.data import decoded, loading, reading
 from sweep.errors import BadInput
 from sweep.seeds import generator
 
@@ -86,7 +86,7 @@ def test_files_are_never_read_whole(pets, monkeypatch):
 def test_what_they_are_normalized_with_is_counted_once_for_all(pets, monkeypatch):
     _, streamed = both(pets, monkeypatch)
     data.load.cache_clear()
-    monkeypatch.setattr(splits, "_counts", None)
+    monkeypatch.setattr(loading, "_counts", None)
     again = data.load("image-folder:pets", pets, 0.25, 0)
     assert torch.equal(again.mean, streamed.mean)
     kept = {path.name.rpartition(".")[2] or path.name for path in (pets / decoded.FOLDER).glob("*counts*")}

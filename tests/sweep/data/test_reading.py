@@ -211,7 +211,7 @@ def test_a_set_that_is_missing_is_one_line_with_what_to_do(name, tmp_path):
 @pytest.mark.parametrize("name", sorted(set(data.DATASETS) - {"digits", "imagenet", "tiny-imagenet"}))
 def test_the_command_of_the_line_is_one_that_gets_it(name, tmp_path, monkeypatch):
     asked = []
-    reader, folder = catalog.DATASETS[name].torchvision
+    reader, folder, _ = catalog.DATASETS[name].torchvision
     monkeypatch.setattr(published, reader, lambda *where, download: asked.append((*where, download)))
     exec(catalog.hint(name, tmp_path).partition('"')[2].partition('"')[0], {})
     where = str(tmp_path / folder)
@@ -308,7 +308,7 @@ def test_folders_without_classes_or_images_are_named(tmp_path):
     "name", ["image-folder:" + "x" * 5000, "image-folder:" + "é" * 200, "image-folder:a\0b"]
 )
 def test_a_name_that_no_folder_can_have_is_one_line(tmp_path, name):
-    for ask in (data.check, lambda *where: data.load(*where, 0.1, 0, download=True)):
+    for ask in (data.check, catalog.download):
         with pytest.raises(BadInput) as error:
             ask(name, tmp_path)
         assert "\n" not in str(error.value)
@@ -403,8 +403,8 @@ def test_what_an_earlier_version_kept_is_believed_unless_it_was_clipped(tmp_path
         kept = torch.full((10, 3, 32, 32), 255, dtype=torch.uint8)
         # Under the key of the versions that clipped, which is the names, labels, sizes and times of the files.
         key = f"{name}-{decoded.fingerprint(tmp_path, train + test)}"
-        tensors = dict(zip(reading.Whole._fields, (kept, labels, kept, labels), strict=True))
-        decoded.kept(tmp_path, key, reading.Whole._fields, partial(dict, tensors))
+        tensors = dict(zip(reading.InMemory._fields, (kept, labels, kept, labels), strict=True))
+        decoded.kept(tmp_path, key, reading.InMemory._fields, partial(dict, tensors))
     assert reading.find("image-folder:pets", tmp_path).train[0].unique().tolist() == [255]
     assert reading.find("image-folder:scans", tmp_path).train[0].unique().tolist() == [128]
 
@@ -413,9 +413,9 @@ def test_one_image_without_a_scale_is_refused_though_it_was_kept_clipped(tmp_pat
     image_folder(tmp_path / "pets")
     Image.fromarray(np.ones((32, 32), dtype=np.float32)).save(tmp_path / "pets" / "test" / "dog" / "9.tiff")
     train, test, _ = reading.listing("image-folder:pets", tmp_path)
-    kept = {name: torch.zeros(10, 3, 32, 32, dtype=torch.uint8) for name in reading.Whole._fields}
+    kept = {name: torch.zeros(10, 3, 32, 32, dtype=torch.uint8) for name in reading.InMemory._fields}
     key = f"pets-{decoded.fingerprint(tmp_path, train + test)}"
-    decoded.kept(tmp_path, key, reading.Whole._fields, lambda: kept)
+    decoded.kept(tmp_path, key, reading.InMemory._fields, lambda: kept)
     with pytest.raises(BadInput, match=r"9\.tiff: no header says which of its values"):
         reading.find("image-folder:pets", tmp_path)
 
@@ -439,10 +439,11 @@ def test_download_gets_what_is_missing_and_asks_for_nothing_otherwise(tmp_path, 
     root = tmp_path / "data"
     with pytest.raises(BadInput, match="it is not under"):
         data.load("kmnist", root, 0.1, 0)
-    whole = data.load("kmnist", root, 0.1, 0, download=True)
+    catalog.download("kmnist", root)
+    whole = data.load("kmnist", root, 0.1, 0)
     assert len(whole.train) + len(whole.validation) == TRAIN
     monkeypatch.setattr(published.KMNIST, "mirrors", [])
-    data.load("kmnist", root, 0.2, 0, download=True)
+    catalog.download("kmnist", root)
 
 
 def test_tiny_imagenet_can_be_downloaded_too_if_it_is_the_right_one(tmp_path, mirror, monkeypatch):
@@ -454,15 +455,16 @@ def test_tiny_imagenet_can_be_downloaded_too_if_it_is_the_right_one(tmp_path, mi
             file.write(path, path.relative_to(source.parent))
     monkeypatch.setattr(catalog, "_TINY_URL", address + archive.name)
     with pytest.raises(BadInput, match=r"downloading it failed .* get it with: curl"):
-        data.load("tiny-imagenet", tmp_path / "data", 0.2, 0, download=True)
+        catalog.download("tiny-imagenet", tmp_path / "data")
     monkeypatch.setattr(catalog, "_TINY_MD5", md5(archive))
-    assert data.load("tiny-imagenet", tmp_path / "data", 0.2, 0, download=True).classes == 3
+    catalog.download("tiny-imagenet", tmp_path / "data")
+    assert data.load("tiny-imagenet", tmp_path / "data", 0.2, 0).classes == 3
 
 
 @pytest.mark.parametrize("name", ["imagenet", "image-folder:x"])
 def test_what_cannot_be_downloaded_is_said_to_be_missing(name, tmp_path):
     with pytest.raises(BadInput, match="expected are"):
-        data.load(name, tmp_path, 0.1, 0, download=True)
+        catalog.download(name, tmp_path)
 
 
 def test_no_global_random_state_is_touched(tmp_path, monkeypatch):
