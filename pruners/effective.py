@@ -98,7 +98,7 @@ class _SignalPass:
     def other_call(
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """The rule for a function, once the masks among its arguments are known to stay masks."""
+        """Apply the rule for a function, after a check that a mask among its arguments stays a mask."""
         layers = self._layers((args, kwargs))
         if not layers or name in signals.WHOLE:
             return self._rule(name, func, args, kwargs)
@@ -135,8 +135,8 @@ class _SignalPass:
 
     def _layers(self, values: object) -> list[str]:
         """Names of the layers whose masks are among the values, rearranged or not."""
-        found = (leaf_of(each) for each in tree_leaves(values) if isinstance(each, Tensor))
-        return [self._names[id(leaf)] for leaf in found if id(leaf) in self._names]
+        leaves = (leaf_of(each) for each in tree_leaves(values) if isinstance(each, Tensor))
+        return [self._names[id(leaf)] for leaf in leaves if id(leaf) in self._names]
 
     def _mask_or_dense(self, weight: Tensor) -> Tensor:
         return weight if self._layers(weight) else torch.ones_like(weight)

@@ -76,7 +76,7 @@ def _own_weights(module: nn.Module) -> dict[str, Tensor | None]:
 
 
 def _unfit(weight: Tensor | None) -> str | None:
-    """Why no mask can be applied to a weight, and what to do about it; None if a mask can be applied."""
+    """The reason why no mask can be applied to a weight, with a remedy; None if a mask can be applied."""
     if weight is None:
         return (
             "is no parameter but made of others, or held otherwise, as weight_norm, spectral_norm, "
@@ -197,7 +197,7 @@ def select(
 
 
 def _keep_rowwise(scores: Tensor, count: int) -> Tensor:
-    """Keep as many weights in every row; the remainder goes to the rows with the highest next score."""
+    """Keep the same number of weights in every row, and one more in the rows with the highest next scores."""
     rows = scores.flatten(1)
     per_row, remainder = divmod(count, len(rows))
     order = rows.argsort(stable=True, dim=1, descending=True)

@@ -107,7 +107,7 @@ class _MapGradients:
         return output
 
     def backward(self, total: Tensor) -> None:
-        """The backward pass from the summed loss, without the gradients of the weights, which nobody uses."""
+        """The backward pass from the summed loss, without the gradients of the weights, which are unused."""
         if self.mixed or not self._ends:
             return
         slopes = torch.autograd.grad(total, [edge for _, edge in self._ends], allow_unused=True)

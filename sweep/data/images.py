@@ -105,8 +105,12 @@ def _opened(path: str) -> Iterator[Any]:
             "resize or remove it"
         ) from None
     except Exception as error:  # Pillow raises many kinds for a damaged file
-        known = not isinstance(error, UnidentifiedImageError)
-        why = f" ({' '.join(str(error).split()) or type(error).__name__})" if known else ""
+        # Pillow's message for a file in no known format only repeats the file's name.
+        why = (
+            ""
+            if isinstance(error, UnidentifiedImageError)
+            else f" ({' '.join(str(error).split()) or type(error).__name__})"
+        )
         raise BadInput(
             f"{path}: cannot be read as an image{why}: remove it, or put there one of {', '.join(_FORMATS)}"
         ) from None

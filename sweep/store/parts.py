@@ -194,7 +194,7 @@ def _reason(error: Exception) -> str:
 
 
 def _alike(one: Any, ours: Any) -> bool:
-    """Whether DuckDB takes a column of the one type for what it takes ours for."""
+    """Whether DuckDB reads a column of type `one` as it reads a column of our type."""
     if types.is_dictionary(one):
         one = one.value_type
     if types.is_string(ours):
@@ -223,18 +223,18 @@ def _as(column: Any, field: pa.Field, length: int) -> Any:
 def _recast(column: Any, ours: Any) -> Any:
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    found = column.type
-    if types.is_string(ours) and not any(is_text(found) for is_text in (*_TEXT, *_BYTES)):
+    kind = column.type
+    if types.is_string(ours) and not any(is_text(kind) for is_text in (*_TEXT, *_BYTES)):
         raise ValueError("no text")
     if types.is_timestamp(ours):
         # Digits below a microsecond are dropped. A time without a zone is in UTC, as Parquet defines it.
-        return column.cast(ours, safe=False) if types.is_temporal(found) else column.cast(ours)
-    if types.is_floating(found) and not types.is_floating(ours):
+        return column.cast(ours, safe=False) if types.is_temporal(kind) else column.cast(ours)
+    if types.is_floating(kind) and not types.is_floating(ours):
         # NaN is a gap in a column of whole numbers or flags, written by a program without NULL.
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, found), column)
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
         if types.is_boolean(ours):
             return column.cast(pa.int8()).cast(ours)
-    if types.is_floating(found) and found.bit_width < 64 and types.is_floating(ours):
+    if types.is_floating(kind) and kind.bit_width < 64 and types.is_floating(ours):
         # 0.9 in single precision is 0.8999999761581421; its shortest decimal, 0.9, is the value meant.
         return column.cast(pa.float32()).cast(pa.string()).cast(ours)
     return column.cast(ours)

@@ -50,7 +50,8 @@ def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost
         assert code == 2 and 25 < time.monotonic() - began < 60
         assert (
             err.count("\n") == 1
-            and "results can no longer be written; check the store's address and your rights there and launch again" in err
+            and "results can no longer be written; check the store's address and your rights there and launch again"
+            in err
         )
         unsent = int(err.partition("more trials on this machine")[0].split()[-1])
     way.breaks(None)
