@@ -29,7 +29,7 @@ def say_plan(
     have = (
         sum(trial.id in done for trial in trials) - sum(trial.id in done for trial in missing) if done else 0
     )
-    asked = study.asked
+    asked = study.count
     same = f" ({asked} asked for, those that are the same once)" if asked > len(trials) else ""
     console.out(
         f"{study.name}: {len(trials)} trials{same}, {have} with a result, {len(missing)} to run",

@@ -1,4 +1,4 @@
-"""How many trials a GPU has room for, by the memory that they are seen to take of it."""
+"""The share of a GPU that each trial needs, by the memory that trials of its kind take."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,55 +14,65 @@ from sweep.trial import network, scoring
 from sweep.trial.prefixes import Shared
 from sweep.trial.stages import Stages
 
-# What a process takes of a GPU beside its tensors, and the share of a GPU that is filled: pieces between
-# tensors, and libraries that take more for other shapes, need the rest.
-_BESIDE, _FILLED = 700 * 2**20, 0.9
-# Enough for what an optimizer gathers, and for a library to have chosen how it computes.
+# Bytes that a process takes of a GPU beside its tensors.
+_BESIDE_TENSORS = 700 * 2**20
+# The share of a GPU that trials may fill. The rest is for gaps between tensors, and for libraries that take
+# more memory for other shapes.
+_FILLED = 0.9
+# Training steps of a measurement: by then optimizers have their states, and libraries their algorithms.
 _STEPS = 3
 # The fields that the memory of a trial depends on.
-_KIND = attrgetter(*(name for name in FIELDS if about(name).memory))
+_kind = attrgetter(*(name for name in FIELDS if about(name).memory))
 
 
 def kinds(trials: Iterable[Trial]) -> list[Trial]:
-    """A trial of each kind that may take other memory than the rest."""
-    found = {_KIND(trial.config): trial for trial in trials}
-    return list(found.values())
+    """One trial of each kind. Trials of one kind take the same memory."""
+    by_kind = {_kind(trial.config): trial for trial in trials}
+    return list(by_kind.values())
 
 
 def peak(config: Config, data_root: str | Path, device: torch.device) -> int:
-    """Bytes of a device's memory that scoring, some steps of training and an evaluation take; of a CPU 0.
+    """The most bytes of a GPU that scoring, a few training steps and an evaluation take; 0 for a CPU.
 
     Raises:
-        BadInput: the data set is missing, or the model does not fit its images.
+        BadInput: the data set is missing, or the model does not take its images.
     """
-    whole = data.to(
-        data.load(config.dataset, data_root, config.validation_fraction, config.roots.split), device
-    )
+    loaded = data.load(config.dataset, data_root, config.validation_fraction, config.roots.split)
+    on_device = data.to(loaded, device)
     if rules.find(config.criterion).scores:
-        # More iterations, and more batches, take as much again, not more.
-        once = replace(config, iterations=1, score_batches=min(2, config.score_batches))
-        scoring.choose(once, network.built(once, whole, once.roots.init, "init"), whole)
-    training = Stages(config, whole, Shared()).training
+        # Further iterations, and batches after the second, need no more memory.
+        shorter = replace(config, iterations=1, score_batches=min(2, config.score_batches))
+        scoring.choose(shorter, network.built(shorter, on_device, shorter.roots.init, "init"), on_device)
+    training = Stages(config, on_device, Shared()).training
     list(training.run(min(_STEPS, training.end)))
-    training.evaluate(whole.test.part(torch.arange(min(512, len(whole.test)))))
+    training.evaluate(on_device.test.part(torch.arange(min(512, len(on_device.test)))))
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
 
 
 def share(taken: int, total: int) -> float:
-    """The share of a GPU for each trial, of which so many bytes are taken, so that a whole number fits in."""
-    return 1 / max(1, int(_FILLED * total / (taken + _BESIDE)))
+    """The share of a GPU for each trial, so that as many trials as possible have equal shares.
+
+    Args:
+        taken: bytes that the tensors of one trial take.
+        total: bytes of the GPU.
+    """
+    return 1 / max(1, int(_FILLED * total / (taken + _BESIDE_TENSORS)))
 
 
 def measure(canonicals: Sequence[str], data_root: str) -> float:
-    """The share of this process's GPU that any of these trials needs. The process should then end."""
+    """The share of this process's GPU that the largest of some trials needs. The process should then end.
+
+    Args:
+        canonicals: the canonical configs of the trials.
+    """
     device = torch.device("cuda")
     total = torch.cuda.get_device_properties(device).total_memory
-    taken = 0
+    most = 0
     for canonical in canonicals:
         try:
-            taken = max(taken, peak(Trial.parse(canonical).config, data_root, device))
+            most = max(most, peak(Trial.parse(canonical).config, data_root, device))
         except torch.OutOfMemoryError:
             return 1.0
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    return share(taken, total)
+    return share(most, total)

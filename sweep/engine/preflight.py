@@ -1,4 +1,4 @@
-"""What is seen to before a launch begins, so that no trial fails by it."""
+"""Checks before a launch begins, so that no trial fails by what was known before it ran."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,40 +11,64 @@ from sweep.data import catalog
 from sweep.engine.driver import AUTO, Gpus
 from sweep.errors import BadInput
 from sweep.plan.cost import Costs
+from sweep.study import consistency
 from sweep.study.identity import Trial
 from sweep.trial import masking
 
 
 def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: Gpus, download: bool) -> None:
-    """Raise `BadInput` for what this machine lacks; on a cluster its nodes find out."""
-    here = torch.cuda.device_count()
-    if (1 if gpus_per_trial == AUTO else gpus_per_trial) > here:
+    """Check that this machine has what the trials need. On a cluster its nodes check that.
+
+    Args:
+        download: whether missing data sets are downloaded.
+
+    Raises:
+        BadInput: a GPU or a data set is missing, a model does not take the images, or the masks or the
+            steps of a trial are impossible.
+    """
+    gpus = torch.cuda.device_count()
+    if (1 if gpus_per_trial == AUTO else gpus_per_trial) > gpus:
         share = gpus_per_trial if gpus_per_trial == AUTO else f"{gpus_per_trial:g}"
-        raise BadInput(f"--gpus-per-trial {share}: this machine has {here} GPUs; leave it out to use CPUs")
+        raise BadInput(f"--gpus-per-trial {share}: this machine has {gpus} GPUs; leave it out to use CPUs")
     for dataset in {trial.config.dataset for trial in trials}:
         if download:
             catalog.download(dataset, catalog.local(dataset, data_root))
         shape = data.check(dataset, data_root)
-        for model in {trial.config.model for trial in trials if trial.config.dataset == dataset}:
-            models.check(model, shape)
-        checked = set()
         configs = [trial.config for trial in trials if trial.config.dataset == dataset]
+        for model in {config.model for config in configs}:
+            models.check(model, shape)
         _check_steps(configs, data_root)
-        for config in sorted(configs, key=lambda config: -config.combination):
-            said = (config.layers, config.structure, config.retrain, config.min_per_layer)
-            several = (config.model, rules.find(config.criterion), config.sparsity, config.scope, *said)
-            plain = said == ("*", "weight", "all", 0) and config.scope != "uniform-plus"
-            if not plain and several not in checked:
-                checked.add(several)
-                masking.check(config, models.build(config.model, shape, classes=10, seed=0))
+        _check_masks(configs, shape)
 
 
 def _check_steps(configs: Sequence[Config], data_root: str) -> None:
-    """See that what happens at an epoch comes within the steps of training: the size of the data says."""
+    """Check that prunes, rewinds and mask updates come within the steps of training.
+
+    The steps of an epoch follow from the size of the data.
+
+    Raises:
+        BadInput: one of them comes after the last step.
+    """
     costs = Costs(data_root, torch.device("cpu"))
     for config in configs:
-        when = max(config.prune_epoch, config.rewind_epoch or 0)
-        if config.steps and when and round(when * costs.epoch(config)) > config.steps:
-            steps = f"{config.steps} steps of training, {costs.epoch(config)} an epoch"
-            raise BadInput(f"epoch {when:g} is beyond the {steps}: prune and rewind earlier, or train longer")
-        rules.find(config.criterion).check_steps(config, partial(costs.epoch, config))
+        epoch = partial(costs.epoch, config)
+        consistency.check_steps(config, epoch)
+        rules.find(config.criterion).check_steps(config, epoch)
+
+
+def _check_masks(configs: Sequence[Config], shape: data.Shape) -> None:
+    """Check that the masks of each config exist, once for all configs for which the answer is the same.
+
+    Raises:
+        BadInput: they do not.
+    """
+    checked = set()
+    # Where the largest combination exists, all smaller ones do.
+    for config in sorted(configs, key=lambda config: -config.combination):
+        layers = (config.layers, config.structure, config.retrain, config.min_per_layer)
+        if layers == ("*", "weight", "all", 0) and config.scope != "uniform-plus":
+            continue
+        kind = (config.model, rules.find(config.criterion), config.sparsity, config.scope, *layers)
+        if kind not in checked:
+            checked.add(kind)
+            masking.check(config, models.build(config.model, shape, classes=10, seed=0))

@@ -24,11 +24,13 @@ class Model:
         build: image shape and number of classes → network.
         smallest: the smallest image side that leaves at least one pixel after all pooling.
         patch: side of the square patches that it cuts images into, which must be square; None: no patches.
+        bf16: whether its layers compute in bfloat16 on a GPU.
     """
 
     build: Callable[[Shape, int], nn.Module]
     smallest: int = 1
     patch: int | None = None
+    bf16: bool = True
 
 
 MODELS = {
@@ -52,10 +54,10 @@ MODELS = {
     "wrn-16-8": Model(partial(resnets.wide_resnet, 16, 8), 4),
     "wrn-16-10": Model(partial(resnets.wide_resnet, 16, 10), 4),
     "wrn-22-8": Model(partial(resnets.wide_resnet, 22, 8), 4),
-    "lstm-s": Model(partial(recurrent.RowReader, nn.LSTM, 128)),
-    "lstm-b": Model(partial(recurrent.RowReader, nn.LSTM, 256)),
-    "gru-s": Model(partial(recurrent.RowReader, nn.GRU, 128)),
-    "gru-b": Model(partial(recurrent.RowReader, nn.GRU, 256)),
+    "lstm-s": Model(partial(recurrent.RowReader, nn.LSTM, 128), bf16=False),
+    "lstm-b": Model(partial(recurrent.RowReader, nn.LSTM, 256), bf16=False),
+    "gru-s": Model(partial(recurrent.RowReader, nn.GRU, 128), bf16=False),
+    "gru-b": Model(partial(recurrent.RowReader, nn.GRU, 256), bf16=False),
     "vit-tiny": Model(transformers.vit_tiny, transformers.PATCH, patch=transformers.PATCH),
 }
 

@@ -1,4 +1,4 @@
-"""What is asked: a study file read, its trials, and what each is called."""
+"""Study files: reading one, its trials, and the names of trials."""
 
 from sweep.study.study import Study, load
 

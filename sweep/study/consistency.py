@@ -1,18 +1,23 @@
 """Which fields of a config do not go together."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pruners
-from sweep import rules
-from sweep.config import Config
+from sweep import models, rules
+from sweep.config import SEEDS, Config
 from sweep.errors import BadInput
+
+# Fields that no check reads: their values change no verdict.
+UNCHECKED = (*SEEDS, "combination")
+# A field to correct, and the message that says why.
+Problem = tuple[str, str]
 
 
 class Inconsistent(BadInput):
-    """Fields of a config that do not go together.
+    """The fields of a config do not go together.
 
     Attributes:
-        field: the one to put right.
+        field: the field to correct.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -21,34 +26,52 @@ class Inconsistent(BadInput):
 
 
 def check(config: Config) -> None:
-    """See that the fields of a config go together.
+    """Check that the fields of a config go together.
 
     Raises:
         Inconsistent: they do not.
+        BadInput: the model does not exist.
     """
     rule = rules.find(config.criterion)
-    for complaints in (_of_length, _of_training, rule.inconsistencies, _of_retraining, _of_masks):
-        for field, message in complaints(config):
+    for problems in (_length, _training, rule.inconsistencies, _retraining, _masks):
+        for field, message in problems(config):
             raise Inconsistent(field, message)
 
 
-def _of_length(config: Config) -> Iterator[tuple[str, str]]:
+def check_steps(config: Config, epoch: Callable[[], int]) -> None:
+    """Check that the prune and the rewind come before the end of a training that is given in steps.
+
+    `check` cannot: only the data say how many steps an epoch has.
+
+    Args:
+        epoch: returns the steps of an epoch; called only if needed.
+
+    Raises:
+        Inconsistent: the prune or the rewind comes after the end.
+    """
+    for field in ("prune_epoch", "rewind_epoch"):
+        at = getattr(config, field)
+        if config.steps and at and round(at * epoch()) > config.steps:
+            raise Inconsistent(*_too_late(field, at, f"{config.steps} steps of training, {epoch()} an epoch"))
+
+
+def _too_late(field: str, epoch: float, training: str) -> Problem:
+    return field, f"{field} {epoch:g} is beyond the {training}: prune and rewind earlier, or train longer"
+
+
+def _length(config: Config) -> Iterator[Problem]:
     if config.epochs is None and config.steps is None:
         yield "epochs", "epochs or steps is missing: give one"
     if config.epochs is not None and config.steps is not None:
         yield "steps", "give epochs or steps, not both"
-    # The length of `steps` in epochs is known once the data are.
     if config.epochs is not None and config.prune_epoch > config.epochs:
-        yield (
-            "prune_epoch",
-            f"prune_epoch {config.prune_epoch:g} is beyond the {config.epochs:g} epochs of training",
-        )
+        yield _too_late("prune_epoch", config.prune_epoch, f"{config.epochs:g} epochs of training")
 
 
-def _of_retraining(config: Config) -> Iterator[tuple[str, str]]:
+def _retraining(config: Config) -> Iterator[Problem]:
     if config.rewind_epoch is not None:
         if config.rewind_epoch > rules.find(config.criterion).last_prune(config):
-            yield "rewind_epoch", "rewind_epoch lies after the pruning: there is nothing yet to go back to"
+            yield "rewind_epoch", "rewind_epoch lies after the pruning: no weights to return to exist yet"
         if config.retrain_epochs is not None:
             yield (
                 "retrain_epochs",
@@ -59,23 +82,26 @@ def _of_retraining(config: Config) -> Iterator[tuple[str, str]]:
         yield "retrain_lr", "retrain_lr needs retrain_epochs: how long to retrain"
 
 
-def _of_training(config: Config) -> Iterator[tuple[str, str]]:
+def _training(config: Config) -> Iterator[Problem]:
     if config.nesterov and not config.momentum:
         yield "nesterov", "nesterov needs a momentum above 0"
-    if config.precision == "bf16" and config.model.startswith(("lstm", "gru")):
+    if config.precision == "bf16" and not models.find(config.model).bf16:
         yield (
             "precision",
             f"precision bf16: {config.model} would be computed in float16 on a GPU: leave it out",
         )
 
 
-def _of_masks(config: Config) -> Iterator[tuple[str, str]]:
+def _masks(config: Config) -> Iterator[Problem]:
     if config.ablation == "shuffle" and config.structure == "filter":
         yield "ablation", "ablation shuffle permutes single weights: leave out structure"
     if config.structure == "filter" and config.scope not in ("global", "uniform"):
         yield "scope", f"scope {config.scope} with structure filter: take global or uniform"
     if config.scope == "rowwise" and config.min_per_layer > 0:
-        yield "min_per_layer", "min_per_layer does not go with scope rowwise: every row keeps as many"
+        yield (
+            "min_per_layer",
+            "min_per_layer does not go with scope rowwise: every row keeps the same number of weights",
+        )
     if config.iterations > 1 and not rules.find(config.criterion).takes_iterations(config):
         criteria = [name for name in pruners.names() if pruners.find(name).iterations > 1]
         iterative = [*criteria, *(rule.name for rule in rules.RULES.values() if rule.iterative)]

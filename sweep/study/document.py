@@ -1,4 +1,4 @@
-"""A study file as YAML: what stands in which line, and a mistake as one line with its place."""
+"""A study file as YAML: its values with their lines; each mistake is one line of text with its place."""
 
 import io
 import re
@@ -12,44 +12,45 @@ import yaml
 from sweep.errors import BadInput
 from sweep.study.fields import Values
 
-# A larger file is something else: spans stand for long lists.
-_LARGEST = 1 << 20
-# A span such as 0..36999 stands for so many values at most.
-_LONGEST = 100_000
+# The largest study file, in bytes. A larger file is no study, as spans stand for long lists.
+_MOST_BYTES = 1 << 20
+# The most values of a span such as 0..36999.
+_MOST_VALUES = 100_000
 _SPAN = re.compile(r"([0-9]{1,19})\.\.([0-9]{1,19})")
-# An error quotes so many letters of the file at most.
-_QUOTED = 60
+# The most letters of the file that an error quotes.
+_MOST_QUOTED = 60
 _TAG = "tag:yaml.org,2002:"
-# YAML's own kinds of scalars, but for dates and bytes, which no field has. In YAML 1.1 numbers can be octal
-# (010) or to base 60 (1:30): `int(…, 0)` and `float` refuse them.
-_READ: dict[str, Callable[[str], object]] = {
+# How each kind of YAML scalar is read. Dates and bytes are missing, as no field has them. In YAML 1.1 numbers
+# can be octal (010) or to base 60 (1:30): `int(…, 0)` and `float` refuse these.
+_READERS: dict[str, Callable[[str], object]] = {
     f"{_TAG}null": lambda text: None,
     f"{_TAG}bool": lambda text: yaml.SafeLoader.bool_values[text.lower()],
     f"{_TAG}int": lambda text: int(text.replace("_", ""), 0),
     f"{_TAG}float": lambda text: float(re.sub(r"\.(?=inf|nan)", "", text.replace("_", "").lower())),
-    f"{_TAG}str": lambda text: text.encode().decode(),  # half a letter (\\uD800) is none
+    f"{_TAG}str": lambda text: text.encode().decode(),  # refuses half of a surrogate pair (\\uD800)
 }
 _NUMBERS = (f"{_TAG}int", f"{_TAG}float")
 
 
 class Item(NamedTuple):
-    """A value of the file and the line it stands in."""
+    """A value of the file, and its line, counted from 1."""
 
     value: Any
     line: int
 
 
 class Document:
-    """A study file. An error is a `BadInput`: one line with the file, the line number and what to put right.
+    """A study file. Each error is a `BadInput`: one line with the file, the line number and what to correct.
 
-    A node may hold itself, and others many times over (YAML's aliases), so nothing is read that is nested
-    deeper than a study is.
+    YAML's aliases let a node contain itself, or another node very often. Therefore no method reads deeper
+    than a study is nested.
 
     Attributes:
-        text: all of it.
+        path: of the file.
+        text: the content of the file.
 
     Raises:
-        BadInput: it cannot be read, or is no text.
+        BadInput: the file cannot be read, is too large, or is not text in UTF-8.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,139 +58,142 @@ class Document:
         example = "name a study file, such as studies/quickstart.yaml"
         try:
             with path.open("rb") as file:
-                content = file.read(_LARGEST + 1)
+                content = file.read(_MOST_BYTES + 1)
         except OSError as error:
             raise BadInput(f"{path}: {error.strerror}: {example}") from None
-        if len(content) > _LARGEST:
-            raise self.wrong(1, f"over {_LARGEST >> 20} MiB: {example}; a span such as 0..999 is a long list")
+        if len(content) > _MOST_BYTES:
+            size = f"over {_MOST_BYTES >> 20} MiB"
+            raise self.error(1, f"{size}: {example}; a span such as 0..999 stands for a long list")
         try:
             self.text = io.StringIO(content.decode(), newline=None).read()
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
-            raise self.wrong(line, f"not a text file in UTF-8: {example}") from None
+            raise self.error(line, f"not a text file in UTF-8: {example}") from None
 
-    def wrong(self, line: int, message: str) -> BadInput:
-        """The error of a line."""
-        said = f"{self.path}:{line}: {message}"
-        return BadInput("".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in said))
+    def error(self, line: int, message: str) -> BadInput:
+        """The error that names the file and a line; letters that cannot be printed are escaped."""
+        text = f"{self.path}:{line}: {message}"
+        return BadInput("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text))
 
     def root(self) -> yaml.Node | None:
-        """All of the file; None: it is empty."""
+        """The node of the complete file; None: the file is empty."""
         loader = None
         try:
             loader = yaml.SafeLoader(self.text)
             return loader.get_single_node()
         except yaml.reader.ReaderError as error:
             line = self.text.count("\n", 0, error.position) + 1
-            raise self.wrong(line, f"not YAML: {error.reason}") from None
+            raise self.error(line, f"not YAML: {error.reason}") from None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            raise self.wrong(line, f"not YAML: {quoted(str(error.problem))}") from None
+            raise self.error(line, f"not YAML: {quoted(str(error.problem))}") from None
         except RecursionError:
-            raise self.wrong(1, "not a study: nested too deeply") from None
-        except (ValueError, OverflowError):  # of a letter (\U) or a version (%YAML) whose number is too large
+            raise self.error(1, "not a study: nested too deeply") from None
+        except (ValueError, OverflowError):  # a letter (\U) or a version (%YAML) of too large a number
             assert loader is not None
-            raise self.wrong(loader.line + 1, "not YAML: a number that is too large") from None
+            raise self.error(loader.line + 1, "not YAML: a number that is too large") from None
 
-    def mapping(self, node: yaml.Node, what: str, known: Sequence[str]) -> dict[str, yaml.Node]:
-        """Key → node.
+    def mapping(self, node: yaml.Node, name: str, keys: Sequence[str]) -> dict[str, yaml.Node]:
+        """The nodes of a mapping by key.
 
         Args:
-            what: it is, for errors.
-            known: keys.
+            name: of the mapping, for errors.
+            keys: that the mapping may have.
         """
         if not isinstance(node, yaml.MappingNode):
-            raise self.wrong(
-                line_of(node), f"{what} is a mapping of fields to values, as in 'sparsity: [0.9, 0.99]'"
+            raise self.error(
+                line_of(node), f"{name} is a mapping of fields to values, as in 'sparsity: [0.9, 0.99]'"
             )
-        fields: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            word = key.value if isinstance(key, yaml.ScalarNode) else ""
-            if word not in known:
-                near = get_close_matches(word, known, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-                raise self.wrong(line_of(key), f"unknown key {quoted(word)!r} in {what}; {hint}")
-            if word in fields:
-                raise self.wrong(line_of(key), f"{word} is given twice")
-            fields[word] = value
-        return fields
+        nodes: dict[str, yaml.Node] = {}
+        for key_node, value in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
+            if key not in keys:
+                near = get_close_matches(key, keys, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(keys)}"
+                raise self.error(line_of(key_node), f"unknown key {quoted(key)!r} in {name}; {hint}")
+            if key in nodes:
+                raise self.error(line_of(key_node), f"{key} is given twice")
+            nodes[key] = value
+        return nodes
 
     def value(self, name: str, node: yaml.Node, values: Values) -> Any:
-        """The one value that a node has."""
+        """The value of a field that has one value, not a list."""
         if isinstance(node, yaml.SequenceNode):
-            raise self.wrong(line_of(node), f"{name}: one value belongs here, not a list")
+            raise self.error(line_of(node), f"{name}: one value belongs here, not a list")
         [item] = self.axis(name, node, values, most=1)
         return item.value
 
     def values(self, name: str, node: yaml.Node, values: Values) -> list[Any]:
-        """One or several values."""
+        """The values of a field that has one value or a list of values."""
         return [item.value for item in self.axis(name, node, values)]
 
-    def axis(self, name: str, node: yaml.Node, values: Values, most: int = _LONGEST) -> list[Item]:
-        """The same, each with its line.
+    def axis(self, name: str, node: yaml.Node, values: Values, most: int = _MOST_VALUES) -> list[Item]:
+        """The values of a field that has one value or a list of values, each with its line.
 
         Args:
-            most: values that there can be.
+            name: of the field.
+            values: that the field takes.
+            most: how many values are allowed.
         """
         if (count := self.count(name, node, values)) > most:
-            raise self.wrong(line_of(node), f"{name}: {count:,} values, where at most {most:,} belong")
-        found: list[Item] = []
-        for part in self._parts(name, node):
-            line = line_of(part)
-            if span := self._span(name, part, values):
-                for end in (span[0], span[-1]):  # all a whole number has to be is in an interval
-                    self._checked(name, end, part, values)
-                found += [Item(value, line) for value in span]
+            raise self.error(line_of(node), f"{name}: {count:,} values, where at most {most:,} belong")
+        items: list[Item] = []
+        for scalar in self._scalars(name, node):
+            line = line_of(scalar)
+            if span := self._span(name, scalar, values):
+                for end in (span[0], span[-1]):  # fields of whole numbers take intervals: the ends suffice
+                    self._checked(name, end, scalar, values)
+                items += [Item(value, line) for value in span]
             else:
-                found.append(Item(self._checked(name, self._read(name, part), part, values), line))
-        return found
+                items.append(Item(self._checked(name, self._read(name, scalar), scalar, values), line))
+        return items
 
     def count(self, name: str, node: yaml.Node, values: Values) -> int:
-        """How many values a node has, counted without making them."""
-        return sum(len(self._span(name, part, values) or (part,)) for part in self._parts(name, node))
+        """How many values a field has, counted without a list of them."""
+        return sum(len(self._span(name, scalar, values) or (scalar,)) for scalar in self._scalars(name, node))
 
-    def _parts(self, name: str, node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    def _scalars(self, name: str, node: yaml.Node) -> Iterator[yaml.ScalarNode]:
         if isinstance(node, yaml.SequenceNode) and not node.value:
-            raise self.wrong(line_of(node), f"{name}: an empty list asks for no trials")
-        for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
-            if not isinstance(part, yaml.ScalarNode):
-                raise self.wrong(line_of(part), f"{name}: a value or a list of values, nothing nested")
-            yield part
+            raise self.error(line_of(node), f"{name}: an empty list asks for no trials")
+        for scalar in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if not isinstance(scalar, yaml.ScalarNode):
+                raise self.error(line_of(scalar), f"{name}: a value or a list of values, nothing nested")
+            yield scalar
 
     def _span(self, name: str, node: yaml.ScalarNode, values: Values) -> range | None:
-        """The values that `first..last` stands for; None: it is no span."""
-        if int not in values.kinds or not (span := _SPAN.fullmatch(node.value)):
+        """The values that `first..last` stands for; None: the scalar is not a span."""
+        if int not in values.types or not (span := _SPAN.fullmatch(node.value)):
             return None
         first, last = map(int, span.groups())
-        if not first <= last < first + _LONGEST:
-            raise self.wrong(
-                line_of(node), f"{name} {node.value}: first..last, rising, at most {_LONGEST:,} values"
+        if not first <= last < first + _MOST_VALUES:
+            raise self.error(
+                line_of(node), f"{name} {node.value}: first..last, rising, at most {_MOST_VALUES:,} values"
             )
         return range(first, last + 1)
 
     def _read(self, name: str, node: yaml.ScalarNode) -> object:
         try:
-            return _READ[node.tag](node.value)
+            return _READERS[node.tag](node.value)
         except (KeyError, ValueError):
             number = node.tag in _NUMBERS
-            what = "a number: decimal digits, no leading zeros" if number else "a value"
-            raise self.wrong(
-                line_of(node), f"{name} {quoted(node.value)}: cannot be read as {what}"
+            kind = "a number: decimal digits, no leading zeros" if number else "a value"
+            raise self.error(
+                line_of(node), f"{name} {quoted(node.value)}: cannot be read as {kind}"
             ) from None
 
     def _checked(self, name: str, value: object, node: yaml.ScalarNode, values: Values) -> Any:
         try:
             return values.check(value, node.value)
         except ValueError as error:
-            raise self.wrong(line_of(node), f"{name} {quoted(node.value)}: {error}") from None
+            raise self.error(line_of(node), f"{name} {quoted(node.value)}: {error}") from None
 
 
 def line_of(node: yaml.Node) -> int:
-    """The line that a node begins in, from 1."""
+    """The line at which a node begins, counted from 1."""
     return int(node.start_mark.line) + 1
 
 
 def quoted(text: str) -> str:
-    """What the file says, no longer than an error should be."""
-    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
+    """Text of the file for an error, cut after 60 letters."""
+    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."

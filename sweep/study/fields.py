@@ -1,4 +1,4 @@
-"""The fields that a study file may give values, and what values they take."""
+"""The fields that a study file may give, and the values that each field takes."""
 
 from functools import cache
 from types import NoneType
@@ -8,38 +8,40 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweep.config import FIELDS, one_of
 
-# A study file may also name a recipe: fields of the config under one name, for those not given otherwise.
+# A study file may also name a recipe: it gives values to the fields that the study leaves out.
 RECIPE = "recipe"
+# Every key with which a study file gives values.
+NAMES = (*FIELDS, RECIPE)
 
 
 class Values:
-    """The values that an annotation takes, as a study file writes them.
+    """The values that a type annotation takes, as a study file writes them.
 
     Attributes:
-        kinds: the plain types they can have.
+        types: the plain Python types of these values; None apart.
     """
 
     def __init__(self, annotation: Any) -> None:
-        self.kinds = _plain(annotation)
+        self.types = _plain_types(annotation)
         self._adapter: TypeAdapter[Any] = TypeAdapter(annotation)
 
     def check(self, value: object, written: str) -> Any:
-        """The value as the annotation has it.
+        """Convert a value to the annotated type.
 
         Args:
             value: as YAML reads it.
-            written: as it stands in the file.
+            written: its text in the file.
 
         Raises:
-            ValueError: what belongs there instead.
+            ValueError: the annotation does not take the value; the message says what it takes.
         """
-        if isinstance(value, bool) != (bool in self.kinds):
+        if isinstance(value, bool) != (bool in self.types):
             belongs = "true or false belongs here" + (", not text" if isinstance(value, str) else "")
-            raise ValueError(belongs if bool in self.kinds else "no place for true or false")
-        if int in self.kinds and str not in self.kinds and isinstance(value, str):
+            raise ValueError(belongs if bool in self.types else "no place for true or false")
+        if int in self.types and str not in self.types and isinstance(value, str):
             raise ValueError("text, where a whole number belongs")
-        if str in self.kinds and int not in self.kinds and isinstance(value, int | float):
-            value = written  # one number where several may stand, as in lr_drops
+        if str in self.types and int not in self.types and isinstance(value, int | float):
+            value = written  # YAML reads a list of one number, as in lr_drops, as a number
         try:
             return self._adapter.validate_python(value)
         except ValidationError as error:
@@ -48,21 +50,21 @@ class Values:
 
 
 @cache
-def values(field: str) -> Values:
-    """The values of a field of the config, or of the recipe."""
-    if field == RECIPE:
+def values(name: str) -> Values:
+    """The values that a field of the config, or the recipe, takes."""
+    if name == RECIPE:
         return Values(Annotated[str, one_of("recipe", "sweep.study.recipes:RECIPES")])
-    annotation: Any = FIELDS[field].annotation
-    rules = FIELDS[field].metadata
-    return Values(Annotated[annotation, *rules] if rules else annotation)
+    annotation: Any = FIELDS[name].annotation
+    constraints = FIELDS[name].metadata
+    return Values(Annotated[annotation, *constraints] if constraints else annotation)
 
 
-def _plain(annotation: Any) -> frozenset[object]:
+def _plain_types(annotation: Any) -> frozenset[object]:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _plain(inner[0])
+        return _plain_types(inner[0])
     if origin is Literal:
         return frozenset(map(type, inner))
     if inner:
-        return frozenset().union(*map(_plain, inner)) - {NoneType}
+        return frozenset().union(*map(_plain_types, inner)) - {NoneType}
     return frozenset({annotation})

@@ -1,4 +1,4 @@
-"""What a trial is called: its canonical config, its id, its arm."""
+"""The identity of a trial: its canonical config, its id, its arm."""
 
 import hashlib
 import json
@@ -14,10 +14,10 @@ from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS
 from sweep.store.schema import SCHEMAS
 from sweep.study.consistency import check
 
-# Part of every trial's identity: raise it when the same config would give other numbers.
+# Part of every trial's identity. Raise it when the same config would give other numbers.
 PROTOCOL = 2
-# The fields of protocol 2. A canonical config names these, and of all others those that differ from their
-# defaults: a trial that leaves a later field at its default is the trial that it was before the field came.
+# The fields of protocol 2. A canonical config names all of these, and a later field only if it differs from
+# its default. So a trial that leaves a later field at its default has the id that it had before the field.
 _OF_PROTOCOL = frozenset(
     {
         "dataset",
@@ -69,51 +69,57 @@ _OF_PROTOCOL = frozenset(
         "validation_fraction",
     }
 )
+# The fields that a rule, an optimizer or a learning-rate schedule may leave unread.
+_OPTIONAL = (frozenset(AFTER_DENSE) - {"criterion", "sparsity"}).union(
+    *(optimizer.reads for optimizer in OPTIMIZERS.values()),
+    *(schedule.reads for schedule in LR_SCHEDULES.values()),
+)
 # The fields that are columns of results.
 _COLUMNS = tuple(name for name in SCHEMAS["trials"].names if name in FIELDS)
-# The fields that a rule may leave unread.
-_OF_RULES = frozenset(AFTER_DENSE) - {"criterion", "sparsity"}
+# The columns that have the value that the study gives, in every trial: `Trial.of` does not replace it.
+UNCHANGED_COLUMNS = tuple(name for name in _COLUMNS if name not in _OPTIONAL and name != "criterion")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One prune-then-train run: a config, and the name that follows from it."""
+    """One run that prunes and trains: a config, and the names that follow from it."""
 
     config: Config
 
     @cached_property
     def id(self) -> str:
-        """16 hex digits of the SHA-256 of the canonical config; the same question has the same id."""
+        """16 hex digits of the SHA-256 of the canonical config: equal configs have equal ids."""
         return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
 
     @property
     def canonical(self) -> str:
-        """The config as JSON: sorted keys, defaults filled in, whole numbers as integers, the protocol.
+        """The config and the protocol as JSON: sorted keys, defaults filled in, whole numbers as integers.
 
-        Fields that came after the protocol are left out at their defaults.
+        A field that is newer than the protocol is left out if it has its default.
         """
         return _text(self.config, ())
 
     @property
     def arm(self) -> str:
-        """The same less seed and sparsity: what trials have in common that answer one question together."""
+        """The canonical config without seed and sparsity: trials of one arm are compared with each other."""
         return _text(self.config, ("seed", "sparsity"))
 
     @staticmethod
     def of(config: Config) -> "Trial":
-        """The trial of a config, after setting the fields that cannot matter to their defaults.
+        """The trial of a config, in which each irrelevant field has its default.
 
-        Sparsity 0 is one dense run, whatever the criterion; criteria that look at no data do not care which.
+        For example, sparsity 0 is the same dense run with any criterion, and the fields of scoring batches
+        are irrelevant to a criterion that does not look at data.
 
         Raises:
-            BadInput: its fields do not go together.
+            BadInput: the fields do not go together.
         """
         check(config)
-        update = dict(moot(config))
+        canonical = dict(irrelevant_fields(config))
         if config.sparsity == 0:
-            update["criterion"] = rules.DENSE.name
-        other = {name: value for name, value in update.items() if getattr(config, name) != value}
-        return Trial(replace(config, **other) if other else config)
+            canonical["criterion"] = rules.DENSE.name
+        changed = {name: value for name, value in canonical.items() if getattr(config, name) != value}
+        return Trial(replace(config, **changed) if changed else config)
 
     @staticmethod
     def parse(text: str) -> "Trial":
@@ -123,7 +129,7 @@ class Trial:
         return Trial(Config(**fields))
 
     def columns(self) -> dict[str, Any]:
-        """The columns of a row that say which trial it is."""
+        """The columns of a row of `trials` that identify the trial."""
         return {
             "trial_id": self.id,
             "protocol": PROTOCOL,
@@ -133,26 +139,25 @@ class Trial:
         }
 
 
-def moot(config: Config) -> Mapping[str, Any]:
-    """The fields that cannot matter to this config's outcome, each with its default.
+def irrelevant_fields(config: Config) -> Mapping[str, Any]:
+    """The fields that cannot change the outcome of a config, each with its default.
 
-    They are those that neither its rule nor its optimizer nor its learning-rate schedule reads.
+    These are the fields that neither its rule nor its optimizer nor its learning-rate schedule reads.
     """
     rule = rules.find(config.criterion) if config.sparsity else rules.DENSE
-    read = rule.reads(config)
-    return _unread(read, OPTIMIZERS[config.optimizer].reads, LR_SCHEDULES[config.lr_schedule].reads)
+    optimizer, schedule = OPTIMIZERS[config.optimizer], LR_SCHEDULES[config.lr_schedule]
+    return _unread(rule.reads(config), optimizer.reads, schedule.reads)
 
 
 @lru_cache(maxsize=1024)
 def _unread(*read: Iterable[str]) -> Mapping[str, Any]:
-    tables: tuple[Mapping[str, Any], ...] = (OPTIMIZERS, LR_SCHEDULES)
-    possible = [_OF_RULES, *({field for one in table.values() for field in one.reads} for table in tables)]
-    unread = set().union(*possible).difference(*read)
+    """The optional fields that are not read, each with its default."""
+    unread = _OPTIONAL.difference(*read)
     return {name: field.default for name, field in FIELDS.items() if name in unread}
 
 
 def _text(config: Config, without: tuple[str, ...]) -> str:
-    """The config as JSON, less some fields."""
+    """The config and the protocol as JSON, without some fields."""
     kind: Any = type(config)
     names, values = _fields(kind, without)
     fields = map(_json, names, values(config), _defaults(kind, without))
@@ -167,18 +172,21 @@ def _fields(kind: type, without: tuple[str, ...]) -> tuple[tuple[str, ...], "att
 
 @cache
 def _defaults(kind: type, without: tuple[str, ...]) -> tuple[object, ...]:
-    """What each field may have so that the text does not name it; for fields of the protocol nothing."""
+    """For each field the value at which the text leaves it out; for fields of the protocol there is none."""
     fields = kind.__pydantic_fields__  # type: ignore[attr-defined]
-    always = object()
+    never = object()
     return tuple(
-        always if name in _OF_PROTOCOL else fields[name].default for name in _fields(kind, without)[0]
+        never if name in _OF_PROTOCOL else fields[name].default for name in _fields(kind, without)[0]
     )
 
 
 @lru_cache(maxsize=4096)
-def _json(name: str, value: object, unsaid: object) -> str:
-    """A field of the canonical config, or nothing: trials have most of theirs in common."""
-    if value == unsaid:
+def _json(name: str, value: object, left_out: object) -> str:
+    """A field of the canonical config as JSON; empty at the value at which the text leaves it out.
+
+    Trials have most of their fields in common: the texts of these are made once.
+    """
+    if value == left_out:
         return ""
-    whole = int(value) if isinstance(value, float) and value.is_integer() else value
-    return f"{json.dumps(name)}:{json.dumps(whole)}"
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    return f"{json.dumps(name)}:{json.dumps(number)}"

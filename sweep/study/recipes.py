@@ -1,4 +1,4 @@
-"""Training recipes: the papers' settings under their names."""
+"""Training recipes: the settings of papers, by name. A study names one with `recipe`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +14,18 @@ def _augment(dataset: str) -> Fields:
 
 
 def _snip(dataset: str, model: str) -> Fields:
-    """Lee et al. 2019: 250,000 steps on MNIST, else 150,000, times 0.1 every 25,000 or 30,000."""
-    shared = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "lr_schedule": "step", "lr_drop_factor": 0.1}
-    shared |= {"init": "lecun"}  # of the published code
+    """Lee et al. 2019: 250,000 steps on MNIST, else 150,000.
+
+    The rate drops to a tenth every 25,000 steps on MNIST, else every 30,000.
+    """
+    shared = {
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "lr_schedule": "step",
+        "lr_drop_factor": 0.1,
+        "init": "lecun",  # as in the published code
+    }
     if dataset == "mnist":
         tenths = " ".join(str(tenth / 10) for tenth in range(1, 10))
         return shared | {"batch_size": 100, "score_batch_size": 100, "steps": 250_000, "lr_drops": tenths}
@@ -25,63 +34,86 @@ def _snip(dataset: str, model: str) -> Fields:
 
 
 def _force(dataset: str, model: str) -> Fields:
-    """De Jorge et al. 2021: 350 epochs on CIFAR, times 0.1 at 150 and 250; else as their code has it."""
-    lengths = {  # data set -> epochs, and those at which the rate drops
+    """De Jorge et al. 2021: 350 epochs on CIFAR, where the rate drops to a tenth at epochs 150 and 250.
+
+    The settings for other data sets are those of their code.
+    """
+    lengths = {  # data set -> epochs, and the two epochs at which the rate drops
         "tiny-imagenet": (300, 150, 225),
         "imagenet": (90, 30, 60),
     }
     epochs, first, second = lengths.get(dataset, (350, 150, 250))
-    large = {"batch_size": 256, "weight_decay": 1e-4} if dataset == "imagenet" else {}
-    return {
-        **{"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 128, "epochs": epochs},
-        **{"lr_schedule": "step", "lr_drops": f"{first / epochs} {second / epochs}"},
-        **_augment(dataset),
+    settings = {
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 1e-4 if dataset == "imagenet" else 5e-4,
+        "batch_size": 256 if dataset == "imagenet" else 128,
+        "epochs": epochs,
+        "lr_schedule": "step",
+        "lr_drops": f"{first / epochs} {second / epochs}",
         "score_batches": {"cifar100": 10, "tiny-imagenet": 20, "imagenet": 40}.get(dataset, 1),
-        **large,
     }
+    return settings | _augment(dataset)
 
 
 def _fts(dataset: str, model: str) -> Fields:
-    """Gollini et al. 2025, CIFAR: 160 epochs of batches of 512, times 0.2 at 60 and 120.
+    """Gollini et al. 2025, CIFAR: 160 epochs of batches of 512; the rate drops to a fifth at 60 and 120.
 
-    A fifth of each class validates, and all 40,000 images that are left score, once, in eval mode whatever
-    the criterion. Their code crops and mirrors those at random too; here scoring images are as they are.
+    A fifth of each class validates. The other 40,000 images score, once, in eval mode with every criterion.
+    Their code also crops and mirrors the scoring images at random; here scoring images are not augmented.
     """
-    whole = {"score_batches": 200, "score_batch_size": 200} if dataset in ("cifar10", "cifar100") else {}
-    return {
-        **{"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 512, "epochs": 160},
-        **{"lr_schedule": "step", "lr_drops": "0.375 0.75", "lr_drop_factor": 0.2},
-        **_augment(dataset),
-        **whole,
-        **{"score_mode": "eval", "validation_fraction": 0.2, "stratified": True},
+    settings = {
+        "lr": 0.01,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "batch_size": 512,
+        "epochs": 160,
+        "lr_schedule": "step",
+        "lr_drops": "0.375 0.75",
+        "lr_drop_factor": 0.2,
+        "score_mode": "eval",
+        "validation_fraction": 0.2,
+        "stratified": True,
     }
+    if dataset in ("cifar10", "cifar100"):
+        settings |= {"score_batches": 200, "score_batch_size": 200}
+    return settings | _augment(dataset)
 
 
 def _lth(dataset: str, model: str) -> Fields:
     """Frankle & Carbin 2019: Adam for LeNet; for larger networks SGD with a warm-up of 20,000 steps.
 
-    The warm-up is so long where an epoch has 351 steps: on CIFAR, with a tenth of its images for validation.
+    The warm-up has this length where an epoch has 351 steps: on CIFAR, when a tenth of the images validates.
     """
     if model.startswith("lenet"):
         return {
-            **{"optimizer": "adam", "lr": 1.2e-3, "weight_decay": 0.0, "batch_size": 60, "steps": 50_000},
+            "optimizer": "adam",
+            "lr": 1.2e-3,
+            "weight_decay": 0.0,
+            "batch_size": 60,
+            "steps": 50_000,
             "lr_schedule": "constant",
         }
-    return {
-        **{"lr": 0.03, "momentum": 0.9, "weight_decay": 1e-4, "batch_size": 128, "steps": 30_000},
-        **{"lr_schedule": "step", "lr_drops": f"{20 / 30} {25 / 30}"},
-        **_augment(dataset),
+    settings = {
+        "lr": 0.03,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "batch_size": 128,
+        "steps": 30_000,
+        "lr_schedule": "step",
+        "lr_drops": f"{20 / 30} {25 / 30}",
         "warmup_epochs": 20_000 / (45_000 // 128),
     }
+    return settings | _augment(dataset)
 
 
 def _quick(dataset: str, model: str) -> Fields:
-    """A few epochs of one cycle, for a first look."""
+    """Eight epochs of one cycle, for first results."""
     return {"lr": 0.2, "lr_schedule": "one-cycle", "epochs": 8}
 
 
 RECIPES: dict[str, Callable[[str, str], Fields]] = {
-    # data set, model  ->  fields of the config, for those the study does not give itself
+    # name: data set, model -> fields of the config; fields that the study gives replace these
     "snip": _snip,
     "force": _force,
     "fts": _fts,

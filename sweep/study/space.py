@@ -1,6 +1,6 @@
-"""The space that a search looks through: the `search:` block of a study file."""
+"""The space that a search chooses from: the `search:` mapping of a study file."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,35 +9,35 @@ import yaml
 from pydantic import Field
 
 from sweep.config import FIELDS, SEEDS, Config
-from sweep.study.document import Document, line_of
+from sweep.study import axes
+from sweep.study.document import Document, Item, line_of
 from sweep.study.fields import Values, values
+from sweep.study.identity import UNCHANGED_COLUMNS
 
-if TYPE_CHECKING:  # takes half a second to import, which a sweep need not wait for
+if TYPE_CHECKING:  # the import takes half a second, and a study without a search needs none of it
     import optuna
     from optuna.distributions import BaseDistribution
 
 OBJECTIVES = {
-    # name: what is measured, and whether more of it is better
+    # name: the column of results, and whether larger is better
     "accuracy": ("val_accuracy", True),
     "density": ("density", False),
     "cost": ("macs_masked", False),
 }
-
-
-# Columns of results that are never set to a default because something else makes them moot.
-_ALWAYS = ("dataset", "model", "epochs", "steps", "sparsity")
+# The columns of a row that show whether its trial is in a space. Seeds do not: a search runs more of them.
+_TELLING_COLUMNS = tuple(name for name in UNCHANGED_COLUMNS if name not in SEEDS)
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """A field that the search chooses.
+    """A field whose value the search chooses.
 
     Attributes:
         line: of the study file.
-        values: to choose from; empty: from low to high.
-        step: between the values from low to high; None: any.
-        log: as many small values as large ones.
-        when: other dimension → the values with which this one matters.
+        values: to choose from; empty: the values are those from `low` to `high`.
+        step: distance between the values from `low` to `high`; None: any value between them.
+        log: whether each order of magnitude is chosen equally often.
+        when: another dimension → its values with which this dimension matters.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Dimension:
     when: Mapping[str, frozenset[Any]] = field(default_factory=dict)
 
     def matters(self, chosen: Mapping[str, Any]) -> bool:
-        """Whether it is to be chosen at all, after the dimensions before it."""
+        """Whether the dimension needs a value, given the values of the dimensions before it."""
         return all(chosen.get(other) in values for other, values in self.when.items())
 
     def holds(self, value: Any) -> bool:
-        """Whether a value is one that can be chosen."""
+        """Whether the dimension has a value."""
         if self.values:
             return value in self.values
         if isinstance(value, bool | str) or value is None or not self.low <= value <= self.high:
@@ -63,15 +63,15 @@ class Dimension:
         return abs(steps - round(steps)) < 1e-9
 
     def takes(self, value: Any) -> bool:
-        """Whether a search may choose just this value; of a range without steps it chooses any."""
+        """Whether a search can be expected to choose exactly this value; never in a range without steps."""
         stepped = self.values or self.step or isinstance(self.low, int)
         return bool(stepped) and self.holds(value) and self.written(value) == value
 
     def written(self, value: Any) -> Any:
         """A value as a study would write it.
 
-        A step is the decimal that the file says. Sums of its binary fraction miss the decimals that it comes
-        to: 0.5 and 7 steps of 0.05 are 0.8500000000000001, another trial than 0.85.
+        The step is the decimal number that the file says. Sums of its binary fraction differ in the last
+        digits: 0.5 and 7 steps of 0.05 are 0.8500000000000001, another trial than 0.85.
         """
         if self.values or self.step is None or isinstance(self.low, int):
             return value
@@ -79,7 +79,7 @@ class Dimension:
         return float(Decimal(repr(self.low)) + steps * Decimal(repr(self.step)))
 
     def suggest(self, trial: "optuna.Trial") -> Any:
-        """Let Optuna choose a value."""
+        """The value that Optuna chooses for one of its trials."""
         if self.values:
             return trial.suggest_categorical(self.name, self.values)
         if isinstance(self.low, int):
@@ -89,7 +89,7 @@ class Dimension:
 
     @property
     def distribution(self) -> "BaseDistribution":
-        """As Optuna has it."""
+        """The dimension as a distribution of Optuna."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.values:
@@ -101,23 +101,25 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Search:
-    """What to search for, where and how long.
+    """A space, and how to search it.
 
     Attributes:
-        trials: to run at most, those of further seeds among them.
-        seeds: that a schedule which looks best must be measured with before it is believed.
+        document: the study file, for errors.
+        dimensions: the fields whose values the search chooses, in the order of the file.
+        given: the fields whose value the study gives.
+        trials: the most trials to run, those of further seeds among them.
+        seeds: how many seeds a schedule needs before it can be the best.
         sampler: one of `sweep.search.samplers.SAMPLERS`.
         objectives: of `OBJECTIVES`.
-        min_accuracy: validation accuracy below which a schedule is no answer.
-        no_collapse: nor is one that empties a layer.
-        stop: how poor trials are stopped early, one of `sweep.search.stopping.PRUNERS`; None: they are not.
-        stop_after: epochs of retraining that each trial has before it can be stopped.
-        fixed: fields that the study gives one value.
-        make: the config of chosen values; raises `BadInput` for values that do not go together.
+        min_accuracy: the least validation accuracy of an answer.
+        no_collapse: whether an answer must keep a weight in every layer.
+        stop: one of `sweep.search.stopping.PRUNERS`, which stops poor trials early; None: all run to the end.
+        stop_after: epochs of retraining before a trial can be stopped.
     """
 
+    document: Document
     dimensions: tuple[Dimension, ...]
-    make: Callable[[Mapping[str, Any]], Config]
+    given: Mapping[str, Item]
     trials: int = 100
     seeds: int = 3
     sampler: str = "tpe"
@@ -126,10 +128,25 @@ class Search:
     no_collapse: bool = False
     stop: str | None = None
     stop_after: int = 1
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The fields whose value the study gives, with this value."""
+        return {name: item.value for name, item in self.given.items()}
+
+    def make(self, chosen: Mapping[str, Any]) -> Config:
+        """The config of chosen values.
+
+        Raises:
+            BadInput: the values do not go together.
+        """
+        lines = {dimension.name: dimension.line for dimension in self.dimensions}
+        items = {**self.given, **{name: Item(value, lines[name]) for name, value in chosen.items()}}
+        [config] = axes.configs(self.document, {name: [item] for name, item in items.items()}, 1)
+        return config
 
     def suggest(self, trial: "optuna.Trial") -> dict[str, Any]:
-        """Let Optuna choose a value of each dimension that matters."""
+        """The values that Optuna chooses for one of its trials, of each dimension that matters."""
         chosen: dict[str, Any] = {}
         for dimension in self.dimensions:
             if dimension.matters(chosen):
@@ -137,7 +154,7 @@ class Search:
         return chosen
 
     def chosen(self, config: Config) -> dict[str, Any] | None:
-        """The choice of values that this config comes of; None: it is not in the space."""
+        """The chosen values that make a config; None: the config is not in the space."""
         chosen: dict[str, Any] = {}
         for dimension in self.dimensions:
             if not dimension.matters(chosen):
@@ -149,22 +166,23 @@ class Search:
         return chosen
 
     def written(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of dimensions as a study would write them."""
+        """Chosen values as a study would write them."""
         return {each.name: each.written(chosen[each.name]) for each in self.dimensions if each.name in chosen}
 
     def could_hold(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row of `trials` can be of this space, by columns that always mean what the study says."""
-        if any(row[name] != self.fixed[name] for name in _ALWAYS if name in self.fixed):
+        """Whether the trial of a row of `trials` can be in this space, by columns that are never replaced."""
+        fixed = self.fixed
+        if any(row[name] != fixed[name] for name in _TELLING_COLUMNS if name in fixed):
             return False
-        always = (each for each in self.dimensions if each.name in _ALWAYS and not each.when)
-        return all(dimension.holds(row[dimension.name]) for dimension in always)
+        telling = (each for each in self.dimensions if each.name in _TELLING_COLUMNS and not each.when)
+        return all(dimension.holds(row[dimension.name]) for dimension in telling)
 
     def distributions(self, chosen: Mapping[str, Any]) -> dict[str, "BaseDistribution"]:
-        """The distributions of the dimensions that were chosen."""
+        """The dimensions of chosen values as distributions of Optuna."""
         return {each.name: each.distribution for each in self.dimensions if each.name in chosen}
 
 
-# How to search, beside where; the defaults are those of `Search`.
+# The settings of a search beside its space; `Search` has their defaults.
 _SETTINGS = {
     "trials": Values(Annotated[int, Field(ge=1, le=10**6)]),
     "seeds": Values(Annotated[int, Field(ge=1, le=1000)]),
@@ -177,47 +195,51 @@ _SETTINGS = {
 }
 _RANGE = ("low", "high", "step", "log", "values", "when")
 _LOG = Values(bool)
-Make = Callable[[Mapping[str, Any], Mapping[str, int]], Config]
 
 
-def read(document: Document, node: yaml.Node, base: Mapping[str, Any], make: Make) -> Search:
+def read(document: Document, node: yaml.Node, given: Mapping[str, Item]) -> Search:
     """The search that a node of a study file describes.
 
     Args:
-        base: fields that the study gives one value, with it.
-        make: chosen values, and the lines of their dimensions, → config.
+        given: the fields whose value the study gives.
+
+    Raises:
+        BadInput: the node is no search.
     """
-    line, wrong = line_of(node), document.wrong
-    fields = document.mapping(node, "a search", ("space", *_SETTINGS))
-    if "space" not in fields:
-        raise wrong(line, "a search needs a space: fields, each with its values or low and high")
-    space = fields.pop("space")
+    line, error = line_of(node), document.error
+    nodes = document.mapping(node, "a search", ("space", *_SETTINGS))
+    if "space" not in nodes:
+        raise error(line, "a search needs a space: fields, each with its values or low and high")
+    dimensions = _dimensions(document, nodes.pop("space"), given)
+    for name, info in FIELDS.items():
+        if info.is_required() and name not in dimensions and name not in given:
+            raise error(line, f"{name} is missing: give it a value, or several in the space")
+    settings = {name: _setting(document, name, each) for name, each in nodes.items()}
+    if reason := _unfit(settings.get("sampler"), dimensions.values(), settings.get("objectives", ())):
+        raise error(line_of(nodes["sampler"]), f"sampler {settings['sampler']}: {reason}")
+    if "stop_after" in nodes and not settings.get("stop"):
+        at = line_of(nodes["stop_after"])
+        raise error(at, "stop_after: nothing is stopped without stop: median, asha or hyperband")
+    if settings.get("stop") and settings.get("objectives", ("accuracy",)) != ("accuracy",):
+        at = line_of(nodes["stop"])
+        raise error(at, "stop: it compares accuracy alone; leave it out, or the other objectives")
+    return Search(document, tuple(dimensions.values()), given, **settings)
+
+
+def _dimensions(document: Document, node: yaml.Node, given: Mapping[str, Item]) -> dict[str, Dimension]:
     choosable = [name for name in FIELDS if name not in SEEDS]
     dimensions: dict[str, Dimension] = {}
-    for name, value in document.mapping(space, "a space", choosable).items():
-        if name in base:
-            raise wrong(line_of(value), f"{name}: the study gives it a value already")
+    for name, value in document.mapping(node, "a space", choosable).items():
+        if name in given:
+            raise document.error(line_of(value), f"{name}: the study gives it a value already")
         dimensions[name] = _dimension(document, name, value, dimensions)
     if not dimensions:
-        raise wrong(line_of(space), "a space needs fields to choose values of")
-    for name, info in FIELDS.items():
-        if info.is_required() and name not in dimensions and name not in base:
-            raise wrong(line, f"{name} is missing: give it a value, or several in the space")
-    lines = {name: dimension.line for name, dimension in dimensions.items()}
-    settings = {name: _setting(document, name, value) for name, value in fields.items()}
-    if reason := _unfit(settings.get("sampler"), dimensions.values(), settings.get("objectives", ())):
-        raise wrong(line_of(fields["sampler"]), f"sampler {settings['sampler']}: {reason}")
-    if "stop_after" in fields and not settings.get("stop"):
-        at = line_of(fields["stop_after"])
-        raise wrong(at, "stop_after: nothing is stopped without stop: median, asha or hyperband")
-    if settings.get("stop") and settings.get("objectives", ("accuracy",)) != ("accuracy",):
-        at = line_of(fields["stop"])
-        raise wrong(at, "stop: it goes by accuracy alone; leave it out, or the other objectives")
-    return Search(tuple(dimensions.values()), lambda chosen: make(chosen, lines), fixed=base, **settings)
+        raise document.error(line_of(node), "a space needs fields to choose values of")
+    return dimensions
 
 
 def _unfit(sampler: str | None, dimensions: Iterable[Dimension], objectives: Sequence[str]) -> str:
-    """Why a sampler cannot search such a space, if it cannot."""
+    """Why a sampler cannot search these dimensions; empty: it can."""
     if sampler == "grid" and any(not dimension.values for dimension in dimensions):
         return "every dimension needs a list of values"
     if sampler == "cma-es" and sum(not each.values and not each.when for each in dimensions) < 2:
@@ -234,54 +256,62 @@ def _setting(document: Document, name: str, node: yaml.Node) -> Any:
 
 
 def _dimension(document: Document, name: str, node: yaml.Node, before: Mapping[str, Dimension]) -> Dimension:
-    line, taken, wrong = line_of(node), values(name), document.wrong
+    """A dimension of a space.
+
+    Args:
+        before: the dimensions before it in the file, by name.
+    """
+    line, of_field, error = line_of(node), values(name), document.error
     if not isinstance(node, yaml.MappingNode):
-        return Dimension(name, line, tuple(document.values(name, node, taken)))
-    fields = document.mapping(node, name, _RANGE)
-    when = _when(document, name, fields["when"], before) if "when" in fields else {}
-    if "values" in fields:
-        if fields.keys() - {"values", "when"}:
-            raise wrong(line, f"{name}: values, or low and high, not both")
-        return Dimension(name, line, tuple(document.values(name, fields["values"], taken)), when=when)
-    if not {"low", "high"} <= fields.keys():
-        raise wrong(line, f"{name}: give a list of values, or low and high")
-    low, high = (document.value(name, fields[end], taken) for end in ("low", "high"))
+        return Dimension(name, line, tuple(document.values(name, node, of_field)))
+    nodes = document.mapping(node, name, _RANGE)
+    when = _when(document, name, nodes["when"], before) if "when" in nodes else {}
+    if "values" in nodes:
+        if nodes.keys() - {"values", "when"}:
+            raise error(line, f"{name}: values, or low and high, not both")
+        return Dimension(name, line, tuple(document.values(name, nodes["values"], of_field)), when=when)
+    if not {"low", "high"} <= nodes.keys():
+        raise error(line, f"{name}: give a list of values, or low and high")
+    low, high = (document.value(name, nodes[end], of_field) for end in ("low", "high"))
     if not isinstance(low, int | float) or isinstance(low, bool) or high is None or not low < high:
-        raise wrong(line, f"{name}: an empty range, from {low} to {high}")
-    log = "log" in fields and document.value(f"{name}: log", fields["log"], _LOG)
+        raise error(line, f"{name}: an empty range, from {low} to {high}")
+    log = "log" in nodes and document.value(f"{name}: log", nodes["log"], _LOG)
     if log and low <= 0:
-        raise wrong(line, f"{name}: log needs a low above 0")
+        raise error(line, f"{name}: log needs a low above 0")
     step = None
-    if "step" in fields:
-        step = document.value(f"{name}: step", fields["step"], taken)
+    if "step" in nodes:
+        step, at = document.value(f"{name}: step", nodes["step"], of_field), line_of(nodes["step"])
         if not step or log:
-            raise wrong(line_of(fields["step"]), f"{name}: step is a number above 0, without log")
+            raise error(at, f"{name}: step is a number above 0, without log")
         if Decimal(repr(step)) > Decimal(repr(high)) - Decimal(repr(low)):
-            raise wrong(
-                line_of(fields["step"]), f"{name}: step {step:g} is wider than the range, {low:g} to {high:g}"
-            )
+            raise error(at, f"{name}: step {step:g} is wider than the range, {low:g} to {high:g}")
     return Dimension(name, line, (), low, high, step, log, when)
 
 
 def _when(
     document: Document, name: str, node: yaml.Node, before: Mapping[str, Dimension]
 ) -> dict[str, frozenset[Any]]:
-    """Other dimension → the values with which a dimension matters."""
+    """Another dimension → its values with which a dimension matters.
+
+    Args:
+        name: of the dimension.
+        before: the dimensions before it in the file, by name.
+    """
     when: dict[str, frozenset[Any]] = {}
     for other, value in document.mapping(node, "when", list(FIELDS)).items():
         if other not in before:
-            raise document.wrong(
+            raise document.error(
                 line_of(value), f"when {other}: {name} can only depend on a dimension before it"
             )
         when[other] = frozenset(document.values(f"when {other}", value, values(other)))
-    # With what the others depend on themselves; a dimension depends on earlier ones only.
+    # The other dimensions have conditions too. Each depends on earlier ones only, so the last comes first.
     needed = dict(when)
     for other in reversed([*before]):
-        for deeper, taken in before[other].when.items() if other in needed else ():
-            needed[deeper] = needed.get(deeper, taken) & taken
-    for other, taken in needed.items():
-        if not any(map(before[other].takes, taken)):
-            raise document.wrong(
+        for deeper, allowed in before[other].when.items() if other in needed else ():
+            needed[deeper] = needed.get(deeper, allowed) & allowed
+    for other, allowed in needed.items():
+        if not any(map(before[other].takes, allowed)):
+            raise document.error(
                 line_of(node), f"when {other}: a value that {other} never has: {name} would never be chosen"
             )
     return when

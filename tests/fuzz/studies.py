@@ -187,7 +187,7 @@ class Judge:
             signal.setitimer(signal.ITIMER_PROF, HANGS)
             try:
                 study = load(path)
-                asked = study.asked
+                asked = study.count
                 if study.search:
                     _draw(study.search)
             except BadInput as error:

@@ -21,6 +21,21 @@ def search(study_file, *lines):
     return load(study_file(HEAD + "".join(f"    {line}\n" for line in lines))).search
 
 
+def test_values_that_do_not_go_together_are_refused_in_the_line_of_their_dimension(study_file):
+    found = search(study_file, "sparsity: [0.9]", "iterations: [1, 3]")
+    assert found.make({"criterion": "force", "sparsity": 0.9, "iterations": 3}).iterations == 3
+    with pytest.raises(BadInput, match=r"small.yaml:8: iterations 3: snip is one-shot"):
+        found.make({"criterion": "snip", "sparsity": 0.9, "iterations": 3})
+
+
+def test_a_row_is_of_a_space_by_the_columns_that_no_trial_changes(study_file):
+    found = search(study_file, "sparsity: [0.9, 0.95]")
+    row = {"dataset": "digits", "model": "conv-5", "epochs": 2, "steps": None, "sparsity": 0.9, "seed": 7}
+    assert found.could_hold(row), "a search runs more seeds than it is given"
+    for other in ({"dataset": "mnist"}, {"model": "vgg-16"}, {"epochs": 3}, {"sparsity": 0.8}):
+        assert not found.could_hold(row | other)
+
+
 STEPS = [
     ("sparsity", 0.5, 0.9, 0.05, [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9]),
     ("lr", 0.1, 0.5, 0.1, [0.1, 0.2, 0.3, 0.4, 0.5]),

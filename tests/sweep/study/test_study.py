@@ -204,7 +204,10 @@ def test_iterations_of_criteria_whose_scores_stay_the_same_are_one(study_file):
     base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0.9\niterations: [1, 10]\n"
     found = trials(base + "criterion: [random, magnitude, force]\n", study_file)
     assert [(t.config.criterion, t.config.iterations) for t in found] == [
-        *(("random", 1), ("magnitude", 1), ("force", 1), ("force", 10)),
+        ("random", 1),
+        ("magnitude", 1),
+        ("force", 1),
+        ("force", 10),
     ]
 
 

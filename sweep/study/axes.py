@@ -1,0 +1,79 @@
+"""The axes of a study: fields with their values, and the config of each combination of values."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import yaml
+
+from sweep import data, models, rules
+from sweep.config import DENSE, FIELDS, Config
+from sweep.errors import BadInput
+from sweep.study.consistency import Inconsistent, check
+from sweep.study.document import Document, Item
+from sweep.study.fields import RECIPE, values
+from sweep.study.recipes import RECIPES
+
+# The most trials that a study may ask for, all its blocks together.
+MOST_TRIALS = 1_000_000
+# Field → its values.
+Axes = Mapping[str, Sequence[Item]]
+
+
+def read(document: Document, nodes: Mapping[str, yaml.Node]) -> dict[str, list[Item]]:
+    """The values of fields.
+
+    Raises:
+        BadInput: a field does not take one of its values.
+    """
+    return {name: document.axis(name, node, values(name), MOST_TRIALS) for name, node in nodes.items()}
+
+
+def configs(document: Document, axes: Axes, line: int) -> Iterator[Config]:
+    """The config of each combination of values, in the order of the file.
+
+    Args:
+        document: the study file, for errors.
+        line: that an error names if no field is to correct.
+
+    Raises:
+        BadInput: a required field is missing, or the fields of a config do not go together.
+    """
+    for name, field in FIELDS.items():
+        if field.is_required() and name not in axes and not (name == "criterion" and _all_dense(axes)):
+            raise document.error(line, f"{name} is missing: give it a value or a list of values")
+    for combination in itertools.product(*axes.values()):
+        yield _config(document, dict(zip(axes, combination, strict=True)), line)
+
+
+def _all_dense(axes: Axes) -> bool:
+    return "sparsity" in axes and all(item.value == 0 for item in axes["sparsity"])
+
+
+def _config(document: Document, items: Mapping[str, Item], line: int) -> Config:
+    """The config of one value for each field; by default with the criterion's own number of iterations."""
+    fields = {"criterion": DENSE} | {name: item.value for name, item in items.items()}
+    if recipe := fields.pop(RECIPE, None):
+        defaults = RECIPES[recipe](fields["dataset"], fields["model"])
+        if fields.keys() & {"epochs", "steps"}:  # both are the length of training: the study's replaces it
+            defaults = {name: value for name, value in defaults.items() if name not in ("epochs", "steps")}
+        fields = defaults | fields
+    config = Config(**fields)
+    _check(document, config, items, line)
+    if "iterations" in items:
+        return config
+    iterations = rules.find(config.criterion).iterations(config)
+    return config if iterations == config.iterations else replace(config, iterations=iterations)
+
+
+def _check(document: Document, config: Config, items: Mapping[str, Item], line: int) -> None:
+    shape = data.SHAPES.get(config.dataset)
+    try:
+        if shape:
+            models.check(config.model, shape)
+        check(config)
+    except BadInput as error:
+        # An error without a field is about the model: it does not exist, or does not take these images.
+        field = error.field if isinstance(error, Inconsistent) else "model"
+        at = items[field].line if field in items else line
+        raise document.error(at, str(error)) from None

@@ -1,0 +1,73 @@
+"""Which fields do not go together, and which fields no such check looks at."""
+
+import pytest
+
+from sweep import models, rules
+from sweep.config import Config
+from sweep.errors import BadInput
+from sweep.study.consistency import UNCHECKED, Inconsistent, check, check_steps
+
+BASE = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9}
+
+
+class Watched:
+    """A config that notes which of its fields are read."""
+
+    def __init__(self, config):
+        self.config, self.read = config, set()
+
+    def __getattr__(self, name):
+        self.read.add(name)
+        return getattr(self.config, name)
+
+
+@pytest.mark.parametrize("criterion", [*rules.RULES, "snip", "force"])
+def test_no_check_reads_the_fields_whose_long_lists_a_study_need_not_multiply(criterion):
+    fields = {"criterion": criterion, "epochs": 2}
+    fields |= {"structure": "filter"} if criterion == "oracle" else {}
+    fields |= {"sparsity": 0} if criterion == "dense" else {}
+    watched = Watched(Config(**(BASE | fields)))
+    check(watched)
+    assert "prune_epoch" in watched.read and not watched.read & set(UNCHECKED)
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+def test_a_model_without_bf16_is_refused_in_bf16_and_no_other(model):
+    config = Config(**(BASE | {"model": model, "epochs": 2, "precision": "bf16"}))
+    if models.find(model).bf16:
+        check(config)
+    else:
+        with pytest.raises(Inconsistent, match=f"precision bf16: {model} would be computed in float16"):
+            check(config)
+    assert models.find(model).bf16 != model.startswith(("lstm", "gru"))
+
+
+def test_a_model_that_does_not_exist_has_no_precision():
+    with pytest.raises(BadInput, match="no such model: torchvision:resnet19"):
+        check(Config(**(BASE | {"model": "torchvision:resnet19", "epochs": 2, "precision": "bf16"})))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"prune_epoch": 4}, "prune_epoch 4 is beyond the 35 steps of training, 10 an epoch: prune and"),
+        ({"prune_epoch": 3.5, "rewind_epoch": 3.6}, "rewind_epoch 3.6 is beyond the 35 steps of training"),
+        ({"prune_epoch": 3.5}, None),
+        ({}, None),
+    ],
+)
+def test_a_prune_and_a_rewind_come_within_the_steps_of_training(fields, message):
+    config = Config(**(BASE | fields), steps=35)
+    if message is None:
+        check_steps(config, lambda: 10)
+    else:
+        with pytest.raises(Inconsistent) as error:
+            check_steps(config, lambda: 10)
+        assert str(error.value).startswith(message) and error.value.field == message.split()[0]
+
+
+def test_the_steps_of_an_epoch_are_looked_up_only_where_they_matter():
+    check_steps(Config(**BASE, steps=35), lambda: pytest.fail("no epoch to place"))
+    check_steps(
+        Config(**BASE, epochs=2, prune_epoch=2), lambda: pytest.fail("epochs are compared with epochs")
+    )
