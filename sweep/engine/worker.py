@@ -21,7 +21,7 @@ from sweep.store.states import Store
 from sweep.study.identity import Trial
 from sweep.trial import Result, failure, run
 from sweep.trial.prefixes import Point, Shared
-from sweep.trial.scoring import Memory
+from sweep.trial.scoring import ScoreCache
 from sweep.trial.stages import AfterEpoch
 
 
@@ -101,7 +101,7 @@ class Worker(tune.Trainable):
 
         malloc.keep()
         self.run, self.where = run, where
-        self.scores: Memory = {}
+        self.scores: ScoreCache = {}
         self.node = os.uname().nodename
         self.broken: Exception | None = None
         self.reset_config(config)

@@ -1,4 +1,4 @@
-"""In what order trials are done, by whom, and what is trained once for several of them."""
+"""The order of trials, the training that several of them share, and the packs that workers get."""
 
 from sweep.plan.jobs import Chain, Job, Pack, own_steps, training_steps
 from sweep.plan.packs import packs

@@ -1,4 +1,4 @@
-"""What trials cost: multiply-adds times steps, at the speed that was measured."""
+"""How long trials take: multiply-adds times training steps, at the speed that was measured."""
 
 import math
 import time
@@ -18,128 +18,147 @@ from sweep.models import cost
 from sweep.plan.jobs import Job, own_steps, training_steps
 from sweep.store import parts
 
-# A step forward and back through a layer costs three times its forward pass.
+# A training step computes as much as three forward passes: one forward, and two for the gradients of inputs
+# and weights.
 _PASSES = 3
-# Multiply-adds that the timing may take, about a second of a CPU; larger steps are timed on fewer images.
-_TIMED = 3e9
+# The most multiply-adds of a timing, about a second of a CPU. Larger steps are timed with fewer images.
+_TIMED_MULTIPLY_ADDS = 3e9
 _TIMED_STEPS = 5
+# Steps before the timed ones, which are slower.
+_WARM_UP_STEPS = 2
 
 
 @dataclass
 class Costs:
-    """Seconds that one worker needs.
+    """Seconds that trials take on one worker.
 
     Attributes:
-        speeds: model → seconds a multiply-add in training, of earlier results.
+        data_root: where the data sets are.
+        device: of the workers.
+        speeds: model → seconds of a multiply-add in training, from earlier results.
     """
 
     data_root: str | Path
     device: torch.device
     speeds: dict[str, float] = field(default_factory=dict)
-    _timed: dict[tuple[str, str], float] = field(default_factory=dict)
+    _seconds_per_image: dict[tuple[str, str], float] = field(default_factory=dict)
     _normalized: dict[tuple[str, str], bool] = field(default_factory=dict)
     _sizes: dict[tuple[Any, ...], data.Sizes | BadInput] = field(default_factory=dict)
 
     def learn(self, rows: Iterable[Mapping[str, Any]], gpu: bool = False) -> None:
-        """Take the speed of each model from earlier results, rows of `trials`, on a GPU or on CPUs."""
-        found: dict[str, list[float]] = {}
+        """Learn the speed of each model from earlier results.
+
+        Args:
+            rows: of `trials`; incomplete rows are ignored.
+            gpu: whether to learn from the results of GPUs, not from those of CPUs.
+        """
+        speeds: dict[str, list[float]] = {}
         for row in rows:
             if (row["device"] == "cpu") == gpu:
                 continue
-            told = row["trained_steps"], row["macs_dense"], row["train_seconds"]
             batch_size = (parts.config(row["config"]) or {}).get("batch_size")
-            if all(
-                isinstance(number, int | float) and 0 < number < math.inf for number in (*told, batch_size)
-            ):
-                work = row["trained_steps"] * row["macs_dense"] * batch_size
-                found.setdefault(row["model"], []).append(row["train_seconds"] / (work * _PASSES))
-        self.speeds |= {model: median(values) for model, values in found.items()}
+            numbers = row["trained_steps"], row["macs_dense"], row["train_seconds"], batch_size
+            if all(isinstance(number, int | float) and 0 < number < math.inf for number in numbers):
+                multiply_adds = row["trained_steps"] * row["macs_dense"] * batch_size * _PASSES
+                speeds.setdefault(row["model"], []).append(row["train_seconds"] / multiply_adds)
+        self.speeds |= {model: median(values) for model, values in speeds.items()}
 
     def roughly(self, job: Job) -> float:
-        """Seconds of a trial, as `job` says; each the same where the data are not on this machine."""
+        """Seconds of a job; 1 for every job whose data are not on this machine."""
         try:
             return self.job(job)
         except BadInput:
             return 1.0
 
     def job(self, job: Job) -> float:
-        """Seconds of a trial that takes over what the plan says."""
+        """Seconds of a job that goes on from its start.
+
+        Raises:
+            BadInput: the data set is missing.
+        """
         return self._seconds(job.trial.config, own_steps(job, self.epoch(job.trial.config)))
 
     def alone(self, config: Config) -> float:
-        """Seconds of a trial that takes over nothing: none ends sooner, however many workers there are."""
+        """Seconds of a trial that trains all its steps itself.
+
+        Raises:
+            BadInput: the data set is missing.
+        """
         return self._seconds(config, training_steps(config, self.epoch(config)))
 
     def epoch(self, config: Config) -> int:
-        """Steps an epoch."""
+        """Steps of an epoch.
+
+        Raises:
+            BadInput: the data set is missing.
+        """
         return max(1, self._data(config).train // config.batch_size)
 
     def _data(self, config: Config) -> data.Sizes:
-        """Looked up once, as thousands of trials ask."""
+        """The sizes of a data set, read once for all trials; that it is missing is remembered too."""
         key = config.dataset, config.validation_fraction
         if key not in self._sizes:
             try:
                 self._sizes[key] = data.sizes(config.dataset, self.data_root, config.validation_fraction)
             except BadInput as missing:
                 self._sizes[key] = missing
-        found = self._sizes[key]
-        if isinstance(found, BadInput):
-            raise found
-        return found
+        sizes = self._sizes[key]
+        if isinstance(sizes, BadInput):
+            raise sizes
+        return sizes
 
     def _seconds(self, config: Config, steps: float) -> float:
+        """Seconds of a trial with a number of training steps."""
         train, validation, test, _, _ = self._data(config)
-        # Evaluation is forward only: of validation and test every epoch, of training and test at the pruning,
-        # and of these again after a pass for the statistics of BatchNorm.
+        # Validation and test images are evaluated after each epoch, training and test images at the pruning.
+        # For networks with BatchNorm these are evaluated again, after a pass over the training images.
         evaluated = (validation + test) * steps / self.epoch(config) + train + test
         if self._normalizes(config):
             evaluated += 2 * train + test
-        in_steps = steps + evaluated / config.batch_size / _PASSES + self._scoring(config)
-        return in_steps * config.batch_size * self._image(config)
+        # Evaluation is a forward pass only. Scoring an image computes as much as training on it.
+        scored = rules.find(config.criterion).scored_images(config) / config.batch_size
+        in_steps = steps + evaluated / config.batch_size / _PASSES + scored
+        return in_steps * config.batch_size * self._image_seconds(config)
 
-    def _image(self, config: Config) -> float:
-        """Seconds of training on an image."""
+    def _image_seconds(self, config: Config) -> float:
+        """Seconds of training on one image."""
         key = config.dataset, config.model
-        if key not in self._timed:
-            self._timed[key] = self._multiply_adds(config) * _PASSES * self._speed(config)
-        return self._timed[key]
-
-    def _scoring(self, config: Config) -> float:
-        """Scoring, in training steps: a pass over a batch costs what a step on as many images costs."""
-        return rules.find(config.criterion).scored_images(config) / config.batch_size
+        if key not in self._seconds_per_image:
+            speed = self.speeds.get(config.model) or self._timed_speed(config)
+            self._seconds_per_image[key] = self._multiply_adds(config) * _PASSES * speed
+        return self._seconds_per_image[key]
 
     def _normalizes(self, config: Config) -> bool:
-        """Whether the network has BatchNorm; looked up once, as thousands of trials ask."""
+        """Whether the network has BatchNorm, found out once for all trials."""
         key = config.dataset, config.model
         if key not in self._normalized:
-            found = self._data(config)
-            _, self._normalized[key] = cost.known(config.model, found.shape, found.classes)
+            sizes = self._data(config)
+            _, self._normalized[key] = cost.known(config.model, sizes.shape, sizes.classes)
         return self._normalized[key]
 
     def _multiply_adds(self, config: Config) -> int:
-        found = self._data(config)
-        return sum(cost.multiply_adds(config.model, found.shape, found.classes).values())
+        """Multiply-adds of a forward pass of one image."""
+        sizes = self._data(config)
+        return sum(cost.multiply_adds(config.model, sizes.shape, sizes.classes).values())
 
-    def _speed(self, config: Config) -> float:
-        return self.speeds.get(config.model) or self._time(config)
-
-    def _time(self, config: Config) -> float:
-        """Seconds a multiply-add of a few training steps."""
-        # How images are drawn does not matter to how long they take.
-        whole = data.load(config.dataset, self.data_root, config.validation_fraction, 0)
-        each = self._multiply_adds(config)
-        images = max(1, min(config.batch_size, int(_TIMED / _PASSES / _TIMED_STEPS / each), len(whole.train)))
-        model = models.build(config.model, whole.shape, whole.classes, seed=0).to(self.device)
-        some = whole.train.take(torch.arange(images))
-        inputs, labels = whole.inputs(some.images).to(self.device), some.labels.to(self.device)
+    def _timed_speed(self, config: Config) -> float:
+        """Seconds of a multiply-add, measured in a few training steps with one thread."""
+        # The time does not depend on the split: its seed is 0.
+        loaded = data.load(config.dataset, self.data_root, config.validation_fraction, 0)
+        per_image = self._multiply_adds(config)
+        affordable = int(_TIMED_MULTIPLY_ADDS / _PASSES / _TIMED_STEPS / per_image)
+        images = max(1, min(config.batch_size, affordable, len(loaded.train)))
+        model = models.build(config.model, loaded.shape, loaded.classes, seed=0).to(self.device)
+        batch = loaded.train.take(torch.arange(images))
+        inputs, labels = loaded.inputs(batch.images).to(self.device), batch.labels.to(self.device)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         seconds = []
-        for _ in range(2 + _TIMED_STEPS):
+        for _ in range(_WARM_UP_STEPS + _TIMED_STEPS):
             started = time.perf_counter()
             F.cross_entropy(model.train(images > 1)(inputs), labels).backward()
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             seconds.append(time.perf_counter() - started)
         torch.set_num_threads(threads)
-        return median(seconds[2:]) / (each * images * _PASSES)
+        return median(seconds[_WARM_UP_STEPS:]) / (per_image * images * _PASSES)

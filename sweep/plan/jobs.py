@@ -1,4 +1,4 @@
-"""A trial as a job with its place among others, and how many steps it trains."""
+"""Jobs and packs: trials with the training that they share, and how many steps each trains."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -7,17 +7,17 @@ from sweep import rules
 from sweep.config import Config
 from sweep.rules.rule import length
 from sweep.study.identity import Trial
-from sweep.trial.prefixes import Point, rewound
+from sweep.trial.prefixes import Point, rewind_point
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A trial, and its place among those that it shares training with.
+    """A trial, and the training that it shares with other trials.
 
     Attributes:
-        start: where it goes on from what others have trained; None: from the very beginning.
-        path: all points on its way whose state somebody leaves behind, in their order.
-        saves: those whose state it leaves behind itself.
+        start: the point from whose state the trial goes on; None: it starts from its initial weights.
+        path: all points of the trial at which some trial saves a state, in their order.
+        saves: the points at which this trial saves its state.
     """
 
     trial: Trial
@@ -27,23 +27,24 @@ class Job:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Keys of the states that must be there for it to begin where it is planned to."""
+        """Keys of the states that must exist before the trial can go on from its start."""
         if self.start is None:
             return frozenset()
-        back = None if self.start.level else rewound(self.trial.config)
-        return frozenset({self.start.key, back.key} if back else {self.start.key})
+        rewind = None if self.start.level else rewind_point(self.trial.config)
+        return frozenset({self.start.key, rewind.key} if rewind else {self.start.key})
 
 
-# Jobs that only make sense one after another: the levels of iterative magnitude pruning.
+# Jobs that one worker runs one after another, as each goes on from the one before: the levels of iterative
+# magnitude pruning.
 Chain = tuple[Job, ...]
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Jobs that one worker does in one go.
+    """Jobs that a worker gets together.
 
     Attributes:
-        brief: whether each is over in no time, so that several are reported together.
+        brief: whether each job takes only milliseconds, so that results are reported several at a time.
     """
 
     number: int
@@ -52,18 +53,17 @@ class Pack:
 
     @cached_property
     def needs(self) -> frozenset[str]:
-        """Keys of the states that others must have left behind before it can begin."""
-        own = {point.key for job in self.jobs for point in job.saves}
-        return frozenset().union(*(job.needs for job in self.jobs)) - own
+        """Keys of the states that other packs must save before this pack can begin."""
+        return frozenset().union(*(job.needs for job in self.jobs)) - self.saves
 
     @property
     def saves(self) -> frozenset[str]:
-        """Keys of the states that it leaves behind."""
+        """Keys of the states that this pack saves."""
         return frozenset(point.key for job in self.jobs for point in job.saves)
 
 
 def training_steps(config: Config, epoch: int) -> int:
-    """Steps of all training of a trial, those that a rewind repeats included.
+    """Steps of all training of a trial. Steps that a rewind repeats count again.
 
     Args:
         epoch: steps of an epoch.
@@ -72,12 +72,16 @@ def training_steps(config: Config, epoch: int) -> int:
 
 
 def own_steps(job: Job, epoch: int) -> int:
-    """Steps that a job trains itself."""
+    """Steps that a job trains itself: those after its start.
+
+    Args:
+        epoch: steps of an epoch.
+    """
     config, start = job.trial.config, job.start
-    asked = training_steps(config, epoch)
+    steps = training_steps(config, epoch)
     if start is None:
-        return asked
+        return steps
     if start.level:
-        return asked - training_steps(replace(config, iterations=start.level), epoch)
+        return steps - training_steps(replace(config, iterations=start.level), epoch)
     end = length(config, epoch)
-    return asked - (end if start.epoch is None else min(end, round(start.epoch * epoch)))
+    return steps - (end if start.epoch is None else min(end, round(start.epoch * epoch)))

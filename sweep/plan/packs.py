@@ -1,4 +1,4 @@
-"""What a worker does in one go, and in what order."""
+"""Cuts trials into the packs that workers get, and orders the packs."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import groupby
@@ -8,17 +8,21 @@ from sweep.plan.jobs import Chain, Job, Pack
 from sweep.plan.sharing import share
 from sweep.study.identity import Trial
 
-# At most so many trials go to a worker in one go: more would make the message that brings them large.
-_MOST = 200
-# Seconds below which a trial is over in no time: to report it by itself would take about as long.
-_BRIEF = 0.005
+# The most trials of a pack. The message that brings a larger pack to a worker would be large.
+_MOST_TRIALS = 200
+# A pack is brief if each job takes less than these seconds: to report a result takes about as long.
+_BRIEF_SECONDS = 0.005
 
 
 def order(chains: Iterable[Chain], cost: Callable[[Job], float]) -> list[list[Chain]]:
-    """Put chains in the order in which they are done, in stretches that no pack goes beyond.
+    """Order chains and divide them into stretches. No pack reaches from one stretch into the next.
 
-    One seed of everything comes before the next, so that a study broken off is already a picture. But what
-    others wait for comes first, and that of the next seed already with this one; the longest first.
+    All trials of one seed come before those of the next seed, so that an interrupted study has results of
+    every arm. Of each seed the chains whose states others need come first, the longest first; those of the
+    next seed come already before the rest of this one.
+
+    Args:
+        cost: seconds that a job takes.
     """
     by_seed: dict[int, list[Chain]] = {}
     for chain in chains:
@@ -31,21 +35,22 @@ def order(chains: Iterable[Chain], cost: Callable[[Job], float]) -> list[list[Ch
     for place, seed in enumerate(seeds):
         rest = [chain for chain in seed if not _leads(chain)]
         stretches += [("leads", following) for following in leading[place + 1 : place + 2]]
-        stretches.append(("free", _together([chain for chain in rest if chain[0].start is None])))
-        stretches.append(("waits", _together([chain for chain in rest if chain[0].start])))
+        stretches.append(("free", _grouped([chain for chain in rest if chain[0].start is None])))
+        stretches.append(("waits", _grouped([chain for chain in rest if chain[0].start])))
     kinds = groupby((stretch for stretch in stretches if stretch[1]), key=itemgetter(0))
     return [[chain for _, part in same for chain in part] for _, same in kinds]
 
 
 def _leads(chain: Chain) -> bool:
-    """Whether others wait for what it leaves behind."""
+    """Whether other chains need states that a chain saves."""
     return any(not point.level for point in chain[0].saves)
 
 
-def _together(chains: Sequence[Chain]) -> list[Chain]:
-    """In the order of the file, but those of one dense training, and those of one scoring, together."""
+def _grouped(chains: Sequence[Chain]) -> list[Chain]:
+    """Chains in the order of the file, but with those of one dense training and of one scoring together."""
     trunks: dict[Hashable, int] = {}
     scorings: dict[Hashable, int] = {}
+    # For each chain the place of the first chain with the same dense training, and with the same scoring.
     firsts = [
         (trunks.setdefault(config.trunk, place), scorings.setdefault(config.scoring, place))
         for place, config in enumerate(chain[0].trial.config for chain in chains)
@@ -59,36 +64,36 @@ def packs(
     cost: Callable[[Job], float] = lambda job: 1.0,
     least: float = 0.0,
 ) -> list[Pack]:
-    """Cut the trials into packs for `workers`.
+    """Cut the trials into packs, in the order in which workers get them.
 
-    A pack is a quarter of a worker's share of what is left: few packs in all, as each costs its worker time
-    to receive, yet small ones at the end, so that all workers finish together.
+    A pack is a quarter of a worker's share of the work that remains. The first packs are large, as a worker
+    takes time to receive a pack. The last packs are small, so that all workers finish together.
 
     Args:
         cost: seconds that a job takes.
-        least: cost below which no pack is cut: receiving it would take too much of the time.
+        least: seconds that a pack takes at least, or receiving it would take too much of the time.
     """
     stretches = order(share(trials), cost)
-    left = sum(cost(job) for stretch in stretches for chain in stretch for job in chain)
+    remaining = sum(cost(job) for stretch in stretches for chain in stretch for job in chain)
     cut: list[Pack] = []
 
     def close(jobs: Sequence[Job]) -> None:
-        cut.append(Pack(len(cut), tuple(jobs), max(map(cost, jobs)) < _BRIEF))
+        cut.append(Pack(len(cut), tuple(jobs), max(map(cost, jobs)) < _BRIEF_SECONDS))
 
     for stretch in stretches:
-        # What all wait for is spread over the workers.
+        # A stretch is spread over all workers: other packs may wait for all of it.
         most = sum(cost(job) for chain in stretch for job in chain) / workers
         jobs: list[Job] = []
         filled = 0.0
         for chain in stretch:
             size = sum(map(cost, chain))
-            enough = max(least, min(left / (4 * workers), most))
-            if jobs and (filled + size > enough or len(jobs) + len(chain) > _MOST):
+            enough = max(least, min(remaining / (4 * workers), most))
+            if jobs and (filled + size > enough or len(jobs) + len(chain) > _MOST_TRIALS):
                 close(jobs)
-                left -= filled
+                remaining -= filled
                 jobs, filled = [], 0.0
             jobs += chain
             filled += size
         close(jobs)
-        left -= filled
+        remaining -= filled
     return cut

@@ -98,7 +98,7 @@ class Updates:
         self.rule, self.run, self.config = rule, run, run.config
         self._first = run.steps_of(run.config.prune_epoch) if rule.thins else 0
         self._last = rule.last_update(run.config, self._first, run.end)
-        self.masks = run.whole() if rule.thins else self._pruned("random", run.config.sparsity)
+        self.masks = run.full_masks() if rule.thins else self._pruned("random", run.config.sparsity)
         run.mask(self.masks)
 
     def _pruned(self, criterion: str, sparsity: float | Fraction) -> dict[str, Tensor]:

@@ -43,7 +43,7 @@ class Dense(Rule):
 
     def run(self, run: Run) -> None:
         """Train; the network is measured at first, as one is that is pruned before training."""
-        run.prune(pruners.Step({}, run.whole()))
+        run.prune(pruners.Step({}, run.full_masks()))
         run.dense(run.end)
 
 

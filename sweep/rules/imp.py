@@ -75,7 +75,7 @@ class IterativeMagnitude(Rule):
         """Train and prune, level by level."""
         config = run.config
         counts = _counts(config, run.total)
-        done = run.take_levels(counts)
+        done = run.load_levels(counts)
         if not done:
             run.dense(run.end)
         for level in range(done + 1, config.iterations + 1):
@@ -93,7 +93,7 @@ class IterativeMagnitude(Rule):
             run.prune(chosen)
             run.resume(reinit=last and config.ablation == "reinit")
             run.train("retrain" if last else f"level {level}", run.end)
-        run.leave_levels(counts)
+        run.save_levels(counts)
 
 
 def _density(config: Config) -> float:

@@ -43,7 +43,7 @@ class Run(Protocol):
         ...
 
     def dense(self, until: int) -> None:
-        """Train without masks to a step, from the furthest state that another trial has left."""
+        """Train without masks to a step, from the furthest state that another trial has saved."""
         ...
 
     def score(self) -> pruners.Step:
@@ -54,7 +54,7 @@ class Run(Protocol):
         """Around the choice of masks, so that its time is recorded."""
         ...
 
-    def whole(self) -> dict[str, Tensor]:
+    def full_masks(self) -> dict[str, Tensor]:
         """Masks that keep every weight that may be pruned."""
         ...
 
@@ -78,12 +78,12 @@ class Run(Protocol):
         """Record the layers at masks that are on."""
         ...
 
-    def take_levels(self, counts: list[int]) -> int:
+    def load_levels(self, counts: list[int]) -> int:
         """Go on from the last state whose levels kept these counts of weights; how many levels it has."""
         ...
 
-    def leave_levels(self, counts: list[int]) -> None:
-        """Leave a state after the last level, for trials with more levels."""
+    def save_levels(self, counts: list[int]) -> None:
+        """Save the state after the last level, for trials with more levels."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""Which weights a trial's config keeps, at the moment of pruning."""
+"""Which weights of a network a config lets be pruned, and which parameters it trains afterwards."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
 
 from torch import Tensor, nn
@@ -13,52 +13,57 @@ from sweep.errors import BadInput
 Masks = dict[str, Tensor]
 
 
-def left_out(config: Config, model: nn.Module) -> list[str]:
-    """Names of the prunable weights that `layers` does not choose: its patterns, less those after a '!'.
+def excluded(config: Config, model: nn.Module) -> list[str]:
+    """The names of the prunable weights that `layers` does not choose.
+
+    `layers` chooses the names that match one of its patterns, and none of its patterns after a '!'.
 
     Raises:
-        BadInput: it chooses none, or a pattern fits none.
+        BadInput: `layers` chooses no weight, or one of its patterns matches none.
     """
     names = list(pruners.prunable(model))
-    words = config.layers.split()
-    for word in words:
-        if not any(fnmatch(name, word.lstrip("!")) for name in names):
+    patterns = config.layers.split()
+    for pattern in patterns:
+        if not _matches(names, pattern.lstrip("!")):
             raise BadInput(
-                f"layers {word}: {config.model} has no such prunable weight; it has {', '.join(names)}"
+                f"layers {pattern}: {config.model} has no such prunable weight; it has {', '.join(names)}"
             )
-    wanted = [word for word in words if not word.startswith("!")] or ["*"]
-    unwanted = [word[1:] for word in words if word.startswith("!")]
-    chosen = {
-        name
-        for name in names
-        if any(fnmatch(name, word) for word in wanted) and not any(fnmatch(name, word) for word in unwanted)
-    }
+    include = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
+    exclude = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    chosen = _matches(names, *include) - _matches(names, *exclude)
     if not chosen:
         raise BadInput(f"layers {config.layers}: this leaves nothing to prune in {config.model}")
     return [name for name in names if name not in chosen]
 
 
-def biases(model: nn.Module, masks: Masks) -> Masks:
-    """Masks of the biases of filters that are removed whole.
+def _matches(names: Iterable[str], *patterns: str) -> set[str]:
+    """The names that match one of some patterns."""
+    return {name for name in names if any(fnmatch(name, pattern) for pattern in patterns)}
 
-    A removed filter then adds nothing, but for what a BatchNorm behind it makes of zeros.
+
+def bias_masks(model: nn.Module, masks: Masks) -> Masks:
+    """The masks of the biases of layers in which filters lost all their weights.
+
+    A removed filter without its bias outputs 0. Only a BatchNorm after it can still output a constant.
     """
     parameters = dict(model.named_parameters())
-    found = {}
+    of_biases = {}
     for name, mask in masks.items():
-        bias = parameters.get(f"{name.removesuffix('weight')}bias") if name.endswith("weight") else None
-        if bias is not None and not (alive := mask.flatten(1).any(1)).all():
-            found[f"{name.removesuffix('weight')}bias"] = alive
-    return found
+        bias = f"{name.removesuffix('weight')}bias"
+        if name.endswith("weight") and bias in parameters:
+            alive = mask.flatten(1).any(1)
+            if not alive.all():
+                of_biases[bias] = alive
+    return of_biases
 
 
 def retrained(config: Config, model: nn.Module) -> Callable[[str], bool] | None:
-    """Which parameters are trained after pruning, as a test of their names; None: all.
+    """Whether a parameter of a name is trained after pruning; None: all are.
 
     Zimmer et al. 2023 (PERP).
 
     Raises:
-        BadInput: there are none such.
+        BadInput: the network has none of the parameters that the config trains.
     """
     normalization = {
         f"{path}.{leaf}"
@@ -86,11 +91,11 @@ def retrained(config: Config, model: nn.Module) -> Callable[[str], bool] | None:
 
 
 def check(config: Config, model: nn.Module) -> None:
-    """See that what the config says of the model's layers can be done.
+    """Check that the model has the layers, the parameters and the masks that the config names.
 
     Raises:
-        BadInput: it cannot.
+        BadInput: it does not.
     """
-    exclude = left_out(config, model)
+    exclude = excluded(config, model)
     retrained(config, model)
     rules.find(config.criterion).check(config, model, exclude)

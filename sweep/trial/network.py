@@ -1,4 +1,4 @@
-"""A trial's network, and the columns that say what a mask makes of it."""
+"""A trial's network, and the columns of results that describe it."""
 
 from collections.abc import Mapping
 
@@ -13,17 +13,32 @@ from sweep.seeds import derive
 
 
 def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:
-    """The config's network with weights drawn from the named stream of a seed, where the data are."""
+    """The config's network on the device of the data.
+
+    Args:
+        root: the seed from which the stream is derived.
+        stream: the stream that the initial weights are drawn from.
+    """
     seed = derive(root, stream)
     return models.build(config.model, data.shape, data.classes, seed, config.init).to(data.mean.device)
 
 
-def facts(
+def columns(
     model: nn.Module, masks: Mapping[str, Tensor], macs: Mapping[str, int], example: Tensor
 ) -> tuple[dict[str, object], dict[str, Tensor] | None]:
-    """The `network` columns of a trial, and its effective masks. `params` counts the prunable weights.
+    """The columns of `trials` that describe a masked network, and the effective masks.
 
-    Of a network that `pruners.effective_masks` cannot look through there are none: what it says is unknown.
+    `pruners.cost` is no substitute: it refuses networks that `pruners.effective_masks` refuses, and it counts
+    multiply-adds at each call. Here they are counted once for all networks of a name.
+
+    Args:
+        masks: of the weights that may be pruned.
+        macs: name of each prunable weight → multiply-adds in a forward pass of one image, unmasked.
+        example: one batch of inputs.
+
+    Returns:
+        The columns, where `params` counts the weights that may be pruned. The effective masks, and the column
+        of their density, are None for a network that `pruners.effective_masks` refuses.
     """
     try:
         effective = pruners.effective_masks(model, masks, example)

@@ -1,4 +1,4 @@
-"""What trainings have in common: the moments up to which they are one."""
+"""Points that several trainings pass through, and the states that trials share there."""
 
 import hashlib
 import math
@@ -10,9 +10,9 @@ from sweep import rules
 from sweep.config import Config
 from sweep.store.states import State, Store
 from sweep.study.identity import PROTOCOL
-from sweep.trial.scoring import Memory
+from sweep.trial.scoring import ScoreCache
 
-# Of the states: raise it when others would be left behind for the same config.
+# Of the states. Raise it when the same config would leave other states.
 _FORMAT = 1
 
 
@@ -21,8 +21,8 @@ class Point(NamedTuple):
 
     Attributes:
         key: 16 hex digits of the SHA-256 of all that the network depends on at this moment.
-        epoch: of the dense training; None: its end.
-        level: of iterative magnitude pruning, the training after which has just ended; 0: none yet.
+        epoch: of the dense training; None: the end of training.
+        level: the last level of iterative magnitude pruning whose training has ended; 0: none yet.
     """
 
     key: str
@@ -31,19 +31,19 @@ class Point(NamedTuple):
 
     @property
     def position(self) -> float:
-        """The epoch, as a number to compare."""
+        """The epoch as a number; infinite for the end of training."""
         return math.inf if self.epoch is None else self.epoch
 
 
 def dense_point(config: Config, epoch: float | None) -> Point:
-    """The config's dense training at an epoch, or at its end."""
+    """The point of a config's dense training at an epoch; None: at its end."""
     if epoch is not None and epoch == config.epochs:
         epoch = None
     return Point(_key(config.trunk, "end" if epoch is None else repr(float(epoch))), epoch)
 
 
 def level_point(config: Config, level: int) -> Point:
-    """The config's iterative magnitude pruning after the training that follows a level."""
+    """The point of a config's iterative magnitude pruning after the training of a level."""
     return Point(_key(rules.find(config.criterion).levels(config), level), None, level)
 
 
@@ -53,8 +53,8 @@ def branch(config: Config) -> Point | None:
     return dense_point(config, None if until == math.inf else until) if until else None
 
 
-def rewound(config: Config) -> Point | None:
-    """What the config's training goes back to; None: nothing, or the very beginning."""
+def rewind_point(config: Config) -> Point | None:
+    """The point to which a config's training rewinds; None: it does not rewind, or to the initial weights."""
     return dense_point(config, config.rewind_epoch) if config.rewind_epoch else None
 
 
@@ -65,24 +65,25 @@ def _key(*parts: object) -> str:
 
 @dataclass
 class Shared:
-    """What a trial takes over from others, and what it leaves behind for them; by default nothing.
+    """What a trial shares with others; by default nothing.
 
     Attributes:
-        path: points on its way at which there may be a state, in their order.
-        saves: points on its way whose state it leaves behind.
+        store: of states; None: there is none.
+        path: points of the trial at which the store may have a state, in their order.
+        saves: points of the trial whose state it saves for others.
         scores: of the network that was scored last.
     """
 
     store: Store | None = None
     path: tuple[Point, ...] = ()
     saves: tuple[Point, ...] = ()
-    scores: Memory = field(default_factory=dict)
+    scores: ScoreCache = field(default_factory=dict)
 
     def load(self, point: Point) -> State | None:
-        """The state at a point, if it is there."""
+        """The state at a point; None: the store has none."""
         return self.store.load(point.key) if self.store else None
 
     def save(self, point: Point, state: State) -> None:
-        """Leave a state behind, unless another trial has done so."""
+        """Save the state at a point, unless another trial has done so."""
         if self.store and not self.store.has(point.key):
             self.store.save(point.key, state)

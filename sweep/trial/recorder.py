@@ -1,4 +1,4 @@
-"""What a trial writes down on its way: every epoch, the layers, and what it comes to."""
+"""Collects the rows of a trial on its way: its epochs, its layers, and its outcome."""
 
 import math
 import time
@@ -18,24 +18,24 @@ from sweep.trial.training import Training
 
 Row = dict[str, Any]
 _MEASURED = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
-# A training loss so many times the first batch's is not going to come back.
+# A training has diverged when its loss is this many times the loss of the first batch.
 _DIVERGED = 10
 
 
-class Record:
-    """Rows of one trial in the making.
+class Recorder:
+    """Collects the rows of one trial. It writes nothing.
 
     Attributes:
-        curves: a row for every epoch, and for the part of one before a pruning within it.
-        layers: a row for every prunable layer, of the last masks.
+        curves: a row for each epoch, and for the part of an epoch before a pruning within it.
+        layers: a row for each prunable layer, of the last masks.
         diverged: the training ended early because its loss was not finite, or ten times the first.
-        stopped: it ended early because it was told to.
+        stopped: the training ended early because `after_epoch` stopped it.
     """
 
     def __init__(self, config: Config, training: Training) -> None:
         self._config, self._training = config, training
         self._network: Row = {}
-        self._before: Row = {}
+        self._after_prune: Row = {}
         self._epoch_seconds = 0.0
         self._seconds = {"score_seconds": 0.0, "train_seconds": 0.0, "evaluate_seconds": 0.0}
         self.curves: list[Row] = []
@@ -44,30 +44,35 @@ class Record:
 
     @contextmanager
     def _clock(self, column: str) -> Iterator[None]:
+        """Add the time of the block to a column."""
         started = time.perf_counter()
         yield
         self._seconds[column] += time.perf_counter() - started
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
-        """Around the choice of masks."""
+        """Add the time of the block to `score_seconds`."""
         with self._clock("score_seconds"):
             yield
 
     def timed(self, epochs: Iterator[float]) -> Iterator[float]:
-        """The epochs of a training, timed."""
+        """The epochs of a training, whose time is added to `train_seconds`."""
         while True:
             started = time.perf_counter()
             loss = next(epochs, None)
             seconds = time.perf_counter() - started
             self._seconds["train_seconds"] += seconds
-            self._epoch_seconds += seconds  # of an epoch that was begun before a pause too
+            self._epoch_seconds += seconds  # also those of an epoch that a pause interrupts
             if loss is None:
                 return
             yield loss
 
-    def epoch(self, phase: str, train_loss: float) -> bool:
-        """Take down an epoch that has just ended. False if the training has diverged."""
+    def record_epoch(self, phase: str, train_loss: float) -> bool:
+        """Evaluate the network and record the epoch that has just ended.
+
+        Returns:
+            False if the training has diverged.
+        """
         training = self._training
         measured = self._measure(train_loss)
         self.curves.append(
@@ -84,13 +89,13 @@ class Record:
         first = training.first_loss
         return _finite(measured) and (first is None or train_loss <= _DIVERGED * first)
 
-    def masked(self, model: nn.Module, pruned: pruners.Step) -> None:
-        """Take down what masks make of the network, before they are put on."""
+    def record_masks(self, model: nn.Module, chosen: pruners.Step) -> None:
+        """Record the network and its layers under masks, from the weights before the masks are applied."""
         data, config = self._training.data, self._config
-        masks = pruned.masks
+        masks = chosen.masks
         macs = cost.multiply_adds(config.model, data.shape, data.classes)
         example = data.inputs(data.train.take(torch.arange(1)).images)
-        self._network, effective = network.facts(model, masks, macs, example)
+        self._network, effective = network.columns(model, masks, macs, example)
         weights = dict(model.named_parameters())
         density, effective_density = pruners.densities(masks), pruners.densities(effective or {})
         self.layers = [
@@ -102,23 +107,24 @@ class Record:
                 "kept": int(mask.count_nonzero()),
                 "density": density[name],
                 "effective_density": effective_density.get(name),
-                "score_mean": float(pruned.scores[name].mean()) if name in pruned.scores else None,
+                "score_mean": float(chosen.scores[name].mean()) if name in chosen.scores else None,
                 "pq_index": pruners.pq_index(weights[name].detach()[mask]),
             }
             for index, (name, mask) in enumerate(masks.items())
         ]
 
-    def pruned(self) -> None:
-        """Take down what the network does right after it was pruned, and with fresh BatchNorm statistics."""
+    def record_pruned(self) -> None:
+        """Evaluate the network right after the pruning, as it is and with recomputed BatchNorm statistics."""
         training = self._training
         with self._clock("evaluate_seconds"):
-            found = again = self._right_now()
+            plain = recalibrated = self._evaluate_pruned()
             if cost.normalizes(training.model):
                 with training.recalibrated():
-                    again = self._right_now()
-        self._before = found | {f"{column}_recalibrated": value for column, value in again.items()}
+                    recalibrated = self._evaluate_pruned()
+        renamed = {f"{column}_recalibrated": value for column, value in recalibrated.items()}
+        self._after_prune = plain | renamed
 
-    def _right_now(self) -> dict[str, float]:
+    def _evaluate_pruned(self) -> dict[str, float]:
         training = self._training
         loss, accuracy = training.evaluate(training.data.test)
         train_loss, _ = training.evaluate(training.data.train)
@@ -131,33 +137,36 @@ class Record:
         return dict(zip(_MEASURED, (train_loss, *validation, *test), strict=True))
 
     def outcome(self) -> Row:
-        """The columns of the trial that say what came of it."""
+        """The columns of `trials` that say how the trial ended, and at what cost.
+
+        The accuracies are those of the epochs after the last pruning. Where the density falls along training,
+        they are those of the epochs at the final density.
+        """
         training = self._training
-        # Before its first step a training has been through nothing: it is what the masks leave of it.
+        # Without a training step, the mean over the steps is the number of weights that the masks keep.
         active = training.active / training.spent if training.spent else training.kept
-        row = self._network | self._before | self._seconds
+        row = self._network | self._after_prune | self._seconds
         row |= {"mean_active_params": active, "trained_steps": training.trained}
         if self.diverged:
             return row | {"status": "diverged", "diverged": True}
         if self.stopped:
             return row | {"status": "stopped", "diverged": False}
-        # Where the density falls along training, the epochs before it is the planned one do not count.
         phase = rules.find(self._config.criterion).last_phase
-        after = [row for row in self.curves if row["phase"] == phase and row["kept"] == training.kept]
-        if not after:  # pruned at the very end: what can be measured right then is all there is
+        epochs = [row for row in self.curves if row["phase"] == phase and row["kept"] == training.kept]
+        if not epochs:  # pruned after the last step: no epoch follows, so the network is evaluated as it is
             with self._clock("evaluate_seconds"):
                 train_loss, _ = training.evaluate(training.data.train)
-            after = [self._measure(train_loss)]
-            if not _finite(after[-1]):
+            epochs = [self._measure(train_loss)]
+            if not _finite(epochs[-1]):
                 return row | {"status": "diverged", "diverged": True}
-        last, best = after[-1], max(after, key=lambda epoch: epoch["val_accuracy"])
+        last, best = epochs[-1], max(epochs, key=lambda epoch: epoch["val_accuracy"])
         return row | {
             "status": "ok",
             "diverged": False,
             **{column: last[column] for column in _MEASURED},
             "best_val_accuracy": best["val_accuracy"],
             "test_accuracy_at_best_val": best["test_accuracy"],
-            "test_accuracy_selected_on_test": max(epoch["test_accuracy"] for epoch in after),
+            "test_accuracy_selected_on_test": max(epoch["test_accuracy"] for epoch in epochs),
         }
 
 

@@ -1,4 +1,4 @@
-"""One trial: train, prune, evaluate, retrain, evaluate, as its config says. Needs no Ray."""
+"""One trial: it trains, prunes, evaluates, retrains and evaluates, as its config says. Needs no Ray."""
 
 import time
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from sweep.trial.stages import AfterEpoch, Stages
 
 @dataclass
 class Result:
-    """What a trial found: its row of `trials`, and its rows of `curves` and `layers`."""
+    """The result of a trial: its row of `trials`, and its rows of `curves` and `layers`."""
 
     trial: Row
     curves: list[Row] = field(default_factory=list)
@@ -35,24 +35,24 @@ def run(
 ) -> Result:
     """Run one trial from its config to its result.
 
-    On CPUs of one kind the result is the same bit by bit whoever runs it, and whatever it takes over from
-    others: one thread, own seeds, no global state.
+    On CPUs of one kind the result is the same bit by bit, in every process and with every shared state: the
+    trial has one thread, its own seeds, and no global state.
 
     Args:
-        shared: what it takes over and leaves behind; None: nothing.
-        after_epoch: says after an epoch of retraining whether to stop; the result then has the status
-            `stopped`, what came of it so far and no accuracy. None: never.
+        shared: the states that it loads and saves; None: none.
+        after_epoch: whether to stop after an epoch of retraining; None: never. The result of a stopped trial
+            has the status `stopped`, its rows so far, and no accuracy.
 
     Raises:
         BadInput: the fields of the config do not go together, the data set is missing, or the model does not
-            fit its images.
+            take its images.
     """
     check(trial.config)
     started = datetime.now(UTC)
     clock = time.perf_counter()
     config, device = trial.config, torch.device(device)
     with _one_thread(device):
-        whole = data.load(
+        loaded = data.load(
             config.dataset,
             data_root,
             config.validation_fraction,
@@ -60,21 +60,25 @@ def run(
             random_labels=config.random_labels,
             stratified=config.stratified,
         )
-        record = Stages(config, data.to(whole, device), shared or Shared(), after_epoch).run()
+        recorder = Stages(config, data.to(loaded, device), shared or Shared(), after_epoch).run()
     row = {
         **trial.columns(),
-        **record.outcome(),
+        **recorder.outcome(),
         "wall_seconds": time.perf_counter() - clock,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "started_at": started,
         "finished_at": datetime.now(UTC),
     }
-    named = {"trial_id": trial.id}
-    return Result(row, [named | r for r in record.curves], [named | r for r in record.layers])
+    key = {"trial_id": trial.id}
+    return Result(row, [key | each for each in recorder.curves], [key | each for each in recorder.layers])
 
 
 def failure(trial: Trial, error: str) -> Result:
-    """The result of a trial that could not be finished."""
+    """The result of a trial that failed.
+
+    Args:
+        error: one line that says why.
+    """
     now = datetime.now(UTC)
     return Result(
         trial.columns() | {"status": "failed", "error": error, "started_at": now, "finished_at": now}
@@ -83,7 +87,10 @@ def failure(trial: Trial, error: str) -> Result:
 
 @contextmanager
 def _one_thread(device: torch.device) -> Iterator[None]:
-    """On a CPU a sum's order depends on the number of threads; a sweep fills the cores with trials anyway."""
+    """Compute with one thread on a CPU, as the order of a sum depends on the number of threads.
+
+    This costs no speed: a sweep runs a trial on each core.
+    """
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)

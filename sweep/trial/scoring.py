@@ -1,4 +1,4 @@
-"""The masks that a criterion chooses: its scores of a trial's network on a trial's batches."""
+"""The masks that a criterion chooses by its scores of a trial's network on a trial's batches."""
 
 from collections.abc import Iterator
 from itertools import chain, count, islice
@@ -16,33 +16,34 @@ from sweep.trial.masking import Masks
 
 _LOSSES = {
     "cross-entropy": F.cross_entropy,
-    # The negative mean of the true class's output: what the code of de Jorge et al. 2021 scores with.
+    # The negative mean of the true class's output, with which the code of de Jorge et al. 2021 scores.
     "logit": F.nll_loss,
 }
 
 
-# What they depend on -> the scores of an unpruned network, and the passes over the scoring data they took.
-Memory = dict[str, tuple[dict[str, Tensor], int]]
+# All that scores depend on -> the scores of an unpruned network, and how many passes over the scoring data
+# they took. A cache holds one entry.
+ScoreCache = dict[str, tuple[dict[str, Tensor], int]]
 
 
-def choose(config: Config, model: nn.Module, data: Data, memory: Memory | None = None) -> pruners.Step:
+def choose(config: Config, model: nn.Module, data: Data, cache: ScoreCache | None = None) -> pruners.Step:
     """The masks that the config's criterion chooses, and the scores of the last iteration.
 
     Args:
-        memory: where scores of the unpruned network are looked for, and left for the next: those of one
-            network serve every sparsity and scope.
+        cache: of the scores of the unpruned network, which serve every sparsity and scope. It is read, and
+            filled if it has none of this network.
     """
     scored = (
         network.built(config, data, config.roots.mask, "score-init")
         if config.score_init == "fresh"
         else model
     )
-    batches, memory = _ScoringData(config, data), {} if memory is None else memory
-    # Of these very weights: two trainings alike to the last digit of a CPU are not on a GPU.
+    batches, cache = _ScoringData(config, data), {} if cache is None else cache
+    # The sum of the weights belongs to the key: on a GPU two equal trainings differ in the last digits.
     key = f"{config.scoring} {sum(float(weight.detach().sum()) for weight in scored.parameters())!r}"
-    known = memory.get(key)
-    if known:
-        batches.passes = known[1]
+    cached = cache.get(key)
+    if cached:
+        batches.passes = cached[1]
     steps = pruners.trajectory(
         config.criterion,
         scored,
@@ -53,31 +54,36 @@ def choose(config: Config, model: nn.Module, data: Data, memory: Memory | None =
         schedule=config.schedule,
         loss=_LOSSES[config.score_loss],
         seed=derive(config.roots.mask, "mask"),
-        exclude=masking.left_out(config, model),
+        exclude=masking.excluded(config, model),
         invert=config.ablation == "invert",
         score_mode=None if config.score_mode == "own" else config.score_mode,
         min_per_layer=config.min_per_layer,
         structure=config.structure,
-        first=known[0] if known else None,
+        first=cached[0] if cached else None,
     )
     last = next(steps)
-    if not known:
-        memory.clear()
-        memory[key] = last.scores, batches.passes
+    if not cached:
+        cache.clear()
+        cache[key] = last.scores, batches.passes
     if config.iterations > 1:
-        del last
+        del last  # frees its scores and masks before the next iteration
         last = pruners.final(steps, config.iterations - 1)
     return last._replace(masks=_shuffled(config, last.masks))
 
 
 def _shuffled(config: Config, masks: Masks) -> Masks:
+    """The masks, shuffled within each layer if that is the config's ablation."""
     if config.ablation != "shuffle":
         return masks
     return pruners.shuffle(masks, derive(config.roots.mask, "shuffle"))
 
 
 class _ScoringData:
-    """Training batches to score with; every pass draws fresh ones, in the same order in every run."""
+    """Training batches to score with. Each pass draws new batches, the same ones in every run.
+
+    Attributes:
+        passes: how many passes have begun.
+    """
 
     def __init__(self, config: Config, data: Data) -> None:
         self.config, self.data, self.passes = config, data, 0
@@ -90,18 +96,18 @@ class _ScoringData:
         if config.balanced:
             drawn = ((split.images, split.labels) for split in map(scoring.take, self._balanced(order)))
         else:
-            # Shuffled again where more batches are asked for than one pass over the images holds.
-            passes = (scoring.batches(config.score_batch_size, order) for _ in count())
-            drawn = chain.from_iterable(passes)
+            # If the config needs more batches than the images fill, the images are shuffled again.
+            shuffles = (scoring.batches(config.score_batch_size, order) for _ in count())
+            drawn = chain.from_iterable(shuffles)
         for images, labels in islice(drawn, config.score_batches):
             yield self.data.inputs(images), labels
 
     def _balanced(self, order: torch.Generator) -> Iterator[Tensor]:
-        """Rows of batches with as many images of each class."""
+        """The indices of the images of batches, each with equally many images of each class."""
         labels, classes = self.data.scoring.labels.cpu(), self.data.classes
-        each = max(1, self.config.score_batch_size // classes)
+        per_class = max(1, self.config.score_batch_size // classes)
         while True:
             shuffled = torch.randperm(len(labels), generator=order)
             by_class = [shuffled[labels[shuffled] == label] for label in range(classes)]
-            for start in range(0, max(1, min(map(len, by_class)) - each + 1), each):
-                yield torch.cat([rows[start : start + each] for rows in by_class])
+            for start in range(0, max(1, min(map(len, by_class)) - per_class + 1), per_class):
+                yield torch.cat([indices[start : start + per_class] for indices in by_class])

@@ -1,4 +1,4 @@
-"""The stages of a trial: train, prune, retrain, as its config says."""
+"""The stages of a trial: it trains, prunes and retrains, as its config says."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -8,31 +8,32 @@ from typing import Any
 import torch
 
 import pruners
-from sweep import data, rules
+from sweep import rules
 from sweep.config import Config
-from sweep.errors import BadInput
+from sweep.data import Data
 from sweep.store.schema import SCHEMAS
 from sweep.store.states import State
+from sweep.study import consistency
 from sweep.trial import masking, network, scoring
-from sweep.trial.prefixes import Point, Shared, rewound
-from sweep.trial.recorder import Record
+from sweep.trial.prefixes import Point, Shared, rewind_point
+from sweep.trial.recorder import Recorder
 from sweep.trial.training import Between, Training
 
-# Asked after each epoch of retraining, with its number from 1, the validation accuracy, and whether it is the
-# last; True if the trial is to be stopped.
+# Called after each epoch of retraining with its number from 1, its validation accuracy, and whether it is the
+# last epoch. True stops the trial.
 AfterEpoch = Callable[[int, float, bool], bool]
 
 
 class _Diverged(Exception):
-    """The training has no way back."""
+    """The loss of the training is infinite, no number, or far too large."""
 
 
 class _Stopped(Exception):
-    """The training goes on no further: it was told so."""
+    """`after_epoch` stopped the trial."""
 
 
 class Stages:
-    """The stages of one trial, as its rule takes them; each move of `sweep.rules.Run`.
+    """The stages of one trial: each move of `sweep.rules.Run`, with a network, a training and a recorder.
 
     Attributes:
         exclude: names of the prunable weights that `layers` does not choose.
@@ -40,26 +41,35 @@ class Stages:
     """
 
     def __init__(
-        self, config: Config, whole: data.Data, shared: Shared, after_epoch: AfterEpoch | None = None
+        self, config: Config, data: Data, shared: Shared, after_epoch: AfterEpoch | None = None
     ) -> None:
-        self.config, self.data, self.shared, self.after_epoch = config, whole, shared, after_epoch
+        """Build the network and its training.
+
+        Raises:
+            BadInput: the prune or the rewind comes after the last step of training, or the network has none
+                of the layers that the config names.
+        """
+        self.config, self.data, self.shared, self.after_epoch = config, data, shared, after_epoch
         self.rule = rules.find(config.criterion)
-        self.model = network.built(config, whole, config.roots.init, "init")
-        self.training = Training(config, self.model, whole)
-        for name in ("prune_epoch", "rewind_epoch"):
-            if self.steps_of(getattr(config, name) or 0) > self.end:
-                raise BadInput(f"{name} is beyond the {self.end} steps of training")
-        self.recorder = Record(config, self.training)
-        self.exclude = masking.left_out(config, self.model)
+        self.model = network.built(config, data, config.roots.init, "init")
+        self.training = Training(config, self.model, data)
+        consistency.check_steps(config, lambda: self.training.steps_per_epoch)
+        self.recorder = Recorder(config, self.training)
+        self.exclude = masking.excluded(config, self.model)
         self.total = sum(weight.numel() for weight in pruners.prunable(self.model, self.exclude).values())
         self.training.kept = self.total
-        # The step to go back to after a pruning, and the weights of that step once training has come to it.
-        back = self.rule.rewinds_to(config)
-        self._back = None if back is None else self.steps_of(back)
+        # The step to rewind to after a pruning; None: there is no rewind.
+        epoch = self.rule.rewinds_to(config)
+        self._rewind_step = None if epoch is None else self.steps_of(epoch)
+        # This step with its weights, as soon as the training has passed it.
         self._snapshot: tuple[int, Mapping[str, torch.Tensor]] | None = None
 
-    def run(self) -> Record:
-        """Train and prune as the rule says; what was recorded."""
+    def run(self) -> Recorder:
+        """Train and prune as the rule says.
+
+        Returns:
+            The recorder with the rows of the trial.
+        """
         try:
             self.rule.run(self)
         except _Diverged:
@@ -77,7 +87,7 @@ class Stages:
         """The steps that a number of epochs has."""
         return self.training.steps_of(epochs)
 
-    def whole(self) -> masking.Masks:
+    def full_masks(self) -> masking.Masks:
         """Masks that keep every weight that may be pruned."""
         weights = pruners.prunable(self.model, self.exclude)
         return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
@@ -91,114 +101,127 @@ class Stages:
         return self.recorder.scoring()
 
     def dense(self, until: int) -> None:
-        """Train without masks to a step, from the furthest state that another trial has left."""
+        """Train without masks to a step, from the furthest state that another trial has saved.
+
+        On the way it saves the states that other trials go on from, and keeps the weights to rewind to.
+        """
         training = self.training
-        if self._back == 0:
+        if self._rewind_step == 0:
             self._snapshot = 0, training.snapshot()
-        taken = self._take_over([point for point in self.shared.path if not point.level], self._can_go_back)
-        if taken:
-            # What is counted as a prunable weight is each trial's own.
+        loaded = self._continue_from(
+            [point for point in self.shared.path if not point.level], self._load_snapshot_before
+        )
+        if loaded:
+            # The other trial may prune other layers: here the weights that this trial may prune count.
             training.active = training.kept * training.spent
             self.recorder.curves = [row | {"kept": training.kept} for row in self.recorder.curves]
-            if taken["diverged"]:
+            if loaded["diverged"]:
                 raise _Diverged
-        leave = deque(
+        to_save = deque(
             point
             for point in sorted(self.shared.saves, key=self._step)
-            # A point beyond the end is of a trial that cannot be: it fails by itself.
+            # A trial that prunes after the end fails by itself: its point is left out.
             if not point.level and training.step < self._step(point) <= training.end
         )
-        stops = {self._step(point) for point in leave}
-        if self._back is not None and self._snapshot is None:
-            stops.add(self._back)
+        stops = {self._step(point) for point in to_save}
+        if self._rewind_step is not None and self._snapshot is None:
+            stops.add(self._rewind_step)
         try:
             for step in sorted(stops):
-                # For others' sake, or for later: the epoch under way goes on.
                 self.train("dense", step, pause=True)
-                if step == self._back:
+                if step == self._rewind_step:
                     self._snapshot = step, training.snapshot()
-                while leave and self._step(leave[0]) == step:
-                    self._leave(leave.popleft())
+                while to_save and self._step(to_save[0]) == step:
+                    self._save(to_save.popleft())
         except _Diverged:
-            for point in leave:
-                self._leave(point, diverged=True)
+            for point in to_save:
+                self._save(point, diverged=True)
             raise
         self.train("dense", until)
 
     def _step(self, point: Point) -> int:
-        """The step at which the dense training is at a point."""
+        """The step at which the dense training passes a point."""
         return self.training.end if point.epoch is None else self.training.steps_of(point.epoch)
 
-    def _take_over(self, path: Sequence[Point], fits: Callable[[State], bool]) -> State | None:
-        """Go on from the last of these points that has a state, one that fits."""
+    def _continue_from(self, path: Sequence[Point], usable: Callable[[State], bool]) -> State | None:
+        """Restore the training from the last of some points that has a usable state.
+
+        Returns:
+            The state; None: no point has one, and the training is as it was.
+        """
         for point in reversed(path):
             state = self._load(point)
-            if state and fits(state):
+            if state and usable(state):
                 self.training.restore(state)
                 self.recorder.curves = list(state["curves"])
                 return state
         return None
 
     def _load(self, point: Point) -> State | None:
-        """The state at a point; one that no training like this one can have left is as good as none."""
+        """The state at a point; None: there is none, or it is not of a training like this one."""
         state = self.shared.load(point)
-        return state if state is not None and self._is_own(point, state) else None
+        return state if state is not None and self._is_alike(point, state) else None
 
-    def _is_own(self, point: Point, state: State) -> bool:
+    def _is_alike(self, point: Point, state: State) -> bool:
+        """Whether a training like this one can have saved a state at a point."""
         try:
-            known = isinstance(state["diverged"], bool) and all(map(_is_epoch, state["curves"]))
+            complete = isinstance(state["diverged"], bool) and all(map(_is_epoch, state["curves"]))
             if point.level:
                 step, weights = state["snapshot"]
                 counts = isinstance(state["counts"], list)
-                known = known and counts and type(step) is int and self.training.has_form(weights)
+                complete = complete and counts and type(step) is int and self.training.has_form(weights)
         except (AttributeError, LookupError, TypeError, ValueError):
             return False
-        return known and self.training.can_restore(state)
+        return complete and self.training.can_restore(state)
 
-    def _can_go_back(self, state: State) -> bool:
-        """Have what will be gone back to, where that lies before a state of the dense training."""
-        if self._back is None or self._snapshot or self._back > state["step"]:
+    def _load_snapshot_before(self, state: State) -> bool:
+        """Load the weights to rewind to, if they are from before a state. False if they are missing."""
+        if self._rewind_step is None or self._snapshot or self._rewind_step > state["step"]:
             return True
-        point = rewound(self.config)
+        point = rewind_point(self.config)
         earlier = self._load(point) if point else None
         if earlier:
-            self._snapshot = self._back, earlier["model"]
+            self._snapshot = self._rewind_step, earlier["model"]
         return bool(earlier)
 
-    def _leave(self, point: Point, **also: object) -> None:
-        """Leave behind where this training is, for others to go on from."""
-        state = {**self.training.state(), "curves": self.recorder.curves, "diverged": False, **also}
+    def _save(self, point: Point, **changes: object) -> None:
+        """Save the state of this training at a point, for other trials.
+
+        Args:
+            changes: entries of the state that replace those of this training, or are added to them.
+        """
+        state = {**self.training.state(), "curves": self.recorder.curves, "diverged": False, **changes}
         self.shared.save(point, state)
 
-    def take_levels(self, counts: list[int]) -> int:
+    def load_levels(self, counts: list[int]) -> int:
         """Go on from the last state whose levels kept these counts of weights; how many levels it has."""
-        taken = self._take_over(
+        state = self._continue_from(
             [point for point in self.shared.path if point.level],
             lambda state: state["counts"] == counts[: len(state["counts"])],
         )
-        if not taken:
+        if not state:
             return 0
-        self._snapshot = taken["snapshot"]
-        return len(taken["counts"])
+        self._snapshot = state["snapshot"]
+        return len(state["counts"])
 
-    def leave_levels(self, counts: list[int]) -> None:
-        """Leave a state after the last level, for trials with more levels."""
+    def save_levels(self, counts: list[int]) -> None:
+        """Save the state after the last level, for trials with more levels."""
         for point in self.shared.saves:
             if point.level:
                 phases = {"retrain": f"level {point.level}"}
                 curves = [
                     row | {"phase": phases.get(row["phase"], row["phase"])} for row in self.recorder.curves
                 ]
-                self._leave(point, curves=curves, counts=counts, snapshot=self._snapshot)
+                self._save(point, curves=curves, counts=counts, snapshot=self._snapshot)
 
     def prune(self, chosen: pruners.Step) -> None:
         """Put masks on, and record the network before and after."""
         self._masks = chosen.masks
         if self.config.structure == "filter":
-            self._masks = chosen.masks | masking.biases(self.model, chosen.masks)
-        self.recorder.masked(self.model, chosen)
+            self._masks = chosen.masks | masking.bias_masks(self.model, chosen.masks)
+        self.recorder.record_masks(self.model, chosen)
         self.mask(self._masks)
-        self.recorder.pruned()
+        self.recorder.record_pruned()
 
     def mask(self, masks: Mapping[str, torch.Tensor]) -> None:
         """Put masks on, and record nothing."""
@@ -206,32 +229,33 @@ class Stages:
 
     def record(self, masks: masking.Masks) -> None:
         """Record the layers at masks that are on."""
-        self.recorder.masked(self.model, pruners.Step({}, masks))
+        self.recorder.record_masks(self.model, pruners.Step({}, masks))
 
     def resume(self, reinit: bool) -> None:
         """Make the changes between a pruning and the training after it: new weights, a rewind, a schedule."""
         config, training = self.config, self.training
-        step, state = self._snapshot or (training.step, training.snapshot())
+        step, weights = self._snapshot or (training.step, training.snapshot())
         if reinit:
-            state = network.built(config, self.data, config.roots.init, "reinit").state_dict()
+            weights = network.built(config, self.data, config.roots.init, "reinit").state_dict()
         if reinit or self._snapshot:
-            training.rewind(state, step)
-        chosen = masking.retrained(config, self.model)
+            training.rewind(weights, step)
+        trained = masking.retrained(config, self.model)
         if config.retrain_epochs is not None:
             length = training.steps_of(config.retrain_epochs)
-            training.restart(training.step, length, config.retrain_lr or config.lr, chosen)
-        elif chosen:
-            training.only(chosen)
+            training.restart(training.step, length, config.retrain_lr or config.lr, trained)
+        elif trained:
+            training.only(trained)
         training.mask(self._masks)
 
     def train(self, phase: str, until: int, between: Between | None = None, pause: bool = False) -> None:
         """Train to a step, and record each epoch under the name of a phase.
 
         Args:
-            pause: the epoch under way goes on afterwards.
+            between: called before each step of the optimizer.
+            pause: the epoch in which `until` lies goes on afterwards, and is recorded at its end.
         """
         for loss in self.recorder.timed(self.training.run(until, between, pause)):
-            if not self.recorder.epoch(phase, loss):
+            if not self.recorder.record_epoch(phase, loss):
                 raise _Diverged
             if phase == "retrain" and self.after_epoch:
                 accuracies = [row["val_accuracy"] for row in self.recorder.curves if row["phase"] == phase]
@@ -241,7 +265,7 @@ class Stages:
 
 
 def _is_epoch(row: Any) -> bool:
-    """Whether a row of learning curves is one, as `Record` takes them down."""
+    """Whether a row is one of learning curves, as `Recorder` makes them."""
     numbers = (value for name, value in row.items() if name != "phase")
     return (
         isinstance(row["phase"], str)

@@ -1,4 +1,4 @@
-"""The training loop: masked training over a data set, to any step and from any step."""
+"""The training loop: trains a network under masks, from any step to any step."""
 
 import copy
 import math
@@ -18,43 +18,49 @@ from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS
 from sweep.seeds import derive, generator
 
 _EVALUATION_BATCH = 512
-# Graphs that a process may compile: of each model, batch, mode and choice of what is trained one.
+# The most graphs that a process may compile. Each model, batch size, mode and choice of trained parameters
+# needs one.
 _GRAPHS = 1000
+# Attributes of a training that its state has.
 _PROGRESS = ("step", "spent", "active", "first_loss", "_summed")
-# Called with the gradients of a step; True if what it did stands in for the optimizer's step.
+# Called with the number of a step when its gradients are ready; True replaces the optimizer's step.
 Between = Callable[[int], bool]
 
 
 def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Whole, and anew for each shape: which graph runs must not depend on what the process trained before."""
+    """Compile a network, anew for each shape.
+
+    A graph for several shapes would make a trial depend on the trials that the process ran before, and so
+    would torch's own limit of eight graphs: beyond it networks run without being compiled.
+    """
     import torch._dynamo
 
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = _GRAPHS
     return torch.compile(model, dynamic=False)
 
 
-def _seed(draws: int, device: torch.device) -> None:
-    """Seed the generators that layers draw from."""
-    torch.default_generator.manual_seed(draws)  # not torch.manual_seed, which reaches every GPU
+def _seed_layers(seed: int, device: torch.device) -> None:
+    """Seed the generators of layers that draw random numbers, such as dropout."""
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU
     if device.type == "cuda":
-        torch.cuda.manual_seed(draws)
+        torch.cuda.manual_seed(seed)
 
 
 class Training:
-    """A network being trained: its weights, momentum, mask and place in the schedule.
+    """A network in training: its weights, optimizer, masks and place in the learning-rate schedule.
 
-    The learning rate follows the whole run, wherever in it the pruning falls, but for what `restart` begins.
-    The order of the data in an epoch, and how they are augmented, depend on a seed and the epoch alone.
+    One schedule covers the training before and after the pruning, unless `restart` begins another. The order
+    of the images in an epoch, and their augmentation, depend on a seed and the epoch alone.
 
     Attributes:
-        step: steps done since the training began, or the step that was gone back to.
-        steps_per_epoch: of full batches.
-        first_loss: mean loss of the very first batch; None before it.
-        trained: steps this very training did, those of a state it went on from not among them.
-        active: sum over the steps done of the prunable weights that were not pruned.
-        spent: steps done, those before a rewind included.
-        kept: prunable weights that are not pruned now.
-        rate: learning rate at the beginning of the last epoch, or part of one, that was trained.
+        step: the current step, from 0. A rewind lowers it.
+        steps_per_epoch: full batches of an epoch.
+        first_loss: mean loss of the first batch; None before it.
+        trained: steps that this object trained, without those of a state that it restored.
+        spent: all steps of the training: those of a restored state and those before a rewind count.
+        active: sum over these steps of the prunable weights that were kept.
+        kept: prunable weights that the current masks keep.
+        rate: learning rate at the beginning of the last epoch, or part of an epoch, that was trained.
     """
 
     def __init__(self, config: Config, model: nn.Module, data: Data) -> None:
@@ -62,35 +68,38 @@ class Training:
         self.steps_per_epoch = max(1, len(data.train) // config.batch_size)
         self.step = self.spent = self.active = self.trained = 0
         self.first_loss: float | None = None
-        # Of the epoch, or the part of one, that is under way: its losses added up, and its steps.
+        # The sum of the losses since the last epoch was yielded, and how many steps it is of.
         self._sum, self._summed = torch.zeros((), device=data.mean.device), 0
         self._forward: Callable[[Tensor], Tensor] = _compiled(model) if config.compile else model
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._trainable = [name for name, p in model.named_parameters() if p.requires_grad]
         self.kept = 0
         self.rate = 0.0
-        whole = config.steps or self.steps_of(config.epochs or 0)
-        self.restart(0, whole, config.lr)
+        length = config.steps or self.steps_of(config.epochs or 0)
+        self.restart(0, length, config.lr)
 
     def steps_of(self, epochs: float) -> int:
-        """Steps that so many epochs take, to the nearest."""
+        """The steps of a number of epochs, rounded."""
         return round(epochs * self.steps_per_epoch)
 
     @property
     def epoch(self) -> float:
-        """Epochs done."""
+        """The current step in epochs."""
         return self.step / self.steps_per_epoch
 
     @property
     def end(self) -> int:
-        """The last step of the learning rate's schedule."""
+        """The last step of the learning-rate schedule."""
         return self._start + self._length
 
     def restart(self, start: int, length: int, lr: float, train: Callable[[str], bool] | None = None) -> None:
-        """Begin a schedule at a step, with a fresh optimizer.
+        """Begin a learning-rate schedule with a fresh optimizer.
 
         Args:
-            train: which parameters, by name, go on being trained; None: all.
+            start: step at which the schedule begins.
+            length: steps of the schedule.
+            lr: its learning rate at its highest.
+            train: whether to train the parameter of a name; None: all are trained.
         """
         self._start, self._length, self._lr = start, length, lr
         for name in self._trainable:
@@ -99,7 +108,7 @@ class Training:
         self._optimizer = OPTIMIZERS[self.config.optimizer].make(trained, self.config)
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of a step, counted from the start of the training."""
+        """The learning rate of a step."""
         warmup = self.steps_of(self.config.warmup_epochs)
         done = step - self._start
         rise = (done + 1) / warmup if done < warmup else 1.0
@@ -108,28 +117,32 @@ class Training:
 
     @torch.no_grad()
     def mask(self, masks: Mapping[str, Tensor]) -> None:
-        """Put masks on: from here on the pruned weights are exactly 0.
+        """Put masks on: from now on the pruned weights are exactly 0.
 
-        What the optimizer gathered before is cleared where it belongs to pruned weights: it would move them
-        again.
+        The optimizer's momentum of pruned weights is set to 0 too, or it would move them again.
         """
         parameters = dict(self.model.named_parameters())
-        # Biases, that filters take with them, are no prunable weights.
+        # The biases of pruned filters have one dimension. They are not prunable weights.
         self._masked, self.kept = [], total_kept(mask for mask in masks.values() if mask.dim() > 1)
         for name, mask in masks.items():
             parameter = parameters[name]
             parameter.masked_fill_(~mask, 0)
-            for gathered in self._optimizer.state[parameter].values():
-                if isinstance(gathered, Tensor) and gathered.shape == parameter.shape:
-                    gathered.masked_fill_(~mask, 0)
-            # In the gradient's own memory layout, which makes the product one plain loop.
+            for moment in self._optimizer.state[parameter].values():
+                if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                    moment.masked_fill_(~mask, 0)
+            # The memory layout of the gradient makes their product one plain loop.
             self._masked.append((parameter, torch.empty_like(parameter).copy_(mask)))
 
     def run(self, until: int, between: Between | None = None, pause: bool = False) -> Iterator[float]:
-        """Train to a step. Yields the mean training loss of each epoch when it ends, and of the last part.
+        """Train to a step.
 
         Args:
-            pause: the epoch in which `until` lies goes on after it: its loss is yielded at its end.
+            until: the step.
+            between: called before each step of the optimizer.
+            pause: the epoch in which `until` lies goes on afterwards, and its loss is yielded at its end.
+
+        Yields:
+            The mean training loss of each epoch when it ends, and of the part of an epoch before `until`.
         """
         device = self.data.mean.device
         while self.step < until:
@@ -157,8 +170,8 @@ class Training:
         if not self._summed:
             self.rate = self.learning_rate(self.step)
         for images, labels in batches:
-            # For layers that draw, such as dropout: the same in a step whatever was drawn before it.
-            _seed(derive(roots.order, "layers", self.step), images.device)
+            # Layers such as dropout draw the same numbers in a step, whatever was drawn before it.
+            _seed_layers(derive(roots.order, "layers", self.step), images.device)
             for group in self._optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
             self._optimizer.zero_grad()
@@ -170,7 +183,7 @@ class Training:
                 )
             loss.backward()
             if between is None or not between(self.step):
-                # With weight, momentum and gradient at 0, a step leaves a pruned weight at exactly 0.
+                # Where weight, momentum and gradient are 0, the weight stays exactly 0.
                 for parameter, mask in self._masked:
                     if parameter.grad is not None:
                         parameter.grad.mul_(mask)
@@ -197,26 +210,27 @@ class Training:
 
     @contextmanager
     def recalibrated(self) -> Iterator[None]:
-        """Within it BatchNorm has the statistics of one pass over the training images, not augmented.
+        """Give BatchNorm the statistics of one pass over the training images, not augmented, in a block.
 
-        Activations of a pruned network have other statistics than those of the network that was trained:
-        adaptive BatchNorm of EagleEye (Li et al. 2020). Afterwards all is as it was.
+        The activations of a pruned network have other statistics than those of the dense network before:
+        adaptive BatchNorm of EagleEye (Li et al. 2020). After the block the old statistics are back.
         """
-        kept = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        saved = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         images, root = self.data.train, self.config.roots.order
-        # Full batches only, as each counts alike: of this size fewer images than batches are left out.
+        # Each batch has the same weight in the statistics, so all are full. With this size fewer images than
+        # there are batches are left out.
         size = len(images) // math.ceil(len(images) / _EVALUATION_BATCH)
         batches = images.batches(size, generator(root, "recalibration"))
         device = self.data.mean.device
         try:
             with torch.random.fork_rng([device] if device.type == "cuda" else []), self._precision():
-                _seed(derive(root, "recalibration", "layers"), device)
-                # The plain network: to compile a graph for one pass would take longer than the pass.
+                _seed_layers(derive(root, "recalibration", "layers"), device)
+                # Not the compiled network: to compile a graph takes longer than one pass.
                 update_bn((self.data.inputs(batch) for batch, _ in batches), self.model)
             yield
         finally:
-            for buffer, before in kept:
-                buffer.copy_(before)
+            for buffer, value in saved:
+                buffer.copy_(value)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.config.precision == "float32":
@@ -224,7 +238,7 @@ class Training:
         return torch.autocast(self.data.mean.device.type, torch.bfloat16)
 
     def state(self) -> dict[str, Any]:
-        """All that going on from here depends on, as a copy."""
+        """A copy of all that the rest of the training depends on."""
         return copy.deepcopy(
             {
                 "model": self.model.state_dict(),
@@ -236,30 +250,34 @@ class Training:
         )
 
     def can_restore(self, state: Mapping[str, Any]) -> bool:
-        """Whether a state is of a training like this one, whoever has left it where states lie."""
-        own = self._optimizer.state_dict()["param_groups"]
+        """Whether a state is of a training like this one. The file of a state may have any content."""
+        own_groups = self._optimizer.state_dict()["param_groups"]
         parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
         try:
-            groups, gathered = state["optimizer"]["param_groups"], state["optimizer"]["state"]
+            groups, moments = state["optimizer"]["param_groups"], state["optimizer"]["state"]
             shapes = [
                 value.shape in (parameters[index].shape, ())
-                for index, values in gathered.items()
+                for index, values in moments.items()
                 for value in values.values()
                 if value is not None
             ]
-            alike = [
-                (found.keys(), found["params"]) == (group.keys(), group["params"])
-                for found, group in zip(groups, own, strict=True)
+            same_groups = [
+                (group.keys(), group["params"]) == (own.keys(), own["params"])
+                for group, own in zip(groups, own_groups, strict=True)
             ]
             counts = [type(state[name]) is int for name in _PROGRESS if name != "first_loss"]
             losses = [isinstance(state[name], float | None) for name in ("first_loss", "rate")]
-            total = state["sum"].shape == self._sum.shape
+            same_sum = state["sum"].shape == self._sum.shape
         except (AttributeError, LookupError, TypeError, ValueError):
             return False
-        return all((*shapes, *alike, *counts, *losses, total)) and self.has_form(state["model"])
+        return all((*shapes, *same_groups, *counts, *losses, same_sum)) and self.has_form(state["model"])
 
     def has_form(self, weights: Mapping[str, Any]) -> bool:
-        """Whether weights have the names, shapes and types of this network's. Raises where they are none."""
+        """Whether weights have the names, shapes and types of this network's weights.
+
+        Raises:
+            AttributeError: `weights` is no mapping to tensors.
+        """
         own = self.model.state_dict()
         return weights.keys() == own.keys() and all(
             (weights[name].shape, weights[name].dtype) == (tensor.shape, tensor.dtype)
@@ -269,22 +287,26 @@ class Training:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of a training like this one."""
         self.model.load_state_dict(state["model"])
-        # Copied: an optimizer goes on with the very tensors it is given.
+        # Copied, as the optimizer changes the tensors that it loads.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self._sum, self.rate = state["sum"].to(self._sum.device, copy=True), state["rate"]
         for name in _PROGRESS:
             setattr(self, name, state[name])
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Weights and statistics as they are now."""
+        """A copy of the weights and the BatchNorm statistics."""
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def only(self, train: Callable[[str], bool]) -> None:
-        """Go on in the schedule, but train only some of the parameters."""
+        """Go on in the learning-rate schedule with a fresh optimizer, but train only some parameters.
+
+        Args:
+            train: whether to train the parameter of a name.
+        """
         self.restart(self._start, self._length, self._lr, train)
 
     def rewind(self, snapshot: Mapping[str, Tensor], step: int) -> None:
-        """Go back to what the network was at a step, with a fresh optimizer and the schedule from there."""
+        """Go back to the weights and the learning rate of a step, with a fresh optimizer."""
         self.model.load_state_dict(snapshot)
         self.restart(self._start, self._length, self._lr)
         self.step = step

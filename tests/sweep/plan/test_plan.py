@@ -34,11 +34,19 @@ def grid(criteria, sparsities, iterations, prune_epochs, seeds, epochs):
         (grid(FIVE, (0, *SIX), (1,), (0, 1, 2, 4, 8, 16, 32), 3, 160), 735, 633, 101_280, 111_081, 95_610),
         (
             grid(FIVE, (0, *SIX), (1, 10, 100), (0, 1, 2, 4, 8, 16, 32), 3, 160),
-            *(2205, 1389, 222_240, 333_051, 209_766),
+            2205,
+            1389,
+            222_240,
+            333_051,
+            209_766,
         ),
         (
             grid(FIVE, (0, *SIX), (1, 10, 100), (0, 20, 40, 80, 120), 3, 160),
-            *(1575, 993, 158_880, 170_460, 107_400),
+            1575,
+            993,
+            158_880,
+            170_460,
+            107_400,
         ),
         (grid(("magnitude", "force"), (0, 0.9, 0.99), (1, 10), (0, 1, 2, 4), 2, 8), 96, 50, 400, 608, 316),
     ],
@@ -92,7 +100,9 @@ def test_levels_of_iterative_magnitude_pruning_go_on_from_each_other():
     chains = plan.share([*trials, again])
     [chain] = [chain for chain in chains if len(chain) > 1]
     assert [(j.trial.config.iterations, j.trial.config.ablation) for j in chain] == [
-        *((2, "none"), (3, "none"), (3, "reinit")),
+        (2, "none"),
+        (3, "none"),
+        (3, "reinit"),
     ]
     assert chain[1].start == chain[2].start == chain[0].saves[-1]
     assert plan.own_steps(chain[1], 1) == 9 and plan.own_steps(chain[2], 1) == 9

@@ -7,13 +7,13 @@ from sweep import models
 from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.rules.oracle import combination, distinct, unranked
-from sweep.trial.masking import left_out
+from sweep.trial.masking import excluded
 
 
 def chosen(model, **fields):
     base = {"dataset": "digits", "model": "conv-5", "criterion": "oracle", "epochs": 2}
     asked = Config(**(base | fields))
-    return combination(asked, model, left_out(asked, model))
+    return combination(asked, model, excluded(asked, model))
 
 
 def test_combinations_are_all_ways_each_once():

@@ -59,7 +59,7 @@ class RandomHalf(Rule):
         return length(config, epoch)
 
     def run(self, run: Run) -> None:
-        masks, sparsity = run.whole(), 0.0
+        masks, sparsity = run.full_masks(), 0.0
         epoch = run.steps_of(1)
 
         def halve(step: int) -> bool:

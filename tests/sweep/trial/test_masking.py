@@ -24,22 +24,22 @@ def network():
 def test_layers_choose_by_patterns_and_leave_out_by_patterns(network):
     model, _ = network
     names = list(pruners.prunable(model))
-    assert masking.left_out(config(), model) == []
-    assert masking.left_out(config(layers="3.* 6.*"), model) == [
+    assert masking.excluded(config(), model) == []
+    assert masking.excluded(config(layers="3.* 6.*"), model) == [
         n for n in names if n[:2] not in ("3.", "6.")
     ]
-    assert masking.left_out(config(layers="* !17.*"), model) == ["17.weight"]
-    assert masking.left_out(config(layers="!17.*"), model) == ["17.weight"]
+    assert masking.excluded(config(layers="* !17.*"), model) == ["17.weight"]
+    assert masking.excluded(config(layers="!17.*"), model) == ["17.weight"]
     with pytest.raises(BadInput, match=r"layers conv9: conv-5 has no such prunable weight; it has 0\.weight"):
-        masking.left_out(config(layers="0.* conv9"), model)
+        masking.excluded(config(layers="0.* conv9"), model)
     with pytest.raises(BadInput, match="leaves nothing to prune"):
-        masking.left_out(config(layers="0.* !0.weight"), model)
+        masking.excluded(config(layers="0.* !0.weight"), model)
 
 
 def test_removed_filters_lose_their_biases():
     model = models.build("lenet-5-caffe", (1, 28, 28), 10, 0)
     masks = pruners.filter_masks(model, {"0.weight": [0, 7]})
-    found = masking.biases(model, masks)
+    found = masking.bias_masks(model, masks)
     assert list(found) == ["0.bias"]
     assert found["0.bias"].logical_not().nonzero().flatten().tolist() == [0, 7]
 

@@ -362,7 +362,7 @@ def test_a_filter_of_a_layer_with_biases_counts_its_weights_alone():
 
 
 def test_pruning_beyond_the_steps_of_training_is_refused():
-    with pytest.raises(BadInput, match="prune_epoch is beyond the 5 steps of training"):
+    with pytest.raises(BadInput, match="prune_epoch 4 is beyond the 5 steps of training"):
         run(trial(epochs=None, steps=5, prune_epoch=4))
 
 
