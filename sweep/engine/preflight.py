@@ -1,4 +1,4 @@
-"""Checks before a launch begins, so that no trial fails by what was known before it ran."""
+"""Checks before a launch begins: they find what would make its trials fail."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -129,7 +129,7 @@ class Costs:
         return self._seconds_per_image[key]
 
     def _normalizes(self, config: Config) -> bool:
-        """Whether the network has BatchNorm, found out once for all trials."""
+        """Whether the network has BatchNorm, looked up once for all trials."""
         key = config.dataset, config.model
         if key not in self._normalized:
             sizes = self._data(config)

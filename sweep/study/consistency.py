@@ -56,7 +56,7 @@ def check_steps(config: Config, epoch: Callable[[], int]) -> None:
 
 
 def _too_late(field: str, epoch: float, training: str) -> Problem:
-    return field, f"{field} {epoch:g} is beyond the {training}: prune and rewind earlier, or train longer"
+    return field, f"{field} {epoch:g} is beyond the {training}: choose an earlier epoch, or train longer"
 
 
 def _length(config: Config) -> Iterator[Problem]:
@@ -71,7 +71,7 @@ def _length(config: Config) -> Iterator[Problem]:
 def _retraining(config: Config) -> Iterator[Problem]:
     if config.rewind_epoch is not None:
         if config.rewind_epoch > rules.find(config.criterion).last_prune(config):
-            yield "rewind_epoch", "rewind_epoch lies after the pruning: no weights to return to exist yet"
+            yield "rewind_epoch", "rewind_epoch lies after the pruning: rewind to an epoch before it"
         if config.retrain_epochs is not None:
             yield (
                 "retrain_epochs",

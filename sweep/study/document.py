@@ -142,7 +142,7 @@ class Document:
         for scalar in self._scalars(name, node):
             line = line_of(scalar)
             if span := self._span(name, scalar, values):
-                for end in (span[0], span[-1]):  # fields of whole numbers take intervals: the ends suffice
+                for end in (span[0], span[-1]):  # a field takes an interval: its ends suffice
                     self._checked(name, end, scalar, values)
                 items += [Item(value, line) for value in span]
             else:

@@ -95,7 +95,7 @@ def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> t
     ] or [(dict(nodes), 1)]
     _check_count(document, blocks)
     read = [(axes.read(document, block), line) for block, line in blocks]
-    # A mistake is reported before any trial is made: there may be very many.
+    # A mistake is reported before any trial is made, as a study may have a million trials.
     for each, line in read:
         shortened = {name: items[:1] if name in UNCHECKED else items for name, items in each.items()}
         for _ in axes.configs(document, shortened, line):

@@ -112,7 +112,7 @@ class Stages:
             [point for point in self.shared.path if not point.level], self._load_snapshot_before
         )
         if loaded:
-            # The other trial may prune other layers: here the weights that this trial may prune count.
+            # The other trial may prune other layers. The counts are of the weights that this trial may prune.
             training.active = training.kept * training.spent
             self.recorder.curves = [row | {"kept": training.kept} for row in self.recorder.curves]
             if loaded["diverged"]:

@@ -217,8 +217,8 @@ class Training:
         """
         saved = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         images, root = self.data.train, self.config.roots.order
-        # Each batch has the same weight in the statistics, so all are full. With this size fewer images than
-        # there are batches are left out.
+        # All batches are full, as each has the same weight in the statistics. With this size the number of
+        # images that are omitted is below the number of batches.
         size = len(images) // math.ceil(len(images) / _EVALUATION_BATCH)
         batches = images.batches(size, generator(root, "recalibration"))
         device = self.data.mean.device

@@ -50,7 +50,7 @@ def test_a_model_that_does_not_exist_has_no_precision():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"prune_epoch": 4}, "prune_epoch 4 is beyond the 35 steps of training, 10 an epoch: prune and"),
+        ({"prune_epoch": 4}, "prune_epoch 4 is beyond the 35 steps of training, 10 an epoch: choose an"),
         ({"prune_epoch": 3.5, "rewind_epoch": 3.6}, "rewind_epoch 3.6 is beyond the 35 steps of training"),
         ({"prune_epoch": 3.5}, None),
         ({}, None),
