@@ -20,12 +20,12 @@ def config(**fields):
 
 @pytest.fixture
 def costs():
-    """At a speed that is known, so that nothing is timed."""
+    """Costs with given speeds, so that nothing is timed."""
     return Costs(Path("data"), torch.device("cpu"), {"conv-5": 1e-9, "lenet-300-100": 1e-9})
 
 
-def test_data_that_cannot_be_had_are_asked_for_once(monkeypatch):
-    """Of a store that is away each asking takes half a minute, and there are thousands of trials."""
+def test_missing_data_are_looked_up_once(monkeypatch):
+    """A look at an object store that does not answer takes half a minute, and studies have many trials."""
     asked = []
 
     def sizes(*words):
@@ -48,13 +48,13 @@ def test_costs_grow_with_epochs_scoring_and_the_network(costs):
     assert costs.alone(config(epochs=5, model="lenet-300-100")) < once, "fewer multiply-adds"
 
 
-def test_what_is_taken_over_costs_nothing(costs):
+def test_shared_training_costs_a_job_nothing(costs):
     trials = [Trial.of(config(epochs=10, prune_epoch=8, criterion=c)) for c in ("random", "magnitude")]
     maker, other = (job for chain in share(trials) for job in chain)
     assert costs.job(maker) == costs.alone(maker.trial.config) > 3 * costs.job(other)
 
 
-def test_earlier_results_say_how_fast_training_is():
+def test_the_speed_is_learnt_from_earlier_results():
     asked = Trial.of(config(epochs=2))
     row = run(asked).trial
     costs = Costs(Path("data"), torch.device("cpu"))

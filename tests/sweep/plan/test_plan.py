@@ -52,8 +52,10 @@ def grid(criteria, sparsities, iterations, prune_epochs, seeds, epochs):
     ],
     ids=["full", "no-dense", "one-shot", "iterated", "late", "tiny"],
 )
-def test_trials_and_epochs_are_counted_as_by_hand(asked, trials, distinct, deduped, prefix_only, both):
-    """Closed forms: dense training is done once per seed, static criteria and sparsity 0 once per seed."""
+def test_trials_and_epochs_are_counted_as_closed_forms_say(
+    asked, trials, distinct, deduped, prefix_only, both
+):
+    """Dense training, static criteria and sparsity 0 count once for each seed."""
     unique = list({trial.id: trial for trial in map(Trial.of, asked)}.values())
     work = plan.work(plan.share(unique), lambda config: 1)
     assert (len(asked), len(unique)) == (trials, distinct)
@@ -67,7 +69,7 @@ def one(chains, **fields):
     return job
 
 
-def test_the_trial_that_goes_furthest_leaves_behind_what_the_others_go_on_from():
+def test_the_longest_dense_training_saves_the_states_that_others_go_on_from():
     trials = [Trial.of(config(prune_epoch=t, **f)) for t in (0, 2, 4) for f in ({}, {"criterion": "random"})]
     chains = plan.share(trials)
     maker, other = one(chains, prune_epoch=4), one(chains, prune_epoch=4, criterion="random")
@@ -77,7 +79,7 @@ def test_the_trial_that_goes_furthest_leaves_behind_what_the_others_go_on_from()
     assert one(chains, prune_epoch=0).start is None
 
 
-def test_a_dense_run_is_what_all_others_begin_with():
+def test_all_trials_go_on_from_a_dense_run():
     trials = [Trial.of(config(sparsity=s, prune_epoch=3)) for s in (0, 0.9)]
     chains = plan.share([*trials, Trial.of(config(criterion="imp", sparsity=0.36, iterations=2))])
     dense = one(chains, sparsity=0)
@@ -87,7 +89,7 @@ def test_a_dense_run_is_what_all_others_begin_with():
     assert plan.own_steps(imp, 1) == 20, "two levels of ten epochs"
 
 
-def test_pruning_at_the_last_epoch_is_where_a_dense_run_ends():
+def test_a_prune_at_the_last_epoch_goes_on_from_the_end_of_a_dense_run():
     chains = plan.share([Trial.of(config(sparsity=s, prune_epoch=10)) for s in (0, 0.9)])
     assert plan.own_steps(one(chains, prune_epoch=10), 1) == 0
 
@@ -106,17 +108,17 @@ def test_levels_of_iterative_magnitude_pruning_go_on_from_each_other():
     ]
     assert chain[1].start == chain[2].start == chain[0].saves[-1]
     assert plan.own_steps(chain[1], 1) == 9 and plan.own_steps(chain[2], 1) == 9
-    assert not chain[1].saves, "nobody has more levels"
+    assert not chain[1].saves, "no trial has more levels"
 
 
-def test_levels_that_have_nothing_before_them_share_the_dense_training_all_the_same():
+def test_trials_that_share_no_level_share_the_dense_training():
     fields = {"criterion": "imp", "sparsity": 0.488, "iterations": 3}
     trials = [Trial.of(config(ablation=ablation, **fields)) for ablation in ("none", "reinit")]
     chains = plan.share([*trials, Trial.of(config(sparsity=0))])
     assert sum(plan.own_steps(job, 1) for chain in chains for job in chain) == 10 + 2 * 30
 
 
-def test_what_cannot_matter_to_levels_makes_no_other_trial():
+def test_fields_that_are_irrelevant_to_levels_make_no_new_trial():
     fields = {"criterion": "imp", "sparsity": 0.488, "iterations": 3}
     same = ({}, {"prune_epoch": 3}, {"schedule": "linear"}, {"rewind_epoch": 0})
     assert len({Trial.of(config(**fields, **also)).id for also in same}) == 1
@@ -133,7 +135,7 @@ def test_what_cannot_matter_to_levels_makes_no_other_trial():
         ({"split_seed": 1}, {}),
     ],
 )
-def test_what_differs_before_the_pruning_is_not_shared(one, other):
+def test_trials_that_differ_before_the_prune_share_nothing(one, other):
     trials = [Trial.of(config(prune_epoch=2, **fields)) for fields in (one, other)]
     assert all(job.start is None and not job.saves for chain in plan.share(trials) for job in chain)
 
@@ -142,12 +144,12 @@ def test_what_differs_before_the_pruning_is_not_shared(one, other):
     "fields",
     [{"criterion": "random"}, {"scope": "erk"}, {"retrain_lr": 0.01, "retrain_epochs": 5}, {"layers": "3.*"}],
 )
-def test_what_differs_after_the_dense_training_is_no_hindrance(fields):
+def test_trials_that_differ_after_the_dense_training_share_it(fields):
     trials = [Trial.of(config(prune_epoch=2)), Trial.of(config(prune_epoch=2, **fields))]
     assert [job.start for chain in plan.share(trials) for job in chain].count(None) == 1
 
 
-def test_methods_that_prune_along_training_share_nothing():
+def test_rules_that_prune_along_training_share_nothing():
     trials = [Trial.of(config(criterion="gmp", prune_epoch=2, sparsity=s)) for s in (0.5, 0.9)]
     assert all(job.start is None for chain in plan.share(trials) for job in chain)
 
@@ -167,7 +169,7 @@ studies = st.builds(
 
 
 @given(studies, st.integers(1, 9), st.floats(0, 5))
-def test_packs_hold_every_trial_once_and_none_waits_for_what_comes_later(trials, workers, least):
+def test_packs_have_every_trial_once_and_no_pack_needs_a_later_one(trials, workers, least):
     trials = list({trial.id: trial for trial in trials}.values())
     packs = plan.packs(trials, workers, least=least)
     jobs = [job for pack in packs for job in pack.jobs]
@@ -177,22 +179,22 @@ def test_packs_hold_every_trial_once_and_none_waits_for_what_comes_later(trials,
     for pack in packs:
         assert pack.needs <= left
         left |= {point.key for job in pack.jobs for point in job.saves}
-    # One seed of everything first, but what others wait for may come a seed earlier.
+    # All trials of a seed come before the next seed; those that others wait for may come a seed earlier.
     waiting = [job.trial.config.seed for job in jobs if not job.saves]
     assert waiting == sorted(waiting)
 
 
 @given(st.integers(1, 400), st.integers(1, 9))
-def test_packs_get_smaller_so_that_all_workers_end_together(count, workers):
+def test_packs_get_smaller_so_that_all_workers_finish_together(count, workers):
     packs = plan.packs([Trial.of(config(seed=seed)) for seed in range(count)], workers)
     sizes = [len(pack.jobs) for pack in packs]
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] == 1
     assert sizes[0] <= max(1, count / (4 * workers))
-    whole = plan.packs([Trial.of(config(seed=seed)) for seed in range(count)], workers, least=5)
-    assert all(len(pack.jobs) >= 5 for pack in whole[:-1])
+    larger = plan.packs([Trial.of(config(seed=seed)) for seed in range(count)], workers, least=5)
+    assert all(len(pack.jobs) >= 5 for pack in larger[:-1])
 
 
-def test_only_trials_that_are_all_over_in_no_time_are_reported_together():
+def test_a_pack_is_brief_if_all_its_trials_are():
     trials = [Trial.of(config(seed=seed)) for seed in range(2)]
 
     def brief(cost):
@@ -202,7 +204,7 @@ def test_only_trials_that_are_all_over_in_no_time_are_reported_together():
     assert brief(lambda job: 0.001 + job.trial.config.seed) == [False]
 
 
-def test_what_all_wait_for_is_spread_over_the_workers():
+def test_trials_that_others_wait_for_are_spread_over_the_workers():
     trials = [
         Trial.of(config(prune_epoch=5, sparsity=s, model=m))
         for m in ("conv-5", "lenet-300-100")
@@ -224,7 +226,7 @@ def test_a_large_study_is_planned_in_seconds():
     assert max(len(pack.jobs) for pack in packs) <= 200 and len(packs[0].jobs) == 1
 
 
-def test_training_steps_of_every_protocol():
+def test_training_steps_of_every_kind_of_trial():
     def steps(**fields):
         return plan.training_steps(config(**fields), 100)
 

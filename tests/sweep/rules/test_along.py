@@ -16,8 +16,8 @@ from sweep.trial.stages import Stages
 def started(criterion, **fields):
     base = {"dataset": "digits", "model": "conv-5", "sparsity": 0.9, "epochs": 4, "update_every": 3}
     config = Config(**(base | {"criterion": criterion} | fields))
-    whole = data.load("digits", Path("data"), 0.1, 0)
-    stages = Stages(config, whole, Shared())
+    loaded = data.load("digits", Path("data"), 0.1, 0)
+    stages = Stages(config, loaded, Shared())
     training, updates = stages.training, Updates(stages.rule, stages)
     seen = {}
 
@@ -46,7 +46,7 @@ def test_gradual_pruning_follows_the_cubic_schedule_to_the_exact_count():
     for step, (before, after) in seen.items():
         density = 1 - 0.9 * (1 - (1 - (step - start) / (last - start)) ** 3)
         assert count(after) == round(97_552 * density)
-        assert all(not (mask & ~before[name]).any() for name, mask in after.items()), "nothing comes back"
+        assert all(not (mask & ~before[name]).any() for name, mask in after.items()), "no weight grows back"
 
 
 @pytest.mark.parametrize("criterion", ["set", "rigl"])
@@ -58,7 +58,7 @@ def test_dynamic_sparse_training_moves_weights_within_layers_and_keeps_their_num
         for name, mask in after.items():
             assert int(mask.sum()) == int(before[name].sum()), (step, name)
         moved.append(sum(int((mask & ~before[name]).sum()) for name, mask in after.items()))
-    assert moved[0] > 3 * moved[-1], "fewer and fewer, by a cosine"
+    assert moved[0] > 3 * moved[-1], "the number falls by a cosine"
 
 
 def test_rigl_grows_where_the_gradient_is_largest_and_starts_from_zero(monkeypatch):
@@ -80,7 +80,7 @@ def test_rigl_grows_where_the_gradient_is_largest_and_starts_from_zero(monkeypat
     assert training.spent == training.end
 
 
-def test_granet_prunes_as_gradual_pruning_does_but_lets_weights_come_back():
+def test_granet_prunes_as_gradual_pruning_does_but_regrows_weights():
     _, updates, seen = started("granet", prune_epoch=0)
     assert count(updates.masks) == pruners.kept_count(97_552, 0.9)
     back = [
@@ -89,7 +89,7 @@ def test_granet_prunes_as_gradual_pruning_does_but_lets_weights_come_back():
     assert any(back)
 
 
-def test_what_grows_has_no_weight_and_no_momentum_even_if_it_was_only_just_dropped():
+def test_grown_weights_have_value_and_momentum_0_even_if_just_dropped():
     config = Config(
         dataset="digits",
         model="conv-5",
@@ -99,8 +99,8 @@ def test_what_grows_has_no_weight_and_no_momentum_even_if_it_was_only_just_dropp
         update_every=5,
         drop_fraction=0.9,
     )
-    whole = data.load("digits", Path("data"), 0.1, 0)
-    stages = Stages(config, whole, Shared())
+    loaded = data.load("digits", Path("data"), 0.1, 0)
+    stages = Stages(config, loaded, Shared())
     training, updates = stages.training, Updates(stages.rule, stages)
     stays = {}
     plain = updates._regrow
@@ -121,6 +121,6 @@ def test_what_grows_has_no_weight_and_no_momentum_even_if_it_was_only_just_dropp
 @pytest.mark.parametrize(
     "fields", [{"update_every": 100, "epochs": 2}, {"criterion": "gmp", "prune_epoch": 4}]
 )
-def test_without_time_for_a_single_update_there_is_no_trial(fields):
+def test_a_training_too_short_for_an_update_is_refused(fields):
     with pytest.raises(BadInput, match=r"steps for updates; take fewer"):
         started(**{"criterion": "rigl"} | fields)

@@ -16,7 +16,7 @@ def chosen(model, **fields):
     return combination(asked, model, excluded(asked, model))
 
 
-def test_combinations_are_all_ways_each_once():
+def test_the_combinations_are_all_ways_to_remove_filters_each_once():
     ways = [tuple(unranked(rank, 6, 3)) for rank in range(math.comb(6, 3))]
     assert ways == list(combinations(range(6), 3))
     order = [distinct(20, index, seed=1) for index in range(20)]

@@ -1,4 +1,4 @@
-"""A rule is one object: what is asked of it elsewhere follows from what it says of itself."""
+"""A rule is one object: study, plan and trial use what it declares and never its name."""
 
 import re
 from pathlib import Path
@@ -25,14 +25,14 @@ def config(**fields):
 
 
 @pytest.mark.parametrize("name", rules.RULES)
-def test_nothing_outside_a_rules_file_asks_for_its_name(name):
+def test_no_code_outside_a_rules_file_compares_its_name(name):
     word = re.compile(rf"""(==|!=|\bin\b|\bcase\b)\s*[(\[{{]?[^#\n]*["']{name}["']""")
     asking = [path for path in SOURCES if word.search(path.read_text()) and "rules" not in path.parts]
     assert not asking
 
 
 @pytest.mark.parametrize("criterion", [*rules.RULES, *pruners.names()])
-def test_a_rule_reads_fields_that_there_are_and_the_others_are_moot(criterion):
+def test_a_rule_reads_existing_fields_and_the_others_are_irrelevant(criterion):
     fields = {"dense": {"sparsity": 0}, "oracle": {"structure": "filter"}}.get(criterion, {})
     asked = config(criterion=criterion, **fields)
     read = rules.find(criterion).reads(asked)
@@ -44,7 +44,7 @@ def test_a_rule_reads_fields_that_there_are_and_the_others_are_moot(criterion):
 
 
 class RandomHalf(Rule):
-    """Prunes a random half of the weights that are left at each epoch, down to the sparsity."""
+    """Prunes a random half of the kept weights at each epoch, down to the sparsity."""
 
     name = "random-half"
     last_phase = "sparse"
@@ -93,7 +93,7 @@ def test_a_new_rule_is_one_object_and_one_line_in_the_table(random_half):
     trials = [
         Trial.of(config(criterion="random-half", epochs=5, seed=seed, score_batches=9)) for seed in (0, 1)
     ]
-    assert trials[0].config.score_batches == 1, "moot, as the rule does not read it"
+    assert trials[0].config.score_batches == 1, "irrelevant, as the rule does not read it"
     check_here(trials, "data", 0, False)
     chains = plan.share([*trials, Trial.of(config(epochs=5, prune_epoch=1))])
     assert [len(chain) for chain in chains] == [1, 1, 1]
@@ -105,11 +105,11 @@ def test_a_new_rule_is_one_object_and_one_line_in_the_table(random_half):
     assert one.layers[0]["kept"] != other.layers[0]["kept"], "each seed draws other halves"
 
 
-def test_a_study_with_a_rule_that_nobody_knows_names_the_nearest():
+def test_the_error_of_an_unknown_rule_names_the_nearest():
     with pytest.raises(ValueError, match="no such criterion; did you mean"):
         config(criterion="random-hal")
 
 
-def test_a_rules_complaint_is_one_line():
+def test_an_inconsistency_with_a_rule_is_one_line():
     with pytest.raises(BadInput, match="oracle removes filters: give it structure: filter"):
         Trial.of(config(criterion="oracle"))

@@ -1,4 +1,4 @@
-"""Study files that were mistyped in whatever way, given to the command as people give them."""
+"""Study files with random mistakes, given to the command."""
 
 import contextlib
 import io
@@ -100,4 +100,4 @@ def test_a_mistyped_study_is_one_line_and_nothing_is_written(text):
     if code:
         assert code == 2 and err.getvalue().count("\n") == 1 and not out.getvalue()
     else:
-        assert not err.getvalue() and "trials" in out.getvalue(), "what is still a study"
+        assert not err.getvalue() and "trials" in out.getvalue(), "the mistakes left a valid study"

@@ -1,4 +1,4 @@
-"""Files that are hardly a study: each is refused in one line, with its place, at once."""
+"""Files that are no study: each is refused at once, in one line that names its place."""
 
 import re
 import time
@@ -13,7 +13,7 @@ SEARCH = BASE.replace("sparsity: 0.9\n", "") + "search:\n  space:\n    sparsity:
 
 
 def refused(content, folder):
-    """The line it is refused in, and why; what is exponential would take hours, not seconds, of this process."""
+    """The line number and the reason of the error. It must come in seconds: exponential work takes hours."""
     path = folder / "s.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     began = time.process_time()
@@ -60,7 +60,7 @@ def refused(content, folder):
         ("init_seed: *none", "not YAML: found undefined alias"),
     ],
 )
-def test_a_scalar_that_is_no_value_is_refused_with_its_line(written, why, tmp_path):
+def test_a_scalar_that_no_field_takes_is_refused_with_its_line(written, why, tmp_path):
     base = "\n".join(line for line in BASE.splitlines() if line.split(":")[0] != written.split(":")[0])
     line, said = refused(f"{base}\n{written}\n", tmp_path)
     assert why in said and line == base.count("\n") + 2
@@ -93,17 +93,17 @@ LAUGHS = "&a0 [x, x], " + ", ".join(f"&a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" f
 @pytest.mark.parametrize(
     "place", ["name", "price_per_gpu_hour", "seed", "blocks", "recipe", "? key\n: 1\n? ["]
 )
-def test_aliases_that_grow_without_end_are_refused_at_once(place, tmp_path):
+def test_aliases_that_grow_exponentially_are_refused_at_once(place, tmp_path):
     written = f"? [{LAUGHS}]\n: 1" if place.startswith("?") else f"{place}: [{LAUGHS}]"
     assert refused(f"{BASE}{written}\n", tmp_path)[0] == 6
 
 
 @pytest.mark.parametrize("brackets", ["[", "{a: ", "? ", "- "])
-def test_what_is_nested_without_end_is_refused_at_once(brackets, tmp_path):
+def test_deep_nesting_is_refused_at_once(brackets, tmp_path):
     refused(BASE + "seed: " * (brackets[0] in "[{") + brackets * 20_000, tmp_path)
 
 
-def test_the_limit_on_trials_is_of_all_blocks_and_before_any_is_made(tmp_path):
+def test_the_limit_on_trials_counts_all_blocks_and_is_checked_before_trials_are_made(tmp_path):
     block = "  - seed: 0..99999\n"
     assert refused(f"{BASE}blocks:\n{block * 60}", tmp_path) == (
         17,
@@ -119,14 +119,14 @@ def test_the_limit_on_trials_is_of_all_blocks_and_before_any_is_made(tmp_path):
     assert "one value beside a search" in refused(beside, tmp_path)[1]
 
 
-def test_values_that_do_not_go_together_are_told_before_trials_are_made(tmp_path):
+def test_values_that_do_not_go_together_are_refused_before_trials_are_made(tmp_path):
     block = "  - criterion: snip\n    seed: 0..99999\n" * 9 + "  - criterion: gmp\n    rewind_epoch: 0\n"
     line, why = refused(f"{BASE}blocks:\n{block}", tmp_path)
     assert line == 26 and why.startswith("gmp prunes along training")
     refused(f"{BASE.replace('snip', '[snip, gmp]')}rewind_epoch: 0\nseed: 0..99999\n", tmp_path)
 
 
-def test_a_file_that_is_no_utf8_is_refused_with_its_line(tmp_path):
+def test_a_file_that_is_not_utf8_is_refused_with_its_line(tmp_path):
     assert refused(b"# one\n# two caf\xe9\n", tmp_path) == (
         2,
         "not a text file in UTF-8: name a study file, such as studies/quickstart.yaml",
@@ -139,13 +139,13 @@ def test_a_file_without_end_is_refused():
         load("/dev/zero")
 
 
-def test_line_ends_and_a_byte_order_mark_are_of_no_account(tmp_path):
+def test_line_ends_and_a_byte_order_mark_change_nothing(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + BASE.replace("\n", "\r\n").encode())
     assert len(load(path).trials()) == 1
 
 
-def test_numbers_are_what_is_written(tmp_path):
+def test_numbers_are_read_as_they_are_written(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(
         f"{BASE}seed: [0, 1_000, 0x10, 0b11, +7, 010..012, !!int '5']\nlr: [.1, 1e-2, 1_0.5, !!float 3]\n"
@@ -155,7 +155,7 @@ def test_numbers_are_what_is_written(tmp_path):
     assert {config.lr for config in configs} == {0.1, 0.01, 10.5, 3}
 
 
-def test_a_name_fits_a_folder_in_bytes_too_and_so_does_that_of_its_best(tmp_path):
+def test_a_name_is_refused_if_it_or_the_name_of_its_best_study_is_too_long_for_a_folder(tmp_path):
     path = tmp_path / "s.yaml"
     for name in ("磁" * 76, "a" * 100, "a" * 100 + "-best"):
         path.write_text(f"name: {name}\n{BASE}", encoding="utf-8")

@@ -22,8 +22,8 @@ def config(**fields):
     return Config(**(base | fields))
 
 
-def test_the_trials_of_a_study_keep_the_ids_and_arms_that_they_have_on_disks():
-    """Fields that came later change nothing where they are left out: else finished trials would run again."""
+def test_the_trials_of_a_study_keep_the_ids_and_arms_of_results_on_disk():
+    """A later field at its default changes no id, or finished trials would run again."""
     trials = load("studies/quickstart.yaml").trials()
     text = "".join(trial.id + trial.arm + trial.canonical for trial in trials)
     assert len(trials) == 216 and trials[0].id == "68261f0129fc3769"
@@ -34,14 +34,14 @@ LATER = {"init_seed": 7, "order_seed": 7, "mask_seed": 7, "stratified": True}
 
 
 @pytest.mark.parametrize("name", LATER)
-def test_a_field_that_came_later_is_part_of_trial_and_arm_once_it_is_given(name):
+def test_a_later_field_is_part_of_trial_and_arm_unless_it_has_its_default(name):
     plain, given = Trial.of(config()), Trial.of(config(**{name: LATER[name]}))
     assert name not in json.loads(plain.canonical)
     assert json.loads(given.canonical)[name] == json.loads(given.arm)[name] == LATER[name]
     assert given.id != plain.id and Trial.parse(given.canonical) == given
 
 
-def test_a_split_that_follows_the_seed_is_part_of_the_arm_as_it_is_written():
+def test_a_split_that_follows_the_seed_is_part_of_the_arm_as_the_study_writes_it():
     moved, held = Trial.of(config(split_seed="seed", seed=3)), Trial.of(config(split_seed=3, seed=3))
     assert json.loads(moved.arm)["split_seed"] == "seed" and moved.arm != held.arm
     assert moved.config.roots == held.config.roots
@@ -49,15 +49,15 @@ def test_a_split_that_follows_the_seed_is_part_of_the_arm_as_it_is_written():
     assert moved.arm == Trial.of(config(split_seed="seed", seed=4)).arm
 
 
-def test_a_mask_seed_makes_no_other_trial_where_nothing_draws_a_mask():
+def test_a_mask_seed_makes_no_new_trial_if_the_mask_is_not_random():
     for fields in ({"sparsity": 0}, {"criterion": "imp"}, {"criterion": "gmp"}):
         assert Trial.of(config(**fields, mask_seed=7)) == Trial.of(config(**fields))
     assert Trial.of(config(criterion="set", mask_seed=7)) != Trial.of(config(criterion="set"))
 
 
 def drawn(asked):
-    """What a config draws, each kind by itself: the other kinds are the same for all configs."""
-    whole = data.load(asked.dataset, Path("data"), asked.validation_fraction, asked.roots.split)
+    """The random draws of a config, each kind with the other kinds held fixed."""
+    loaded = data.load(asked.dataset, Path("data"), asked.validation_fraction, asked.roots.split)
     fixed = data.load(asked.dataset, Path("data"), asked.validation_fraction, 0)
     initial = Stages(asked, fixed, Shared()).model.state_dict()["0.weight"]
     # Order, augmentation and dropout all decide where a few steps lead.
@@ -66,7 +66,7 @@ def drawn(asked):
     list(training.run(2))
     scored = models.build("conv-5", fixed.shape, 10, seed=1)
     masks = scoring.choose(asked, scored, fixed).masks["3.weight"]
-    found = {"init": initial, "order": model[0][0].weight, "mask": masks, "split": whole.validation.labels}
+    found = {"init": initial, "order": model[0][0].weight, "mask": masks, "split": loaded.validation.labels}
     return {kind: tensor.detach().numpy().tobytes() for kind, tensor in found.items()}
 
 
@@ -82,7 +82,7 @@ def drawn(asked):
     ],
 )
 @pytest.mark.parametrize("of_mask", [{}, {"score_init": "fresh"}, {"criterion": "random"}])
-def test_a_stream_that_is_held_stays_while_the_seed_moves_the_others(fields, held, of_mask):
+def test_a_fixed_stream_stays_while_the_seed_moves_the_others(fields, held, of_mask):
     asked = {"augment": "crop", **of_mask}
     one, other = drawn(config(**asked)), drawn(config(seed=1, **asked, **fields))
     assert {kind for kind in one if one[kind] == other[kind]} == held
@@ -97,8 +97,8 @@ def test_a_stream_that_is_held_stays_while_the_seed_moves_the_others(fields, hel
         {"criterion": "ntk-sap", "iterations": 2},
     ],
 )
-def test_with_every_stream_held_the_seed_is_a_name_and_no_more(fields):
-    """No draw of a trial is of none of the streams."""
+def test_with_every_stream_fixed_the_seed_changes_no_number(fields):
+    """Each random draw of a trial belongs to one of the streams."""
     held = {name: 0 for name in SEEDS if name != "seed"}
     one, other = (numbers(run(Trial.of(config(seed=seed, **held, **fields)))) for seed in (0, 1))
     plain = numbers(run(Trial.of(config(**fields))))
@@ -113,7 +113,7 @@ def test_with_every_stream_held_the_seed_is_a_name_and_no_more(fields):
 
 
 @pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if not field.is_required()])
-def test_a_default_that_is_written_out_names_the_same_trial(name):
+def test_a_default_that_is_written_out_makes_the_same_trial(name):
     plain = Trial.of(config())
     default = FIELDS[name].default
     if (name, default) not in (("epochs", None),):

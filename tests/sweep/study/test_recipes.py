@@ -19,7 +19,7 @@ def config(**fields):
         ("one-cycle", {0: 0, 0.1: 0.5, 0.2: 1, 0.6: 0.5, 0.99: 0.0125}),
     ],
 )
-def test_schedules_are_what_they_are_called(schedule, expected):
+def test_learning_rate_schedules_have_the_shape_of_their_name(schedule, expected):
     asked = config(lr_schedule=schedule, lr_drop_factor=0.2)
     for progress, factor in expected.items():
         assert LR_SCHEDULES[schedule].rate(progress, asked) == pytest.approx(factor, abs=1e-6)

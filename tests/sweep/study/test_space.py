@@ -1,4 +1,4 @@
-"""What a search can choose is what its study file says."""
+"""The values that a search can choose are those that its study file says."""
 
 import optuna
 import pytest
@@ -46,7 +46,7 @@ STEPS = [
 
 
 @pytest.mark.parametrize(("field", "low", "high", "step", "decimals"), STEPS)
-def test_steps_are_the_decimals_that_are_written_and_their_trials_those_of_a_sweep(
+def test_a_search_with_steps_chooses_decimals_and_so_makes_the_trials_of_a_sweep(
     field, low, high, step, decimals, study_file
 ):
     fixed = "" if field == "sparsity" else "sparsity: [0.9]"
@@ -92,7 +92,7 @@ def test_steps_are_the_decimals_that_are_written_and_their_trials_those_of_a_swe
         ("iterations: {low: 5, high: 60, when: {criterion: []}}", "an empty list"),
     ],
 )
-def test_step_log_and_when_are_checked_as_the_field_is(line, why, study_file):
+def test_step_log_and_when_are_checked_as_their_field_is(line, why, study_file):
     with pytest.raises(BadInput, match=r"small.yaml:7: ") as error:
         search(study_file, line)
     assert why in str(error.value)
@@ -125,7 +125,7 @@ def test_step_log_and_when_are_checked_as_the_field_is(line, why, study_file):
         ),
     ],
 )
-def test_a_when_that_can_never_hold_is_refused(before, when, holds, study_file):
+def test_a_condition_that_can_never_hold_is_refused(before, when, holds, study_file):
     lines = [*before, "sparsity: [0.9]", f"lr: {{low: 0.1, high: 0.2, when: {when}}}"]
     if holds:
         found = search(study_file, *lines)

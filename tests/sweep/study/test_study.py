@@ -28,19 +28,19 @@ def test_axes_multiply_and_blocks_have_axes_of_their_own(study_file):
 
 
 def test_a_trial_has_the_same_id_everywhere():
-    """These ids are on people's disks: if this changes, PROTOCOL must."""
+    """Results on disk have these ids: if this id changes, PROTOCOL must change."""
     config = Config(dataset="digits", model="conv-5", criterion="snip", sparsity=0.9, epochs=4)
     assert Trial.of(config).id == "7f963c4e0da59cdb"
     assert json.loads(Trial.of(config).canonical)["protocol"] == 2
 
 
-def test_writing_the_same_question_otherwise_gives_the_same_id(study_file):
+def test_another_spelling_of_the_same_trial_has_the_same_id(study_file):
     one = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0.9\ncriterion: snip\n"
     other = "criterion: snip\nsparsity: .90\nepochs: 2.0\nmodel: conv-5\ndataset: digits\nscope: global\nlr: 1e-1\n"
     assert [t.id for t in trials(one, study_file)] == [t.id for t in trials(other, study_file)]
 
 
-def test_a_recipe_stands_for_its_fields_and_written_fields_come_first(study_file):
+def test_a_recipe_gives_its_fields_and_fields_of_the_study_replace_them(study_file):
     base = "dataset: mnist\nmodel: lenet-300-100\nsparsity: 0.9\ncriterion: snip\n"
     [named] = trials(base + "recipe: snip\n", study_file)
     written = "init: lecun\nsteps: 250000\nbatch_size: 100\nscore_batch_size: 100\nlr_schedule: step\n"
@@ -57,7 +57,7 @@ def test_a_span_is_every_value_from_the_first_to_the_last(study_file):
     assert [t.config.seed for t in trials(base + "seed: [7, 1..3]\n", study_file)] == [7, 1, 2, 3]
 
 
-def test_seeds_of_streams_are_held_left_alone_or_follow_the_seed(study_file):
+def test_a_stream_has_its_own_seed_or_follows_the_seed(study_file):
     base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0.9\ncriterion: snip\nseed: [0, 1]\n"
     plain = trials(base, study_file)
     found = trials(base + "init_seed: [null, 3]\nsplit_seed: [0, seed]\n", study_file)
@@ -68,7 +68,7 @@ def test_seeds_of_streams_are_held_left_alone_or_follow_the_seed(study_file):
     assert len({t.arm for t in found}) == 4, "an arm says what its seeds move"
 
 
-def test_a_search_chooses_nothing_by_its_seed(study_file):
+def test_a_search_chooses_no_seeds(study_file):
     base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0.9\ncriterion: snip\nsearch:\n  space:\n"
     for name in SEEDS:
         with pytest.raises(BadInput, match=f"unknown key '{name}' in a space"):
@@ -82,7 +82,7 @@ def test_levels_of_iterative_magnitude_pruning_remove_a_fifth_each(study_file):
     assert trials(base + "sparsity: 0.95\niterations: 2\n", study_file)[0].config.iterations == 2
 
 
-def test_what_cannot_matter_makes_no_other_trial(study_file):
+def test_an_irrelevant_field_makes_no_new_trial(study_file):
     base = "dataset: digits\nmodel: conv-5\nepochs: 2\n"
     dense = base + "sparsity: 0\ncriterion: [random, snip, force]\nprune_epoch: [0, 1]\n"
     assert [t.config.criterion for t in trials(dense, study_file)] == ["dense"]
@@ -157,7 +157,7 @@ def test_a_mistake_is_one_line_with_file_and_line_number(old, new, line, message
     assert text.startswith(f"{path}:{line}: ")
 
 
-def test_a_file_whose_name_makes_no_folder_needs_a_name_inside(study_file):
+def test_a_file_whose_name_cannot_be_a_folder_needs_the_key_name(study_file):
     with pytest.raises(BadInput, match="name 'a b': give it a name"):
         load(study_file(STUDY.replace("name: small\n", ""), "a b.yaml"))
     assert load(study_file(STUDY.replace("name: small\n", ""), "ab.yaml")).name == "ab"
@@ -200,7 +200,7 @@ def test_whatever_is_typed_into_a_study_it_loads_or_is_refused(tmp_path_factory,
         assert str(path) in str(error)
 
 
-def test_iterations_of_criteria_whose_scores_stay_the_same_are_one(study_file):
+def test_a_criterion_with_static_scores_has_one_iteration(study_file):
     base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0.9\niterations: [1, 10]\n"
     found = trials(base + "criterion: [random, magnitude, force]\n", study_file)
     assert [(t.config.criterion, t.config.iterations) for t in found] == [
@@ -211,7 +211,7 @@ def test_iterations_of_criteria_whose_scores_stay_the_same_are_one(study_file):
     ]
 
 
-def test_a_study_may_say_what_an_hour_costs(study_file):
+def test_a_study_may_give_the_price_of_a_gpu_hour(study_file):
     base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0\n"
     assert load(study_file(base)).price_per_gpu_hour is None
     assert load(study_file(base + "price_per_gpu_hour: 2.49\n")).price_per_gpu_hour == 2.49

@@ -21,7 +21,7 @@ def network():
     return models.build("conv-5", (1, 8, 8), 10, 0), data.load("digits", Path("data"), 0.1, 0)
 
 
-def test_layers_choose_by_patterns_and_leave_out_by_patterns(network):
+def test_layers_include_and_exclude_weights_by_patterns(network):
     model, _ = network
     names = list(pruners.prunable(model))
     assert masking.excluded(config(), model) == []
@@ -44,33 +44,33 @@ def test_removed_filters_lose_their_biases():
     assert found["0.bias"].logical_not().nonzero().flatten().tolist() == [0, 7]
 
 
-def test_balanced_scoring_batches_hold_as_many_of_each_class(network):
-    _, whole = network
+def test_balanced_scoring_batches_have_equally_many_images_of_each_class(network):
+    _, loaded = network
     asked = config(balanced=True, score_batch_size=30, score_batches=50)
-    drawn = _ScoringData(asked, whole)
+    drawn = _ScoringData(asked, loaded)
     first = [labels for _, labels in drawn]
     assert len(first) == 50, "shuffled again when the images are used up"
     assert all(torch.bincount(labels, minlength=10).tolist() == [3] * 10 for labels in first)
-    again = [labels for _, labels in _ScoringData(asked, whole)]
+    again = [labels for _, labels in _ScoringData(asked, loaded)]
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 
 def test_scoring_options_reach_the_criterion(network):
-    model, whole = network
-    plain = scoring.choose(config(), model, whole).masks
+    model, loaded = network
+    plain = scoring.choose(config(), model, loaded).masks
 
     def other(**fields):
-        masks = scoring.choose(config(**fields), model, whole).masks
+        masks = scoring.choose(config(**fields), model, loaded).masks
         return any(not torch.equal(masks[name], plain[name]) for name in plain)
 
     assert other(score_mode="eval") and other(score_loss="logit") and other(score_init="fresh")
     assert other(ablation="invert") and other(min_per_layer=300) and other(structure="filter", layers="!17.*")
-    shuffled = scoring.choose(config(ablation="shuffle"), model, whole).masks
+    shuffled = scoring.choose(config(ablation="shuffle"), model, loaded).masks
     assert pruners.densities(shuffled) == pruners.densities(plain)
     assert any(not torch.equal(shuffled[name], plain[name]) for name in plain)
 
 
-def test_what_a_config_says_of_layers_is_checked_before_anything_runs(network):
+def test_the_layers_parameters_and_masks_of_a_config_are_checked(network):
     model, _ = network
     masking.check(config(layers="3.*", structure="filter"), model)
     recurrent = models.build("lstm-s", (1, 28, 28), 10, 0)

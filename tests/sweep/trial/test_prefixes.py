@@ -26,7 +26,7 @@ def trial(**fields):
 
 
 def together(trials, store):
-    """Results of trials that share what the plan says, and the steps that were trained."""
+    """Results of trials that share training as planned, and the steps that they trained in total."""
     found, scores = {}, {}
     for pack in plan.packs(trials, 1):
         for job in pack.jobs:
@@ -35,7 +35,7 @@ def together(trials, store):
 
 
 def same(results, others):
-    """The same numbers, but for how many of the steps each trained itself."""
+    """Check that two lists of results have the same numbers, apart from the steps that each trained itself."""
     for one, other in zip(results, others, strict=True):
         one, other = numbers(one), numbers(other)
         one[0].pop("trained_steps"), other[0].pop("trained_steps")
@@ -104,7 +104,7 @@ STUDIES = {
             (0.36, 2, 1, {"order_seed": 0}),
         )
     ],
-    "a training without way back": [
+    "a training that diverges": [
         trial(model="lenet-300-100", lr=30.0, momentum=0.0, epochs=6, prune_epoch=t, sparsity=s)
         for t, s in ((0, 0), (1, 0.9), (4, 0.9), (5, 0.9), (5.5, 0.9))
     ],
@@ -112,19 +112,19 @@ STUDIES = {
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_what_is_shared_is_trained_once_and_changes_no_number(study, tmp_path):
+def test_shared_training_is_done_once_and_changes_no_number(study, tmp_path):
     trials = list({each.id: each for each in STUDIES[study]}.values())
     alone = [run(each) for each in trials]
     shared, steps = together(trials, Store(tmp_path))
     same(shared, alone)
     apart = sum(result.trial["trained_steps"] for result in alone)
     assert steps < apart
-    if study != "a training without way back":
+    if study != "a training that diverges":
         assert steps == plan.work(plan.share(trials), lambda config: 10).shared
 
 
-def test_a_prune_that_comes_after_the_end_harms_no_other_trial(tmp_path):
-    """How long an epoch is only the data say: the plan cannot know that it comes too late."""
+def test_a_prune_after_the_end_of_training_harms_no_other_trial(tmp_path):
+    """Only the data say how many steps an epoch has: the plan cannot know that the prune comes too late."""
     good = [trial(epochs=None, steps=15, prune_epoch=t, sparsity=s) for t, s in ((0, 0), (1, 0.9))]
     bad = trial(epochs=None, steps=15, prune_epoch=4)
     jobs = [job for pack in plan.packs([*good, bad], 1) for job in pack.jobs if job.trial != bad]
@@ -134,7 +134,7 @@ def test_a_prune_that_comes_after_the_end_harms_no_other_trial(tmp_path):
     assert 0 <= plan.work(plan.share([*good, bad]), lambda config: 10).saved < 1
 
 
-def test_states_that_were_lost_or_damaged_cost_time_alone(tmp_path):
+def test_lost_or_damaged_states_cost_time_only(tmp_path):
     trials = STUDIES["without a dense run, rewound"]
     alone = [run(each) for each in trials]
     jobs = [job for pack in plan.packs(trials, 1) for job in pack.jobs]
@@ -151,7 +151,7 @@ def test_states_that_were_lost_or_damaged_cost_time_alone(tmp_path):
 
 
 def foreign(state):
-    """What somebody may put in the place of a state, that torch can read, by its kind."""
+    """Files that torch can read but that are not the state: kind → content."""
     weights = state["model"]
     first = next(iter(weights))
     return {
@@ -178,7 +178,7 @@ def foreign(state):
 
 
 @pytest.mark.parametrize("study", ["without a dense run, rewound", "levels"])
-def test_states_of_somebody_else_cost_time_alone(tmp_path, study):
+def test_foreign_files_in_the_place_of_states_cost_time_only(tmp_path, study):
     trials = STUDIES[study][:2]
     alone = [run(each) for each in trials]
     jobs = [job for pack in plan.packs(trials, 1) for job in pack.jobs]
@@ -198,7 +198,7 @@ def test_states_of_somebody_else_cost_time_alone(tmp_path, study):
         )
 
 
-def test_a_trial_that_died_on_its_way_goes_on_from_what_it_left_behind_itself(tmp_path):
+def test_a_killed_trial_goes_on_from_the_states_that_it_saved(tmp_path):
     trials = [trial(prune_epoch=t, criterion=c) for t in (1, 2) for c in ("snip", "random")]
     [maker] = [job for chain in plan.share(trials) for job in chain if job.saves]
     store = Store(tmp_path)
@@ -208,21 +208,21 @@ def test_a_trial_that_died_on_its_way_goes_on_from_what_it_left_behind_itself(tm
     assert (first.trial["trained_steps"], again.trial["trained_steps"]) == (30, 10)
 
 
-def test_a_full_disk_leaves_no_state_and_loses_no_trial(tmp_path):
+def test_a_disk_that_takes_no_state_loses_no_trial(tmp_path):
     blocked = tmp_path / "file"
-    blocked.write_text("no folder can be here")
+    blocked.write_text("a file in the place of the folder")
     point = dense_point(trial().config, 1)
     result = run(trial(prune_epoch=1), shared=Shared(Store(blocked), (point,), (point,)))
     assert result.trial["status"] == "ok"
 
 
-def test_states_of_another_kind_of_device_are_not_taken(tmp_path):
+def test_states_of_another_kind_of_device_are_not_loaded(tmp_path):
     Store(tmp_path, "cuda").save("key", {"step": 1})
     assert Store(tmp_path, "cuda").load("key") == {"step": 1}
     assert not Store(tmp_path, "cpu").has("key") and Store(tmp_path, "cpu").load("key") is None
 
 
-def test_what_nobody_needs_any_more_is_removed_but_not_what_another_study_does(tmp_path):
+def test_a_state_is_removed_when_no_study_needs_it(tmp_path):
     store = Store(tmp_path / "prefixes")
     mine = Claims(store, "mine", {"a": {"x", "y"}, "b": {"y"}})
     others = Claims(store, "others", {"c": {"x"}})
@@ -239,15 +239,15 @@ def test_what_nobody_needs_any_more_is_removed_but_not_what_another_study_does(t
     assert not store.folder.exists()
 
 
-def test_what_others_are_doing_to_their_claims_meanwhile_does_not_matter(tmp_path):
-    """A launch that ends just now, one whose claims cannot be read, a folder that cannot be written."""
+def test_unreadable_claims_of_other_studies_and_a_missing_folder_break_nothing(tmp_path):
+    """Claims that vanish while they are listed, claims that are no text, and a folder that cannot exist."""
     store = Store(tmp_path / "prefixes")
     claims = Claims(store, "mine", {"a": {"x"}})
     store.save("x", {})
     (store.folder / "gone.needs").symlink_to("nowhere")
     (store.folder / "strange.needs").write_bytes(b"\xff\xfe")
     claims.done("a")
-    assert store.has("x"), "it may be what the strange one needs"
+    assert store.has("x"), "the study with unreadable claims may need it"
     (store.folder / "strange.needs").unlink()
     claims.done("a")
     assert not store.has("x")
@@ -255,7 +255,7 @@ def test_what_others_are_doing_to_their_claims_meanwhile_does_not_matter(tmp_pat
     Claims(Store(tmp_path / "file"), "mine", {"a": {"x"}}).close()
 
 
-def test_what_a_launch_that_died_left_behind_goes_with_the_next(tmp_path):
+def test_states_of_a_killed_launch_are_removed_by_the_next_launch(tmp_path):
     store = Store(tmp_path / "prefixes")
     Claims(store, "mine", {"a": {"x"}})
     store.save("x", {})
@@ -286,14 +286,14 @@ def test_scores_of_one_network_serve_every_sparsity_and_scope(monkeypatch):
     ]
     from pathlib import Path
 
-    whole = data.load("digits", Path("data"), 0.1, 0)
-    model = network.built(asked[0], whole, 0, "init")
-    alone = [choose(config, model, whole) for config in asked]
+    loaded = data.load("digits", Path("data"), 0.1, 0)
+    model = network.built(asked[0], loaded, 0, "init")
+    alone = [choose(config, model, loaded) for config in asked]
     assert len(calls) == 4 + 4 * 3
     calls.clear()
-    memory = {}
+    cache = {}
     for config, expected in zip(asked, alone, strict=True):
-        step = choose(config, model, whole, memory)
+        step = choose(config, model, loaded, cache)
         assert all(torch.equal(step.masks[name], mask) for name, mask in expected.masks.items())
         assert all(torch.equal(step.scores[name], score) for name, score in expected.scores.items())
-    assert len(calls) == 1 + 1 + 4 * 2 and len(memory) == 1
+    assert len(calls) == 1 + 1 + 4 * 2 and len(cache) == 1

@@ -43,7 +43,7 @@ def numbers(result):
 
 @pytest.mark.parametrize("criterion", ["random", "snip", "force"])
 def test_the_same_trial_gives_the_same_numbers_bit_by_bit(criterion):
-    """Whatever ran before, whatever the global random state, however many threads the process uses."""
+    """After any other trial, with any global random state, and with any number of threads."""
     asked = trial(criterion=criterion, prune_epoch=1)
     first = numbers(run(asked))
     run(trial(seed=3, criterion="magnitude"))
@@ -100,7 +100,7 @@ def test_every_recorded_column_is_in_the_schema_and_every_column_is_recorded():
     assert set(result.layers[0]) == set(SCHEMAS["layers"].names)
 
 
-def test_training_is_the_same_until_the_prune_whatever_is_pruned():
+def test_every_criterion_has_the_same_training_before_the_prune():
     one, other = run(trial(epochs=3, prune_epoch=2)), run(trial(epochs=3, prune_epoch=2, criterion="random"))
 
     def dense(result):
@@ -117,30 +117,30 @@ def test_a_dense_run_learns():
     assert row["test_accuracy"] > 0.9
 
 
-def test_pruning_at_the_very_end_reports_what_is_there_right_after_it():
+def test_a_prune_after_the_last_step_reports_the_pruned_network():
     row = run(trial(epochs=1, prune_epoch=1, sparsity=0.2)).trial
     assert row["test_accuracy"] == row["pre_test_accuracy"] == row["test_accuracy_at_best_val"]
     assert row["train_loss"] == row["pre_train_loss"]
 
 
-def test_a_loss_that_is_no_number_ends_the_trial_as_diverged():
+def test_an_infinite_or_nan_loss_ends_the_trial_as_diverged():
     result = run(trial(model="lenet-300-100", lr=1e30, epochs=4))
     assert result.trial["status"] == "diverged" and result.trial["diverged"]
     assert "test_accuracy" not in result.trial and len(result.curves) < 4
 
 
-def test_losses_that_are_no_number_after_the_last_step_are_divergence_too():
-    """One step an epoch: the training loss is from before the step that blows the network up."""
+def test_an_infinite_or_nan_loss_after_the_last_step_is_divergence_too():
+    """With one step an epoch, the training loss is from before the step that makes the weights infinite."""
     row = run(trial(epochs=1, batch_size=1300, lr=1e30)).trial
     assert row["status"] == "diverged" and "test_accuracy" not in row
 
 
-def test_more_scoring_batches_than_one_pass_holds_are_drawn_all_the_same():
+def test_scoring_batches_may_need_more_than_one_pass_over_the_images():
     one, many = (run(trial(epochs=1, score_batches=n, score_batch_size=1000)).trial for n in (1, 4))
     assert one["trial_id"] != many["trial_id"] and one["test_loss"] != many["test_loss"]
 
 
-def test_a_trial_survives_the_way_through_its_canonical_text():
+def test_a_trial_is_parsed_from_its_canonical_text():
     asked = trial(criterion="force", iterations=7)
     assert Trial.parse(asked.canonical) == asked
     assert failure(asked, "boom").trial["trial_id"] == asked.id
@@ -160,14 +160,14 @@ def phases(result):
 
 
 def test_pruning_within_an_epoch_trains_the_same_steps_as_pruning_between_epochs():
-    """10 full batches of 128 an epoch; the data's order and the learning rate know nothing of the pruning."""
+    """10 full batches of 128 an epoch. The order of images and the learning rate do not depend on the prune."""
     half = run(trial(epochs=3, prune_epoch=1.5, sparsity=0.0001, criterion="random"))
     assert phases(half) == [("dense", 1), ("dense", 1.5), ("retrain", 2), ("retrain", 3)]
     assert half.trial["mean_active_params"] == pytest.approx(97_552 - 5, abs=6)
-    whole = run(trial(epochs=3, sparsity=0))
-    assert half.curves[0]["train_loss"] == whole.curves[0]["train_loss"]
+    complete = run(trial(epochs=3, sparsity=0))
+    assert half.curves[0]["train_loss"] == complete.curves[0]["train_loss"]
     joined = (half.curves[1]["train_loss"] + half.curves[2]["train_loss"]) / 2
-    assert joined == pytest.approx(whole.curves[1]["train_loss"], rel=0.1)
+    assert joined == pytest.approx(complete.curves[1]["train_loss"], rel=0.1)
 
 
 def test_iterative_magnitude_pruning_rewinds_and_each_level_begins_the_next():
@@ -183,14 +183,14 @@ def test_iterative_magnitude_pruning_rewinds_and_each_level_begins_the_next():
     assert three.trial["kept"] == pytest.approx(0.512 * 97_552, abs=1)
 
 
-def test_rewinding_goes_back_to_the_very_weights():
-    """Nothing pruned (one weight in a hundred thousand) and rewound to 0: the second time is the first."""
+def test_a_rewind_restores_the_weights_exactly():
+    """With one weight of a hundred thousand pruned and a rewind to 0, retraining repeats the training."""
     twice = run(trial(criterion="magnitude", sparsity=0.00001, prune_epoch=2, rewind_epoch=0, epochs=2))
     assert phases(twice) == [("dense", 1), ("dense", 2), ("retrain", 1), ("retrain", 2)]
     assert twice.curves[2]["train_loss"] == pytest.approx(twice.curves[0]["train_loss"], rel=1e-3)
 
 
-def test_ablations_change_what_they_say():
+def test_each_ablation_changes_masks_or_weights_as_described():
     rows = {
         ablation: run(trial(ablation=ablation, epochs=1, sparsity=0.95))
         for ablation in ("none", "shuffle", "invert", "reinit")
@@ -211,7 +211,7 @@ def test_ablations_change_what_they_say():
         ("head", lambda name: name.startswith("17.")),
     ],
 )
-def test_retraining_some_parameters_leaves_the_others_as_they_were(retrain, trained, monkeypatch):
+def test_retraining_changes_only_the_chosen_parameters(retrain, trained, monkeypatch):
     from sweep.trial.training import Training
 
     kept = []
@@ -240,7 +240,7 @@ def test_a_second_schedule_has_its_own_length_and_rate():
 
 
 @pytest.mark.parametrize("criterion", ["gmp", "set", "rigl", "granet"])
-def test_methods_that_prune_along_training_end_at_the_planned_density(criterion):
+def test_rules_that_prune_along_training_end_at_the_planned_density(criterion):
     asked = trial(criterion=criterion, epochs=4, update_every=5, scope="erk", sparsity=0.9)
     result = run(asked)
     row = result.trial
@@ -267,7 +267,7 @@ def test_a_loss_ten_times_the_first_ends_the_trial_as_diverged():
         {"init": "xavier", "random_labels": True, "balanced": True},
     ],
 )
-def test_every_way_to_train_runs_and_gives_the_same_again(fields):
+def test_every_training_setting_runs_and_is_reproducible(fields):
     asked = trial(**fields)
     first = run(asked)
     assert first.trial["status"] == "ok"
@@ -275,7 +275,7 @@ def test_every_way_to_train_runs_and_gives_the_same_again(fields):
     assert all(layer["kept"] >= 0 for layer in first.layers)
 
 
-def test_the_oracle_removes_filters_and_looks_at_the_loss_before_retraining():
+def test_the_oracle_removes_filters_and_records_the_loss_before_retraining():
     asked = {"criterion": "oracle", "structure": "filter", "layers": "0.*", "sparsity": 0.5, "prune_epoch": 1}
     rows = [run(trial(combination=n, epochs=1, retrain_epochs=1, **asked)).trial for n in range(3)]
     assert len({row["pre_train_loss"] for row in rows}) == 3
@@ -301,7 +301,7 @@ FRESH = ("pre_train_loss", "pre_test_loss", "pre_test_accuracy")
         {"sparsity": 0, "precision": "bf16"},
     ],
 )
-def test_to_look_at_fresh_statistics_changes_no_other_number(fields, monkeypatch):
+def test_recalibrated_columns_change_no_other_number(fields, monkeypatch):
     def others(result):
         return [{k: v for k, v in row.items() if "recalibrated" not in k} for row in numbers(result)]
 
@@ -311,13 +311,13 @@ def test_to_look_at_fresh_statistics_changes_no_other_number(fields, monkeypatch
     assert others(run(trial(**fields))) == others(result)
 
 
-def test_a_network_without_statistics_has_the_same_values_in_both_columns(monkeypatch):
+def test_a_network_without_batchnorm_has_equal_recalibrated_columns(monkeypatch):
     monkeypatch.delattr("sweep.trial.training.Training.recalibrated")
     row = run(trial(model="lenet-300-100", prune_epoch=1)).trial
     assert [row[f"{name}_recalibrated"] for name in FRESH] == [row[name] for name in FRESH]
 
 
-def test_after_training_fresh_statistics_tell_more_of_a_pruned_network():
+def test_recalibrated_accuracy_is_higher_right_after_a_late_prune():
     row = run(trial(criterion="random", sparsity=0.5, prune_epoch=2)).trial
     assert row["pre_test_accuracy_recalibrated"] > row["pre_test_accuracy"] + 0.1
 
@@ -335,8 +335,8 @@ def test_after_training_fresh_statistics_tell_more_of_a_pruned_network():
         ({"rewind_epoch": 1}, "rewind_epoch lies after the pruning"),
     ],
 )
-def test_fields_that_do_not_go_together_are_refused_from_python_too(fields, message):
-    """A config that says neither epochs nor steps would train nothing, and be `ok`."""
+def test_run_refuses_fields_that_do_not_go_together(fields, message):
+    """Without this check a config without epochs and steps would train nothing and be `ok`."""
     base = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 2}
     config = Config(**(base | fields))
     for refuse in (lambda: Trial.of(config), lambda: run(Trial(config))):
@@ -344,8 +344,8 @@ def test_fields_that_do_not_go_together_are_refused_from_python_too(fields, mess
             refuse()
 
 
-def test_what_is_counted_while_training_is_of_the_layers_that_may_be_pruned():
-    """Also after a trial that trained the same network, but may prune other layers of it."""
+def test_kept_and_active_weights_are_counted_in_the_layers_that_may_be_pruned():
+    """Also if the trial goes on from one that may prune other layers."""
     asked = {"criterion": "oracle", "structure": "filter", "sparsity": 0.5, "prune_epoch": 1, "epochs": 1}
     run(trial(retrain_epochs=1, **asked, layers="0.* 3.*"))
     result = run(trial(retrain_epochs=1, **asked, layers="0.*"))
@@ -355,7 +355,7 @@ def test_what_is_counted_while_training_is_of_the_layers_that_may_be_pruned():
     assert dense - masked == 64 * 72, "half of the first layer's, and all of the others'"
 
 
-def test_a_filter_of_a_layer_with_biases_counts_its_weights_alone():
+def test_biases_of_filters_are_not_counted_as_kept_weights():
     asked = {"model": "lenet-300-100", "structure": "filter", "layers": "1.*", "criterion": "magnitude"}
     result = run(trial(**asked, sparsity=0.5, epochs=1))
     assert result.trial["kept"] == result.curves[0]["kept"] == 150 * 64
@@ -367,45 +367,45 @@ def test_pruning_beyond_the_steps_of_training_is_refused():
 
 
 @pytest.mark.slow
-def test_a_compiled_network_trains_as_the_plain_one_does():
-    """To rounding: its kernels add in another order."""
+def test_a_compiled_network_trains_as_the_plain_network_does():
+    """Up to rounding: compiled kernels add in another order."""
     plain, compiled = (run(trial(epochs=2, prune_epoch=1, compile=each)) for each in (False, True))
     assert compiled.trial["status"] == "ok"
     assert compiled.curves[0]["train_loss"] == pytest.approx(plain.curves[0]["train_loss"], rel=0.05)
 
 
-def test_a_trial_that_is_watched_and_not_stopped_gives_the_same_numbers():
-    asked, heard = trial(epochs=3, prune_epoch=0.5), []
-    result = run(asked, after_epoch=lambda *said: bool(heard.append(said)))
+def test_after_epoch_changes_no_number_unless_it_stops_the_trial():
+    asked, calls = trial(epochs=3, prune_epoch=0.5), []
+    result = run(asked, after_epoch=lambda *arguments: bool(calls.append(arguments)))
     assert numbers(result) == numbers(run(asked))
     accuracies = [row["val_accuracy"] for row in result.curves if row["phase"] == "retrain"]
-    assert heard == [(1, accuracies[0], False), (2, accuracies[1], False), (3, accuracies[2], True)]
+    assert calls == [(1, accuracies[0], False), (2, accuracies[1], False), (3, accuracies[2], True)]
 
 
-def test_a_stopped_trial_keeps_its_name_and_its_curves_so_far_and_has_no_accuracy():
+def test_a_stopped_trial_has_its_id_and_its_curves_but_no_accuracy():
     asked = trial(epochs=3, prune_epoch=0.5)
-    stopped, whole = run(asked, after_epoch=lambda epoch, accuracy, last: epoch == 2), run(asked)
-    assert stopped.trial["status"] == "stopped" and stopped.trial["trial_id"] == whole.trial["trial_id"]
+    stopped, complete = run(asked, after_epoch=lambda epoch, accuracy, last: epoch == 2), run(asked)
+    assert stopped.trial["status"] == "stopped" and stopped.trial["trial_id"] == complete.trial["trial_id"]
     assert not [name for name in stopped.trial if name.endswith("accuracy") and not name.startswith("pre_")]
     curves = [{k: v for k, v in row.items() if k not in TIMES} for row in stopped.curves]
-    assert curves == numbers(whole)[1 : 1 + len(curves)] and len(curves) == len(whole.curves) - 1
-    assert len(stopped.layers) == len(whole.layers) and stopped.trial["kept"] == whole.trial["kept"]
+    assert curves == numbers(complete)[1 : 1 + len(curves)] and len(curves) == len(complete.curves) - 1
+    assert len(stopped.layers) == len(complete.layers) and stopped.trial["kept"] == complete.trial["kept"]
     assert stopped.trial.keys() <= set(SCHEMAS["trials"].names)
 
 
 @pytest.mark.parametrize(
     "fields", [{"criterion": "gmp", "update_every": 2}, {"criterion": "dense", "sparsity": 0}]
 )
-def test_what_is_not_retrained_is_not_stopped(fields):
-    assert run(trial(**fields), after_epoch=lambda *said: True).trial["status"] == "ok"
+def test_a_trial_without_retraining_is_not_stopped(fields):
+    assert run(trial(**fields), after_epoch=lambda *arguments: True).trial["status"] == "ok"
 
 
-def test_what_is_at_its_end_is_not_stopped():
+def test_a_trial_is_not_stopped_after_its_last_epoch():
     asked = trial(epochs=2, prune_epoch=1)
-    assert run(asked, after_epoch=lambda *said: True).trial["status"] == "ok"
+    assert run(asked, after_epoch=lambda *arguments: True).trial["status"] == "ok"
 
 
 def test_of_iterative_pruning_only_the_last_retraining_can_be_stopped():
-    asked, heard = trial(criterion="imp", iterations=2, epochs=2), []
-    run(asked, after_epoch=lambda *said: bool(heard.append(said[0])))
-    assert heard == [1, 2]
+    asked, calls = trial(criterion="imp", iterations=2, epochs=2), []
+    run(asked, after_epoch=lambda *arguments: bool(calls.append(arguments[0])))
+    assert calls == [1, 2]

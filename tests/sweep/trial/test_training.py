@@ -18,8 +18,8 @@ from sweep.seeds import generator
 from sweep.trial.training import Training, _compiled
 
 
-def test_every_shape_and_network_is_compiled_whatever_was_before_it(monkeypatch):
-    """Torch's own limit of eight graphs would let later trials of a process run as if nothing was asked."""
+def test_every_shape_and_network_is_compiled_after_any_number_of_others(monkeypatch):
+    """With torch's own limit of eight graphs, later trials of a process would run without compilation."""
     counter = CompileCounter()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
     for width in range(4, 10):
@@ -40,8 +40,8 @@ def training(**fields):
             **fields,
         }
     )
-    whole = data.load("digits", Path("data"), 0.1, 0)
-    return Training(config, models.build(config.model, whole.shape, 10, seed=1), whole)
+    loaded = data.load("digits", Path("data"), 0.1, 0)
+    return Training(config, models.build(config.model, loaded.shape, 10, seed=1), loaded)
 
 
 def epoch(run):
@@ -50,7 +50,7 @@ def epoch(run):
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_pruned_weights_stay_exactly_zero_though_momentum_was_gathered_before(nesterov):
+def test_pruned_weights_stay_exactly_zero_after_steps_with_momentum(nesterov):
     run = training(nesterov=nesterov, lr_schedule="constant")
     epoch(run)
     masks = pruners.prune("random", run.model, sparsity=0.9)
@@ -63,17 +63,17 @@ def test_pruned_weights_stay_exactly_zero_though_momentum_was_gathered_before(ne
             assert torch.count_nonzero(weight[mask]) == int(mask.sum())
 
 
-def test_masked_training_is_training_with_the_masked_weights_taken_out():
-    """Against a plain loop that multiplies the weights by the mask after each step."""
+def test_masked_training_equals_training_without_the_masked_weights():
+    """Compared with a plain loop that multiplies the weights by the mask after each step."""
     run = training(batch_size=400, lr_schedule="constant", lr=0.05, epochs=1)
     masks = pruners.prune("random", run.model, sparsity=0.5)
-    whole, plain = run.data, models.build("conv-5", run.data.shape, 10, seed=1)
+    loaded, plain = run.data, models.build("conv-5", run.data.shape, 10, seed=1)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     pruners.apply_masks(plain, masks)
-    images = len(whole.train.labels)
+    images = len(loaded.train.labels)
     for rows in torch.randperm(images, generator=generator(0, "order", 0))[: images // 400 * 400].split(400):
         optimizer.zero_grad()
-        F.cross_entropy(plain(whole.inputs(whole.train.images[rows])), whole.train.labels[rows]).backward()
+        F.cross_entropy(plain(loaded.inputs(loaded.train.images[rows])), loaded.train.labels[rows]).backward()
         optimizer.step()
         pruners.apply_masks(plain, masks)
     run.mask(masks)
@@ -91,7 +91,7 @@ def test_the_learning_rate_falls_by_a_cosine_over_the_whole_run():
     assert training(lr=0.4, lr_schedule="constant").learning_rate(steps - 1) == 0.4
 
 
-def test_evaluation_is_loss_and_accuracy_over_the_split_and_changes_nothing():
+def test_evaluation_gives_loss_and_accuracy_of_the_split_and_changes_nothing():
     run = training()
     epoch(run)
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
@@ -122,7 +122,7 @@ def pictures(request, tmp_path, monkeypatch):
 
 def by_hand(run, size):
     """Loss and accuracy on the test images, with statistics of one pass of batches of one size: a plain loop."""
-    model, whole = copy.deepcopy(run.model).train(), run.data
+    model, loaded = copy.deepcopy(run.model).train(), run.data
     layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     seen = {layer: [] for layer in layers}
     for layer in layers:
@@ -131,18 +131,18 @@ def by_hand(run, size):
         )
     order = generator(0, "recalibration")
     with torch.no_grad():
-        for rows in torch.randperm(len(whole.train), generator=order).split(size):
+        for rows in torch.randperm(len(loaded.train), generator=order).split(size):
             if len(rows) == size:
-                model(whole.inputs(whole.train.take(rows).images))
+                model(loaded.inputs(loaded.train.take(rows).images))
         for layer in layers:
             variances, means = map(torch.stack, zip(*seen[layer], strict=True))
             layer.running_mean.copy_(means.mean(0)), layer.running_var.copy_(variances.mean(0))
-        output = model.eval()(whole.inputs(whole.test.take(torch.arange(len(whole.test))).images))
-    loss = F.cross_entropy(output, whole.test.labels).item()
-    return loss, (output.argmax(1) == whole.test.labels).double().mean().item()
+        output = model.eval()(loaded.inputs(loaded.test.take(torch.arange(len(loaded.test))).images))
+    loss = F.cross_entropy(output, loaded.test.labels).item()
+    return loss, (output.argmax(1) == loaded.test.labels).double().mean().item()
 
 
-def test_fresh_statistics_are_those_of_a_pass_over_the_training_images(pictures, monkeypatch):
+def test_recalibrated_statistics_are_those_of_a_pass_over_the_training_images(pictures, monkeypatch):
     monkeypatch.setattr("sweep.trial.training._EVALUATION_BATCH", 20)
     config = training(augment="flip-crop").config
     run = Training(config, models.build("conv-5", pictures.shape, 2, seed=1), pictures)
@@ -156,7 +156,7 @@ def test_fresh_statistics_are_those_of_a_pass_over_the_training_images(pictures,
 
 
 @pytest.mark.parametrize("fields", [{}, {"precision": "bf16"}])
-def test_statistics_are_put_back_and_nothing_else_is_drawn(fields):
+def test_recalibration_restores_the_statistics_and_the_random_state(fields):
     run = training(**fields)
     run.model = torch.nn.Sequential(run.model, torch.nn.Dropout(0.5))
     run = Training(run.config, run.model, run.data)
@@ -180,8 +180,8 @@ def test_statistics_are_put_back_and_nothing_else_is_drawn(fields):
     assert all(torch.equal(value, run.model.state_dict()[name]) for name, value in before["model"].items())
 
 
-def test_layers_that_draw_see_the_same_in_a_step_whatever_was_drawn_before():
-    """Dropout, and with it any trial of a network that has it, in whatever pack and after whatever trial."""
+def test_layers_draw_the_same_numbers_in_a_step_whatever_was_drawn_before():
+    """So a trial with dropout has the same numbers in every pack and after every other trial."""
 
     def losses(stops):
         torch.manual_seed(len(stops))
@@ -217,7 +217,7 @@ def test_warm_up_rises_to_the_schedule_and_begins_again_with_a_new_one():
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_what_adam_gathered_does_not_move_pruned_weights(optimizer):
+def test_the_moments_of_adam_do_not_move_pruned_weights(optimizer):
     run = training(optimizer=optimizer, lr=0.01)
     epoch(run)
     masks = pruners.prune("random", run.model, sparsity=0.9)
