@@ -222,7 +222,7 @@ def read(document: Document, node: yaml.Node, given: Mapping[str, Item]) -> Sear
         raise error(at, "stop_after: nothing is stopped without stop: median, asha or hyperband")
     if settings.get("stop") and settings.get("objectives", ("accuracy",)) != ("accuracy",):
         at = line_of(nodes["stop"])
-        raise error(at, "stop: it compares accuracy alone; leave it out, or the other objectives")
+        raise error(at, "stop: it goes by accuracy alone; leave it out, or the other objectives")
     return Search(document, tuple(dimensions.values()), given, **settings)
 
 
