@@ -3,14 +3,12 @@
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
 
-from torch import Tensor, nn
+from torch import nn
 
 import pruners
 from sweep import rules
 from sweep.config import Config
 from sweep.errors import BadInput
-
-Masks = dict[str, Tensor]
 
 
 def excluded(config: Config, model: nn.Module) -> list[str]:
@@ -41,7 +39,7 @@ def _matches(names: Iterable[str], *patterns: str) -> set[str]:
     return {name for name in names if any(fnmatch(name, pattern) for pattern in patterns)}
 
 
-def bias_masks(model: nn.Module, masks: Masks) -> Masks:
+def bias_masks(model: nn.Module, masks: pruners.Masks) -> pruners.Masks:
     """The masks of the biases of layers in which filters lost all their weights.
 
     A removed filter without its bias outputs 0. Only a BatchNorm after it can still output a constant.

@@ -12,7 +12,6 @@ from sweep.config import Config
 from sweep.data import Data
 from sweep.seeds import derive, generator
 from sweep.trial import masking, network
-from sweep.trial.masking import Masks
 
 _LOSSES = {
     "cross-entropy": F.cross_entropy,
@@ -71,7 +70,7 @@ def choose(config: Config, model: nn.Module, data: Data, cache: ScoreCache | Non
     return last._replace(masks=_shuffled(config, last.masks))
 
 
-def _shuffled(config: Config, masks: Masks) -> Masks:
+def _shuffled(config: Config, masks: pruners.Masks) -> pruners.Masks:
     """The masks, shuffled within each layer if that is the config's ablation."""
     if config.ablation != "shuffle":
         return masks

@@ -87,7 +87,7 @@ class Stages:
         """The steps that a number of epochs has."""
         return self.training.steps_of(epochs)
 
-    def full_masks(self) -> masking.Masks:
+    def full_masks(self) -> pruners.Masks:
         """Masks that keep every weight that may be pruned."""
         weights = pruners.prunable(self.model, self.exclude)
         return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
@@ -227,7 +227,7 @@ class Stages:
         """Put masks on, and record nothing."""
         self.training.mask(masks)
 
-    def record(self, masks: masking.Masks) -> None:
+    def record(self, masks: pruners.Masks) -> None:
         """Record the layers at masks that are on."""
         self.recorder.record_masks(self.model, pruners.Step({}, masks))
 
