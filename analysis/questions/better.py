@@ -7,12 +7,16 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import duckdb
 import numpy as np
+import typer
 
-from analysis.questions.estimates import (
+from analysis.questions.pair import First, Second, pair
+from analysis.questions.question import Question, Row
+from analysis.statistics.differences import Array, certain, holm
+from analysis.statistics.estimates import (
     Estimate,
     at_chance,
     columns,
@@ -22,8 +26,7 @@ from analysis.questions.estimates import (
     score_interval,
     wins,
 )
-from analysis.questions.statistics import Array, certain, holm
-from analysis.warehouse import ask, unfinished
+from analysis.warehouse import EACH, NO_PAIR, ask, unfinished
 from analysis.warehouse.arms import label
 from sweep.means import LEVEL
 
@@ -191,7 +194,7 @@ def paired(differences: Array, margin: float = 0.0) -> Estimate:
     return Estimate(better / len(differences), float(low), float(high))
 
 
-def rows(found: Sequence[Better]) -> list[dict[str, Any]]:
+def rows(found: Sequence[Better]) -> list[Row]:
     """One row a setting, pair and sparsity, as numbers: for files."""
     return [
         {
@@ -247,3 +250,31 @@ def sentences(found: Sequence[Better], over_what: str) -> list[str]:
             f"{over_what}. {words}"
         )
     return said
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection,
+    first: First = EACH,
+    second: Second = None,
+    margin: Annotated[float, typer.Option(min=0, max=1, help="of test accuracy: better by more")] = 0.0,
+) -> tuple[list[Better], str]:
+    """The probabilities of the criteria that the command names."""
+    return find(connection, *pair(connection, first, second), margin)
+
+
+def _rows(answer: tuple[list[Better], str]) -> list[Row]:
+    return rows(answer[0])
+
+
+def _sentences(answer: tuple[list[Better], str]) -> list[str]:
+    return sentences(*answer) or [NO_PAIR]
+
+
+QUESTION = Question(
+    name="better",
+    help="How probable is it that a run of one criterion is better than a run of another?",
+    answer=answer,
+    rows=_rows,
+    sentences=_sentences,
+    compares_criteria=True,
+)

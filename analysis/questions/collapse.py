@@ -6,12 +6,11 @@ from typing import Any
 
 import duckdb
 
-from analysis.questions.statistics import wilson
+from analysis.questions.question import Question, Row, Section, Summary
+from analysis.statistics.differences import wilson
 from analysis.warehouse import ask
 from analysis.warehouse.arms import label, without
 from sweep.config import CHOICE
-
-Row = dict[str, Any]
 
 
 def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
@@ -94,3 +93,13 @@ def sentences(found: Sequence[Row]) -> list[str]:
 def _none_of(trials: int) -> str:
     """With the interval of the fewest that are alike: others say nothing of these."""
     return f"of {trials} [0%, {wilson(0, trials)[1]:.0%}]"
+
+
+QUESTION = Question(
+    name="collapse",
+    help="Where are whole layers removed, and from which prune epoch on is it safe?",
+    answer=collapse,
+    rows=list,
+    sentences=sentences,
+    section=Section(find=collapse, summary=Summary(place=40, title="Collapsed layers", sentences=sentences)),
+)

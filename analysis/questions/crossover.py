@@ -4,243 +4,30 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import duckdb
 from rich.table import Table
 from rich.text import Text
 
+from analysis.charts import Figure, band, style
 from analysis.output import draw, fold
-from analysis.questions.estimates import number
-from analysis.questions.statistics import Paired, certain, chance_of, holm, paired, wilson
+from analysis.page import Page
+from analysis.questions.pair import First, Second, pair
+from analysis.questions.question import Question, Section, Summary
+from analysis.questions.verdict import Crossover
+from analysis.statistics.crossings import decide
+from analysis.statistics.differences import Paired, chance_of, paired
+from analysis.statistics.estimates import number
 from analysis.warehouse import EACH, NO_PAIR, ask, baseline, running
 from analysis.warehouse.arms import AFTER_DENSE, Label, label, without
 from sweep.means import Mean, mean_interval
 
-
-@dataclass(frozen=True)
-class Difference:
-    """One criterion's accuracy less another's at one sparsity.
-
-    Attributes:
-        found: over the seeds that both ran, with a pointwise 95 % interval.
-        p: of the mean being 0, corrected by Holm for all tests of the answer; NaN where nothing was tested: a
-            single seed, no run that finished in both, or a study that still runs.
-    """
-
-    sparsity: float
-    found: Paired
-    p: float
-
-    @property
-    def mean(self) -> Mean:
-        """Over the seeds that finished in both."""
-        return self.found.mean
-
-    @property
-    def sign(self) -> int:
-        """1 or −1 where the difference is certain after the correction, else 0."""
-        return (1 if self.mean.value > 0 else -1) if certain(self.p) else 0
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """The sign of the difference changes between two tested sparsities.
-
-    Attributes:
-        low, high: tested sparsities at which the sign is certain, one way and the other. Whatever the
-            difference does in between, it passes 0 there at least once: the interval that needs no shape.
-        at: where the straight line between the means passes 0, on log density: no more than a hint.
-        next: the sparsity to run next, halfway on log density where the means change their order.
-        falls: from above to below.
-    """
-
-    low: float
-    high: float
-    at: float
-    next: float
-    falls: bool
-
-    def __str__(self) -> str:
-        return f"[{self.low:g}, {self.high:g}]"
-
-
-@dataclass(frozen=True)
-class Crossover:
-    """One criterion against another in one setting.
-
-    Attributes:
-        differences: by rising sparsity.
-        apart: of the first and the second, runs far from the median of their cell, and all that finished.
-        unfinished: how far the study is, in words; "" if it is done. Before that nothing is certain.
-    """
-
-    first: str
-    second: str
-    differences: list[Difference]
-    apart: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
-    unfinished: str = ""
-
-    @property
-    def crossings(self) -> list[Crossing]:
-        """Between each two certain signs that follow each other and differ."""
-        certain = [index for index, difference in enumerate(self.differences) if difference.sign]
-        return [
-            _crossing(self.differences[one : other + 1])
-            for one, other in pairwise(certain)
-            if self.differences[one].sign != self.differences[other].sign
-        ]
-
-    @property
-    def verdict(self) -> str:
-        """`provisional`, `crossover`, `several`, `no crossover` or `undecided`."""
-        if self.unfinished:
-            return "provisional"
-        if found := len(self.crossings):
-            return "several" if found > 1 else "crossover"
-        return "no crossover" if all(d.sign for d in self.differences) else "undecided"
-
-    @property
-    def lost(self) -> tuple[int, int]:
-        """Runs of the first and of the second that were lost, over all sparsities."""
-        one, other = zip(*(d.found.lost for d in self.differences), strict=True)
-        return sum(one), sum(other)
-
-    def __str__(self) -> str:
-        pair = f"{self.first} against {self.second}"
-        said = {
-            "provisional": self._so_far,
-            "crossover": self._crossed,
-            "several": self._crossed,
-            "no crossover": self._one_side,
-            "undecided": self._undecided,
-        }[self.verdict]()
-        return "; ".join([f"{pair}: {said}", *self._lost_runs(), *self._two_kinds()])
-
-    def _so_far(self) -> str:
-        sides = [
-            f"mean {side} at {_listed(at)}"
-            for side, at in (
-                ("above", [d.sparsity for d in self.differences if d.mean.value > 0]),
-                ("below", [d.sparsity for d in self.differences if d.mean.value < 0]),
-            )
-            if at
-        ]
-        known = ", ".join(sides) or "no seed finished in both"
-        return f"provisional, {self.unfinished}: nothing is certain before all have a result; so far {known}"
-
-    def _crossed(self) -> str:
-        signs = [d for d in self.differences if d.sign]
-        ends = [signs[0]] + [other for one, other in pairwise(signs) if one.sign != other.sign]
-        sides = {1: "above", -1: "below"}
-        parts = []
-        for crossing, start, end in zip(self.crossings, ends, ends[1:], strict=False):
-            parts.append(
-                f"certainly {sides[start.sign]} at {crossing.low:g} and certainly {sides[end.sign]} at "
-                f"{crossing.high:g}: they cross in between (the means at about {digits(crossing.at)}; "
-                f"run {digits(crossing.next)} next)"
-            )
-        return "; ".join([*parts, *self._not_certain()])
-
-    def _one_side(self) -> str:
-        side = "above" if self.differences[0].sign > 0 else "below"
-        tested = [d.sparsity for d in self.differences]
-        if len(tested) == 1:
-            return f"no crossover: certainly {side} at {tested[0]:g}, the one sparsity tested"
-        where = f"all {len(tested)} sparsities tested ({tested[0]:g} to {tested[-1]:g})"
-        return f"no crossover: certainly {side} at {where}"
-
-    def _undecided(self) -> str:
-        signs = [d.sign for d in self.differences]
-        certain = [index for index, sign in enumerate(signs) if sign]
-        if not certain:
-            most = max(d.found.seeds for d in self.differences)
-            few = {0: "no seed finished in both", 1: "one seed has no interval"}
-            why = few.get(most, "no difference is certain")
-            return f"undecided: {why} at {_listed([d.sparsity for d in self.differences])}"
-        side = "above" if signs[certain[0]] > 0 else "below"
-        if certain == list(range(certain[0], len(signs))):
-            start, before = self.differences[certain[0]], self.differences[certain[0] - 1]
-            said = f"certainly {side} from {start.sparsity:g} on; where that begins is open: more seeds at "
-            return "; ".join([f"undecided: {said}{before.sparsity:g} come next", *self._not_certain()])
-        if certain == list(range(len(certain))):
-            last, after = self.differences[certain[-1]], self.differences[certain[-1] + 1]
-            said = f"certainly {side} up to {last.sparsity:g}; where that ends is open: more seeds at "
-            return "; ".join([f"undecided: {said}{after.sparsity:g} come next", *self._not_certain()])
-        at = _listed([self.differences[index].sparsity for index in certain])
-        return "; ".join([f"undecided: certainly {side} at {at}", *self._not_certain()])
-
-    def _not_certain(self) -> list[str]:
-        open_ = [d.sparsity for d in self.differences if not d.sign]
-        return [f"not certain at {_listed(open_)}"] if open_ else []
-
-    def _lost_runs(self) -> list[str]:
-        lost = [
-            f"{count} of {name}"
-            for count, name in zip(self.lost, (self.first, self.second), strict=True)
-            if count
-        ]
-        certain = any(d.sign for d in self.differences)
-        with_them = " (what is certain is so with them at chance too)" if certain else ""
-        return [f"lost runs: {' and '.join(lost)}{with_them}"] if lost else []
-
-    def _two_kinds(self) -> list[str]:
-        apart = [
-            f"{far} of {runs} of {name} [{wilson(far, runs)[0]:.0%}, {wilson(far, runs)[1]:.0%}]"
-            for (far, runs), name in zip(self.apart, (self.first, self.second), strict=True)
-            if far
-        ]
-        words = "which Student's t does not cover: more seeds, or medians, tell"
-        return [f"runs far from the median of their cell: {' and '.join(apart)}, {words}"] if apart else []
-
-
-def _crossing(differences: Sequence[Difference]) -> Crossing:
-    """Between the first and the last of these, whose signs are certain."""
-    one, other = next(
-        (one, other)
-        for one, other in reversed(list(pairwise([d for d in differences if not math.isnan(d.mean.value)])))
-        if (one.mean.value > 0) != (other.mean.value > 0)
-    )
-    share = one.mean.value / (one.mean.value - other.mean.value)
-
-    def between(share: float) -> float:
-        logs = math.log(1 - one.sparsity), math.log(1 - other.sparsity)
-        return 1 - math.exp(logs[0] + share * (logs[1] - logs[0]))
-
-    return Crossing(
-        low=differences[0].sparsity,
-        high=differences[-1].sparsity,
-        at=between(share),
-        next=between(0.5),
-        falls=differences[0].sign > 0,
-    )
-
-
-def decide(
-    pairs: Sequence[tuple[Sequence[float], Sequence[Paired], bool]],
-) -> list[list[Difference]]:
-    """Which differences of an answer are certain: Holm's correction goes over all that it tests.
-
-    Args:
-        pairs: for each pair of arms its sparsities, rising, what was found at each, and whether it is tested:
-            not of a study that still runs.
-    """
-    plain = [one.p if tested else math.nan for _, found, tested in pairs for one in found]
-    corrected = iter(holm(plain))
-    return [
-        [Difference(s, one, next(corrected)) for s, one in zip(sparsities, found, strict=True)]
-        for sparsities, found, _ in pairs
-    ]
-
-
-def _listed(sparsities: Sequence[float]) -> str:
-    return ", ".join(f"{sparsity:g}" for sparsity in sparsities)
-
-
-def digits(sparsity: float) -> str:
-    """A sparsity with as many digits as its density has meaning."""
-    return f"{sparsity:.{max(3, math.ceil(-math.log10(1 - sparsity)) + 1)}f}"
+_MEANS = (
+    "Mean test accuracy in percent ± 95 % Student-t interval over seeds, cut to 0 to 100. (equal): all "
+    "seeds ended alike, which is no interval. *: runs far from the cell's median, so that the mean is of "
+    "two kinds of runs. There is one test set: its own sampling is in no interval."
+)
 
 
 @dataclass
@@ -382,26 +169,19 @@ def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
     ]
 
 
-MEANS = (
-    "Mean test accuracy in percent ± 95 % Student-t interval over seeds, cut to 0 to 100. (equal): all "
-    "seeds ended alike, which is no interval. *: runs far from the cell's median, so that the mean is of "
-    "two kinds of runs. There is one test set: its own sampling is in no interval."
-)
-
-
 def note(comparisons: Sequence[Comparison]) -> str:
     """What the intervals are over, and what certain means here: under every answer."""
     pairs = [crossover for comparison in comparisons for crossover in comparison.crossovers]
     tests = sum(not math.isnan(d.p) for crossover in pairs for d in crossover.differences)
     if not pairs:
-        return f"{MEANS} {NO_PAIR}"
+        return f"{_MEANS} {NO_PAIR}"
     if not tests:
         return (
-            f"{MEANS} No difference is tested: that takes two seeds that finished in both, and a study "
+            f"{_MEANS} No difference is tested: that takes two seeds that finished in both, and a study "
             "that has ended."
         )
     return (
-        f"{MEANS} Differences are paired by seed (Student's t). Certain is what holds at 5 % after Holm's "
+        f"{_MEANS} Differences are paired by seed (Student's t). Certain is what holds at 5 % after Holm's "
         f"correction over all tests of this answer: {tests:,} (pairs: {len(pairs):,}). A crossing lies "
         "between two tested sparsities with certain signs, whatever the curves do in between."
     )
@@ -417,3 +197,107 @@ def text(comparison: Comparison) -> str:
         table.add_row(*(Text(cell) for cell in (name, *cells)))
     found = "".join(f"{fold(f'  {crossover}', '    ')}\n" for crossover in comparison.crossovers)
     return f"{comparison.setting}\n{draw(table)}{found}"
+
+
+def chart(comparison: Comparison, names: Sequence[str]) -> Figure:
+    """Mean test accuracy with its 95 % band against density, on a log scale labelled with sparsity."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for index, name in enumerate(names):
+        means = sorted((s, m) for s, m in comparison.means.get(name, {}).items() if not math.isnan(m.value))
+        if not means:
+            continue
+        density = [1 - sparsity for sparsity, _ in means]
+        highs = [m.value if m.high is None else m.high for _, m in means]
+        lows = [m.value if m.low is None else m.low for _, m in means]
+        band(figure, density, lows, highs, index, name)
+        figure.add_scatter(
+            x=density,
+            y=[mean.value for _, mean in means],
+            customdata=[[sparsity, str(mean)] for sparsity, mean in means],
+            hovertemplate="sparsity %{customdata[0]}: %{customdata[1]}",
+            name=name,
+            legendgroup=name,
+            mode="lines+markers",
+            **style(index),
+        )
+    densities = [1 - sparsity for sparsity in comparison.sparsities]
+    brackets = [(one, crossing) for one in comparison.crossovers for crossing in one.crossings]
+    for index, (one, crossing) in enumerate(brackets):
+        late = (1 - crossing.low) * (1 - crossing.high) < max(densities) * min(densities)
+        figure.add_vrect(
+            x0=1 - crossing.low, x1=1 - crossing.high, fillcolor="#808080", opacity=0.15, line_width=0
+        )
+        figure.add_annotation(
+            text=f" {one.first} crosses {one.second} between {crossing.low:g} and {crossing.high:g} ",
+            # Towards the side where there is more room. Annotations take a log axis in its own units.
+            x=math.log10(1 - (crossing.high if late else crossing.low)),
+            y=0.02 + 0.06 * index,
+            xanchor="right" if late else "left",
+            showarrow=False,
+        )
+    figure.update_layout(
+        xaxis={
+            "type": "log",
+            # Falling: sparser to the right, as papers have it.
+            "range": [math.log10(max(densities) * 1.1), math.log10(min(densities) / 1.1)],
+            "title": "sparsity (log density)",
+            "tickvals": densities,
+            "ticktext": [f"{sparsity:g}" for sparsity in comparison.sparsities],
+        },
+        yaxis={"title": "test accuracy", "range": [0, 1.02]},
+    )
+    return figure
+
+
+def show(page: Page, comparisons: Sequence[Comparison]) -> None:
+    """The report's section: for each setting a chart and a table of means."""
+    names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
+    second = next((comparison.second for comparison in comparisons if comparison.second), "")
+    page.heading(
+        f"Where does a criterion fall below {second}?" if second else "How accurate is each criterion?",
+        f"{note(comparisons)} The bands of a chart are the same intervals.",
+    )
+    by_setting = {comparison.setting: comparison for comparison in comparisons}
+    for setting in page.settings(list(by_setting)):
+        comparison = by_setting[setting]
+        page.chart(f"Test accuracy against sparsity: {setting}", chart(comparison, names))
+        page.table(
+            ["sparsity", *(f"{sparsity:g}" for sparsity in comparison.sparsities)],
+            [[name, *cells] for name, cells in comparison.table.items()],
+        )
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection, first: First = EACH, second: Second = None
+) -> list[Comparison]:
+    """The comparisons of the criteria that the command names."""
+    return compare(connection, *pair(connection, first, second))
+
+
+def terminal(comparisons: Sequence[Comparison]) -> str:
+    """All comparisons for the terminal, and the note below them."""
+    return "\n".join([*map(text, comparisons), fold(note(comparisons), "")])
+
+
+def _sentences(comparisons: Sequence[Comparison]) -> list[str]:
+    """A sentence for each pair, with its setting where there are several."""
+    return [
+        f"{comparison.setting}: {crossover}" if len(comparisons) > 1 else str(crossover)
+        for comparison in comparisons
+        for crossover in comparison.crossovers
+    ]
+
+
+QUESTION = Question(
+    name="crossover",
+    help="Where does one criterion fall below another? By default each against random pruning.",
+    answer=answer,
+    rows=rows,
+    terminal=terminal,
+    compares_criteria=True,
+    section=Section(
+        find=compare, show=show, place=10, summary=Summary(place=10, title="", sentences=_sentences)
+    ),
+)

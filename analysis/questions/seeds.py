@@ -1,18 +1,20 @@
 """How many seeds does a difference of some size need? From the spread of paired differences seen."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import typer
 
-from analysis.questions.statistics import Array
-from analysis.warehouse import ask
+from analysis.questions.pair import First, Second, pair
+from analysis.questions.question import Question, Row
+from analysis.statistics.differences import Array
+from analysis.warehouse import EACH, NO_PAIR, ask
 from analysis.warehouse.arms import label
 from sweep.means import LEVEL, ROUNDING
 
-Row = dict[str, Any]
 POWER = 0.8
 # The upper figure is of the standard deviation that the seen one leaves possible, at this level (one-sided).
 UPPER = 0.8
@@ -129,3 +131,27 @@ def sentences(found: Sequence[Row]) -> list[str]:
             "new study: seeds added until a difference is certain hold no level."
         )
     return said
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection,
+    first: First = EACH,
+    second: Second = None,
+    difference: Annotated[float, typer.Option(min=1e-4, max=1, help="of mean test accuracy")] = 0.01,
+) -> list[Row]:
+    """The seeds that the criteria need that the command names."""
+    return find(connection, *pair(connection, first, second), difference)
+
+
+def _sentences_or_none(rows: Sequence[Row]) -> list[str]:
+    return sentences(rows) or [NO_PAIR]
+
+
+QUESTION = Question(
+    name="seeds",
+    help="How many seeds does a difference of this size need?",
+    answer=answer,
+    rows=list,
+    sentences=_sentences_or_none,
+    compares_criteria=True,
+)

@@ -9,8 +9,9 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from analysis.questions.estimates import Estimate, columns
-from analysis.questions.statistics import Array
+from analysis.questions.question import Question
+from analysis.statistics.differences import Array
+from analysis.statistics.estimates import Estimate, columns
 from analysis.warehouse import ask
 from analysis.warehouse.arms import label
 from sweep.errors import BadInput
@@ -190,3 +191,12 @@ def _listed(sources: Sequence[str]) -> str:
     if len(sources) < 2:
         return f"{sources[0]} alone" if sources else "nothing"
     return f"{', '.join(sources[:-1])} and {sources[-1]}"
+
+
+QUESTION = Question(
+    name="variance",
+    help="How much does test accuracy vary with the initialization, the data order, the masks, the split?",
+    answer=find,
+    rows=rows,
+    sentences=sentences,
+)

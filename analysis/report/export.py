@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from analysis import output
-from analysis.questions.crossover import Comparison, compare
+from analysis.questions.crossover import Comparison, chart, compare
 from analysis.warehouse import provisional
 from sweep import foreign
 from sweep.errors import BadInput
@@ -99,8 +99,6 @@ def _pictures(comparisons: list[Comparison], target: Path, marks: list[str]) -> 
 async def _draw(comparisons: list[Comparison], kind: str, marks: list[str]) -> list[bytes]:
     import kaleido
 
-    from analysis.report import charts
-
     # It logs how the browser it has closed goes away.
     logging.getLogger("choreographer").setLevel(logging.CRITICAL)
     names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
@@ -108,7 +106,7 @@ async def _draw(comparisons: list[Comparison], kind: str, marks: list[str]) -> l
     # Without mathjax, which would be looked for on the network.
     async with kaleido.Kaleido(mathjax=False) as browser:
         for comparison in comparisons:
-            figure = charts.crossover(comparison, names)
+            figure = chart(comparison, names)
             figure.update_layout(
                 template="plotly_white",
                 title={"text": "<br>".join([comparison.setting, *marks]), "font": {"size": 14}},

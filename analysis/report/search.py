@@ -6,8 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.report import charts
-from analysis.report.page import Page
+from analysis.charts import error_bars
+from analysis.page import Page
 from analysis.warehouse import files
 from sweep.arms import listed
 from sweep.means import Mean
@@ -87,7 +87,7 @@ def _fronts(answer: Mapping[str, Any]) -> dict[str, go.Figure]:
                 figure.add_scatter(
                     x=[one[objective] for one in answer["best"]],
                     y=[mean.value for mean in means],
-                    error_y=charts.error_bars(means),
+                    error_y=error_bars(means),
                     text=[_name(one) for one in answer["best"]],
                     mode="markers",
                     name=name,

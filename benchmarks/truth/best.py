@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.questions.best import Place, selected_test, told_apart
+from analysis.statistics.ranking import Place, selected_test, told_apart
 from benchmarks.truth.table import Row
 
 # Correlation of validation and test accuracy of one run.

@@ -10,8 +10,10 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 import analysis
-from analysis.questions.crossover import Crossover, compare, decide
-from analysis.questions.statistics import difference, paired
+from analysis.questions.crossover import compare
+from analysis.questions.verdict import Crossover
+from analysis.statistics.crossings import decide
+from analysis.statistics.differences import difference, paired
 from benchmarks.truth.crossover import QUICKSTART
 from benchmarks.truth.table import Row
 from sweep.config import Config

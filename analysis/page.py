@@ -2,11 +2,10 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
+from analysis.charts import Figure
 from sweep.foreign import chart, html
 
 # A page is for looking at: beyond so many settings it says how many more there are.
@@ -38,20 +37,25 @@ class Page:
             self.parts.append(f"<ul>{items}</ul>")
 
     def details(self, title: str, texts: Sequence[str]) -> None:
-        """A list that can be folded away, if there is anything in it."""
-        if texts:
+        """A list of sentences that can be folded away, if there are any; without a title a plain list."""
+        if not title:
+            self.sentences(texts)
+        elif texts:
             self.parts.append(
                 f"<details open><summary>{html(title)}</summary><ul>{_items(texts)}</ul></details>"
             )
 
-    def left_out(self, count: int) -> None:
-        """Say how many settings there are beyond those shown."""
-        if count > SETTINGS:
+    def settings(self, names: Sequence[str]) -> Iterator[str]:
+        """The settings that a section shows, each with its subheading; says how many more there are."""
+        if len(names) > SETTINGS:
             self.parts.append(
-                f"<p>{count - SETTINGS} more settings: narrow the report with --study or --where.</p>"
+                f"<p>{len(names) - SETTINGS} more settings: narrow the report with --study or --where.</p>"
             )
+        for name in names[:SETTINGS]:
+            self.subheading(name)
+            yield name
 
-    def chart(self, name: str, *figures: go.Figure, choices: Sequence[str] = (), height: int = 460) -> None:
+    def chart(self, name: str, *figures: Figure, choices: Sequence[str] = (), height: int = 460) -> None:
         """One chart; with choices, a menu of which to show, the last at first."""
         self._charts += 1
         number = self._charts

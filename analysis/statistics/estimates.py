@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.questions.statistics import Array, certain_both_ways, chance_of
+from analysis.statistics.differences import Array, certain_both_ways, chance_of
 
 # Accuracies that differ by less are equal: a margin is no exact binary number.
 _EQUAL = 1e-9
