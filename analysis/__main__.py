@@ -52,7 +52,7 @@ def sql(
                 f"{file}: {getattr(error, 'strerror', 'not text')}: give a file with one query"
             ) from None
     assert query is not None
-    chosen = output.chosen(form, out)
+    chosen = output.format_of(form, out)
     connection = warehouse.open(results, study=study, where=where)
     if chosen is Format.TABLE and out is None:
         shell.show(connection, query)
@@ -125,7 +125,7 @@ def _asked(question: Question[Any]) -> Callable[..., None]:
         out: Out = None,
         **own: Any,
     ) -> None:
-        chosen = output.chosen(form, out)
+        chosen = output.format_of(form, out)
         connection = _open(results, study, where, compared=question.compares_criteria)
         answer = question.answer(connection, **own)
         if question.terminal and chosen is Format.TABLE and out is None:

@@ -12,7 +12,7 @@ import plotly.offline
 from analysis.page import Page
 from analysis.questions import catalog
 from analysis.report import search, trials
-from analysis.warehouse import files, left, provisional, rows
+from analysis.warehouse import files, narrowed_studies, provisional, rows
 from sweep.foreign import html
 from sweep.store.places import Place, small
 
@@ -35,7 +35,7 @@ def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
     summaries = [(section.summary, answer) for section, answer in answers if section.summary is not None]
     for summary, answer in sorted(summaries, key=lambda pair: pair[0].place):
         page.details(summary.title, summary.sentences(answer))
-    studies = left(connection)
+    studies = narrowed_studies(connection)
     search.show(page, results, studies)
     for section, answer in sorted(answers, key=lambda pair: pair[0].place):
         if section.show is not None:
