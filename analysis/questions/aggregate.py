@@ -9,7 +9,7 @@ import typer
 from analysis.charts import Figure, band, style
 from analysis.page import Page
 from analysis.questions.question import Question, Row, Section
-from analysis.statistics.aggregates import THRESHOLDS, Aggregates, find
+from analysis.statistics.aggregates import THRESHOLDS, Aggregates, aggregate
 from analysis.statistics.differences import certain
 from analysis.statistics.estimates import columns, number
 from sweep.errors import BadInput
@@ -22,7 +22,7 @@ class Answer(NamedTuple):
     """What the command answers with.
 
     Attributes:
-        profiles: its rows are those of the performance profiles.
+        profiles: the rows are those of the performance profiles.
     """
 
     aggregates: Aggregates
@@ -39,11 +39,11 @@ def answer(
     ] = False,
 ) -> Answer:
     """The aggregates against the baseline that the command names."""
-    return Answer(find(connection, baseline), profiles)
+    return Answer(aggregate(connection, baseline), profiles)
 
 
 def rows(found: Aggregates) -> list[Row]:
-    """One row a way, as numbers: for files."""
+    """One row for each way, as numbers."""
     return [
         {
             "way": one.way,
@@ -60,7 +60,7 @@ def rows(found: Aggregates) -> list[Row]:
 
 
 def profiles(found: Aggregates) -> list[Row]:
-    """One row a way and threshold: the share of its runs above."""
+    """One row for each way and threshold: the share of runs above it."""
     return [
         {"way": one.way, "threshold": float(threshold), **columns("above", share)}
         for one in found.ways
@@ -69,7 +69,7 @@ def profiles(found: Aggregates) -> list[Row]:
 
 
 def sentences(found: Aggregates) -> list[str]:
-    """What the aggregates are over, and what each way comes to."""
+    """The caption, and a sentence for each way."""
     said = [caption(found)]
     for one in found.ways:
         text = f"{one.way}: interquartile mean {one.iqm}"
@@ -84,7 +84,7 @@ def sentences(found: Aggregates) -> list[str]:
 
 
 def caption(found: Aggregates) -> str:
-    """Over what the aggregates are, and their intervals, and how many tests were made."""
+    """The tasks, what the intervals are over, and the number of tests."""
     named = [
         f"{setting} at {', '.join(f'{s:g}' for s in sparsities)}"
         for setting, sparsities in found.settings.items()
@@ -142,9 +142,9 @@ def chart(found: Aggregates) -> Figure:
 def _compared(connection: duckdb.DuckDBPyConnection) -> Aggregates | str:
     """The aggregates for the report, or the reason why there are none."""
     try:
-        return find(connection)
-    except BadInput as nothing_in_common:
-        return str(nothing_in_common)
+        return aggregate(connection)
+    except BadInput as no_common_task:
+        return str(no_common_task)
 
 
 def show(page: Page, found: Aggregates | str) -> None:

@@ -1,1 +1,1 @@
-"""Mathematics of the answers: from the rows of a query to estimates, intervals and tests."""
+"""The mathematics of the answers: from the rows of a query to estimates, intervals and tests."""

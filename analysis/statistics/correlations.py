@@ -30,25 +30,26 @@ NAMES = {measure: f"{name} ({_DENSE})" for measure, name in _PLAIN.items()} | {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Correlation:
-    """What a number before retraining says about one after it, over the masks of one setting and sparsity.
+    """Correlation of a measure before retraining with one after it, over masks of one setting and sparsity.
 
     Attributes:
-        measure: which number before retraining; one of `BEFORE`.
-        sparsity: None for all sparsities of the setting together.
+        measure: the measure before retraining; a key of `NAMES`.
+        sparsity: None: all sparsities of the setting are pooled.
         unit: what masks differ in beside their seeds: criteria, arms (of one criterion) or combinations
             (of the oracle).
         pearson: r, without interval and p-value: none holds for skewed losses.
-        p_holm: that of τ after Holm's correction over all τ within a sparsity of the answer; NaN: pooled.
-        regret_best, regret_median: how much worse the mask that looked best before ends than the best, and
-            than the median (negative: better than it). Of several that looked equally good, the expected
-            outcome of one drawn at random.
-        anomalies: share of masks that end better than the one that looked best before (Feng et al. 2024),
-            expected likewise.
-        before, after, criteria, seeds: of each mask, of shape (masks,); criteria and seeds as whole numbers.
-        alone: why the same with other BatchNorm statistics does not stand beside it; empty where it does, and
-            where it was not asked for.
+        p_holm: the p-value of τ with Holm's correction over all τ within a sparsity of the answer; NaN for
+            pooled sparsities.
+        regret_best, regret_median: how much worse the mask with the best measure before retraining ends than
+            the best mask, and than the median (negative: better). If several masks tie for the best measure:
+            the expectation of one drawn at random.
+        anomalies: share of masks that end better than the mask with the best measure before retraining (Feng
+            et al. 2024); with ties an expectation too.
+        before, after, criteria, seeds: of each mask, of shape (masks,). Criteria and seeds are integers.
+        alone: why there is no correlation with the other BatchNorm statistics beside this one; "" if there
+            is one, or if one measure alone was asked for.
     """
 
     setting: str
@@ -70,33 +71,33 @@ class Correlation:
 
     @property
     def masks(self) -> int:
-        """How many there are."""
+        """Number of masks."""
         return len(self.before)
 
     @property
     def drawn(self) -> dict[str, int]:
-        """How many criteria (arms, combinations) and seeds the masks are of."""
+        """Numbers of criteria (or arms, or combinations) and of seeds among the masks."""
         return {self.unit: len(np.unique(self.criteria)), "seeds": len(np.unique(self.seeds))}
 
     @property
     def resampled(self) -> list[str]:
-        """Those of them that the intervals resample."""
+        """The names in `drawn` over which the intervals resample."""
         return [what for what, count in self.drawn.items() if count >= ENOUGH]
 
     @property
     def basis(self) -> str:
-        """What the coefficients are of, and their intervals."""
+        """The numbers of masks, criteria and seeds, and the limits of the interval, in words."""
         text = f"{_counted(self.masks, 'masks')}: {self.counts}"
         return f"{text}; {self.limits}" if self.limits else text
 
     @property
     def counts(self) -> str:
-        """What was drawn."""
+        """The numbers of criteria and seeds, in words."""
         return " and ".join(_counted(count, what) for what, count in self.drawn.items())
 
     @property
     def limits(self) -> str:
-        """What the interval leaves out, or why there is none; empty where it resamples all."""
+        """What the interval does not cover, or why there is none; "" if it resamples criteria and seeds."""
         if not self.resampled:
             return f"no interval, which takes {ENOUGH} {self.unit} or {ENOUGH} seeds"
         if abs(self.kendall.value) > 1 - 1e-9:
@@ -113,15 +114,15 @@ def _counted(count: int, what: str) -> str:
 def correlate(
     connection: duckdb.DuckDBPyConnection, before: str | None = None, after: str = "test_accuracy"
 ) -> list[Correlation]:
-    """Within each setting and sparsity, and behind them the number pooled over the setting's sparsities.
+    """The correlations within each setting and sparsity, followed by the pooled one of the setting.
 
     Args:
-        before: one of `BEFORE`. None: the training loss with either BatchNorm statistics, in settings where
-            they make a difference.
-        after: one of `AFTER`.
+        before: a key of `NAMES`. None: the training loss with both BatchNorm statistics, in settings where
+            they differ.
+        after: `test_accuracy` or `test_loss`.
     """
-    asked = [before] if before else ["pre_train_loss", "pre_train_loss" + _RECALIBRATED]
-    answers = [_groups(connection, measure, after) for measure in asked]
+    measures = [before] if before else ["pre_train_loss", "pre_train_loss" + _RECALIBRATED]
+    answers = [_groups(connection, measure, after) for measure in measures]
     settings = list(dict.fromkeys(setting for groups in answers for setting in groups))
     names = _settings(settings)
     criteria = dict(warehouse.rows(connection, "SELECT hash(arm), arm ->> 'criterion' FROM settings"))
@@ -129,18 +130,19 @@ def correlate(
     for setting in settings:
         several = {
             measure: groups[setting]
-            for measure, groups in zip(asked, answers, strict=True)
+            for measure, groups in zip(measures, answers, strict=True)
             if setting in groups
         }
         alone = ""
-        if before is None and asked[1] not in several:
+        if before is None and measures[1] not in several:
             alone = f"with {_FRESH} it was not recorded: where the network has BatchNorm the two can differ"
         elif len(several) == 2 and _alike(*several.values()):
-            del several[asked[1]]
+            del several[measures[1]]
             alone = f"with {_FRESH} it is the same in every mask, as without BatchNorm"
         for measure, rows in several.items():
             unit, codes = _clusters(criteria, {arm for row in rows for arm in row["arms"]})
-            within = [_correlation(names[setting], measure, row, after, unit, codes, alone) for row in rows]
+            about = {"setting": names[setting], "measure": measure, "unit": unit, "alone": alone}
+            within = [_correlation(row, after, codes, **about) for row in rows]
             found += [*within, *([_pooled(within)] if len(within) > 1 else [])]
     return found if warehouse.unfinished(connection) else _corrected(found)
 
@@ -156,13 +158,13 @@ def _groups(
 
 
 def _clusters(criteria: Mapping[int, str], arms: Collection[int]) -> tuple[str, dict[int, int]]:
-    """What the masks of a setting differ in beside their seeds, and the number of each arm's.
+    """What the masks of a setting differ in beside their seeds, and each arm's number in it.
 
-    Masks of the oracle have no more in common than the network: each combination was drawn by itself.
+    Each mask of the oracle counts by itself: its combinations were drawn independently.
 
     Args:
-        criteria: of each arm, by its hash.
-        arms: those that the setting has masks of, by their hashes.
+        criteria: the criterion of each arm, by the arm's hash.
+        arms: hashes of the arms of the setting's masks.
     """
     names = {criteria[arm] for arm in arms}
     unit = "criteria" if len(names) > 1 else "combinations" if names == {"oracle"} else "arms"
@@ -175,7 +177,7 @@ def _clusters(criteria: Mapping[int, str], arms: Collection[int]) -> tuple[str, 
 
 
 def _alike(rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> bool:
-    """Whether the numbers before retraining are equal, to rounding, at every sparsity."""
+    """Whether the measures before retraining are equal, to rounding, at every sparsity."""
     sides = [{row["sparsity"]: sorted(row["befores"]) for row in side} for side in (rows, others)]
     return sides[0].keys() == sides[1].keys() and all(
         len(one) == len(sides[1][sparsity]) and np.allclose(one, sides[1][sparsity], rtol=1e-6, atol=0)
@@ -183,42 +185,36 @@ def _alike(rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> 
     )
 
 
-def _correlation(
-    setting: str,
-    measure: str,
-    row: dict[str, Any],
-    after: str,
-    unit: str,
-    codes: Mapping[int, int],
-    alone: str,
-) -> Correlation:
+def _correlation(row: dict[str, Any], after: str, codes: Mapping[int, int], **about: str) -> Correlation:
+    """The correlation over the masks of a row of the query.
+
+    Args:
+        codes: the number of each arm's criterion.
+        about: fields of `Correlation` that are the same at every sparsity.
+    """
     worse = 1 if after == "test_loss" else -1
-    masks = (
-        np.array(row["befores"]),
-        np.array(row["afters"]),
-        np.array([codes[arm] for arm in row["arms"]]),
-        np.array(row["seeds"], np.int64),
-    )
-    tau, rho = rank_correlations(*masks)
+    before, outcomes = np.array(row["befores"]), np.array(row["afters"])
+    criteria, seeds = np.array([codes[arm] for arm in row["arms"]]), np.array(row["seeds"], np.int64)
+    tau, rho = rank_correlations(before, outcomes, criteria, seeds)
     return Correlation(
-        setting,
-        measure,
-        row["sparsity"],
-        unit,
-        Coefficient(math.nan if row["pearson"] is None else row["pearson"]),
-        rho,
-        tau,
-        math.nan,
-        worse * (row["picked"] - row["best"]) + 0.0,
-        worse * (row["picked"] - row["median"]) + 0.0,
-        row["anomalies"],
-        *masks,
-        alone,
+        sparsity=row["sparsity"],
+        pearson=Coefficient(math.nan if row["pearson"] is None else row["pearson"]),
+        spearman=rho,
+        kendall=tau,
+        p_holm=math.nan,
+        regret_best=worse * (row["picked"] - row["best"]) + 0.0,
+        regret_median=worse * (row["picked"] - row["median"]) + 0.0,
+        anomalies=row["anomalies"],
+        before=before,
+        after=outcomes,
+        criteria=criteria,
+        seeds=seeds,
+        **about,
     )
 
 
 def _pooled(groups: Sequence[Correlation]) -> Correlation:
-    """All sparsities of a setting together: a criterion, and a seed, is the same at each of them."""
+    """The correlation over all sparsities of a setting, at which criteria and seeds are the same clusters."""
     before, after = (
         np.concatenate([getattr(group, side) for group in groups]) for side in ("before", "after")
     )
@@ -245,21 +241,21 @@ def _pooled(groups: Sequence[Correlation]) -> Correlation:
 
 
 def _corrected(found: Sequence[Correlation]) -> list[Correlation]:
-    """With Holm's (1979) correction over all τ that are tested."""
+    """The correlations with Holm's (1979) correction over all τ that are tested."""
     indices = tested(found)
     known = dict(zip(indices, holm([found[index].kendall.p for index in indices]), strict=True))
     return [replace(one, p_holm=known.get(index, math.nan)) for index, one in enumerate(found)]
 
 
 def tested(found: Sequence[Correlation]) -> list[int]:
-    """Which of them are tested: those within a sparsity; of the pooled ones nothing is claimed."""
+    """Indices of the τ that are tested: those within a sparsity, not the pooled ones."""
     return [
         index for index, one in enumerate(found) if one.sparsity is not None and not math.isnan(one.kendall.p)
     ]
 
 
 def _settings(settings: Sequence[str]) -> dict[str, str]:
-    """Names of settings: those of an arm that differs in nothing."""
+    """The names of settings, as labels give them for arms that do not differ in the choice of the mask."""
     filled = {
         s: json.dumps({"criterion": "", "scope": "", "iterations": 1} | json.loads(s)) for s in settings
     }

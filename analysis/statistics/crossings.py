@@ -11,12 +11,12 @@ from sweep.means import Mean
 
 @dataclass(frozen=True)
 class Difference:
-    """One criterion's accuracy less another's at one sparsity.
+    """The accuracy of one criterion minus that of another at one sparsity.
 
     Attributes:
-        found: over the seeds that both ran, with a pointwise 95 % interval.
-        p: of the mean being 0, corrected by Holm for all tests of the answer; NaN where nothing was tested: a
-            single seed, no run that finished in both, or a study that still runs.
+        found: the paired difference over the seeds that both ran, with a pointwise 95 % interval.
+        p: of a mean of 0, with Holm's correction for all tests of the answer. NaN: not tested, because of a
+            single seed, no seed that finished in both, or an unfinished study.
     """
 
     sparsity: float
@@ -25,25 +25,25 @@ class Difference:
 
     @property
     def mean(self) -> Mean:
-        """Over the seeds that finished in both."""
+        """The mean difference over the seeds that finished in both."""
         return self.found.mean
 
     @property
     def sign(self) -> int:
-        """1 or −1 where the difference is certain after the correction, else 0."""
+        """1 or −1 if the difference is certain after the correction, else 0."""
         return (1 if self.mean.value > 0 else -1) if certain(self.p) else 0
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """The sign of the difference changes between two tested sparsities.
+    """A change of the sign of the difference between two tested sparsities.
 
     Attributes:
-        low, high: tested sparsities at which the sign is certain, one way and the other. Whatever the
-            difference does in between, it passes 0 there at least once: the interval that needs no shape.
-        at: where the straight line between the means passes 0, on log density: no more than a hint.
-        next: the sparsity to run next, halfway on log density where the means change their order.
-        falls: from above to below.
+        low, high: tested sparsities with certain, opposite signs. The difference passes 0 between them at
+            least once: an interval that assumes nothing about the shape of the curves.
+        at: where a straight line between the means passes 0, on log density; a hint only.
+        next: the sparsity to run next: halfway on log density between the means that change their order.
+        falls: the sign changes from above to below.
     """
 
     low: float
@@ -59,7 +59,7 @@ class Crossing:
 def decide(
     pairs: Sequence[tuple[Sequence[float], Sequence[Paired], bool]],
 ) -> list[list[Difference]]:
-    """Which differences of an answer are certain: Holm's correction goes over all that it tests.
+    """The differences of an answer, with Holm's correction over all its tests.
 
     Args:
         pairs: for each pair of arms its sparsities, rising; the paired difference at each; and whether they
@@ -88,7 +88,7 @@ def crossings(differences: Sequence[Difference]) -> list[Crossing]:
 
 
 def _crossing(differences: Sequence[Difference]) -> Crossing:
-    """Between the first and the last of these, whose signs are certain."""
+    """The crossing between the first and the last difference, whose signs are certain and opposite."""
     one, other = next(
         (one, other)
         for one, other in reversed(list(pairwise([d for d in differences if not math.isnan(d.mean.value)])))

@@ -18,12 +18,13 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass
 class Runs:
-    """Finished runs of one way; each array has an element a run.
+    """The finished runs of one way to choose the mask. Each array has one element for each run.
 
     Attributes:
+        accuracy: test accuracy, in [0, 1].
         task: index of the task.
-        draw: index of what the seed drew: runs of one seed on one data set and model share their
-            initialization and order of data, and so are one draw.
+        draw: index of the draw. Runs with the same seed, data set and model share their initialization and
+            order of data: they are one draw.
         weight: 1 / (tasks × runs of this way on the task).
     """
 
@@ -34,44 +35,44 @@ class Runs:
 
     @cached_property
     def counts(self) -> Indices:
-        """Of each task, how many runs there are."""
+        """Number of runs on each task."""
         counts: Indices = np.bincount(self.task)
         return counts
 
     @cached_property
     def by_draw(self) -> Array:
-        """Of each draw, the weight of its runs."""
+        """Weight of the runs of each draw."""
         weights: Array = np.bincount(self.draw, self.weight).astype(np.float64)
         return weights
 
     @cached_property
     def _scale(self) -> Array:
-        """Weights, larger where a task has few runs: deviations from their own mean are too small."""
+        """Weights with Bessel's correction: deviations of few runs from their own mean are too small."""
         return self.weight * np.sqrt(self.counts / (self.counts - 1))[self.task]
 
     def centred(self, influence: Array) -> Array:
-        """What each run adds to the error of a mean: its weight × deviation from its task's mean."""
+        """The contribution of each run to the error of a mean: weight × deviation from the task's mean."""
         means = np.bincount(self.task, influence) / self.counts
         return self._scale * (influence - means[self.task])
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Seeds as they were drawn.
+    """The draws of all ways. A stratum is a data set with a model.
 
     Attributes:
-        stratum: of each draw, the index of its data set and model.
-        share: of each stratum, its share of the tasks.
+        stratum: index of each draw's stratum.
+        share: each stratum's share of the tasks.
     """
 
     stratum: Indices
     share: Array
 
     def counts(self, runs: Sequence[Runs]) -> Array:
-        """Of each stratum, how many draws of one weight know as much of the error as those of these runs.
+        """The effective number of draws in each stratum: that of equally weighted draws with the same error.
 
-        As many as there are if all tasks have the same seeds; fewer if most of the weight is of few seeds
-        (Satterthwaite 1946).
+        It is the number of draws if all tasks have the same seeds, and lower if few seeds have most of the
+        weight (Satterthwaite 1946).
         """
         found = []
         for one in runs:
@@ -82,15 +83,15 @@ class Draws:
         return least
 
     def error(self, runs: Sequence[Runs], influences: Sequence[Array]) -> tuple[float, float]:
-        """Standard error of a mean over tasks, and its degrees of freedom; NaN where a task has a single run.
+        """Standard error of a mean over tasks, and its degrees of freedom; NaN if a task has a single run.
 
-        Linearized, and summed within draws: seeds are resampled, not runs, so that what a seed does to all
-        sparsities and criteria alike does not count as many draws. Variances of the strata add up; degrees of
-        freedom are Satterthwaite's (1946), 1 at least in each.
+        Influences are summed within draws: the seeds are the sample, not the runs. An effect of a seed on all
+        its sparsities and criteria counts as one draw. The variances of the strata add up. The degrees of
+        freedom are Satterthwaite's (1946), with at least 1 for each stratum.
 
         Args:
-            runs: whose runs the mean is over.
-            influences: of each run on it.
+            runs: the runs that the mean is over.
+            influences: of each run on the mean.
         """
         if any((one.counts < 2).any() for one in runs):
             return math.nan, math.nan
@@ -106,10 +107,14 @@ class Draws:
     def share_interval(
         self, share: float, runs: Sequence[Runs], influences: Sequence[Array]
     ) -> tuple[Estimate, float]:
-        """A share with its interval, and the p-value of its being ½; arguments else as for `error`.
+        """A share with its score interval, and the p-value of a share of ½.
 
-        No share is less certain than one of as many draws as there are seeds, as if all runs of a seed were
-        alike: that is taken for a share of 0 or 1, which has no spread to go by.
+        The sample size is at least the number of seeds: that of runs which are all alike for a seed. A share
+        of 0 or 1, which has no spread, gets that size.
+
+        Args:
+            share: a mean over tasks, in [0, 1].
+            runs, influences: as for `error`.
         """
         from scipy.special import stdtr, stdtrit
 
@@ -123,7 +128,7 @@ class Draws:
 
 
 def mean_interval(mean: float, error: float, freedom: float) -> Estimate:
-    """Student's, within [0, 1]; none where seeds that are all alike leave no spread to go by."""
+    """A mean with Student's interval, cut to [0, 1]; without an interval if all seeds are alike."""
     from scipy.special import stdtrit
 
     if math.isnan(error) or not error:
@@ -135,13 +140,14 @@ def mean_interval(mean: float, error: float, freedom: float) -> Estimate:
 def interquartile_mean(values: Array, weights: Array) -> tuple[float, Array]:
     """Mean of the middle half of a weighted sample, and the influence of each value on it.
 
-    With equal weights, of a number of values that four divides, it is `scipy.stats.trim_mean(values, 0.25)`;
-    a value that a quartile cuts counts with the part that is within. The influence is that of a trimmed mean:
-    the value cut off at the quartiles, over the half that is kept (Tukey & McLaughlin 1963).
+    With equal weights and a number of values that is divisible by four, it is
+    `scipy.stats.trim_mean(values, 0.25)`. A value on a quartile counts with its part in the middle half. The
+    influence is that of a trimmed mean: the value, clipped to the quartiles, divided by the kept half (Tukey
+    & McLaughlin 1963).
 
     Args:
-        values: of each run.
-        weights: of each; sum 1.
+        values: shape (n,).
+        weights: shape (n,); their sum is 1.
     """
     order = np.argsort(values, kind="stable")
     upper = np.cumsum(weights[order])
@@ -152,5 +158,5 @@ def interquartile_mean(values: Array, weights: Array) -> tuple[float, Array]:
 
 
 def mean_share(runs: Runs, parts: npt.NDArray[Any]) -> float:
-    """The mean over tasks of what is in [0, 1] for each run; exactly 0 or 1 where it is so for all."""
+    """The mean over tasks of numbers in [0, 1], one a run; exactly 0 or 1 if all numbers are."""
     return round(float(runs.weight @ parts), 12)

@@ -24,22 +24,22 @@ class Ranked:
     """A schedule at one sparsity.
 
     Attributes:
-        rank: by mean validation accuracy, 1 the best; those of which no trial finished come last.
-        test: with its plain interval. That of rank 1 was selected: validation accuracies of the same trials
-            were the highest.
-        selected: of rank 1, the interval of its test accuracy, corrected for the choice among all
-            candidates. None of the others, and where it has a single seed.
-        behind: the best's validation accuracy less this one's, paired by seed, with its interval; None for
-            the best itself and where no seed finished in both.
-        tied: cannot be told from the best, which the same numbers chose: corrected for all schedules that
-            were candidates and for all places (settings and sparsities) of the answer. With a single seed,
-            or while the study runs, nothing can be told apart.
-        hours: of a trial, on average.
-        on_density_front, on_cost_front: nothing in this setting is as accurate at a lower density (cost) or
-            more accurate at the same; by mean validation accuracy.
-        density_front_tied, cost_front_tied: on that front, or not certainly behind the best of those that
-            are no denser (dearer).
-        unfinished: how far the study is, in words; "" if it is done.
+        rank: by mean validation accuracy; 1 is the best. Schedules without a finished trial come last.
+        test: test accuracy with its plain interval. At rank 1 it is selected: validation accuracies of the
+            same trials chose it.
+        selected: at rank 1, the interval of its test accuracy, corrected for the choice among all
+            candidates. None at other ranks and for a single seed.
+        behind: the best schedule's validation accuracy minus this one's, paired by seed, with its interval.
+            None for the best itself and if no seed finished in both.
+        tied: not certainly worse than the best, corrected for the choice of the best among all candidates and
+            for all places (settings and sparsities) of the answer. With a single seed, or in an unfinished
+            study, all are tied.
+        hours: mean time of a trial.
+        on_density_front, on_cost_front: no schedule of this setting is as accurate at a lower density (cost)
+            or more accurate at the same; by mean validation accuracy.
+        density_front_tied, cost_front_tied: on that front, or not certainly worse than the best of those that
+            are no denser (costlier).
+        unfinished: how far an unfinished study is, in words; "" if it is done.
     """
 
     setting: str
@@ -61,7 +61,7 @@ class Ranked:
 
     @property
     def quoted(self) -> str:
-        """Its test accuracy as it can be quoted: that of the best says that it was selected."""
+        """The test accuracy for a table. At rank 1 it is marked as selected."""
         if self.rank > 1 or self.nothing_finished:
             return str(self.test)
         lost = f" ({self.test.lost} lost)" if self.test.lost else ""
@@ -73,39 +73,49 @@ class Ranked:
 
     @property
     def nothing_finished(self) -> bool:
-        """No trial of it has an accuracy."""
+        """No trial of the schedule has an accuracy."""
         return math.isnan(self.validation.value)
 
 
 @dataclass(frozen=True)
 class Place:
-    """The schedules of one setting and sparsity: those with an accuracy, the best first, and the others."""
+    """The schedules of one setting and sparsity, as rows of queries/best.sql.
+
+    Attributes:
+        candidates: those with an accuracy, the best first.
+        others: those without.
+    """
 
     candidates: list[Row]
     others: list[Row]
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Place":
-        """Of rows of queries/best.sql."""
+        """The place of these rows."""
         finished = (row for row in rows if row["trials"])
         return cls(
             sorted(finished, key=lambda row: (-row["validation_accuracy"], row["arm"])),
             sorted((row for row in rows if not row["trials"]), key=lambda row: row["arm"]),
         )
 
+    @property
+    def rows(self) -> list[Row]:
+        """All schedules: the candidates, then the others."""
+        return [*self.candidates, *self.others]
+
     @cached_property
     def behind(self) -> list[tuple[Mean | None, float]]:
-        """Of each candidate but the best."""
+        """For each candidate but the best, the difference from the best and its p-value."""
         return [_behind(self.candidates[0], row, len(self.candidates)) for row in self.candidates[1:]]
 
     @property
     def smallest(self) -> float:
-        """The smallest p-value here; NaN where nothing could be tested."""
+        """The smallest p-value; NaN if nothing could be tested."""
         return min((p for _, p in self.behind if not math.isnan(p)), default=math.nan)
 
 
 def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
-    """Schedules (criterion, scope, iterations, prune epoch) by validation accuracy, in each setting."""
+    """Schedules (criterion, scope, iterations, prune epoch) of each setting by validation accuracy."""
     answers = ask(connection, "best")
     unfinished = running(connection)
     labels = label((row["arm"] for row in answers), _SCHEDULE)
@@ -116,45 +126,43 @@ def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
         setting: {sparsity: Place.of(rows) for sparsity, rows in sorted(by_sparsity.items())}
         for setting, by_sparsity in sorted(groups.items())
     }
-    told = told_apart([place for places in settings.values() for place in places.values()])
-    found = []
+    worse = certainly_worse([place for places in settings.values() for place in places.values()])
+    ranked = []
     for setting, places in settings.items():
+        every = [row for place in places.values() for row in place.rows]
+        progress = next((unfinished[row["arm"]] for row in every if row["arm"] in unfinished), "")
         finished = [row for place in places.values() for row in place.candidates]
-        fronts = [_Front(finished, price, len(settings)) for price in ("density", "hours")]
-        every = [row for place in places.values() for row in (*place.candidates, *place.others)]
-        said = next((unfinished[row["arm"]] for row in every if row["arm"] in unfinished), "")
+        density, cost = (_Front(finished, price, len(settings)) for price in ("density", "hours"))
         for sparsity, place in places.items():
-            behind = [None, *(mean for mean, _ in place.behind), *(None for _ in place.others)]
-            for index, row in enumerate([*place.candidates, *place.others]):
-                ended = bool(row["trials"])
-                found.append(
-                    Ranked(
-                        setting=setting,
-                        sparsity=sparsity,
-                        rank=index + 1,
-                        schedule=labels[row["arm"]].name,
-                        validation=_mean(row["validation_accuracies"], row["lost"]),
-                        test=_mean(row["test_accuracies"], row["lost"]),
-                        selected=selected_test(place.candidates) if ended and not index else None,
-                        behind=behind[index],
-                        tied=ended and (bool(said) or id(row) not in told),
-                        density=row["density"] if row["density"] is not None else 1 - sparsity,
-                        hours=row["hours"],
-                        on_density_front=fronts[0].has(row),
-                        on_cost_front=fronts[1].has(row),
-                        density_front_tied=fronts[0].ties(row, provisional=bool(said)),
-                        cost_front_tied=fronts[1].ties(row, provisional=bool(said)),
-                        unfinished=said,
-                    )
+            for index, row in enumerate(place.rows):
+                compared = 0 < index < len(place.candidates)
+                one = Ranked(
+                    setting=setting,
+                    sparsity=sparsity,
+                    rank=index + 1,
+                    schedule=labels[row["arm"]].name,
+                    validation=_mean(row["validation_accuracies"], row["lost"]),
+                    test=_mean(row["test_accuracies"], row["lost"]),
+                    selected=selected_test(place.candidates) if place.candidates and not index else None,
+                    behind=place.behind[index - 1][0] if compared else None,
+                    tied=bool(row["trials"]) and (bool(progress) or id(row) not in worse),
+                    density=row["density"] if row["density"] is not None else 1 - sparsity,
+                    hours=row["hours"],
+                    on_density_front=density.has(row),
+                    on_cost_front=cost.has(row),
+                    density_front_tied=density.ties(row, provisional=bool(progress)),
+                    cost_front_tied=cost.ties(row, provisional=bool(progress)),
+                    unfinished=progress,
                 )
-    return found
+                ranked.append(one)
+    return ranked
 
 
-def told_apart(places: Sequence[Place]) -> set[int]:
-    """The ids of the rows that are certainly behind the best of their place.
+def certainly_worse(places: Sequence[Place]) -> set[int]:
+    """The `id` of each row that is certainly worse than the best of its place.
 
-    Holm's correction goes over the places by the smallest p-value of each, which is corrected for the choice
-    of the best already.
+    Holm's correction goes over the places, by the smallest p-value of each. The p-values are corrected for
+    the choice of the best before that.
     """
     smallest = [place.smallest for place in places]
     found = set()
@@ -175,7 +183,7 @@ def _mean(values: Sequence[float | None] | None, lost: int) -> Mean:
 
 
 def _behind(best: Row, other: Row, candidates: int) -> tuple[Mean | None, float]:
-    """The paired difference, and the p-value of there being none (NaN where it cannot be known)."""
+    """The paired difference of two rows, and the p-value of a difference of 0 (NaN: not tested)."""
     one, another = _by_seed(best), _by_seed(other)
     runs = [(one[seed], another[seed]) for seed in sorted(one.keys() & another.keys())]
     differences = [a - b for a, b in runs if a is not None and b is not None]
@@ -187,7 +195,7 @@ def _behind(best: Row, other: Row, candidates: int) -> tuple[Mean | None, float]
 
 
 def _by_seed(row: Row, column: str = "validation_accuracies") -> dict[int, float | None]:
-    """Accuracy by seed; None of a trial that was lost."""
+    """Accuracy by seed; None for a lost trial."""
     return dict.fromkeys(row["lost_seeds"] or ()) | dict(zip(row["seeds"], row[column], strict=True))
 
 
@@ -198,7 +206,13 @@ def selected_test(candidates: Sequence[Row]) -> tuple[float, float] | None:
 
 
 class _Front:
-    """The Pareto front of validation accuracy against a price, over all rows of a setting."""
+    """The Pareto front of validation accuracy against a price.
+
+    Args:
+        rows: all candidates of a setting.
+        price: the column `density` or `hours`.
+        settings: number of settings of the answer, for the correction.
+    """
 
     def __init__(self, rows: Sequence[Row], price: str, settings: int) -> None:
         self._price, self._count, self._settings = price, len(rows), settings
@@ -211,16 +225,19 @@ class _Front:
                 self._members.append(row)
 
     def has(self, row: Row) -> bool:
-        """Nothing is as accurate for less, or more accurate for as much."""
+        """No row is as accurate at a lower price, or more accurate at the same price."""
         return any(row is member for member in self._members)
 
     def ties(self, row: Row, *, provisional: bool) -> bool:
-        """It is on the front, or it is not certainly behind the most accurate of those that cost no more.
+        """The row is on the front, or not certainly worse than the most accurate row at no higher price.
 
-        That one was chosen among all rows of the setting; corrected for that, and for the number of settings.
+        The p-value is corrected for the choice among all rows of the setting, and for the number of settings.
+
+        Args:
+            provisional: the study is unfinished, so nothing is certain.
         """
         if self.has(row) or not row["trials"] or row[self._price] is None:
             return self.has(row)
-        no_dearer = [member for member in self._members if member[self._price] <= row[self._price]]
-        _, p = _behind(no_dearer[-1], row, self._count)
+        affordable = [member for member in self._members if member[self._price] <= row[self._price]]
+        _, p = _behind(affordable[-1], row, self._count)
         return provisional or not certain(p * self._settings)

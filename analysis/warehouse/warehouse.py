@@ -63,8 +63,9 @@ def open(
         connection.register_filesystem(ResultsOnly(folder))
     connection.execute(f"SET VARIABLE results = '{quoted(str(folder))}'")
     for table in KEYS:
-        views.create(connection, table, folder, parts.pattern(table, one_study))
-    # A pattern is held against these as it is written, a file as it is named.
+        pattern = f"{table}/part-*.parquet" if one_study else f"*/{table}/part-*.parquet"
+        views.create(connection, table, folder, pattern)
+    # DuckDB compares a file's name with the first text, and an unexpanded pattern with the second.
     allowed = ", ".join(
         f"'{quoted(text)}'" for text in (duckdb_name(folder), glob.escape(duckdb_name(folder)))
     )

@@ -113,7 +113,9 @@ def rows(replications: int) -> Iterator[Row]:
         mean, above = truth(noise, shared, models, threshold)
         hits = shares = 0
         for _ in range(replications):
-            [one] = aggregates.compare(cells(random, {"snip": 0.0}, seeds, noise, shared, models)).ways
+            [one] = aggregates.aggregate_cells(
+                cells(random, {"snip": 0.0}, seeds, noise, shared, models)
+            ).ways
             hits += covers(one.iqm, mean)
             shares += covers(one.profile[place], above)
         yield Row(13, "interquartile mean covered", name, "at least", stated, hits, replications)
@@ -124,7 +126,7 @@ def rows(replications: int) -> Iterator[Row]:
         hits = 0
         for _ in range(replications):
             study = cells(random, {"random": 0.0, "snip": better}, seeds, normal, shared)
-            [found] = [one.improvement for one in aggregates.compare(study).ways if one.improvement]
+            [found] = [one.improvement for one in aggregates.aggregate_cells(study).ways if one.improvement]
             hits += covers(found, chance)
         planted = f"{chance:.2f}, {seeds} seeds" + (", seed effects" if shared else "")
         yield Row(13, "probability of improvement covered", planted, "at least", 0.95, hits, replications)
@@ -134,7 +136,7 @@ def rows(replications: int) -> Iterator[Row]:
         covered = wrong = 0
         for _ in range(replications):
             study = cells(random, {"random": 0.0, "snip": 0.0}, 20, normal, shared, fewer=few)
-            [snip] = [one for one in aggregates.compare(study).ways if one.improvement]
+            [snip] = [one for one in aggregates.aggregate_cells(study).ways if one.improvement]
             covered += covers(snip.iqm, mean)
             wrong += snip.p < 0.05
         planted = f"20 seeds at one sparsity, {few} at five" + (", seed effects" if shared else "")
@@ -144,14 +146,14 @@ def rows(replications: int) -> Iterator[Row]:
     wrong = 0
     for _ in range(replications):
         study = without_worst(cells(random, {"random": 0.0, "snip": 0.0}, 10), "snip")
-        [snip] = [one for one in aggregates.compare(study).ways if one.improvement]
+        [snip] = [one for one in aggregates.aggregate_cells(study).ways if one.improvement]
         wrong += snip.p < 0.05 and snip.improvement.value > 0.5
     planted = "equal; one loses its worst 16 %, 10 seeds"
     yield Row(9, "certainly above one half", planted, "at most", 0.05, wrong, replications)
     random = next(streams)
     ways = dict.fromkeys(("random", "snip", "force", "grasp", "magnitude"), 0.0)
     hits = sum(
-        any(one.p < 0.05 for one in aggregates.compare(cells(random, ways, 5, normal, 0.5)).ways)
+        any(one.p < 0.05 for one in aggregates.aggregate_cells(cells(random, ways, 5, normal, 0.5)).ways)
         for _ in range(replications)
     )
     yield Row(
