@@ -142,10 +142,13 @@ def _asked(question: Question[Any]) -> Callable[..., None]:
 def _open(
     results: str, study: str | None, where: str | None, *, compared: bool = False
 ) -> duckdb.DuckDBPyConnection:
-    """The results, when there is something in them to answer with.
+    """Open the results, and say on stderr which studies are unfinished.
 
     Args:
-        compared: it takes trials of criteria: the oracle's, masks of one network, are no answer.
+        compared: the question needs trials of criteria; the oracle's alone do not do.
+
+    Raises:
+        BadInput: there are no trials, no finished ones, or none of criteria.
     """
     connection = warehouse.open(results, study=study, where=where)
     [(trials, finished, criteria)] = warehouse.rows(
@@ -171,7 +174,7 @@ def _open(
 
 
 def _write(rows: Sequence[dict[str, Any]], form: Format, out: Path | None, notes: Sequence[str] = ()) -> None:
-    """The rows where they were asked for; what they come to on the terminal, never within a file."""
+    """Write the rows to the terminal or the file, and the notes to the terminal, never into the file."""
     output.write(rows, form, out)
     into = sys.stdout if form is Format.TABLE and out is None else sys.stderr
     for index, note in enumerate(notes):
@@ -194,7 +197,7 @@ def commands() -> typer.Typer:
 
 def main() -> NoReturn:
     """The command line."""
-    # Whatever is printed may quote results, which others wrote.
+    # Printed text may quote results, which others wrote: escape control characters.
     with redirect_stdout(cast(TextIO, Plain(sys.stdout))):
         command(commands(), "analysis")
 

@@ -8,17 +8,17 @@ from sweep.means import Mean
 
 # Plotly's `Figure`. Plotly takes long to import: the functions that draw do it.
 Figure = Any
-# Okabe & Ito's colours, told apart by the colour-blind, grey for their black, which a dark page would
-# swallow; dashes and symbols carry the same distinction.
+# Okabe & Ito's colours for the colour-blind, with grey for their black, which a dark page would hide. Dashes
+# and symbols repeat the distinction.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star")
-# More points than this are thinned out evenly.
+# The most points in a chart: more are thinned out evenly.
 _POINTS = 4_000
 
 
 def error_bars(means: Sequence[Mean]) -> dict[str, Any]:
-    """The intervals of means, which end where accuracies do."""
+    """The intervals of means as error bars, cut like the intervals."""
 
     def reach(mean: Mean, end: float | None) -> float:
         return 0.0 if end is None else abs(end - mean.value)
@@ -39,7 +39,12 @@ def band(
     index: int,
     name: str,
 ) -> None:
-    """Draw the intervals behind a line, in its colour; its entry in the legend shows and hides both."""
+    """Draw the intervals behind a line, in its colour. The legend's entry of the line toggles both.
+
+    Args:
+        index: the line's place in the chart, for its colour.
+        name: of the line.
+    """
     figure.add_scatter(
         x=[*x, *reversed(x)],
         y=[*highs, *reversed(lows)],
@@ -64,6 +69,10 @@ def style(index: int) -> dict[str, Any]:
 
 
 def thin(count: int, shares: int) -> list[int]:
-    """Evenly spread indices, at most `_POINTS` / `shares` of them."""
+    """Evenly spread indices below a count, at most `_POINTS` / `shares` of them.
+
+    Args:
+        shares: number of groups that share the chart's points.
+    """
     step = max(1, math.ceil(count * shares / _POINTS))
     return list(range(0, count, step))

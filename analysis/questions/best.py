@@ -1,4 +1,4 @@
-"""Which schedule is best at each sparsity, and which cannot be told from it?"""
+"""Which schedule is best at each sparsity, and which are tied with it?"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from analysis.statistics.ranking import Ranked, rank
 
 
 def rows(found: Sequence[Ranked]) -> list[Row]:
-    """One row a schedule and sparsity, as numbers: for files."""
+    """One row for each schedule and sparsity, as numbers."""
     return [
         {
             "setting": one.setting,
@@ -40,7 +40,7 @@ def rows(found: Sequence[Ranked]) -> list[Row]:
 
 
 def sentences(found: Sequence[Ranked]) -> list[str]:
-    """The best of each sparsity, what it comes to though it was selected, and what is tied with it."""
+    """For each sparsity the best schedule, its test accuracy, and the schedules tied with it."""
     said = []
     alike: dict[tuple[str, float], list[Ranked]] = defaultdict(list)
     for one in found:
@@ -74,7 +74,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def note(found: Sequence[Ranked]) -> str:
-    """What was compared, and what tied means: under every answer."""
+    """How the best was chosen, and what tied means; printed below every answer."""
     places = len({(one.setting, one.sparsity) for one in found})
     return (
         "Chosen by validation accuracy. (selected): the interval of the best's test accuracy is corrected "
@@ -87,7 +87,7 @@ def note(found: Sequence[Ranked]) -> str:
 def charts(ranked: Sequence[Ranked]) -> dict[str, Figure]:
     """Validation accuracy against density, and against hours, with 95 % intervals and the front of the means.
 
-    Schedules that are off the front and not certainly so are drawn hollow.
+    Schedules that are off the front, but not certainly, are drawn hollow.
     """
     import plotly.graph_objects as go
 
@@ -99,7 +99,7 @@ def charts(ranked: Sequence[Ranked]) -> dict[str, Figure]:
         scale = 3600 if price == "hours" else 1
         figure = go.Figure()
         front = [one for one in priced if getattr(one, f"on_{kind}_front")]
-        near = [one for one in priced if getattr(one, f"{kind}_front_tied")]  # those on it among them
+        near = [one for one in priced if getattr(one, f"{kind}_front_tied")]  # with the front itself
         tied = [one for one in near if not getattr(one, f"on_{kind}_front")]
         rest = [one for one in priced if not getattr(one, f"{kind}_front_tied")]
         for points, label, index, symbol in (

@@ -30,22 +30,23 @@ from analysis.warehouse import EACH, NO_PAIR, ask, unfinished
 from analysis.warehouse.arms import label
 from sweep.means import LEVEL
 
-# From here on a difference means something in practice (Bouthillier et al. 2021, section 5).
+# Above this probability a difference is meaningful in practice (Bouthillier et al. 2021, section 5).
 _MEANINGFUL = 0.75
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Better:
     """One criterion against another in one setting at one sparsity.
 
     Attributes:
-        probability: that a run of the first is better than one of the second by more than the margin; runs of
-            all seeds against all. None where all trials of one of them were lost.
-        p: of that probability being ½, after Holm's correction for all that is shown; with lost trials the
-            larger of that without them and that with them at chance.
-        paired: the same for two runs of the same seed; None where no seed finished in both.
-        runs, others, pairs: finished runs of the first, of the second, and seeds that finished in both.
-        lost: trials of the two without an accuracy.
+        probability: that a run of the first is better than a run of the second by more than the margin, for
+            runs of any seeds. None if all trials of one of them were lost.
+        p: of a probability of ½, with Holm's correction for all tests of the answer. With lost trials it is
+            the larger p-value of those without them and with them at chance.
+        paired: the same probability for two runs of the same seed; None if no seed finished in both.
+        runs, others, pairs: numbers of finished runs of the first and of the second, and of seeds that
+            finished in both.
+        lost: number of trials of the two without an accuracy.
     """
 
     setting: str
@@ -71,14 +72,17 @@ class Better:
         return "not better by the margin" if self.margin > 0 else "worse"
 
 
-def find(
+def probabilities(
     connection: duckdb.DuckDBPyConnection, first: str = "snip", second: str = "random", margin: float = 0.0
 ) -> tuple[list[Better], str]:
-    """Both in every setting and at every sparsity that both have, and what the intervals go over, in words.
+    """The probabilities in every setting and at every sparsity that both criteria have.
 
     Args:
         first, second: a criterion, or criterion:scope.
         margin: of test accuracy.
+
+    Returns:
+        The probabilities, and what their intervals are over, in words.
     """
     cells = ask(connection, "cells", {"first": first, "second": second})
     return compare(cells, margin, tested=not unfinished(connection))
@@ -87,10 +91,10 @@ def find(
 def compare(
     cells: Sequence[Mapping[str, Any]], margin: float = 0.0, tested: bool = True
 ) -> tuple[list[Better], str]:
-    """The same, of the rows of queries/cells.sql.
+    """The same, from the rows of queries/cells.sql.
 
     Args:
-        tested: whether anything may be told apart; not while a study runs.
+        tested: False: nothing is tested, because a study is unfinished.
     """
     labels = label(row["arm"] for row in cells)
     pairs = list(_pairs(cells))
@@ -105,18 +109,18 @@ def compare(
         differences = _differences(one, other)
         found.append(
             Better(
-                labels[one["arm"]].setting,
-                labels[one["arm"]].name,
-                labels[other["arm"]].name,
-                one["sparsity"],
-                margin,
-                probability,
-                p,
-                paired(differences, margin) if len(differences) else None,
-                len(mine),
-                len(theirs),
-                len(differences),
-                one["lost"] + other["lost"],
+                setting=labels[one["arm"]].setting,
+                first=labels[one["arm"]].name,
+                second=labels[other["arm"]].name,
+                sparsity=one["sparsity"],
+                margin=margin,
+                probability=probability,
+                p=p,
+                paired=paired(differences, margin) if len(differences) else None,
+                runs=len(mine),
+                others=len(theirs),
+                pairs=len(differences),
+                lost=one["lost"] + other["lost"],
             )
         )
     adjusted = holm([one.p if tested else math.nan for one in found])
@@ -126,7 +130,7 @@ def compare(
 
 
 def _pairs(cells: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Arms of the first and the second in one setting at one sparsity."""
+    """The rows of a first and of a second criterion in the same setting at the same sparsity."""
     seconds = defaultdict(list)
     for row in cells:
         if row["is_second"]:
@@ -139,7 +143,7 @@ def _pairs(cells: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, An
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Array:
-    """First less second, of the seeds that finished in both."""
+    """Accuracy of the first minus that of the second, for each seed that finished in both."""
     theirs = dict(zip(other["seeds"], other["accuracies"], strict=True))
     both = [a - theirs[s] for s, a in zip(one["seeds"], one["accuracies"], strict=True) if s in theirs]
     return np.array(both, dtype=float)
@@ -148,17 +152,18 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Array:
 def unpaired(one: Array, other: Array, margin: float = 0.0) -> tuple[Estimate, float]:
     """P(a run of the one > a run of the other + margin), and the p-value of its being ½ (two-sided).
 
-    A score interval with Mee's (1990) sample size: that of a plain share that varies as much as Brunner &
-    Munzel's (2000) variance of this one. Few runs know their own variance badly, so the size is held between
-    what no two distributions fall short of, the runs of the smaller arm (Birnbaum & Klose 1957), and that of
-    Newcombe's (2006) method 5, which assumes equal spreads. That one is of the smaller arm's runs on both
-    sides: the others say nothing of its spread. Nor does any overlap say more against ½ than none at all.
+    The interval is a score interval with Mee's (1990) sample size: that of a plain share with the variance
+    that Brunner & Munzel (2000) estimate. Few runs estimate their variance badly, so the size is kept between
+    two bounds. The lower bound is the number of runs of the smaller arm, which holds for all distributions
+    (Birnbaum & Klose 1957). The upper bound is that of Newcombe's (2006) method 5, which assumes equal
+    spreads, for two arms as small as the smaller arm: the runs of the larger arm say nothing of its spread.
+    The p-value of runs that overlap is at least that of runs that do not.
 
     Args:
-        one, other: accuracies, a run each.
+        one, other: accuracies, one for each run.
 
     Returns:
-        The estimate without interval, and NaN, where one of the two has a single run.
+        If one of the two has a single run, the estimate without an interval, and NaN.
     """
     from scipy.special import ndtr, ndtri
 
@@ -180,10 +185,10 @@ def unpaired(one: Array, other: Array, margin: float = 0.0) -> tuple[Estimate, f
 def paired(differences: Array, margin: float = 0.0) -> Estimate:
     """P(difference > margin) with Clopper & Pearson's interval (1934), which holds for any number of seeds.
 
-    A difference of just the margin counts half.
+    A difference equal to the margin counts half.
 
     Args:
-        differences: one a seed.
+        differences: one for each seed.
     """
     from statsmodels.stats.proportion import proportion_confint
 
@@ -195,7 +200,7 @@ def paired(differences: Array, margin: float = 0.0) -> Estimate:
 
 
 def rows(found: Sequence[Better]) -> list[Row]:
-    """One row a setting, pair and sparsity, as numbers: for files."""
+    """One row for each setting, pair and sparsity, as numbers."""
     return [
         {
             "setting": one.setting,
@@ -217,7 +222,11 @@ def rows(found: Sequence[Better]) -> list[Row]:
 
 
 def sentences(found: Sequence[Better], over_what: str) -> list[str]:
-    """For each pair, where it is better, where worse and where that is open; then what was tested."""
+    """For each pair the sparsities of each verdict; then what was tested.
+
+    Args:
+        over_what: what the intervals are over, in words.
+    """
     said = []
     pairs: dict[tuple[str, str, str], list[Better]] = defaultdict(list)
     for one in found:
@@ -259,7 +268,7 @@ def answer(
     margin: Annotated[float, typer.Option(min=0, max=1, help="of test accuracy: better by more")] = 0.0,
 ) -> tuple[list[Better], str]:
     """The probabilities of the criteria that the command names."""
-    return find(connection, *pair(connection, first, second), margin)
+    return probabilities(connection, *pair(connection, first, second), margin)
 
 
 def _rows(answer: tuple[list[Better], str]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Does what is measured before retraining say what comes after it?"""
+"""Does a pruned network's loss before retraining say how accurate it will be?"""
 
 import math
 from collections import defaultdict
@@ -59,7 +59,7 @@ def answer(
 
 
 def rows(found: Sequence[Correlation]) -> list[Row]:
-    """One row a group, as numbers: for files."""
+    """One row for each correlation, as numbers."""
 
     def parts(name: str, coefficient: Coefficient) -> dict[str, float | None]:
         suffixes = {"": "value", "_low": "low", "_high": "high", "_p": "p"}
@@ -88,7 +88,7 @@ def rows(found: Sequence[Correlation]) -> list[Row]:
 
 
 def sentences(found: Sequence[Correlation]) -> list[str]:
-    """What it comes to, a sentence a setting and number, with the warning that belongs to the pooled one."""
+    """A sentence for each setting and measure, with a warning beside pooled sparsities; then the tests."""
     said = []
     alike: dict[tuple[str, str], list[Correlation]] = defaultdict(list)
     for one in found:
@@ -110,7 +110,7 @@ def sentences(found: Sequence[Correlation]) -> list[str]:
 
 
 def tests(found: Sequence[Correlation]) -> str:
-    """How many τ are tested, and what is corrected for that; empty where there is none to test."""
+    """The number of tests and their correction, in words; "" if nothing can be tested."""
     indices = tested(found)
     if not indices:
         return ""
@@ -124,7 +124,7 @@ def tests(found: Sequence[Correlation]) -> str:
 
 
 def _spread(within: Iterable[Correlation]) -> str:
-    """Of τ within a sparsity: the lowest and the highest, each of one sparsity."""
+    """The lowest and the highest τ within a sparsity, in words."""
     known = sorted((one.kendall.value, one.sparsity) for one in within if not math.isnan(one.kendall.value))
     if not known:
         return ""
@@ -133,7 +133,7 @@ def _spread(within: Iterable[Correlation]) -> str:
 
 
 def _certain(within: Sequence[Correlation]) -> str:
-    """At which sparsities τ is not 0 after the correction."""
+    """The sparsities at which τ is certainly not 0 after the correction, in words."""
     sides = {
         side: [f"{o.sparsity:g}" for o in within if certain(o.p_holm) and (o.kendall.value < 0) == negative]
         for side, negative in (("below", True), ("above", False))
@@ -145,10 +145,10 @@ def _certain(within: Sequence[Correlation]) -> str:
 
 
 def chart(groups: Sequence[Correlation]) -> Figure:
-    """A number right after pruning against the accuracy at the end; a colour a sparsity, τ in the legend.
+    """A measure right after pruning against the final accuracy: a colour for each sparsity, τ in the legend.
 
     Args:
-        groups: of one setting and one such number.
+        groups: of one setting and one measure.
     """
     import plotly.graph_objects as go
 
@@ -163,7 +163,7 @@ def chart(groups: Sequence[Correlation]) -> Figure:
             hovertemplate="%{x:.3g}, accuracy %{y:.3f}",
             **style(index),
         )
-    # Losses of collapsed networks are far from those of the others.
+    # Losses of collapsed networks can be far above the others.
     spread = [float(v) for group in groups for v in group.before if v > 0]
     far = bool(spread) and max(spread) > 30 * min(spread)
     figure.update_layout(

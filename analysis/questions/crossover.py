@@ -35,8 +35,9 @@ class Comparison:
     """One setting: the accuracy of every arm at every sparsity, and the crossovers.
 
     Attributes:
-        second: what each criterion is compared with, as it was asked for.
-        apart: runs of an arm at a sparsity that lie far from the median of all.
+        second: the criterion, or criterion:scope, that the others are compared with; "" for none.
+        means: by name of the arm and sparsity.
+        apart: numbers of runs far from the median of their arm and sparsity.
     """
 
     setting: str
@@ -47,12 +48,12 @@ class Comparison:
 
     @property
     def sparsities(self) -> list[float]:
-        """All sparsities that were tested, rising."""
+        """All tested sparsities, rising."""
         return sorted({sparsity for row in self.means.values() for sparsity in row})
 
     @property
     def table(self) -> dict[str, list[str]]:
-        """The means of each arm in percent, by rising sparsity; `*` marks runs far from the median."""
+        """The means of each arm in percent, by rising sparsity. `*` marks runs far from the median."""
         return {
             name: [
                 means[s].percent + ("*" if self.apart.get(name, {}).get(s) else "") if s in means else ""
@@ -65,11 +66,11 @@ class Comparison:
 def compare(
     connection: duckdb.DuckDBPyConnection, first: str = EACH, second: str | None = None
 ) -> list[Comparison]:
-    """Comparisons of all settings with finished trials; test accuracy of the last epoch.
+    """The comparisons in all settings with finished trials, by test accuracy after the last epoch.
 
     Args:
-        first, second: what is compared in each: a criterion, or `criterion:scope`. By default every criterion
-            with the baseline. "" as the second: nothing is compared.
+        first, second: a criterion, or `criterion:scope`. The default compares every criterion with the
+            baseline. "" as the second: nothing is compared.
     """
     if second is None:
         second = baseline(connection, first) or ""
@@ -83,7 +84,7 @@ def compare(
         arm, known = row["arm"], labels[row["arm"]]
         apart[arm][row["sparsity"]] = row["apart"], row["trials"]
         places = {known.setting}
-        if known.dense:  # the dense network is the same whenever and however the others are pruned
+        if known.dense:  # the dense network belongs to every setting that trains it alike
             pruned = {
                 labels[a].setting for a, rest in rests.items() if rest == rests[arm] and not labels[a].dense
             }
@@ -105,7 +106,12 @@ def _compare_pairs(
     apart: Mapping[str, Mapping[float, tuple[int, int]]],
     found: Mapping[str, Comparison],
 ) -> None:
-    """Put the crossovers of all pairs into the comparisons of their settings."""
+    """Add the crossovers of all pairs to the comparisons of their settings.
+
+    Args:
+        apart: by arm and sparsity, the runs far from the median, and all finished runs.
+        found: the comparisons by setting.
+    """
     pairs: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in ask(connection, "crossover", {"first": first, "second": second}):
         pairs[row["first"], row["second"]].append(row)
@@ -141,7 +147,7 @@ def _paired(row: Mapping[str, Any]) -> Paired:
 
 
 def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
-    """One row a setting, pair and sparsity: for files."""
+    """One row for each setting, pair and sparsity, as numbers."""
     return [
         {
             "setting": comparison.setting,
@@ -170,7 +176,7 @@ def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
 
 
 def note(comparisons: Sequence[Comparison]) -> str:
-    """What the intervals are over, and what certain means here: under every answer."""
+    """What the intervals are over, and what certain means; printed below every answer."""
     pairs = [crossover for comparison in comparisons for crossover in comparison.crossovers]
     tests = sum(not math.isnan(d.p) for crossover in pairs for d in crossover.differences)
     if not pairs:
@@ -188,7 +194,7 @@ def note(comparisons: Sequence[Comparison]) -> str:
 
 
 def text(comparison: Comparison) -> str:
-    """A comparison for the terminal: a table of all means, and a sentence a pair."""
+    """A comparison for the terminal: a table of all means, and a sentence for each pair."""
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("sparsity", no_wrap=True)
     for sparsity in comparison.sparsities:
@@ -231,7 +237,7 @@ def chart(comparison: Comparison, names: Sequence[str]) -> Figure:
         )
         figure.add_annotation(
             text=f" {one.first} crosses {one.second} between {crossing.low:g} and {crossing.high:g} ",
-            # Towards the side where there is more room. Annotations take a log axis in its own units.
+            # On the side with more room. Annotations have positions in units of the log axis.
             x=math.log10(1 - (crossing.high if late else crossing.low)),
             y=0.02 + 0.06 * index,
             xanchor="right" if late else "left",
@@ -240,7 +246,7 @@ def chart(comparison: Comparison, names: Sequence[str]) -> Figure:
     figure.update_layout(
         xaxis={
             "type": "log",
-            # Falling: sparser to the right, as papers have it.
+            # Falling: sparser networks to the right, as in papers.
             "range": [math.log10(max(densities) * 1.1), math.log10(min(densities) / 1.1)],
             "title": "sparsity (log density)",
             "tickvals": densities,

@@ -15,7 +15,12 @@ _PHASES = ("dense", "level", "sparse", "retrain")
 
 
 def charts(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, Figure]:
-    """Mean validation accuracy by epoch, a line a criterion: one chart a sparsity, by its name."""
+    """Mean validation accuracy by epoch: a chart for each sparsity, by its name, a line for each criterion.
+
+    Args:
+        rows: of queries/curves.sql.
+        title: name of each arm.
+    """
     import plotly.graph_objects as go
 
     figures: dict[str, Figure] = {}
@@ -25,7 +30,7 @@ def charts(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, Figure]:
     for sparsity, by_name in sorted(lines.items()):
         figure = go.Figure()
         for index, (name, rows_of) in enumerate(sorted(by_name.items())):
-            points = _in_turn(rows_of)
+            points = _in_order(rows_of)
             figure.add_scatter(
                 x=[row.get("epoch") for row in points],
                 y=[row.get("validation_accuracy") for row in points],
@@ -42,15 +47,15 @@ def charts(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, Figure]:
     return figures
 
 
-def _in_turn(rows: Sequence[Row]) -> list[Row]:
-    """By phase and epoch, with nothing where a phase goes back to earlier epochs: there the line ends."""
+def _in_order(rows: Sequence[Row]) -> list[Row]:
+    """The rows by phase and epoch, with an empty row, a gap in the line, before a phase that rewinds."""
 
-    def turn(row: Row) -> tuple[int, int, float]:
+    def order(row: Row) -> tuple[int, int, float]:
         phase, _, level = row["phase"].partition(" ")
         return _PHASES.index(phase), int(level or 0), row["epoch"]
 
     points: list[Row] = []
-    for row in sorted(rows, key=turn):
+    for row in sorted(rows, key=order):
         if points and row["epoch"] < points[-1]["epoch"]:
             points.append({})
         points.append(row)

@@ -12,10 +12,11 @@ from analysis.questions.question import Question, Section
 
 
 def chart(rows: Sequence[Mapping[str, Any]], title: Mapping[str, str]) -> Figure:
-    """How often each layer is empty, by criterion and sparsity; its density in the tooltip.
+    """A heat map: how often each layer is empty, by criterion and sparsity, with its density in the tooltip.
 
     Args:
-        rows: of queries/layers.sql. title: arm → its name.
+        rows: of queries/layers.sql.
+        title: name of each arm.
     """
     import plotly.graph_objects as go
 

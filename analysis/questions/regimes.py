@@ -1,4 +1,4 @@
-"""How does accuracy depend on two fields together? One map for each arm less the two."""
+"""How does accuracy depend on two fields together? One map for each arm without the two fields."""
 
 import json
 from collections import defaultdict
@@ -19,18 +19,19 @@ from analysis.warehouse.arms import label
 from sweep.errors import BadInput
 from sweep.means import Mean, mean_interval
 
-# What sets the temperature of training, or stands for it: the report has maps of sparsity and each of these.
+# Fields that set the temperature of training, or stand for it (Zhou et al. 2023).
 _TEMPERATURES = ("weight_decay", "epochs", "batch_size", "lr", "prune_epoch")
 # The most maps in the report's menu.
 _MENU = 60
 
 
 def regimes(connection: duckdb.DuckDBPyConnection, x: str = "sparsity", y: str = "prune_epoch") -> list[Row]:
-    """One row an arm and sparsity, map by map; sparsity is one of the two, or each has maps of its own.
+    """One row for each arm and sparsity, map by map.
 
-    `setting` and `label` name the map: nothing differs within it but the two fields and the seeds, so that no
-    mean is over more than the seeds of one arm (of x or y the seed: one trial). `half_width` is of the mean's
-    95 % Student-t interval over the seeds, None for one seed.
+    `setting` and `label` name the map. Within a map only the two fields and the seeds differ: each mean is
+    over the seeds of one arm at one sparsity, or is one trial if a field is the seed. If sparsity is neither
+    x nor y, each sparsity has its own maps. `half_width` is that of the mean's 95 % Student-t interval over
+    the seeds; None for one seed.
 
     Args:
         x, y: fields of the config.
@@ -49,22 +50,22 @@ def regimes(connection: duckdb.DuckDBPyConnection, x: str = "sparsity", y: str =
     for row, name in zip(answers, panels, strict=True):
         known = labels[name]
         half = mean_interval(row["test_accuracy"], row["deviation"], row["trials"]).half_width
-        told = {key: value for key, value in row.items() if key not in ("arm", "sparsity")}
-        found.append({"setting": known.setting, "label": known.name, **told, "half_width": half})
+        columns = {key: value for key, value in row.items() if key not in ("arm", "sparsity")}
+        found.append({"setting": known.setting, "label": known.name, **columns, "half_width": half})
     return sorted(found, key=lambda row: (row["setting"], row["label"]))
 
 
 def maps(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """The rows of each map, by its name; without those that have one value of y: over it there is no map."""
+    """The rows of each map, by its name, without maps with a single value of y."""
     found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row["x"] is not None and row["y"] is not None:  # a study in steps has no epochs
+        if row["x"] is not None and row["y"] is not None:  # a study measured in steps has no epochs
             found[f"{row['setting']}: {row['label']}"].append(row)
     return {name: points for name, points in found.items() if len({point["y"] for point in points}) > 1}
 
 
 def chart(rows: Sequence[Mapping[str, Any]], field: str) -> Figure:
-    """Mean test accuracy, with its interval over the seeds, over sparsity and another field: one map.
+    """A heat map: mean test accuracy, with its interval over the seeds, by sparsity and another field.
 
     Args:
         rows: of one map of `regimes`, with sparsity as x and the field as y.

@@ -1,4 +1,4 @@
-"""How many seeds does a difference of some size need? From the spread of paired differences seen."""
+"""How many seeds does a difference of some size need? From the spread of the paired differences."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -16,21 +16,21 @@ from analysis.warehouse.arms import label
 from sweep.means import LEVEL, ROUNDING
 
 POWER = 0.8
-# The upper figure is of the standard deviation that the seen one leaves possible, at this level (one-sided).
+# One-sided confidence level of the upper limit of a standard deviation.
 UPPER = 0.8
 
 
-def find(
+def seeds_needed(
     connection: duckdb.DuckDBPyConnection,
     first: str = "snip",
     second: str = "random",
     difference: float = 0.01,
 ) -> list[Row]:
-    """The seeds that each pair and sparsity needs.
+    """The number of seeds that each pair needs at each sparsity.
 
     Args:
         first, second: a criterion, or criterion:scope.
-        difference: of mean test accuracy, that is to be found with a power of `POWER`.
+        difference: of mean test accuracy, to be detected with a power of `POWER`.
     """
     answers = ask(connection, "crossover", {"first": first, "second": second})
     labels = label(arm for row in answers for arm in (row["first"], row["second"]))
@@ -52,7 +52,7 @@ def find(
         }
         for row in answers
     ]
-    # Equal differences, as small test sets can make them, have no spread to go by.
+    # Equal differences, as with a small test set, have no spread.
     known = [row for row in found if (row["deviation"] or 0) > ROUNDING]
     if known:
         deviations, counts, levels = (
@@ -67,10 +67,11 @@ def find(
 
 
 def upper(deviations: Array, counts: Array) -> Array:
-    """The upper one-sided limits of standard deviations, at `UPPER`, by the chi-square of normal differences.
+    """The upper one-sided limits of standard deviations at `UPPER`, by chi-square of normal differences.
 
     Args:
-        counts: of the values that each was computed from, at least 2.
+        deviations: shape (n,).
+        counts: numbers of values that each was computed from, at least 2.
     """
     from scipy.special import chdtri
 
@@ -79,18 +80,18 @@ def upper(deviations: Array, counts: Array) -> Array:
 
 
 def needed(effects: Array, levels: Array) -> npt.NDArray[np.int64]:
-    """The fewest seeds with which a two-sided paired t-test finds mean differences with a power of `POWER`.
+    """The fewest seeds with which a two-sided paired t-test detects mean differences with power `POWER`.
 
     Args:
-        effects: the differences, in their standard deviations; above 0.
-        levels: of the tests.
+        effects: the differences in units of their standard deviations, above 0; shape (n,).
+        levels: of the tests; shape (n,).
     """
     from statsmodels.stats.power import ttest_power
 
     def enough(seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        # One side of the two: the other has no part in such a power, and SciPy knows no number there. Of the
-        # one it knows none where the power is 1. The solver for numbers of seeds that need not be whole fails
-        # at both ends.
+        # One side only: the other side adds nothing to such a power, and SciPy returns NaN for it. For this
+        # side SciPy returns NaN if the power is 1. statsmodels' solver, which takes fractional numbers of
+        # seeds, fails for very small and very large effects.
         power = ttest_power(effects, seeds, levels / 2, alternative="larger")
         return ~(np.asarray(power) < POWER)
 
@@ -105,7 +106,7 @@ def needed(effects: Array, levels: Array) -> npt.NDArray[np.int64]:
 
 
 def sentences(found: Sequence[Row]) -> list[str]:
-    """For each pair, the seeds that its hardest sparsity needs; then what that assumes."""
+    """For each pair the seeds at the sparsity that needs most; then the assumptions."""
     said = []
     for setting, first, second in dict.fromkeys((r["setting"], r["first"], r["second"]) for r in found):
         among = [r for r in found if (r["setting"], r["first"], r["second"]) == (setting, first, second)]
@@ -139,8 +140,8 @@ def answer(
     second: Second = None,
     difference: Annotated[float, typer.Option(min=1e-4, max=1, help="of mean test accuracy")] = 0.01,
 ) -> list[Row]:
-    """The seeds that the criteria need that the command names."""
-    return find(connection, *pair(connection, first, second), difference)
+    """The number of seeds for the criteria that the command names."""
+    return seeds_needed(connection, *pair(connection, first, second), difference)
 
 
 def _sentences_or_none(rows: Sequence[Row]) -> list[str]:

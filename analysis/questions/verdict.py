@@ -1,4 +1,4 @@
-"""What is said of one criterion against another: a verdict, and the sentence that explains it."""
+"""The verdict on one criterion against another, and the sentence that explains it."""
 
 import math
 from collections.abc import Sequence
@@ -15,8 +15,9 @@ class Crossover:
 
     Attributes:
         differences: by rising sparsity.
-        apart: of the first and the second, runs far from the median of their cell, and all that finished.
-        unfinished: how far the study is, in words; "" if it is done. Before that nothing is certain.
+        apart: for the first and for the second, the number of runs far from the median of their arm and
+            sparsity, and the number of finished runs.
+        unfinished: how far an unfinished study is, in words; "" if it is done. Until then nothing is certain.
     """
 
     first: str
@@ -41,7 +42,7 @@ class Crossover:
 
     @property
     def lost(self) -> tuple[int, int]:
-        """Runs of the first and of the second that were lost, over all sparsities."""
+        """Numbers of lost runs of the first and of the second, over all sparsities."""
         one, other = zip(*(d.found.lost for d in self.differences), strict=True)
         return sum(one), sum(other)
 
@@ -138,5 +139,5 @@ def _listed(sparsities: Sequence[float]) -> str:
 
 
 def digits(sparsity: float) -> str:
-    """A sparsity with as many digits as its density has meaning."""
+    """A sparsity with as many digits as its density needs."""
     return f"{sparsity:.{max(3, math.ceil(-math.log10(1 - sparsity)) + 1)}f}"

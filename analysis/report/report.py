@@ -1,4 +1,4 @@
-"""One HTML file with the answers: opens offline, by itself."""
+"""One HTML file with all answers, which opens offline."""
 
 import json
 import secrets
@@ -21,8 +21,8 @@ def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
     """The page, as HTML that loads nothing.
 
     Args:
-        connection: from `analysis.open`, maybe narrowed.
-        results: the folder, for its study files and provenance.
+        connection: from `analysis.open`, perhaps narrowed.
+        results: the folder of the results, for study files and provenance.
     """
     page = Page()
     answers = [
@@ -46,7 +46,7 @@ def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
         (resources.files("analysis") / "report" / "page.html").read_text(encoding="utf-8")
     ).substitute(
         plotly=plotly.offline.get_plotlyjs(),
-        # Only scripts that know this word run, and nothing is loaded: whatever the results have in them.
+        # The page's policy runs only scripts with this word and loads nothing, whatever text results contain.
         nonce=secrets.token_urlsafe(16),
         title=html(_title(connection)),
         body="\n".join(page.parts),

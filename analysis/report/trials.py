@@ -1,4 +1,4 @@
-"""The trials themselves in the report: a line each across all axes, and a table to search."""
+"""The trials in the report: a chart with a line for each trial, and a table to search."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ _AXES = (
 
 
 def show(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
-    """The last sections but one: all finished trials across all axes, and the table of the latest."""
+    """Write the sections on trials: the chart of the finished ones, and the table of the latest."""
     [(total,)] = rows(connection, "SELECT count(*) FROM trials")
     found = rows(
         connection,
@@ -72,7 +72,7 @@ def show(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def parallel(trials: Sequence[Mapping[str, Any]]) -> Figure:
-    """Every trial a line through its axes and outcome; drag along an axis to choose some."""
+    """A line for each trial through its fields and accuracy. Dragging along an axis selects trials."""
     import plotly.graph_objects as go
 
     kept = [trials[i] for i in thin(len(trials), 1)]
@@ -87,7 +87,7 @@ def parallel(trials: Sequence[Mapping[str, Any]]) -> Figure:
             places = {"tickvals": list(range(len(known))), "ticktext": known}
             dimensions.append({"label": name, "values": [known.index(str(v)) for v in values], **places})
         elif column == "sparsity":
-            # Densities halve and halve again: on a plain axis the sparse end is a blot.
+            # On a log axis: sparse trials would lie on top of each other on a linear one.
             known_numbers = sorted(set(values))
             places = {
                 "tickvals": [-math.log10(1 - v) for v in known_numbers],
