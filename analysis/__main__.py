@@ -113,7 +113,7 @@ def export(
         print(f"export: {path}")
 
 
-def _asked(question: Question[Any]) -> Callable[..., None]:
+def _command_of(question: Question[Any]) -> Callable[..., None]:
     """The function behind a question's command: its own parameters first, then those that all share."""
 
     def ask(
@@ -189,7 +189,7 @@ def commands() -> typer.Typer:
     app.command(name="shell")(prompt)
     for question in catalog.QUESTIONS:
         if question.is_command:
-            app.command(name=question.name, help=question.help)(_asked(question))
+            app.command(name=question.name, help=question.help)(_command_of(question))
     app.command()(report)
     app.command()(export)
     return app

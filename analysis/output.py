@@ -49,11 +49,11 @@ def format_of(form: Format | None, out: Path | None) -> Format:
         if out is None:
             return Format.TABLE
         known = {"csv": Format.CSV, "parquet": Format.PARQUET, "json": Format.JSON, "txt": Format.TABLE}
-        if (found := known.get(out.suffix.lstrip(".").lower())) is None:
+        if (named := known.get(out.suffix.lstrip(".").lower())) is None:
             raise BadInput(
                 f"--out {out}: which format? name it .csv, .json, .parquet or .txt, or give --format"
             )
-        return found
+        return named
     if form is Format.PARQUET and out is None:
         raise BadInput("--format parquet needs a file: give --out FILE.parquet")
     return form
@@ -84,11 +84,11 @@ def write(
 
 def unique_names(columns: Sequence[str]) -> list[str]:
     """Names without duplicates: of two columns `seed` the second becomes `seed_1`, as in DuckDB."""
-    found: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for column in columns:
         names = (f"{column}_{number}" if number else column for number in itertools.count())
-        found[next(name for name in names if name not in found)] = None
-    return list(found)
+        unique[next(name for name in names if name not in unique)] = None
+    return list(unique)
 
 
 def stream(connection: duckdb.DuckDBPyConnection, sql: str, form: Format, out: Path | None) -> None:
@@ -98,9 +98,9 @@ def stream(connection: duckdb.DuckDBPyConnection, sql: str, form: Format, out: P
         BadInput: DuckDB cannot answer, or the file cannot be written.
     """
     if form is Format.TABLE:
-        columns, found = answer(connection, sql)
+        columns, rows = answer(connection, sql)
         columns = unique_names(columns)
-        write([dict(zip(columns, row, strict=True)) for row in found], form, out, columns)
+        write([dict(zip(columns, row, strict=True)) for row in rows], form, out, columns)
         return
     fill = {Format.CSV: _stream_csv, Format.JSON: _stream_json, Format.PARQUET: _stream_parquet}[form]
 

@@ -42,79 +42,81 @@ def answer(
     return Answer(aggregate(connection, baseline), profiles)
 
 
-def rows(found: Aggregates) -> list[Row]:
+def rows(aggregates: Aggregates) -> list[Row]:
     """One row for each way, as numbers."""
     return [
         {
             "way": one.way,
-            "tasks": found.tasks,
+            "tasks": aggregates.tasks,
             "runs": one.runs,
             "lost": one.lost,
             **columns("iqm", one.iqm),
-            "baseline": found.baseline,
+            "baseline": aggregates.baseline,
             **columns("improvement", one.improvement),
             "p_holm": number(one.p),
         }
-        for one in found.ways
+        for one in aggregates.ways
     ]
 
 
-def profiles(found: Aggregates) -> list[Row]:
+def profiles(aggregates: Aggregates) -> list[Row]:
     """One row for each way and threshold: the share of runs above it."""
     return [
         {"way": one.way, "threshold": float(threshold), **columns("above", share)}
-        for one in found.ways
+        for one in aggregates.ways
         for threshold, share in zip(THRESHOLDS, one.profile, strict=True)
     ]
 
 
-def sentences(found: Aggregates) -> list[str]:
+def sentences(aggregates: Aggregates) -> list[str]:
     """The caption, and a sentence for each way."""
-    said = [caption(found)]
-    for one in found.ways:
+    said = [caption(aggregates)]
+    for one in aggregates.ways:
         text = f"{one.way}: interquartile mean {one.iqm}"
         if one.iqm.low is None:
             text += " (no interval: a task with a single finished run, or seeds that are all alike)"
         if one.improvement is not None:
-            text += f"; a run is better than one of {found.baseline} with probability {one.improvement}"
+            text += f"; a run is better than one of {aggregates.baseline} with probability {one.improvement}"
             side = "above" if one.improvement.value > 0.5 else "below"
             text += f", certainly {side} one half" if certain(one.p) else ", not told from one half"
         said.append(text + (f"; {one.lost} lost" if one.lost else ""))
     return said
 
 
-def caption(found: Aggregates) -> str:
+def caption(aggregates: Aggregates) -> str:
     """The tasks, what the intervals are over, and the number of tests."""
     named = [
         f"{setting} at {', '.join(f'{s:g}' for s in sparsities)}"
-        for setting, sparsities in found.settings.items()
+        for setting, sparsities in aggregates.settings.items()
     ]
     more = f"; and {len(named) - _NAMED} settings more" if len(named) > _NAMED else ""
-    tests = sum(not math.isnan(one.p) for one in found.ways)
-    tasks = f"{found.tasks:,} task{'s' * (found.tasks != 1)} (setting × sparsity)"
+    tests = sum(not math.isnan(one.p) for one in aggregates.ways)
+    tasks = f"{aggregates.tasks:,} task{'s' * (aggregates.tasks != 1)} (setting × sparsity)"
     text = (
-        f"Aggregates of test accuracy over {tasks} that all {len(found.ways)} ways have; no accuracy of any "
-        f"arm. Tasks: {'; '.join(named[:_NAMED])}{more}. "
+        f"Aggregates of test accuracy over {tasks} that all {len(aggregates.ways)} ways have; no accuracy of "
+        f"any arm. Tasks: {'; '.join(named[:_NAMED])}{more}. "
     )
-    if found.left_out:
-        text += f"Left out: {found.left_out:,}, of which not all ways have a finished run. "
-    if any(one.lost for one in found.ways):
+    if aggregates.left_out:
+        text += f"Left out: {aggregates.left_out:,}, of which not all ways have a finished run. "
+    if any(one.lost for one in aggregates.ways):
         text += "What is certain is so with the lost runs at chance too. "
-    text += f"95 % intervals over {found.over}; runs of one seed on one data set and model are one draw. "
-    if found.baseline is None:
+    text += (
+        f"95 % intervals over {aggregates.over}; runs of one seed on one data set and model are one draw. "
+    )
+    if aggregates.baseline is None:
         return f"{text}No baseline to improve on: name one with --baseline."
     if not tests:
         return f"{text}Nothing is tested: that takes two seeds, and a study that has ended."
     return f"{text}Certain is what holds at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}."
 
 
-def chart(found: Aggregates) -> Figure:
+def chart(aggregates: Aggregates) -> Figure:
     """The share of runs above each test accuracy with its 95 % band, a line a way (Agarwal et al. 2021)."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
     thresholds = list(THRESHOLDS)
-    for index, one in enumerate(found.ways):
+    for index, one in enumerate(aggregates.ways):
         known = [
             (t, share.low, share.high)
             for t, share in zip(thresholds, one.profile, strict=True)
@@ -147,16 +149,16 @@ def _compared(connection: duckdb.DuckDBPyConnection) -> Aggregates | str:
         return str(no_common_task)
 
 
-def show(page: Page, found: Aggregates | str) -> None:
+def show(page: Page, answer: Aggregates | str) -> None:
     """The report's section, if there are two ways to choose the mask or more."""
     heading = "Over all settings and sparsities"
-    if isinstance(found, str):
+    if isinstance(answer, str):
         page.heading(heading)
-        page.sentences([found])
-    elif len(found.ways) > 1:
-        page.heading(heading, caption(found))
-        page.chart("Performance profiles", chart(found))
-        page.sentences(sentences(found)[1:])
+        page.sentences([answer])
+    elif len(answer.ways) > 1:
+        page.heading(heading, caption(answer))
+        page.chart("Performance profiles", chart(answer))
+        page.sentences(sentences(answer)[1:])
 
 
 def _rows(answer: Answer) -> list[Row]:

@@ -10,7 +10,7 @@ from analysis.statistics.estimates import number
 from analysis.statistics.ranking import Ranked, rank
 
 
-def rows(found: Sequence[Ranked]) -> list[Row]:
+def rows(ranked: Sequence[Ranked]) -> list[Row]:
     """One row for each schedule and sparsity, as numbers."""
     return [
         {
@@ -35,15 +35,15 @@ def rows(found: Sequence[Ranked]) -> list[Row]:
             "density_front_tied": one.density_front_tied,
             "cost_front_tied": one.cost_front_tied,
         }
-        for one in found
+        for one in ranked
     ]
 
 
-def sentences(found: Sequence[Ranked]) -> list[str]:
+def sentences(ranked: Sequence[Ranked]) -> list[str]:
     """For each sparsity the best schedule, its test accuracy, and the schedules tied with it."""
     said = []
     alike: dict[tuple[str, float], list[Ranked]] = defaultdict(list)
-    for one in found:
+    for one in ranked:
         alike[one.setting, one.sparsity].append(one)
     for one, *others in alike.values():
         place = f"{one.setting}, sparsity {one.sparsity:g}"
@@ -73,9 +73,9 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def note(found: Sequence[Ranked]) -> str:
+def note(ranked: Sequence[Ranked]) -> str:
     """How the best was chosen, and what tied means; printed below every answer."""
-    places = len({(one.setting, one.sparsity) for one in found})
+    places = len({(one.setting, one.sparsity) for one in ranked})
     return (
         "Chosen by validation accuracy. (selected): the interval of the best's test accuracy is corrected "
         "for the choice among all schedules; the mean itself is partly luck. ± are 95 % Student-t intervals "

@@ -98,7 +98,7 @@ def compare(
     """
     labels = label(row["arm"] for row in cells)
     pairs = list(_pairs(cells))
-    found = []
+    results = []
     for one, other in pairs:
         mine, theirs = (np.array(row["accuracies"], dtype=float) for row in (one, other))
         known = bool(len(mine) and len(theirs))
@@ -107,7 +107,7 @@ def compare(
             with_lost = [np.array(at_chance(row)["accuracies"], dtype=float) for row in (one, other)]
             p = held(probability, p, *unpaired(with_lost[0], with_lost[1], margin))
         differences = _differences(one, other)
-        found.append(
+        results.append(
             Better(
                 setting=labels[one["arm"]].setting,
                 first=labels[one["arm"]].name,
@@ -123,10 +123,10 @@ def compare(
                 lost=one["lost"] + other["lost"],
             )
         )
-    adjusted = holm([one.p if tested else math.nan for one in found])
-    found = [replace(one, p=p) for one, p in zip(found, adjusted, strict=True)]
-    found.sort(key=lambda one: (one.setting, one.first, one.second, one.sparsity))
-    return found, over(row["arm"] for pair in pairs for row in pair)
+    adjusted = holm([one.p if tested else math.nan for one in results])
+    results = [replace(one, p=p) for one, p in zip(results, adjusted, strict=True)]
+    results.sort(key=lambda one: (one.setting, one.first, one.second, one.sparsity))
+    return results, over(row["arm"] for pair in pairs for row in pair)
 
 
 def _pairs(cells: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
@@ -199,7 +199,7 @@ def paired(differences: Array, margin: float = 0.0) -> Estimate:
     return Estimate(better / len(differences), float(low), float(high))
 
 
-def rows(found: Sequence[Better]) -> list[Row]:
+def rows(results: Sequence[Better]) -> list[Row]:
     """One row for each setting, pair and sparsity, as numbers."""
     return [
         {
@@ -217,11 +217,11 @@ def rows(found: Sequence[Better]) -> list[Row]:
             "pairs": one.pairs,
             **columns("paired", one.paired),
         }
-        for one in found
+        for one in results
     ]
 
 
-def sentences(found: Sequence[Better], over_what: str) -> list[str]:
+def sentences(results: Sequence[Better], over_what: str) -> list[str]:
     """For each pair the sparsities of each verdict; then what was tested.
 
     Args:
@@ -229,7 +229,7 @@ def sentences(found: Sequence[Better], over_what: str) -> list[str]:
     """
     said = []
     pairs: dict[tuple[str, str, str], list[Better]] = defaultdict(list)
-    for one in found:
+    for one in results:
         pairs[one.setting, one.first, one.second].append(one)
     for (setting, first, second), among in pairs.items():
         verdicts: dict[str, list[str]] = defaultdict(list)
@@ -243,10 +243,10 @@ def sentences(found: Sequence[Better], over_what: str) -> list[str]:
         said.append(
             f"{setting}: {first} against {second}: {'; '.join(parts)}" + (f"; {lost} lost" if lost else "")
         )
-    if found:
-        margin = f" by more than {found[0].margin:g}" if found[0].margin else ""
-        tests = sum(not math.isnan(one.p) for one in found)
-        chance = ", without the lost runs and with them at chance" * any(one.lost for one in found)
+    if results:
+        margin = f" by more than {results[0].margin:g}" if results[0].margin else ""
+        tests = sum(not math.isnan(one.p) for one in results)
+        chance = ", without the lost runs and with them at chance" * any(one.lost for one in results)
         words = (
             f"Words hold at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}{chance}; "
             f"meaningfully: with a probability above {_MEANINGFUL:g}."

@@ -36,8 +36,8 @@ def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
             if row["failing"]:
                 break
             safe = row["prune_epoch"]
-        way: Row = {"setting": setting, "criterion": name, "sparsity": sparsity}
-        shares += [way | _shares(row) | {"safe_from": safe} for row in ordered]
+        columns: Row = {"setting": setting, "criterion": name, "sparsity": sparsity}
+        shares += [columns | _shares(row) | {"safe_from": safe} for row in ordered]
     return shares
 
 

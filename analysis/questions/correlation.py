@@ -58,7 +58,7 @@ def answer(
     return correlations
 
 
-def rows(found: Sequence[Correlation]) -> list[Row]:
+def rows(correlations: Sequence[Correlation]) -> list[Row]:
     """One row for each correlation, as numbers."""
 
     def parts(name: str, coefficient: Coefficient) -> dict[str, float | None]:
@@ -83,15 +83,15 @@ def rows(found: Sequence[Correlation]) -> list[Row]:
             "regret_median": one.regret_median,
             "anomalies": one.anomalies,
         }
-        for one in found
+        for one in correlations
     ]
 
 
-def sentences(found: Sequence[Correlation]) -> list[str]:
+def sentences(correlations: Sequence[Correlation]) -> list[str]:
     """A sentence for each setting and measure, with a warning beside pooled sparsities; then the tests."""
     said = []
     alike: dict[tuple[str, str], list[Correlation]] = defaultdict(list)
-    for one in found:
+    for one in correlations:
         alike[one.setting, one.measure].append(one)
     for (setting, measure), group in alike.items():
         within = [one for one in group if one.sparsity is not None]
@@ -106,15 +106,15 @@ def sentences(found: Sequence[Correlation]) -> list[str]:
                 f"{_certain(within)}"
             )
         said.append(text + (f" {alone[0].upper()}{alone[1:]}." if (alone := group[0].alone) else ""))
-    return [*said, *filter(None, [tests(found)])]
+    return [*said, *filter(None, [tests(correlations)])]
 
 
-def tests(found: Sequence[Correlation]) -> str:
+def tests(correlations: Sequence[Correlation]) -> str:
     """The number of tests and their correction, in words; "" if nothing can be tested."""
-    indices = tested(found)
+    indices = tested(correlations)
     if not indices:
         return ""
-    if all(math.isnan(found[index].p_holm) for index in indices):
+    if all(math.isnan(correlations[index].p_holm) for index in indices):
         return "Intervals and p-values are of each alone; no τ is tested before all trials have a result."
     count = len(indices)
     return (
@@ -173,10 +173,10 @@ def chart(groups: Sequence[Correlation]) -> Figure:
     return figure
 
 
-def show(page: Page, found: Sequence[Correlation]) -> None:
+def show(page: Page, correlations: Sequence[Correlation]) -> None:
     """The report's section: for each setting and measure a chart, a table, and the limits of intervals."""
     settings: dict[str, dict[str, list[Correlation]]] = defaultdict(lambda: defaultdict(list))
-    for one in found:
+    for one in correlations:
         settings[one.setting][one.measure].append(one)
     if not settings:
         return
@@ -184,7 +184,7 @@ def show(page: Page, found: Sequence[Correlation]) -> None:
         "Does the loss after pruning say what comes of it?",
         "Each point is a trial. Kendall's τ within a sparsity, with its 95 % interval over criteria and "
         "seeds; pooled over sparsities it misleads, because sparsity itself moves both numbers. "
-        f"{tests(found)}",
+        f"{tests(correlations)}",
     )
     for setting in page.settings(list(settings)):
         for measure, groups in settings[setting].items():

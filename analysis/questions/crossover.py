@@ -77,7 +77,7 @@ def compare(
     answers = ask(connection, "accuracy")
     labels = label(row["arm"] for row in answers)
     settings = sorted({known.setting for known in labels.values()})
-    found = {name: Comparison(name, second) for name in settings}
+    comparisons = {name: Comparison(name, second) for name in settings}
     rests = {arm: without(arm, AFTER_DENSE) for arm in labels}
     apart: dict[str, dict[float, tuple[int, int]]] = defaultdict(dict)
     for row in answers:
@@ -90,12 +90,12 @@ def compare(
             }
             places = pruned or places
         for place in places:
-            means = found[place].means.setdefault(known.name, {})
+            means = comparisons[place].means.setdefault(known.name, {})
             means[row["sparsity"]] = mean_interval(row["mean"], row["deviation"], row["trials"], row["lost"])
-            found[place].apart.setdefault(known.name, {})[row["sparsity"]] = row["apart"]
+            comparisons[place].apart.setdefault(known.name, {})[row["sparsity"]] = row["apart"]
     if second:
-        _compare_pairs(connection, first, second, labels, apart, found)
-    return [comparison for comparison in found.values() if comparison.means]
+        _compare_pairs(connection, first, second, labels, apart, comparisons)
+    return [comparison for comparison in comparisons.values() if comparison.means]
 
 
 def _compare_pairs(
@@ -104,13 +104,13 @@ def _compare_pairs(
     second: str,
     labels: Mapping[str, Label],
     apart: Mapping[str, Mapping[float, tuple[int, int]]],
-    found: Mapping[str, Comparison],
+    comparisons: Mapping[str, Comparison],
 ) -> None:
     """Add the crossovers of all pairs to the comparisons of their settings.
 
     Args:
         apart: by arm and sparsity, the runs far from the median, and all finished runs.
-        found: the comparisons by setting.
+        comparisons: the comparisons by setting.
     """
     pairs: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in ask(connection, "crossover", {"first": first, "second": second}):
@@ -130,7 +130,7 @@ def _compare_pairs(
             (sum(apart[arm][s][0] for s in sparsities), sum(apart[arm][s][1] for s in sparsities))
             for arm in (one, other)
         ]
-        found[labels[one].setting].crossovers.append(
+        comparisons[labels[one].setting].crossovers.append(
             Crossover(
                 labels[one].name,
                 labels[other].name,
@@ -154,13 +154,13 @@ def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
             "first": crossover.first,
             "second": crossover.second,
             "sparsity": d.sparsity,
-            "seeds": d.found.seeds,
-            "first_lost": d.found.lost[0],
-            "second_lost": d.found.lost[1],
+            "seeds": d.paired.seeds,
+            "first_lost": d.paired.lost[0],
+            "second_lost": d.paired.lost[1],
             "difference": number(d.mean.value),
             "low": d.mean.low,
             "high": d.mean.high,
-            "difference_lost_at_chance": number((d.found.bound or d.mean).value),
+            "difference_lost_at_chance": number((d.paired.bound or d.mean).value),
             "p_holm": number(d.p),
             "verdict": crossover.verdict,
             "crossover": crossings[-1].at if crossings else None,
@@ -201,8 +201,8 @@ def text(comparison: Comparison) -> str:
         table.add_column(f"{sparsity:g}", justify="right", no_wrap=True)
     for name, cells in comparison.table.items():
         table.add_row(*(Text(cell) for cell in (name, *cells)))
-    found = "".join(f"{fold(f'  {crossover}', '    ')}\n" for crossover in comparison.crossovers)
-    return f"{comparison.setting}\n{draw(table)}{found}"
+    sentences = "".join(f"{fold(f'  {crossover}', '    ')}\n" for crossover in comparison.crossovers)
+    return f"{comparison.setting}\n{draw(table)}{sentences}"
 
 
 def chart(comparison: Comparison, names: Sequence[str]) -> Figure:

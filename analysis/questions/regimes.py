@@ -46,22 +46,22 @@ def regimes(connection: duckdb.DuckDBPyConnection, x: str = "sparsity", y: str =
 
     panels = [panel(row["arm"], row["sparsity"] if beside else None) for row in answers]
     labels = label(panels)
-    found = []
+    rows = []
     for row, name in zip(answers, panels, strict=True):
         known = labels[name]
         half = mean_interval(row["test_accuracy"], row["deviation"], row["trials"]).half_width
         columns = {key: value for key, value in row.items() if key not in ("arm", "sparsity")}
-        found.append({"setting": known.setting, "label": known.name, **columns, "half_width": half})
-    return sorted(found, key=lambda row: (row["setting"], row["label"]))
+        rows.append({"setting": known.setting, "label": known.name, **columns, "half_width": half})
+    return sorted(rows, key=lambda row: (row["setting"], row["label"]))
 
 
 def maps(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """The rows of each map, by its name, without maps with a single value of y."""
-    found: dict[str, list[Row]] = defaultdict(list)
+    of_map: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row["x"] is not None and row["y"] is not None:  # a study measured in steps has no epochs
-            found[f"{row['setting']}: {row['label']}"].append(row)
-    return {name: points for name, points in found.items() if len({point["y"] for point in points}) > 1}
+            of_map[f"{row['setting']}: {row['label']}"].append(row)
+    return {name: points for name, points in of_map.items() if len({point["y"] for point in points}) > 1}
 
 
 def chart(rows: Sequence[Mapping[str, Any]], field: str) -> Figure:
@@ -126,34 +126,34 @@ def answer(
 
 def temperature_maps(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], list[Row]]:
     """The maps of sparsity and each field that sets the temperature, by the map's name and the field."""
-    found: dict[tuple[str, str], list[Row]] = {}
+    maps_of: dict[tuple[str, str], list[Row]] = {}
     for field in _TEMPERATURES:
         arms = "(SELECT DISTINCT arm FROM trials WHERE criterion <> 'dense') WHERE json_valid(arm)"
         values = f"SELECT count(DISTINCT arm->>'{field}') FROM {arms}"
         if warehouse.rows(connection, values)[0][0] > 1:
             over = maps(regimes(connection, "sparsity", field))
-            found |= {(name, field): points for name, points in over.items()}
-    return found
+            maps_of |= {(name, field): points for name, points in over.items()}
+    return maps_of
 
 
-def show(page: Page, found: Mapping[tuple[str, str], Sequence[Row]]) -> None:
+def show(page: Page, maps_of: Mapping[tuple[str, str], Sequence[Row]]) -> None:
     """The report's section: one chart with a menu of maps."""
-    if not found:
+    if not maps_of:
         return
     page.heading(
         "Regimes",
         "Mean test accuracy with its 95 % Student-t interval over seeds, cut to 0 to 1, by load and "
         "temperature (Zhou et al. 2023). Within a map nothing else differs.",
     )
-    largest = set(sorted(found, key=lambda key: -len(found[key]))[:_MENU])
-    if len(found) > _MENU:
+    largest = set(sorted(maps_of, key=lambda key: -len(maps_of[key]))[:_MENU])
+    if len(maps_of) > _MENU:
         page.parts.append(
-            f"<p>The {_MENU} largest of {len(found):,} maps: narrow the report with --study or --where, "
+            f"<p>The {_MENU} largest of {len(maps_of):,} maps: narrow the report with --study or --where, "
             "or ask python -m analysis regimes.</p>"
         )
     shown = {
         f"{name}: {field}": chart(points, field)
-        for (name, field), points in found.items()
+        for (name, field), points in maps_of.items()
         if (name, field) in largest
     }
     page.chart("Accuracy over two axes", *shown.values(), choices=list(shown))

@@ -35,7 +35,7 @@ def seeds_needed(
     answers = ask(connection, "crossover", {"first": first, "second": second})
     labels = label(arm for row in answers for arm in (row["first"], row["second"]))
     lost = {(row["arm"], row["sparsity"]): row["lost"] for row in ask(connection, "accuracy")}
-    found = [
+    rows = [
         {
             "setting": labels[row["first"]].setting,
             "first": labels[row["first"]].name,
@@ -53,7 +53,7 @@ def seeds_needed(
         for row in answers
     ]
     # Equal differences, as with a small test set, have no spread.
-    known = [row for row in found if (row["deviation"] or 0) > ROUNDING]
+    known = [row for row in rows if (row["deviation"] or 0) > ROUNDING]
     if known:
         deviations, counts, levels = (
             np.array([row[name] for row in known]) for name in ("deviation", "seeds", "level")
@@ -63,7 +63,7 @@ def seeds_needed(
         for row, most, *both in zip(known, highest, *needs, strict=True):
             row["deviation_upper"] = float(most)
             row["needed"], row["needed_upper"] = map(int, both)
-    return found
+    return rows
 
 
 def upper(deviations: Array, counts: Array) -> Array:
@@ -105,11 +105,11 @@ def needed(effects: Array, levels: Array) -> npt.NDArray[np.int64]:
     return high
 
 
-def sentences(found: Sequence[Row]) -> list[str]:
+def sentences(rows: Sequence[Row]) -> list[str]:
     """For each pair the seeds at the sparsity that needs most; then the assumptions."""
     said = []
-    for setting, first, second in dict.fromkeys((r["setting"], r["first"], r["second"]) for r in found):
-        among = [r for r in found if (r["setting"], r["first"], r["second"]) == (setting, first, second)]
+    for setting, first, second in dict.fromkeys((r["setting"], r["first"], r["second"]) for r in rows):
+        among = [r for r in rows if (r["setting"], r["first"], r["second"]) == (setting, first, second)]
         known = [row for row in among if row["needed"] is not None]
         text = f"{setting}: {first} against {second}: "
         if known:
@@ -124,10 +124,10 @@ def sentences(found: Sequence[Row]) -> list[str]:
             text += ("; " if known else "") + f"no spread to go by at {', '.join(silent)}"
         gone = sum(row["lost"] for row in among)
         said.append(text + (f"; {gone} lost" if gone else ""))
-    if found:
+    if rows:
         said.append(
             f"Seeds with which a paired t-test finds that difference in {100 * POWER:.0f} % of studies, at "
-            f"5 % divided by the tests of this answer: {len(found):,}; differences taken as normal. "
+            f"5 % divided by the tests of this answer: {len(rows):,}; differences taken as normal. "
             f"needed_upper is for the upper {100 * UPPER:.0f} % limit of the standard deviation. It plans a "
             "new study: seeds added until a difference is certain hold no level."
         )

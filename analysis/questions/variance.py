@@ -64,13 +64,13 @@ def spreads(connection: duckdb.DuckDBPyConnection) -> list[Spread]:
     alike: dict[tuple[str, float], list[dict[str, Any]]] = defaultdict(list)
     for row in answers:
         alike[row["rest"], row["sparsity"]].append(row)
-    found = []
+    results = []
     for (rest, sparsity), among in alike.items():
         deviations = {row["arm"]: _deviation(row) for row in among}
         for row in among:
             reference, deviation = _reference(row, among), deviations[row["arm"]]
             against = deviations[reference["arm"]] if reference else None
-            found.append(
+            results.append(
                 Spread(
                     setting=labels[rest].setting,
                     way=labels[rest].name,
@@ -84,7 +84,7 @@ def spreads(connection: duckdb.DuckDBPyConnection) -> list[Spread]:
                     ratio=ratio(deviation, against) if deviation and against else None,
                 )
             )
-    return sorted(found, key=lambda one: (one.setting, one.way, one.sparsity, -len(one.moved), one.held))
+    return sorted(results, key=lambda one: (one.setting, one.way, one.sparsity, -len(one.moved), one.held))
 
 
 def _deviation(row: dict[str, Any]) -> Estimate | None:
@@ -153,7 +153,7 @@ def ratio(part: Estimate, whole: Estimate) -> Estimate | None:
     return Estimate(value, value * math.exp(-down), value * math.exp(up))
 
 
-def rows(found: Sequence[Spread]) -> list[dict[str, Any]]:
+def rows(results: Sequence[Spread]) -> list[dict[str, Any]]:
     """One row for each arm and sparsity, as numbers."""
     return [
         {
@@ -168,14 +168,14 @@ def rows(found: Sequence[Spread]) -> list[dict[str, Any]]:
             "whole": None if one.reference is None else ", ".join(one.reference),
             **columns("ratio", one.ratio),
         }
-        for one in found
+        for one in results
     ]
 
 
-def sentences(found: Sequence[Spread]) -> list[str]:
+def sentences(results: Sequence[Spread]) -> list[str]:
     """For each arm its deviation and its share of the reference's variance; then what the intervals are."""
     said = []
-    for one in found:
+    for one in results:
         text = f"{one.setting}: {one.way} at {one.sparsity:g}: {_listed(one.moved)} moved"
         text += f" ({', '.join(one.held)} held)" if one.held else ""
         if one.deviation is None:

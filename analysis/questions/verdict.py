@@ -43,7 +43,7 @@ class Crossover:
     @property
     def lost(self) -> tuple[int, int]:
         """Numbers of lost runs of the first and of the second, over all sparsities."""
-        one, other = zip(*(d.found.lost for d in self.differences), strict=True)
+        one, other = zip(*(d.paired.lost for d in self.differences), strict=True)
         return sum(one), sum(other)
 
     def __str__(self) -> str:
@@ -94,7 +94,7 @@ class Crossover:
         signs = [d.sign for d in self.differences]
         certain = [index for index, sign in enumerate(signs) if sign]
         if not certain:
-            most = max(d.found.seeds for d in self.differences)
+            most = max(d.paired.seeds for d in self.differences)
             few = {0: "no seed finished in both", 1: "one seed has no interval"}
             why = few.get(most, "no difference is certain")
             return f"undecided: {why} at {_listed([d.sparsity for d in self.differences])}"

@@ -23,15 +23,15 @@ def show(page: Page, results: Place, studies: Collection[str] | None) -> None:
     Args:
         studies: only searches of these studies; None: all.
     """
-    found = [path for path in files(results, FILE) if studies is None or path.parent.name in studies]
-    if found:
+    paths = [path for path in files(results, FILE) if studies is None or path.parent.name in studies]
+    if paths:
         page.heading(
             "What did the search find?",
             "Chosen by validation accuracy: means over seeds, with 95 % Student-t intervals. The best of "
             "many is partly lucky, and its test accuracy is of the same runs: both are selected. For a test "
             "accuracy to quote run best.yaml, beside the results, with seeds that did not choose.",
         )
-    for path in found:
+    for path in paths:
         try:
             answer = json.loads(small(path) or "")
             name = str(answer["study"])

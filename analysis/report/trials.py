@@ -48,11 +48,11 @@ _AXES = (
 def show(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
     """Write the sections on trials: the chart of the finished ones, and the table of the latest."""
     [(total,)] = rows(connection, "SELECT count(*) FROM trials")
-    found = rows(
+    latest = rows(
         connection,
         f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY finished_at DESC, trial_id LIMIT {_TRIALS}",
     )
-    trials: list[Mapping[str, Any]] = [dict(zip(_COLUMNS, row, strict=True)) for row in found]
+    trials: list[Mapping[str, Any]] = [dict(zip(_COLUMNS, row, strict=True)) for row in latest]
     accuracies = ((row, row["test_accuracy"]) for row in trials if row["status"] == "ok")
     finished = [row for row, accuracy in accuracies if accuracy is not None and math.isfinite(accuracy)]
     if len(finished) > 1:
@@ -61,7 +61,7 @@ def show(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
     page.heading("Trials", "" if total <= _TRIALS else f"The latest {_TRIALS:,} of {total:,}.")
     values = [
         [round(v, 5) if isinstance(v, float) and v == v else None if v != v else v for v in row]
-        for row in found
+        for row in latest
     ]
     listed = {"columns": _COLUMNS, "rows": values}
     page.parts.append(

@@ -126,7 +126,7 @@ def correlate(
     settings = list(dict.fromkeys(setting for groups in answers for setting in groups))
     names = _settings(settings)
     criteria = dict(warehouse.rows(connection, "SELECT hash(arm), arm ->> 'criterion' FROM settings"))
-    found = []
+    correlations = []
     for setting in settings:
         several = {
             measure: groups[setting]
@@ -143,8 +143,8 @@ def correlate(
             unit, codes = _clusters(criteria, {arm for row in rows for arm in row["arms"]})
             about = {"setting": names[setting], "measure": measure, "unit": unit, "alone": alone}
             within = [_correlation(row, after, codes, **about) for row in rows]
-            found += [*within, *([_pooled(within)] if len(within) > 1 else [])]
-    return found if warehouse.unfinished(connection) else _corrected(found)
+            correlations += [*within, *([_pooled(within)] if len(within) > 1 else [])]
+    return correlations if warehouse.unfinished(connection) else _corrected(correlations)
 
 
 def _groups(
@@ -240,17 +240,19 @@ def _pooled(groups: Sequence[Correlation]) -> Correlation:
     )
 
 
-def _corrected(found: Sequence[Correlation]) -> list[Correlation]:
+def _corrected(correlations: Sequence[Correlation]) -> list[Correlation]:
     """The correlations with Holm's (1979) correction over all τ that are tested."""
-    indices = tested(found)
-    known = dict(zip(indices, holm([found[index].kendall.p for index in indices]), strict=True))
-    return [replace(one, p_holm=known.get(index, math.nan)) for index, one in enumerate(found)]
+    indices = tested(correlations)
+    known = dict(zip(indices, holm([correlations[index].kendall.p for index in indices]), strict=True))
+    return [replace(one, p_holm=known.get(index, math.nan)) for index, one in enumerate(correlations)]
 
 
-def tested(found: Sequence[Correlation]) -> list[int]:
+def tested(correlations: Sequence[Correlation]) -> list[int]:
     """Indices of the τ that are tested: those within a sparsity, not the pooled ones."""
     return [
-        index for index, one in enumerate(found) if one.sparsity is not None and not math.isnan(one.kendall.p)
+        index
+        for index, one in enumerate(correlations)
+        if one.sparsity is not None and not math.isnan(one.kendall.p)
     ]
 
 

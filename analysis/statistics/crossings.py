@@ -14,19 +14,19 @@ class Difference:
     """The accuracy of one criterion minus that of another at one sparsity.
 
     Attributes:
-        found: the paired difference over the seeds that both ran, with a pointwise 95 % interval.
+        paired: the paired difference over the seeds that both ran, with a pointwise 95 % interval.
         p: of a mean of 0, with Holm's correction for all tests of the answer. NaN: not tested, because of a
             single seed, no seed that finished in both, or an unfinished study.
     """
 
     sparsity: float
-    found: Paired
+    paired: Paired
     p: float
 
     @property
     def mean(self) -> Mean:
         """The mean difference over the seeds that finished in both."""
-        return self.found.mean
+        return self.paired.mean
 
     @property
     def sign(self) -> int:

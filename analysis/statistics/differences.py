@@ -121,8 +121,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     if tested:
         from statsmodels.stats.multitest import multipletests
 
-        found = multipletests([p_values[index] for index in tested], method="holm")[1]
-        for index, p in zip(tested, found, strict=True):
+        adjusted_tests = multipletests([p_values[index] for index in tested], method="holm")[1]
+        for index, p in zip(tested, adjusted_tests, strict=True):
             adjusted[index] = float(p)
     return adjusted
 
@@ -182,7 +182,7 @@ def _smallest(arms: int, seeds: int) -> Array:
     from scipy.special import stdtr
 
     random = np.random.default_rng([arms, seeds])
-    found = []
+    smallest = []
     studies = min(_MOST, max(_FEWEST, _SIMULATED // (arms * seeds)))
     step = max(1, 2_000_000 // (arms * seeds))
     for start in range(0, studies, step):
@@ -191,8 +191,8 @@ def _smallest(arms: int, seeds: int) -> Array:
         gaps = values[np.arange(len(values)), best][:, None, :] - values
         error = gaps.std(2, ddof=1) / math.sqrt(seeds)
         t = np.divide(gaps.mean(2), error, out=np.zeros_like(error), where=error > 0)
-        found.append(2 * stdtr(seeds - 1, -t.max(1)))
-    return np.sort(np.concatenate(found))
+        smallest.append(2 * stdtr(seeds - 1, -t.max(1)))
+    return np.sort(np.concatenate(smallest))
 
 
 def wilson(successes: int, count: int) -> tuple[float, float]:

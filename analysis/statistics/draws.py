@@ -74,12 +74,12 @@ class Draws:
         It is the number of draws if all tasks have the same seeds, and lower if few seeds have most of the
         weight (Satterthwaite 1946).
         """
-        found = []
+        effective = []
         for one in runs:
             weights = np.zeros(len(self.stratum))
             weights[: len(one.by_draw)] = one.by_draw**2
-            found.append(np.bincount(self.stratum, weights) ** 2 / np.bincount(self.stratum, weights**2))
-        least: Array = np.minimum.reduce(found)
+            effective.append(np.bincount(self.stratum, weights) ** 2 / np.bincount(self.stratum, weights**2))
+        least: Array = np.minimum.reduce(effective)
         return least
 
     def error(self, runs: Sequence[Runs], influences: Sequence[Array]) -> tuple[float, float]:
@@ -123,8 +123,8 @@ class Draws:
             return Estimate(share), math.nan
         seeds = 1 / float((self.share**2 / self.counts(runs)).sum())
         size = max(seeds, share * (1 - share) / error**2) if error else seeds
-        found = score_interval(share, size, float(stdtrit(freedom, (1 + LEVEL) / 2)))
-        return found, float(2 * stdtr(freedom, -abs(share - 0.5) * 2 * math.sqrt(size)))
+        estimate = score_interval(share, size, float(stdtrit(freedom, (1 + LEVEL) / 2)))
+        return estimate, float(2 * stdtr(freedom, -abs(share - 0.5) * 2 * math.sqrt(size)))
 
 
 def mean_interval(mean: float, error: float, freedom: float) -> Estimate:

@@ -165,13 +165,13 @@ def certainly_worse(places: Sequence[Place]) -> set[int]:
     the choice of the best before that.
     """
     smallest = [place.smallest for place in places]
-    found = set()
+    worse = set()
     for place, least, corrected in zip(places, smallest, holm(smallest), strict=True):
         factor = sum(other >= least for other in smallest)
         for row, (_, p) in zip(place.candidates[1:], place.behind, strict=True):
             if certain(max(corrected, p * factor)):
-                found.add(id(row))
-    return found
+                worse.add(id(row))
+    return worse
 
 
 def _mean(values: Sequence[float | None] | None, lost: int) -> Mean:
@@ -190,8 +190,8 @@ def _behind(best: Row, other: Row, candidates: int) -> tuple[Mean | None, float]
     if not differences:
         return None, math.nan
     lost = [(a, b) for a, b in runs if a is None or b is None]
-    found = paired(differences, lost, chance_of(best["arm"]) if lost else 0.0)
-    return found.mean, behind_best(found.p, candidates, found.seeds)
+    difference = paired(differences, lost, chance_of(best["arm"]) if lost else 0.0)
+    return difference.mean, behind_best(difference.p, candidates, difference.seeds)
 
 
 def _by_seed(row: Row, column: str = "validation_accuracies") -> dict[int, float | None]:

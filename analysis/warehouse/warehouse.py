@@ -147,8 +147,8 @@ def _launch(content: bytes) -> Launch | None:
 
 def files(results: Place, name: str) -> list[Place]:
     """The files with this name beside the results, of the one study or of each study."""
-    found: list[Place] = [*results.glob(name)] or [*results.glob(f"*/{name}")]
-    return sorted(found, key=str)
+    places: list[Place] = [*results.glob(name)] or [*results.glob(f"*/{name}")]
+    return sorted(places, key=str)
 
 
 def _narrow(connection: duckdb.DuckDBPyConnection, study: str | None, where: str | None) -> None:
@@ -256,16 +256,16 @@ def ask(
     """
     for variable, value in (variables or {}).items():
         connection.execute(f"SET VARIABLE {variable} = '{quoted(value)}'")
-    columns, found = answer(connection, query(name))
-    return [dict(zip(columns, row, strict=True)) for row in found]
+    columns, answers = answer(connection, query(name))
+    return [dict(zip(columns, row, strict=True)) for row in answers]
 
 
 def answer(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Columns and rows of a query."""
 
     def read() -> tuple[list[str], list[tuple[Any, ...]]]:
-        found = connection.execute(sql)
-        return [column[0] for column in found.description or ()], found.fetchall()
+        result = connection.execute(sql)
+        return [column[0] for column in result.description or ()], result.fetchall()
 
     return retried(connection, read)
 

@@ -124,7 +124,7 @@ def _rare_collapse(random: np.random.Generator, replications: int) -> Iterator[R
         silent = certain = 0
         for pair in found:
             # Each was corrected for all studies together, which are one answer: here each is one by itself.
-            [alone] = decide([(QUICKSTART, [d.found for d in pair.differences], True)])
+            [alone] = decide([(QUICKSTART, [d.paired for d in pair.differences], True)])
             some = any(d.sign for d in alone)
             certain += some
             silent += some and "runs far from the median" not in str(pair)
