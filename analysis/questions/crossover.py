@@ -20,7 +20,8 @@ from analysis.statistics.crossings import decide
 from analysis.statistics.differences import Paired, chance_of, paired
 from analysis.statistics.estimates import number
 from analysis.warehouse import EACH, NO_PAIR, ask, baseline, running
-from analysis.warehouse.arms import AFTER_DENSE, Label, label, without
+from analysis.warehouse.arms import Label, label, without
+from sweep.config import AFTER_DENSE
 from sweep.means import Mean, mean_interval
 
 _MEANS = (

@@ -18,7 +18,8 @@ from analysis.statistics.differences import holm
 from analysis.statistics.draws import Draws, Runs, interquartile_mean, mean_interval, mean_share
 from analysis.statistics.estimates import Estimate, at_chance, held, over, wins
 from analysis.warehouse import ask, unfinished
-from analysis.warehouse.arms import CHOICE, label
+from analysis.warehouse.arms import label
+from sweep.config import CHOICE
 from sweep.errors import BadInput
 
 # The test accuracies at which a performance profile is computed.

@@ -13,7 +13,8 @@ import numpy as np
 from analysis import warehouse
 from analysis.statistics.coefficients import ENOUGH, Array, Codes, Coefficient, rank_correlations
 from analysis.statistics.differences import holm
-from analysis.warehouse.arms import CHOICE, label
+from analysis.warehouse.arms import label
+from sweep.config import CHOICE
 
 _PLAIN = {
     "pre_train_loss": "training loss right after pruning",

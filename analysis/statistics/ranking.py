@@ -12,7 +12,8 @@ import numpy as np
 
 from analysis.statistics.differences import behind_best, certain, chance_of, holm, paired, selected
 from analysis.warehouse import ask, running
-from analysis.warehouse.arms import CHOICE, label
+from analysis.warehouse.arms import label
+from sweep.config import CHOICE
 from sweep.means import Mean, mean_interval
 
 Row = Mapping[str, Any]

@@ -9,12 +9,6 @@ from sweep.config import AFTER_DENSE, CHOICE
 
 __all__ = ["AFTER_DENSE", "CHOICE", "Label", "label", "without"]
 
-# Fields that a dense network does not depend on: the choice of the mask, the pruning, the retraining.
-AFTER_DENSE = (
-    *CHOICE,
-    *("prune_epoch", "rewind_epoch", "retrain", "retrain_epochs", "retrain_lr"),
-    *("ablation", "layers", "structure", "mask_seed"),
-)
 # Fields that every label names. It names others only where they differ.
 _ALWAYS = ("dataset", "model", "epochs", "prune_epoch")
 

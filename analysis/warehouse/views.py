@@ -9,7 +9,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from analysis.warehouse.arms import CHOICE
 from analysis.warehouse.sources import (
     Merged,
     are_as_written,
@@ -21,6 +20,7 @@ from analysis.warehouse.sources import (
     quoted,
     sorted_out,
 )
+from sweep.config import CHOICE
 from sweep.errors import BadInput
 from sweep.store import parts
 from sweep.store.places import Place, Remote, attempts, is_plain, place, read_all

@@ -51,7 +51,9 @@ def test_each_source_has_its_deviation_and_its_share_of_the_whole(tmp_path):
     for one in found[1:]:
         assert one.deviation.value == pytest.approx(whole.std(ddof=1) / 2)
     # What holds the split at 0 is a part of what holds nothing else.
-    assert all(one.reference == found[0].moved and one.ratio.value == pytest.approx(0.25) for one in found[1:])
+    assert all(
+        one.reference == found[0].moved and one.ratio.value == pytest.approx(0.25) for one in found[1:]
+    )
     said = variance.sentences(found)
     assert "initialization alone moved (order_seed=0, mask_seed=0, split_seed=0 held)" in " ".join(said)
     assert "one test set" in said[-1] and "nothing is tested" in said[-1]
