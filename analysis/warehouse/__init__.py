@@ -1,5 +1,6 @@
 """Results as SQL views. Every trial is one row, and queries reach nothing else."""
 
+from analysis.warehouse.launches import files
 from analysis.warehouse.warehouse import (
     BASELINES,
     EACH,
@@ -8,7 +9,6 @@ from analysis.warehouse.warehouse import (
     ask,
     baseline,
     checked,
-    files,
     narrowed_studies,
     open,
     provisional,

@@ -1,21 +1,19 @@
 """Results opened for queries: the views of one study or of all. Queries reach nothing else."""
 
 import glob
-import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from importlib import resources
-from operator import itemgetter
+from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 
 from analysis.warehouse import views
+from analysis.warehouse.launches import launches
 from analysis.warehouse.sources import duckdb_name, quoted
 from sweep.errors import BadInput
-from sweep.store import parts
-from sweep.store.places import Place, Remote, attempts, is_small, place, read_all
+from sweep.store.places import Place, Remote, looks, place
 from sweep.store.schema import KEYS
 
 T = TypeVar("T")
@@ -26,8 +24,6 @@ EACH = "*"
 BASELINES = ("random", "magnitude")
 NO_PAIR = "No pair to compare: it takes two criteria of one setting, with a sparsity and a seed in common."
 _READS = {duckdb.StatementType.SELECT}
-# Study, trials of the study, trials to run, start in seconds since 1970.
-Launch = tuple[str, int, int, float]
 
 
 def open(
@@ -76,8 +72,8 @@ def open(
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET lock_configuration = true")
     connection.execute("CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE)")
-    if launches := _launches(folder):
-        connection.executemany("INSERT INTO launches VALUES (?, ?, ?, ?)", launches)
+    if latest := launches(folder):
+        connection.executemany("INSERT INTO launches VALUES (?, ?, ?, ?)", latest)
     _narrow(connection, study, where)
     return connection
 
@@ -118,37 +114,6 @@ def unfinished(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, in
     )
     present = {name for (name,) in rows(connection, "SELECT DISTINCT study FROM trials")} if missing else ()
     return {study: (done, trials) for study, done, trials in missing if study in present}
-
-
-def _launches(folder: Place) -> list[Launch]:
-    """The latest launch of each study whose study.json has one."""
-    latest: dict[str, Launch] = {}
-    for content in read_all(path for path in files(folder, "study.json") if is_small(path)):
-        if isinstance(content, bytes) and (launch := _launch(content)):
-            # Two folders may hold the same study, as after a copy: the later launch counts.
-            latest[launch[0]] = max(launch, latest.get(launch[0], launch), key=itemgetter(3))
-    return list(latest.values())
-
-
-def _launch(content: bytes) -> Launch | None:
-    """The latest launch of a study.json; None if a field is missing or has an impossible value."""
-    try:
-        known = json.loads(content)
-        launch = known["launches"][-1]
-        study, trials, to_run = known["study"], launch["trials"], launch["to_run"]
-        study.encode()
-        began = datetime.fromisoformat(launch["started_at"])
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        return None
-    if not type(trials) is type(to_run) is int or not 0 <= to_run <= trials < 2**63 or not began.tzinfo:
-        return None
-    return study, trials, to_run, began.timestamp()
-
-
-def files(results: Place, name: str) -> list[Place]:
-    """The files with this name beside the results, of the one study or of each study."""
-    places: list[Place] = [*results.glob(name)] or [*results.glob(f"*/{name}")]
-    return sorted(places, key=str)
 
 
 def _narrow(connection: duckdb.DuckDBPyConnection, study: str | None, where: str | None) -> None:
