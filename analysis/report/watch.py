@@ -19,7 +19,7 @@ _NOTHING_YET = """<!doctype html><html><head>
 
 def version(results: Place) -> str:
     """A text that changes when a part is added or removed."""
-    parts = [part for among in ("trials", "*/trials") for part in results.glob(f"{among}/part-*.parquet")]
+    parts = [part for one_study in (True, False) for part in results.glob(pattern("trials", one_study))]
     newest = max((part.name for part in parts), default="")
     # Hashed: others may have chosen the name, and the text goes into a page.
     return hashlib.sha256(f"{len(parts)} {newest}".encode(errors="surrogateescape")).hexdigest()[:16]
@@ -41,7 +41,7 @@ def server(results: Place, render: Callable[[], str], port: int = 0) -> Threadin
             if latest[0] != now or not latest[1]:
                 try:
                     text = render()
-                except BadInput as no_trials:
+                except ONE_LINE as no_trials:
                     text = _NOTHING_YET.format(html(str(no_trials)))
                 latest[:] = now, text
             # The first `</head>` is the page's own: all text from results is escaped.

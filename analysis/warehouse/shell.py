@@ -6,7 +6,7 @@ import duckdb
 from rich.console import Console
 
 from analysis.warehouse.warehouse import checked, retried
-from sweep.errors import BadInput
+from sweep.errors import ONE_LINE
 
 
 def show(connection: duckdb.DuckDBPyConnection, query: str) -> None:

@@ -61,7 +61,7 @@ def sorted_out(table: str, found: Sequence[Any]) -> tuple[list[Any], list[tuple[
                 plain.append(part)
             else:
                 other.append((part, content))
-        except parts.Foreign as why:
+        except parts.NotAPart as why:
             parts.leave_aside(part, str(why))
         except FileNotFoundError:  # merged into another part meanwhile
             continue
@@ -86,8 +86,8 @@ def converted(table: str, found: Iterable[tuple[Any, Path | bytes | OSError]]) -
         if isinstance(content, OSError):
             raise content
         try:
-            rows = parts.rows(content, table)
-        except parts.Foreign as why:
+            rows = parts.read_rows(content, table)
+        except parts.NotAPart as why:
             parts.leave_aside(part, str(why))
             continue
         numbers = pa.array(range(len(rows)), pa.int64())
@@ -102,8 +102,8 @@ def can_be_read(part: Place, table: str) -> bool:
         Merged: the part is gone.
     """
     try:
-        parts.rows(_content(part), table, ())
-    except parts.Foreign as why:
+        parts.read_rows(_content(part), table, ())
+    except parts.NotAPart as why:
         parts.leave_aside(part, str(why))
         return False
     except FileNotFoundError:

@@ -69,7 +69,7 @@ def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, patt
     Args:
         last: no other attempt follows.
     """
-    found = parts.found(folder, pattern)[::-1]
+    found = parts.list_parts(folder, pattern)[::-1]
 
     def require_all_parts() -> None:
         if not set(found) <= set(folder.glob(pattern)):
@@ -81,7 +81,7 @@ def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, patt
         return require_all_parts()
     try:
         return _define_as_written(connection, table, folder, pattern, found)
-    except (duckdb.Error, FileNotFoundError, parts.Foreign) as error:
+    except (duckdb.Error, FileNotFoundError, parts.NotAPart) as error:
         # Parts were merged since they were listed: retry. Otherwise a part is not as a launch writes it, or
         # DuckDB does not find the parts by the pattern, as in Google's store: check each part. That comes
         # last, because it downloads all of a remote store.
@@ -104,20 +104,21 @@ def _define_as_written(
     """Define the views over parts that are all as a launch writes them.
 
     Raises:
-        parts.Foreign: a part is not, or is not a plain file.
+        parts.NotAPart: a part is not, or is not a plain file.
         Merged: there are new parts.
     """
     if not found:
         return _define(connection, table, None, ())
     if not are_as_written(connection, table, found):
-        raise parts.Foreign("of other types")
+        raise parts.NotAPart("of other types")
     few = len(found) <= _MANY or isinstance(folder, Remote)
     if not few and sum(part.stat().st_size for part in found) < _SMALL * len(found):
         return _define(connection, table, compacted(connection, table, found), ())
-    if set(found) < (now := set(folder.glob(pattern))):
-        if all(not isinstance(part, Path) or part.is_file() for part in now):
+    now: set[Any] = set(folder.glob(pattern))
+    if set(found) < now:
+        if all(is_plain(part) for part in now):
             raise Merged("there are new ones")
-        raise parts.Foreign("some are no plain files")
+        raise parts.NotAPart("some are no plain files")
     _define(connection, table, matching(folder, pattern), ())
 
 

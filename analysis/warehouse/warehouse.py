@@ -4,7 +4,6 @@ import glob
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib import resources
-from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
@@ -13,7 +12,8 @@ from analysis.warehouse import views
 from analysis.warehouse.launches import launches
 from analysis.warehouse.sources import duckdb_name, quoted
 from sweep.errors import BadInput
-from sweep.store.places import Place, Remote, looks, place
+from sweep.store import parts
+from sweep.store.places import Place, Remote, attempts, place
 from sweep.store.schema import KEYS
 
 T = TypeVar("T")
@@ -59,8 +59,7 @@ def open(
         connection.register_filesystem(ResultsOnly(folder))
     connection.execute(f"SET VARIABLE results = '{quoted(str(folder))}'")
     for table in KEYS:
-        pattern = f"{table}/part-*.parquet" if one_study else f"*/{table}/part-*.parquet"
-        views.create(connection, table, folder, pattern)
+        views.create(connection, table, folder, parts.pattern(table, one_study))
     # DuckDB compares a file's name with the first text, and an unexpanded pattern with the second.
     allowed = ", ".join(
         f"'{quoted(text)}'" for text in (duckdb_name(folder), glob.escape(duckdb_name(folder)))
@@ -247,7 +246,7 @@ def retried(connection: duckdb.DuckDBPyConnection, read: Callable[[], T]) -> T:
         BadInput: DuckDB cannot answer.
     """
     with _one_line_errors():
-        for last in looks():
+        for last in attempts():
             try:
                 return _without_damaged(connection, read, last)
             except duckdb.IOException:
