@@ -1,4 +1,4 @@
-"""An answer as a table in the terminal, or as CSV, JSON or Parquet, on stdout or in a file."""
+"""Answers as a table for the terminal, or as CSV, JSON or Parquet, on stdout or in a file."""
 
 import io
 import itertools
@@ -18,15 +18,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.warehouse import again, answer
+from analysis.warehouse import answer, retried
 from sweep.errors import BadInput
 from sweep.store.places import put
 
-# Rows of a table for people: beyond that it takes minutes to draw, and nobody reads it.
+# The most rows of a table in the terminal: more would take minutes to draw.
 _SHOWN = 2_000
-# Columns of a sentence, for which wide terminals are too wide.
+# The most characters in a line of a sentence: longer lines are hard to read on wide terminals.
 _WIDEST = 100
-# Rows that are in memory at once of an answer that goes to a file.
+# Rows in memory at once, of an answer that is written batch by batch.
 _BATCH = 2_048
 
 
@@ -39,21 +39,21 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def chosen(form: Format | None, out: Path | None) -> Format:
-    """The format that was asked for, or else that of the file's name.
+def format_of(form: Format | None, out: Path | None) -> Format:
+    """The given format, or else the format that the file's name says.
 
     Raises:
-        BadInput: Parquet on stdout, or a file whose name says no format.
+        BadInput: Parquet on stdout, or a file name without a known ending.
     """
     if form is None:
         if out is None:
             return Format.TABLE
         known = {"csv": Format.CSV, "parquet": Format.PARQUET, "json": Format.JSON, "txt": Format.TABLE}
-        if (found := known.get(out.suffix.lstrip(".").lower())) is None:
+        if (named := known.get(out.suffix.lstrip(".").lower())) is None:
             raise BadInput(
                 f"--out {out}: which format? name it .csv, .json, .parquet or .txt, or give --format"
             )
-        return found
+        return named
     if form is Format.PARQUET and out is None:
         raise BadInput("--format parquet needs a file: give --out FILE.parquet")
     return form
@@ -62,10 +62,10 @@ def chosen(form: Format | None, out: Path | None) -> Format:
 def write(
     rows: Sequence[Mapping[str, Any]], form: Format, out: Path | None, columns: Sequence[str] = ()
 ) -> None:
-    """Write rows, all with the same keys.
+    """Write rows with equal keys.
 
     Args:
-        columns: their names, for when there is no row.
+        columns: the keys, in case there is no row.
     """
     columns = list(rows[0]) if rows else list(columns)
     if form is Format.PARQUET:
@@ -82,55 +82,55 @@ def write(
         save(out, text.encode())
 
 
-def told_apart(columns: Sequence[str]) -> list[str]:
-    """Names of which each is there once: of two columns `seed` the second is `seed_1`, as DuckDB has it."""
-    found: dict[str, None] = {}
+def unique_names(columns: Sequence[str]) -> list[str]:
+    """Names without duplicates: of two columns `seed` the second becomes `seed_1`, as in DuckDB."""
+    unique: dict[str, None] = {}
     for column in columns:
         names = (f"{column}_{number}" if number else column for number in itertools.count())
-        found[next(name for name in names if name not in found)] = None
-    return list(found)
+        unique[next(name for name in names if name not in unique)] = None
+    return list(unique)
 
 
 def stream(connection: duckdb.DuckDBPyConnection, sql: str, form: Format, out: Path | None) -> None:
-    """Write the answer to a query a batch at a time: a million trials are more than fits in memory as rows.
+    """Write the answer to a query batch by batch: a million trials do not fit into memory as rows.
 
     Raises:
         BadInput: DuckDB cannot answer, or the file cannot be written.
     """
     if form is Format.TABLE:
-        columns, found = answer(connection, sql)
-        columns = told_apart(columns)
-        write([dict(zip(columns, row, strict=True)) for row in found], form, out, columns)
+        columns, rows = answer(connection, sql)
+        columns = unique_names(columns)
+        write([dict(zip(columns, row, strict=True)) for row in rows], form, out, columns)
         return
     fill = {Format.CSV: _stream_csv, Format.JSON: _stream_json, Format.PARQUET: _stream_parquet}[form]
 
-    def all_of(file: IO[bytes]) -> None:
+    def write_all(file: IO[bytes]) -> None:
         def from_the_start() -> None:
             file.seek(0)
             file.truncate()
-            # Lazy, unlike `execute`: what is not asked for yet is not computed either.
+            # `sql` computes a batch when it is read. `execute` would compute all of them first.
             fill(connection.sql(sql).to_arrow_reader(_BATCH), file)
 
-        again(connection, from_the_start)
+        retried(connection, from_the_start)
 
     if out is not None:
-        _place(out, all_of)
+        _save(out, write_all)
         return
     with tempfile.TemporaryFile() as file:
-        all_of(file)
+        write_all(file)
         file.seek(0)
         shutil.copyfileobj(io.TextIOWrapper(file, encoding="utf-8", newline=""), _data())
 
 
 def _stream_csv(batches: Any, file: IO[bytes]) -> None:
-    columns = told_apart(batches.schema.names)
+    columns = unique_names(batches.schema.names)
     file.write(_csv([], columns).encode())
     for rows in _rows(batches, columns):
         file.write(_csv(rows, columns, head=False).encode())
 
 
 def _stream_json(batches: Any, file: IO[bytes]) -> None:
-    columns = told_apart(batches.schema.names)
+    columns = unique_names(batches.schema.names)
     file.write(b"[")
     before = b""
     for rows in _rows(batches, columns):
@@ -143,7 +143,7 @@ def _stream_json(batches: Any, file: IO[bytes]) -> None:
 def _rows(batches: Any, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
     import pyarrow.types as types
 
-    # Sums of whole numbers come as decimals.
+    # DuckDB returns sums of integers as decimals.
     kinds = zip(columns, batches.schema.types, strict=True)
     whole = [column for column, kind in kinds if types.is_decimal(kind) and not kind.scale]
     for batch in batches:
@@ -158,7 +158,7 @@ def _stream_parquet(batches: Any, file: IO[bytes]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = told_apart(batches.schema.names)
+    names = unique_names(batches.schema.names)
     schema = pa.schema([field.with_name(name) for field, name in zip(batches.schema, names, strict=True)])
     try:
         with pq.ParquetWriter(file, schema) as writer:
@@ -169,22 +169,22 @@ def _stream_parquet(batches: Any, file: IO[bytes]) -> None:
 
 
 def _data() -> TextIO:
-    """Standard output for data: as they are, unless a person looks at them on a terminal."""
+    """Standard output for data: control characters are escaped only on a terminal."""
     out = sys.stdout
     raw: TextIO = getattr(out, "raw", out)
     return out if raw.isatty() else raw
 
 
 def save(target: Path, data: bytes) -> None:
-    """Put a file in place; an earlier one is replaced only by the whole of it, and no link is followed.
+    """Write a file, and replace an earlier one only once it is complete. Links are not followed.
 
     Raises:
-        BadInput: it cannot be written there.
+        BadInput: the file cannot be written there.
     """
-    _place(target, lambda file: file.write(data))
+    _save(target, lambda file: file.write(data))
 
 
-def _place(target: Path, fill: Callable[[IO[bytes]], object]) -> None:
+def _save(target: Path, fill: Callable[[IO[bytes]], object]) -> None:
     try:
         put(target, fill, sync=False)
     except OSError as error:
@@ -192,7 +192,7 @@ def _place(target: Path, fill: Callable[[IO[bytes]], object]) -> None:
 
 
 def draw(table: Table) -> str:
-    """A table as text: wide enough for every number; a terminal that is narrower wraps, it does not cut."""
+    """A table as text, wide enough for every cell. A narrower terminal wraps its lines."""
     console = Console(width=1000, color_system=None)
     console.width = max(Console().width, console.measure(table).maximum)
     with console.capture() as captured:
@@ -201,7 +201,7 @@ def draw(table: Table) -> str:
 
 
 def fold(text: str, indent: str = "  ") -> str:
-    """A sentence for the terminal: lines end between words, and all but the first are indented."""
+    """A sentence for the terminal, wrapped between words, with all lines but the first indented."""
     width = min(_WIDEST, shutil.get_terminal_size((_WIDEST, 0)).columns)
     return textwrap.fill(
         text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
@@ -219,7 +219,7 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _cell(value: Any) -> Text:
-    """As text that rich takes as it is, without markup."""
+    """A cell as text in which rich sees no markup."""
     if value is None:
         return Text("")
     if isinstance(value, bool):

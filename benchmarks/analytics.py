@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 import analysis
-from analysis.questions.coefficients import rank_correlations
+from analysis.statistics.coefficients import rank_correlations
 from analysis.warehouse import query
 from benchmarks import synthetic
 from benchmarks.timing import seconds

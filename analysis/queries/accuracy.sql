@@ -1,9 +1,9 @@
 -- How accurate is each criterion at each sparsity?
--- One row an arm and sparsity:
---   arm        the trials' config less seed and sparsity: everything else is the same within a row
+-- One row for each arm and sparsity:
+--   arm        the trials' config without seed and sparsity: everything else is the same within a row
 --   sparsity   share of prunable weights removed
---   trials     finished trials, one a seed
---   lost       trials that failed, diverged or ended with an accuracy that is no number; they are not in the mean
+--   trials     finished trials, one for each seed
+--   lost       trials that failed, diverged or ended with an accuracy of NaN; they are not in the mean
 --   mean       mean test accuracy after retraining (last epoch)
 --   deviation  its standard deviation over the seeds (NULL for one seed)
 --   median     its median: far from the mean where some seeds collapse

@@ -1,15 +1,15 @@
 -- Which schedule is best at each sparsity?
--- One row an arm (criterion, scope, iterations, prune epoch, in their setting) and sparsity:
---   arm                   the trials' config less seed and sparsity
+-- One row for each arm (criterion, scope, iterations, prune epoch, in their setting) and sparsity:
+--   arm                   the trials' config without seed and sparsity
 --   sparsity              share of prunable weights removed
---   trials, lost          finished trials, one a seed, and those without an accuracy
---   validation_accuracy   mean after the last epoch: what to choose by
---   test_accuracy         mean after the last epoch: what to report, never to choose by
+--   trials, lost          finished trials, one for each seed, and those without an accuracy
+--   validation_accuracy   mean after the last epoch: for choosing
+--   test_accuracy         mean after the last epoch: for reporting, never for choosing
 --   test_deviation        its standard deviation over the seeds
 --   density               mean share of weights kept
 --   hours                 mean time of a finished trial
 --   seeds, validation_accuracies, test_accuracies  of each finished trial
---   lost_seeds            of each that has no accuracy (NULL where there are none)
+--   lost_seeds            of each that has no accuracy (NULL: none)
 SELECT
     arm,
     sparsity,

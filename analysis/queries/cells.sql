@@ -1,15 +1,15 @@
--- What did each run of an arm end with? The runs themselves, for what is said over seeds, over tasks and over pairs.
--- One row an arm that chooses a mask, and sparsity:
---   arm         the trials' config less seed and sparsity
+-- What is the test accuracy of each run of an arm? The runs themselves, for estimates over seeds, tasks and pairs.
+-- One row for each arm that chooses a mask, and sparsity:
+--   arm         the trials' config without seed and sparsity
 --   place       a number that is the same for all arms of one setting
 --   sparsity    share of prunable weights removed
---   lost        trials that failed, diverged or ended with an accuracy that is no number
+--   lost        trials that failed, diverged or ended with an accuracy of NaN
 --   seeds       of the finished trials, rising
 --   accuracies  the test accuracy (last epoch) of each of them
---   lost_seeds  of the lost trials (NULL where there are none)
---   is_first    it is of the criterion (or criterion:scope) in SET VARIABLE first; 'snip' by default; '*' is every
---               criterion but the second
---   is_second   it is of that in SET VARIABLE second; 'random' by default
+--   lost_seeds  of the lost trials (NULL: none)
+--   is_first    whether the arm is of the criterion (or criterion:scope) in SET VARIABLE first; default 'snip'; '*':
+--               every criterion but the second
+--   is_second   whether the arm is of the one in SET VARIABLE second; default 'random'
 WITH cells AS MATERIALIZED (
     SELECT
         hash(arm) AS key,  -- arms are long

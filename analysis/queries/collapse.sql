@@ -1,16 +1,16 @@
 -- Where do criteria remove whole layers, and from which prune epoch on is it safe?
--- One row an arm and sparsity:
---   arm                the trials' config less seed and sparsity
+-- One row for each arm and sparsity:
+--   arm                the trials' config without seed and sparsity
 --   sparsity           share of prunable weights removed
 --   prune_epoch        when they were removed
---   trials             those that got as far as a mask
---   collapsed          how many have a layer with nothing kept
---   disconnected       how many have no kept weight on a path from input to output
---   failing            how many are one or the other, or both
+--   trials             trials that were pruned
+--   collapsed          trials with a layer that keeps no weight
+--   disconnected       trials without a kept weight on a path from input to output
+--   failing            trials with one or both
 --   layer, in_layer    the layer that is emptied most often, and in how many trials
 --   min_layer_density  mean of the lowest layer density
 --   density            mean share of weights kept
---   effective_density  mean share of weights kept and on a path (NULL where it is not known)
+--   effective_density  mean share of weights kept and on a path (NULL: not known)
 WITH pruned AS (
     FROM trials WHERE sparsity > 0 AND density IS NOT NULL AND criterion <> 'oracle'
 ),

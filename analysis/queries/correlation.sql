@@ -1,8 +1,8 @@
 -- Does a pruned network's loss, before it is retrained, say how accurate it will be?
 -- SET VARIABLE before = 'pre_train_loss' (the default), 'pre_test_loss' or 'pre_test_accuracy', each as it is or
 -- with '_recalibrated' behind it, and after = 'test_accuracy' (the default) or 'test_loss' choose the two.
--- One row a setting (data, model, training) and sparsity:
---   setting    the trials' config less seed, sparsity and all that chooses the mask
+-- One row for each setting (data, model, training) and sparsity:
+--   setting    the trials' config without seed, sparsity and all that chooses the mask
 --   sparsity   share of prunable weights removed
 --   masks      trials with both numbers
 --   pearson    r

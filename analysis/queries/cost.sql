@@ -1,8 +1,8 @@
 -- What does each answer cost, and what is an hour worth?
--- One row an arm and sparsity (an answer is the mean accuracy of one):
---   arm                the trials' config less seed and sparsity
+-- One row for each arm and sparsity (an answer is the mean accuracy of one):
+--   arm                the trials' config without seed and sparsity
 --   sparsity           share of prunable weights removed
---   trials             all, those that failed or were stopped too: they cost as well
+--   trials             all trials, with those that failed or were stopped: they cost time too
 --   cpu_hours          of trials that ran on CPUs: a worker's time, in hours
 --   gpu_hours          of trials that ran on a GPU, or on their share of one
 --   scoring            share of the time that went into choosing masks

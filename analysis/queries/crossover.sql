@@ -1,16 +1,16 @@
 -- By how much does one criterion differ from another, seed by seed, and where does the sign change?
 -- SET VARIABLE first = 'snip' and second = 'random' (the defaults) choose the criteria, or criterion:scope; first = '*'
 -- takes every criterion but the second.
--- One row a pair of arms that differ in nothing but how they choose the mask, and sparsity:
---   first, second  their configs less seed and sparsity
+-- One row for each pair of arms that differ only in how they choose the mask, and sparsity:
+--   first, second  their configs without seed and sparsity
 --   sparsity       share of prunable weights removed
 --   trials         seeds that finished in both
---   mean           mean over the seeds of the first's test accuracy (last epoch) less the second's
+--   mean           mean over the seeds of the first's test accuracy (last epoch) minus the second's
 --   deviation      standard deviation of that difference (NULL for one seed)
 --   seeds          the seeds, rising
 --   differences    the difference for each of them
---   lost           of seeds that both ran and not both finished: each one's test accuracy, NULL of what failed,
---                  diverged or ended with an accuracy that is no number (NULL where there are none)
+--   lost           both test accuracies for each seed that both ran and not both finished; an accuracy is NULL if
+--                  its trial failed, diverged or ended with NaN (lost is NULL: no such seed)
 WITH cells AS MATERIALIZED (
     SELECT
         hash(arm) AS key,  -- arms are long

@@ -1,6 +1,6 @@
 -- How does training go?
--- One row an arm, sparsity, phase and epoch:
---   arm                  the trials' config less seed and sparsity
+-- One row for each arm, sparsity, phase and epoch:
+--   arm                  the trials' config without seed and sparsity
 --   sparsity             share of prunable weights removed
 --   phase                dense, level N of imp, sparse, retrain
 --   epoch                end of the epoch, counted from the start of training

@@ -1,12 +1,12 @@
 -- How dense is each layer, and how often is it empty?
--- One row an arm, sparsity and layer:
---   arm                the trials' config less seed and sparsity
+-- One row for each arm, sparsity and layer:
+--   arm                the trials' config without seed and sparsity
 --   sparsity           share of prunable weights removed
 --   layer, name        its place and its name
 --   trials             trials with this layer
---   collapsed          share of them in which it keeps nothing
+--   collapsed          share of them in which the layer keeps no weight
 --   density            mean share of its weights kept
---   effective_density  mean share of its weights kept and on a path (NULL where it is not known)
+--   effective_density  mean share of its weights kept and on a path (NULL: not known)
 WITH arms AS (
     SELECT trial_id, arm, sparsity
     FROM trials

@@ -2,13 +2,13 @@
 -- SET VARIABLE x = 'sparsity' and y = 'prune_epoch' (the defaults) choose any two fields of the config. Learning
 -- rate, batch size or epochs against sparsity is the view of 'A Three-regime Model of Network Pruning'
 -- (Zhou et al. 2023).
--- One row an arm and sparsity (and seed, where that is one of the two); rows whose arms differ in the two fields
+-- One row for each arm and sparsity (and seed, where that is one of the two); rows whose arms differ in the two fields
 -- alone are points of one map:
---   arm            the trials' config less seed and sparsity
+--   arm            the trials' config without seed and sparsity
 --   sparsity       share of prunable weights removed
 --   dataset, model, criterion, scope, iterations  of the trials
 --   x, y           the two fields' values, as text
---   trials         finished trials, one a seed
+--   trials         finished trials, one for each seed
 --   test_accuracy  mean after retraining (last epoch)
 --   deviation      its standard deviation over the seeds (NULL for one seed)
 WITH axes AS (

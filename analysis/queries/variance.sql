@@ -1,11 +1,11 @@
--- How much does test accuracy vary over seeds when only some of what a seed draws moves?
--- One row an arm and sparsity, of arms that differ from others in what they hold, or that hold something:
---   arm         the trials' config less seed and sparsity
---   rest        the same less init_seed, order_seed, mask_seed and split_seed: equal for what is compared
+-- How much does test accuracy vary over seeds when only some sources of randomness move?
+-- One row for each arm and sparsity, of arms that hold a source, or differ only in the sources that they hold:
+--   arm         the trials' config without seed and sparsity
+--   rest        the same without init_seed, order_seed, mask_seed and split_seed: equal for arms that are compared
 --   sparsity    share of prunable weights removed
---   moved       what each seed draws anew, of: initialization, data order, masks, split
---   held        what is the same for all seeds, as field=value
---   lost        trials that failed, diverged or ended with an accuracy that is no number
+--   moved       sources that each seed draws anew, of: initialization, data order, masks, split
+--   held        sources that are the same for all seeds, as field=value
+--   lost        trials that failed, diverged or ended with an accuracy of NaN
 --   accuracies  the test accuracy (last epoch) of the finished trials
 WITH known AS MATERIALIZED (
     SELECT

@@ -1,1 +1,1 @@
-"""Questions to the results: the statistics of each, and what it says."""
+"""The questions to the results, one file each. `catalog` is the table of them."""

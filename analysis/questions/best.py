@@ -1,235 +1,17 @@
-"""Which schedule is best at each sparsity, and which cannot be told from it?"""
+"""Which schedule is best at each sparsity, and which are tied with it?"""
 
-import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
 
-import duckdb
-import numpy as np
-
-from analysis.questions.estimates import number
-from analysis.questions.statistics import behind_best, certain, chance_of, holm, paired, selected
-from analysis.warehouse import ask, running
-from analysis.warehouse.arms import label
-from sweep.config import CHOICE
-from sweep.means import Mean, mean_interval
-
-Row = Mapping[str, Any]
-_SCHEDULE = (*CHOICE, "prune_epoch")
+from analysis.charts import Figure, error_bars, style
+from analysis.page import Page
+from analysis.questions.question import Question, Row, Section, Summary
+from analysis.statistics.estimates import number
+from analysis.statistics.ranking import Ranked, rank
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """A schedule at one sparsity.
-
-    Attributes:
-        rank: by mean validation accuracy, 1 the best; those of which no trial finished come last.
-        test: with its plain interval. That of rank 1 was selected: validation accuracies of the same trials
-            were the highest.
-        selected: of rank 1, the interval of its test accuracy, corrected for the choice among all
-            candidates. None of the others, and where it has a single seed.
-        behind: the best's validation accuracy less this one's, paired by seed, with its interval; None for
-            the best itself and where no seed finished in both.
-        tied: cannot be told from the best, which the same numbers chose: corrected for all schedules that
-            were candidates and for all places (settings and sparsities) of the answer. With a single seed,
-            or while the study runs, nothing can be told apart.
-        hours: of a trial, on average.
-        on_density_front, on_cost_front: nothing in this setting is as accurate at a lower density (cost) or
-            more accurate at the same; by mean validation accuracy.
-        density_front_tied, cost_front_tied: on that front, or not certainly behind the best of those that
-            are no denser (dearer).
-        unfinished: how far the study is, in words; "" if it is done.
-    """
-
-    setting: str
-    sparsity: float
-    rank: int
-    schedule: str
-    validation: Mean
-    test: Mean
-    selected: tuple[float, float] | None
-    behind: Mean | None
-    tied: bool
-    density: float
-    hours: float | None
-    on_density_front: bool
-    on_cost_front: bool
-    density_front_tied: bool
-    cost_front_tied: bool
-    unfinished: str = ""
-
-    @property
-    def quoted(self) -> str:
-        """Its test accuracy as it can be quoted: that of the best says that it was selected."""
-        if self.rank > 1 or self.nothing_finished:
-            return str(self.test)
-        lost = f" ({self.test.lost} lost)" if self.test.lost else ""
-        if self.test.equal:
-            return f"{self.test.value:.3f} (equal, selected){lost}"
-        if self.selected is None:
-            return f"{self.test.value:.3f} (selected by a single seed){lost}"
-        return f"{self.test.value:.3f} [{self.selected[0]:.3f}, {self.selected[1]:.3f}] (selected){lost}"
-
-    @property
-    def nothing_finished(self) -> bool:
-        """No trial of it has an accuracy."""
-        return math.isnan(self.validation.value)
-
-
-@dataclass(frozen=True)
-class Place:
-    """The schedules of one setting and sparsity: those with an accuracy, the best first, and the others."""
-
-    candidates: list[Row]
-    others: list[Row]
-
-    @classmethod
-    def of(cls, rows: Sequence[Row]) -> "Place":
-        """Of rows of queries/best.sql."""
-        finished = (row for row in rows if row["trials"])
-        return cls(
-            sorted(finished, key=lambda row: (-row["validation_accuracy"], row["arm"])),
-            sorted((row for row in rows if not row["trials"]), key=lambda row: row["arm"]),
-        )
-
-    @cached_property
-    def behind(self) -> list[tuple[Mean | None, float]]:
-        """Of each candidate but the best."""
-        return [_behind(self.candidates[0], row, len(self.candidates)) for row in self.candidates[1:]]
-
-    @property
-    def smallest(self) -> float:
-        """The smallest p-value here; NaN where nothing could be tested."""
-        return min((p for _, p in self.behind if not math.isnan(p)), default=math.nan)
-
-
-def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
-    """Schedules (criterion, scope, iterations, prune epoch) by validation accuracy, in each setting."""
-    answers = ask(connection, "best")
-    unfinished = running(connection)
-    labels = label((row["arm"] for row in answers), _SCHEDULE)
-    groups: dict[str, dict[float, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for answer in answers:
-        groups[labels[answer["arm"]].setting][answer["sparsity"]].append(answer)
-    settings = {
-        setting: {sparsity: Place.of(rows) for sparsity, rows in sorted(by_sparsity.items())}
-        for setting, by_sparsity in sorted(groups.items())
-    }
-    told = told_apart([place for places in settings.values() for place in places.values()])
-    found = []
-    for setting, places in settings.items():
-        finished = [row for place in places.values() for row in place.candidates]
-        fronts = [_Front(finished, price, len(settings)) for price in ("density", "hours")]
-        every = [row for place in places.values() for row in (*place.candidates, *place.others)]
-        said = next((unfinished[row["arm"]] for row in every if row["arm"] in unfinished), "")
-        for sparsity, place in places.items():
-            behind = [None, *(mean for mean, _ in place.behind), *(None for _ in place.others)]
-            for index, row in enumerate([*place.candidates, *place.others]):
-                ended = bool(row["trials"])
-                found.append(
-                    Ranked(
-                        setting=setting,
-                        sparsity=sparsity,
-                        rank=index + 1,
-                        schedule=labels[row["arm"]].name,
-                        validation=_mean(row["validation_accuracies"], row["lost"]),
-                        test=_mean(row["test_accuracies"], row["lost"]),
-                        selected=selected_test(place.candidates) if ended and not index else None,
-                        behind=behind[index],
-                        tied=ended and (bool(said) or id(row) not in told),
-                        density=row["density"] if row["density"] is not None else 1 - sparsity,
-                        hours=row["hours"],
-                        on_density_front=fronts[0].has(row),
-                        on_cost_front=fronts[1].has(row),
-                        density_front_tied=fronts[0].ties(row, provisional=bool(said)),
-                        cost_front_tied=fronts[1].ties(row, provisional=bool(said)),
-                        unfinished=said,
-                    )
-                )
-    return found
-
-
-def told_apart(places: Sequence[Place]) -> set[int]:
-    """The ids of the rows that are certainly behind the best of their place.
-
-    Holm's correction goes over the places by the smallest p-value of each, which is corrected for the choice
-    of the best already.
-    """
-    smallest = [place.smallest for place in places]
-    found = set()
-    for place, least, corrected in zip(places, smallest, holm(smallest), strict=True):
-        factor = sum(other >= least for other in smallest)
-        for row, (_, p) in zip(place.candidates[1:], place.behind, strict=True):
-            if certain(max(corrected, p * factor)):
-                found.add(id(row))
-    return found
-
-
-def _mean(values: Sequence[float | None] | None, lost: int) -> Mean:
-    known = [value for value in values or () if value is not None]
-    if not known:
-        return mean_interval(None, None, 0, lost)
-    deviation = float(np.std(known, ddof=1)) if len(known) > 1 else None
-    return mean_interval(float(np.mean(known)), deviation, len(known), lost)
-
-
-def _behind(best: Row, other: Row, candidates: int) -> tuple[Mean | None, float]:
-    """The paired difference, and the p-value of there being none (NaN where it cannot be known)."""
-    one, another = _by_seed(best), _by_seed(other)
-    runs = [(one[seed], another[seed]) for seed in sorted(one.keys() & another.keys())]
-    differences = [a - b for a, b in runs if a is not None and b is not None]
-    if not differences:
-        return None, math.nan
-    lost = [(a, b) for a, b in runs if a is None or b is None]
-    found = paired(differences, lost, chance_of(best["arm"]) if lost else 0.0)
-    return found.mean, behind_best(found.p, candidates, found.seeds)
-
-
-def _by_seed(row: Row, column: str = "validation_accuracies") -> dict[int, float | None]:
-    """Accuracy by seed; None of a trial that was lost."""
-    return dict.fromkeys(row["lost_seeds"] or ()) | dict(zip(row["seeds"], row[column], strict=True))
-
-
-def selected_test(candidates: Sequence[Row]) -> tuple[float, float] | None:
-    """The interval of the best's test accuracy, corrected for the choice; None for a single seed."""
-    values = [value for value in candidates[0]["test_accuracies"] if value is not None]
-    return selected(values, len(candidates))
-
-
-class _Front:
-    """The Pareto front of validation accuracy against a price, over all rows of a setting."""
-
-    def __init__(self, rows: Sequence[Row], price: str, settings: int) -> None:
-        self._price, self._count, self._settings = price, len(rows), settings
-        self._members: list[Row] = []
-        for row in sorted(
-            (row for row in rows if row[price] is not None),
-            key=lambda row: (row[price], -row["validation_accuracy"]),
-        ):
-            if not self._members or row["validation_accuracy"] > self._members[-1]["validation_accuracy"]:
-                self._members.append(row)
-
-    def has(self, row: Row) -> bool:
-        """Nothing is as accurate for less, or more accurate for as much."""
-        return any(row is member for member in self._members)
-
-    def ties(self, row: Row, *, provisional: bool) -> bool:
-        """It is on the front, or it is not certainly behind the most accurate of those that cost no more.
-
-        That one was chosen among all rows of the setting; corrected for that, and for the number of settings.
-        """
-        if self.has(row) or not row["trials"] or row[self._price] is None:
-            return self.has(row)
-        no_dearer = [member for member in self._members if member[self._price] <= row[self._price]]
-        _, p = _behind(no_dearer[-1], row, self._count)
-        return provisional or not certain(p * self._settings)
-
-
-def rows(found: Sequence[Ranked]) -> list[dict[str, Any]]:
-    """One row a schedule and sparsity, as numbers: for files."""
+def rows(ranked: Sequence[Ranked]) -> list[Row]:
+    """One row for each schedule and sparsity, as numbers."""
     return [
         {
             "setting": one.setting,
@@ -253,15 +35,15 @@ def rows(found: Sequence[Ranked]) -> list[dict[str, Any]]:
             "density_front_tied": one.density_front_tied,
             "cost_front_tied": one.cost_front_tied,
         }
-        for one in found
+        for one in ranked
     ]
 
 
-def sentences(found: Sequence[Ranked]) -> list[str]:
-    """The best of each sparsity, what it comes to though it was selected, and what is tied with it."""
+def sentences(ranked: Sequence[Ranked]) -> list[str]:
+    """For each sparsity the best schedule, its test accuracy, and the schedules tied with it."""
     said = []
     alike: dict[tuple[str, float], list[Ranked]] = defaultdict(list)
-    for one in found:
+    for one in ranked:
         alike[one.setting, one.sparsity].append(one)
     for one, *others in alike.values():
         place = f"{one.setting}, sparsity {one.sparsity:g}"
@@ -291,12 +73,104 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def note(found: Sequence[Ranked]) -> str:
-    """What was compared, and what tied means: under every answer."""
-    places = len({(one.setting, one.sparsity) for one in found})
+def note(ranked: Sequence[Ranked]) -> str:
+    """How the best was chosen, and what tied means; printed below every answer."""
+    places = len({(one.setting, one.sparsity) for one in ranked})
     return (
         "Chosen by validation accuracy. (selected): the interval of the best's test accuracy is corrected "
         "for the choice among all schedules; the mean itself is partly luck. ± are 95 % Student-t intervals "
         "over seeds. Tied: not told from the best at 5 %, corrected for the choice among all schedules and "
         f"for all places (settings and sparsities: {places}) of this answer."
     )
+
+
+def charts(ranked: Sequence[Ranked]) -> dict[str, Figure]:
+    """Validation accuracy against density, and against hours, with 95 % intervals and the front of the means.
+
+    Schedules that are off the front, but not certainly, are drawn hollow.
+    """
+    import plotly.graph_objects as go
+
+    figures = {}
+    for price, kind, name in (("hours", "cost", "against cost"), ("density", "density", "against density")):
+        priced = sorted((one for one in ranked if getattr(one, price)), key=lambda one: getattr(one, price))
+        if not priced:
+            continue
+        scale = 3600 if price == "hours" else 1
+        figure = go.Figure()
+        front = [one for one in priced if getattr(one, f"on_{kind}_front")]
+        near = [one for one in priced if getattr(one, f"{kind}_front_tied")]  # with the front itself
+        tied = [one for one in near if not getattr(one, f"on_{kind}_front")]
+        rest = [one for one in priced if not getattr(one, f"{kind}_front_tied")]
+        for points, label, index, symbol in (
+            (rest, "certainly off the front", 6, "circle"),
+            (tied, "not certainly off it", 1, "circle-open"),
+            (front, "Pareto front of the means", 1, "square"),
+        ):
+            colour = style(index)
+            figure.add_scatter(
+                x=[getattr(one, price) * scale for one in points],
+                y=[one.validation.value for one in points],
+                error_y=error_bars([one.validation for one in points]),
+                name=label,
+                text=[f"{one.schedule}, sparsity {one.sparsity:g}: test {one.quoted}" for one in points],
+                hovertemplate="%{text}",
+                mode="lines+markers" if points is front else "markers",
+                line=colour["line"],
+                marker=colour["marker"] | {"symbol": symbol},
+            )
+        axis = "density" if price == "density" else "seconds a trial"
+        figure.update_layout(xaxis={"title": axis, "type": "log"}, yaxis={"title": "validation accuracy"})
+        figures[name] = figure
+    return figures
+
+
+def show(page: Page, ranked: Sequence[Ranked]) -> None:
+    """The report's section: for each setting the Pareto fronts and a table of the best and the tied."""
+    settings = list(dict.fromkeys(one.setting for one in ranked))
+    if not settings:
+        return
+    page.heading(
+        "Which schedule is best?",
+        f"{note(ranked)} Bars of the chart are those of validation accuracy; its hollow points are not "
+        "on the front, and not certainly off it.",
+    )
+    for setting in page.settings(settings):
+        figures = charts([one for one in ranked if one.setting == setting])
+        page.chart(f"Pareto front: {setting}", *figures.values(), choices=list(figures))
+        page.table(
+            ["schedule", "sparsity", "rank", "validation", "test", "behind the best", "tied with it"],
+            [
+                [
+                    one.schedule,
+                    f"{one.sparsity:g}",
+                    one.rank,
+                    one.validation,
+                    one.quoted,
+                    one.behind or "",
+                    "yes" if one.tied else "no",
+                ]
+                for one in ranked
+                if one.setting == setting and (one.tied or one.rank <= 3)
+            ],
+        )
+
+
+def _with_note(ranked: Sequence[Ranked]) -> list[str]:
+    return [*sentences(ranked), note(ranked)]
+
+
+QUESTION = Question(
+    name="best",
+    help="Which schedule is best at each sparsity, and which are tied with it?",
+    answer=rank,
+    rows=rows,
+    sentences=_with_note,
+    compares_criteria=True,
+    section=Section(
+        find=rank,
+        show=show,
+        place=60,
+        summary=Summary(place=20, title="Best schedules, by validation accuracy", sentences=sentences),
+    ),
+)

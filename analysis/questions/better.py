@@ -7,12 +7,16 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import duckdb
 import numpy as np
+import typer
 
-from analysis.questions.estimates import (
+from analysis.questions.pair import First, Second, pair
+from analysis.questions.question import Question, Row
+from analysis.statistics.differences import Array, certain, holm
+from analysis.statistics.estimates import (
     Estimate,
     at_chance,
     columns,
@@ -22,27 +26,27 @@ from analysis.questions.estimates import (
     score_interval,
     wins,
 )
-from analysis.questions.statistics import Array, certain, holm
-from analysis.warehouse import ask, unfinished
+from analysis.warehouse import EACH, NO_PAIR, ask, unfinished
 from analysis.warehouse.arms import label
 from sweep.means import LEVEL
 
-# From here on a difference means something in practice (Bouthillier et al. 2021, section 5).
+# Above this probability a difference is meaningful in practice (Bouthillier et al. 2021, section 5).
 _MEANINGFUL = 0.75
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Better:
     """One criterion against another in one setting at one sparsity.
 
     Attributes:
-        probability: that a run of the first is better than one of the second by more than the margin; runs of
-            all seeds against all. None where all trials of one of them were lost.
-        p: of that probability being ½, after Holm's correction for all that is shown; with lost trials the
-            larger of that without them and that with them at chance.
-        paired: the same for two runs of the same seed; None where no seed finished in both.
-        runs, others, pairs: finished runs of the first, of the second, and seeds that finished in both.
-        lost: trials of the two without an accuracy.
+        probability: that a run of the first is better than a run of the second by more than the margin, for
+            runs of any seeds. None if all trials of one of them were lost.
+        p: of a probability of ½, with Holm's correction for all tests of the answer. With lost trials it is
+            the larger p-value of those without them and with them at chance.
+        paired: the same probability for two runs of the same seed; None if no seed finished in both.
+        runs, others, pairs: numbers of finished runs of the first and of the second, and of seeds that
+            finished in both.
+        lost: number of trials of the two without an accuracy.
     """
 
     setting: str
@@ -68,14 +72,17 @@ class Better:
         return "not better by the margin" if self.margin > 0 else "worse"
 
 
-def find(
+def probabilities(
     connection: duckdb.DuckDBPyConnection, first: str = "snip", second: str = "random", margin: float = 0.0
 ) -> tuple[list[Better], str]:
-    """Both in every setting and at every sparsity that both have, and what the intervals go over, in words.
+    """The probabilities in every setting and at every sparsity that both criteria have.
 
     Args:
         first, second: a criterion, or criterion:scope.
         margin: of test accuracy.
+
+    Returns:
+        The probabilities, and what their intervals are over, in words.
     """
     cells = ask(connection, "cells", {"first": first, "second": second})
     return compare(cells, margin, tested=not unfinished(connection))
@@ -84,14 +91,14 @@ def find(
 def compare(
     cells: Sequence[Mapping[str, Any]], margin: float = 0.0, tested: bool = True
 ) -> tuple[list[Better], str]:
-    """The same, of the rows of queries/cells.sql.
+    """The same, from the rows of queries/cells.sql.
 
     Args:
-        tested: whether anything may be told apart; not while a study runs.
+        tested: False: nothing is tested, because a study is unfinished.
     """
     labels = label(row["arm"] for row in cells)
     pairs = list(_pairs(cells))
-    found = []
+    results = []
     for one, other in pairs:
         mine, theirs = (np.array(row["accuracies"], dtype=float) for row in (one, other))
         known = bool(len(mine) and len(theirs))
@@ -100,30 +107,30 @@ def compare(
             with_lost = [np.array(at_chance(row)["accuracies"], dtype=float) for row in (one, other)]
             p = held(probability, p, *unpaired(with_lost[0], with_lost[1], margin))
         differences = _differences(one, other)
-        found.append(
+        results.append(
             Better(
-                labels[one["arm"]].setting,
-                labels[one["arm"]].name,
-                labels[other["arm"]].name,
-                one["sparsity"],
-                margin,
-                probability,
-                p,
-                paired(differences, margin) if len(differences) else None,
-                len(mine),
-                len(theirs),
-                len(differences),
-                one["lost"] + other["lost"],
+                setting=labels[one["arm"]].setting,
+                first=labels[one["arm"]].name,
+                second=labels[other["arm"]].name,
+                sparsity=one["sparsity"],
+                margin=margin,
+                probability=probability,
+                p=p,
+                paired=paired(differences, margin) if len(differences) else None,
+                runs=len(mine),
+                others=len(theirs),
+                pairs=len(differences),
+                lost=one["lost"] + other["lost"],
             )
         )
-    adjusted = holm([one.p if tested else math.nan for one in found])
-    found = [replace(one, p=p) for one, p in zip(found, adjusted, strict=True)]
-    found.sort(key=lambda one: (one.setting, one.first, one.second, one.sparsity))
-    return found, over(row["arm"] for pair in pairs for row in pair)
+    adjusted = holm([one.p if tested else math.nan for one in results])
+    results = [replace(one, p=p) for one, p in zip(results, adjusted, strict=True)]
+    results.sort(key=lambda one: (one.setting, one.first, one.second, one.sparsity))
+    return results, over(row["arm"] for pair in pairs for row in pair)
 
 
 def _pairs(cells: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Arms of the first and the second in one setting at one sparsity."""
+    """The rows of a first and of a second criterion in the same setting at the same sparsity."""
     seconds = defaultdict(list)
     for row in cells:
         if row["is_second"]:
@@ -136,7 +143,7 @@ def _pairs(cells: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, An
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Array:
-    """First less second, of the seeds that finished in both."""
+    """Accuracy of the first minus that of the second, for each seed that finished in both."""
     theirs = dict(zip(other["seeds"], other["accuracies"], strict=True))
     both = [a - theirs[s] for s, a in zip(one["seeds"], one["accuracies"], strict=True) if s in theirs]
     return np.array(both, dtype=float)
@@ -145,17 +152,18 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Array:
 def unpaired(one: Array, other: Array, margin: float = 0.0) -> tuple[Estimate, float]:
     """P(a run of the one > a run of the other + margin), and the p-value of its being ½ (two-sided).
 
-    A score interval with Mee's (1990) sample size: that of a plain share that varies as much as Brunner &
-    Munzel's (2000) variance of this one. Few runs know their own variance badly, so the size is held between
-    what no two distributions fall short of, the runs of the smaller arm (Birnbaum & Klose 1957), and that of
-    Newcombe's (2006) method 5, which assumes equal spreads. That one is of the smaller arm's runs on both
-    sides: the others say nothing of its spread. Nor does any overlap say more against ½ than none at all.
+    The interval is a score interval with Mee's (1990) sample size: that of a plain share with the variance
+    that Brunner & Munzel (2000) estimate. Few runs estimate their variance badly, so the size is kept between
+    two bounds. The lower bound is the number of runs of the smaller arm, which holds for all distributions
+    (Birnbaum & Klose 1957). The upper bound is that of Newcombe's (2006) method 5, which assumes equal
+    spreads, for two arms as small as the smaller arm: the runs of the larger arm say nothing of its spread.
+    The p-value of runs that overlap is at least that of runs that do not.
 
     Args:
-        one, other: accuracies, a run each.
+        one, other: accuracies, one for each run.
 
     Returns:
-        The estimate without interval, and NaN, where one of the two has a single run.
+        If one of the two has a single run, the estimate without an interval, and NaN.
     """
     from scipy.special import ndtr, ndtri
 
@@ -177,10 +185,10 @@ def unpaired(one: Array, other: Array, margin: float = 0.0) -> tuple[Estimate, f
 def paired(differences: Array, margin: float = 0.0) -> Estimate:
     """P(difference > margin) with Clopper & Pearson's interval (1934), which holds for any number of seeds.
 
-    A difference of just the margin counts half.
+    A difference equal to the margin counts half.
 
     Args:
-        differences: one a seed.
+        differences: one for each seed.
     """
     from statsmodels.stats.proportion import proportion_confint
 
@@ -191,8 +199,8 @@ def paired(differences: Array, margin: float = 0.0) -> Estimate:
     return Estimate(better / len(differences), float(low), float(high))
 
 
-def rows(found: Sequence[Better]) -> list[dict[str, Any]]:
-    """One row a setting, pair and sparsity, as numbers: for files."""
+def rows(results: Sequence[Better]) -> list[Row]:
+    """One row for each setting, pair and sparsity, as numbers."""
     return [
         {
             "setting": one.setting,
@@ -209,15 +217,19 @@ def rows(found: Sequence[Better]) -> list[dict[str, Any]]:
             "pairs": one.pairs,
             **columns("paired", one.paired),
         }
-        for one in found
+        for one in results
     ]
 
 
-def sentences(found: Sequence[Better], over_what: str) -> list[str]:
-    """For each pair, where it is better, where worse and where that is open; then what was tested."""
+def sentences(results: Sequence[Better], over_what: str) -> list[str]:
+    """For each pair the sparsities of each verdict; then what was tested.
+
+    Args:
+        over_what: what the intervals are over, in words.
+    """
     said = []
     pairs: dict[tuple[str, str, str], list[Better]] = defaultdict(list)
-    for one in found:
+    for one in results:
         pairs[one.setting, one.first, one.second].append(one)
     for (setting, first, second), among in pairs.items():
         verdicts: dict[str, list[str]] = defaultdict(list)
@@ -231,10 +243,10 @@ def sentences(found: Sequence[Better], over_what: str) -> list[str]:
         said.append(
             f"{setting}: {first} against {second}: {'; '.join(parts)}" + (f"; {lost} lost" if lost else "")
         )
-    if found:
-        margin = f" by more than {found[0].margin:g}" if found[0].margin else ""
-        tests = sum(not math.isnan(one.p) for one in found)
-        chance = ", without the lost runs and with them at chance" * any(one.lost for one in found)
+    if results:
+        margin = f" by more than {results[0].margin:g}" if results[0].margin else ""
+        tests = sum(not math.isnan(one.p) for one in results)
+        chance = ", without the lost runs and with them at chance" * any(one.lost for one in results)
         words = (
             f"Words hold at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}{chance}; "
             f"meaningfully: with a probability above {_MEANINGFUL:g}."
@@ -247,3 +259,31 @@ def sentences(found: Sequence[Better], over_what: str) -> list[str]:
             f"{over_what}. {words}"
         )
     return said
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection,
+    first: First = EACH,
+    second: Second = None,
+    margin: Annotated[float, typer.Option(min=0, max=1, help="of test accuracy: better by more")] = 0.0,
+) -> tuple[list[Better], str]:
+    """The probabilities of the criteria that the command names."""
+    return probabilities(connection, *pair(connection, first, second), margin)
+
+
+def _rows(answer: tuple[list[Better], str]) -> list[Row]:
+    return rows(answer[0])
+
+
+def _sentences(answer: tuple[list[Better], str]) -> list[str]:
+    return sentences(*answer) or [NO_PAIR]
+
+
+QUESTION = Question(
+    name="better",
+    help="How probable is it that a run of one criterion is better than a run of another?",
+    answer=answer,
+    rows=_rows,
+    sentences=_sentences,
+    compares_criteria=True,
+)

@@ -6,30 +6,29 @@ from typing import Any
 
 import duckdb
 
-from analysis.questions.statistics import wilson
+from analysis.questions.question import Question, Row, Section, Summary
+from analysis.statistics.differences import wilson
 from analysis.warehouse import ask
 from analysis.warehouse.arms import label, without
 from sweep.config import CHOICE
 
-Row = dict[str, Any]
-
 
 def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
-    """One row a setting, criterion, sparsity and prune epoch, with the share of trials that collapsed.
+    """One row for each setting, criterion, sparsity and prune epoch, with the share of collapsed trials.
 
-    A trial counts as collapsed when a layer keeps nothing, or when no kept weight lies on a path from input
-    to output. `low` and `high` are the share's 95 % Wilson interval; `safe_from` the earliest prune epoch
-    from which on no trial collapsed, None if there is none.
+    A trial has collapsed if a layer keeps no weight, or if no kept weight lies on a path from input to
+    output. `low` and `high` are the ends of the share's 95 % Wilson interval. `safe_from` is the earliest
+    prune epoch from which on no trial collapsed; None if there is none.
     """
     answers = ask(connection, "collapse")
-    # What differs in its prune epoch alone is one way to prune.
+    # Arms that differ in their prune epoch alone are one way to prune.
     ways = {row["arm"]: without(row["arm"], ("prune_epoch",)) for row in answers}
     labels = label(ways.values(), (*CHOICE, "prune_epoch"))
     groups: dict[tuple[str, str, float, str], list[dict[str, Any]]] = defaultdict(list)
     for row in answers:
         way = ways[row["arm"]]
         groups[labels[way].setting, labels[way].name, row["sparsity"], way].append(row)
-    found = []
+    shares = []
     for (setting, name, sparsity, _), rows in sorted(groups.items()):
         ordered = sorted(rows, key=lambda row: row["prune_epoch"] or 0)
         safe = None
@@ -37,34 +36,33 @@ def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
             if row["failing"]:
                 break
             safe = row["prune_epoch"]
-        for row in ordered:
-            low, high = wilson(row["failing"], row["trials"])
-            found.append(
-                {
-                    "setting": setting,
-                    "criterion": name,
-                    "sparsity": sparsity,
-                    "prune_epoch": row["prune_epoch"],
-                    "trials": row["trials"],
-                    "collapsed": row["failing"] / row["trials"],
-                    "low": low,
-                    "high": high,
-                    "emptied_layers_in": row["collapsed"] / row["trials"],
-                    "no_path_in": row["disconnected"] / row["trials"],
-                    "most_often": row["layer"],
-                    "min_layer_density": row["min_layer_density"],
-                    "density": row["density"],
-                    "effective_density": row["effective_density"],
-                    "safe_from": safe,
-                }
-            )
-    return found
+        columns: Row = {"setting": setting, "criterion": name, "sparsity": sparsity}
+        shares += [columns | _shares(row) | {"safe_from": safe} for row in ordered]
+    return shares
 
 
-def sentences(found: Sequence[Row]) -> list[str]:
-    """Which collapse, where, and until when."""
+def _shares(row: Row) -> Row:
+    """The shares of collapsed trials at one prune epoch, from a row of queries/collapse.sql."""
+    low, high = wilson(row["failing"], row["trials"])
+    return {
+        "prune_epoch": row["prune_epoch"],
+        "trials": row["trials"],
+        "collapsed": row["failing"] / row["trials"],
+        "low": low,
+        "high": high,
+        "emptied_layers_in": row["collapsed"] / row["trials"],
+        "no_path_in": row["disconnected"] / row["trials"],
+        "most_often": row["layer"],
+        "min_layer_density": row["min_layer_density"],
+        "density": row["density"],
+        "effective_density": row["effective_density"],
+    }
+
+
+def sentences(shares: Sequence[Row]) -> list[str]:
+    """A sentence for each criterion and sparsity with collapsed trials, or one that there are none."""
     worst: dict[tuple[str, str, float], list[Row]] = defaultdict(list)
-    for row in found:
+    for row in shares:
         worst[row["setting"], row["criterion"], row["sparsity"]].append(row)
     said = []
     for (setting, name, sparsity), rows in worst.items():
@@ -85,12 +83,22 @@ def sentences(found: Sequence[Row]) -> list[str]:
             f"[{first['low']:.0%}, {first['high']:.0%}] pruned at epoch {first['prune_epoch']:g}"
             f"{where}; {ends}"
         )
-    trials = sum(row["trials"] for row in found)
-    few = min((row["trials"] for row in found), default=0)
+    trials = sum(row["trials"] for row in shares)
+    few = min((row["trials"] for row in shares), default=0)
     nothing = f"No trial of {trials} collapsed ({_none_of(few)} of one way at one sparsity and prune epoch)."
-    return said or ([nothing] if found else [])
+    return said or ([nothing] if shares else [])
 
 
 def _none_of(trials: int) -> str:
-    """With the interval of the fewest that are alike: others say nothing of these."""
+    """A share of none with its interval, which must be over trials that are alike."""
     return f"of {trials} [0%, {wilson(0, trials)[1]:.0%}]"
+
+
+QUESTION = Question(
+    name="collapse",
+    help="Where are whole layers removed, and from which prune epoch on is it safe?",
+    answer=collapse,
+    rows=list,
+    sentences=sentences,
+    section=Section(find=collapse, summary=Summary(place=40, title="Collapsed layers", sentences=sentences)),
+)

@@ -1,278 +1,65 @@
-"""Does what is measured before retraining say what comes after it?"""
+"""Does a pruned network's loss before retraining say how accurate it will be?"""
 
-import json
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Annotated
 
 import duckdb
-import numpy as np
+import typer
 
-from analysis import warehouse
-from analysis.questions.coefficients import ENOUGH, Array, Codes, Coefficient, rank_correlations
-from analysis.questions.estimates import number
-from analysis.questions.statistics import certain, holm
-from analysis.warehouse.arms import label
-from sweep.config import CHOICE
-
-_PLAIN = {
-    "pre_train_loss": "training loss right after pruning",
-    "pre_test_loss": "test loss right after pruning",
-    "pre_test_accuracy": "test accuracy right after pruning",
-}
-_RECALIBRATED = "_recalibrated"
-_DENSE, _FRESH = (
-    "BatchNorm statistics of the dense network",
-    "BatchNorm statistics of one pass over training data",
-)
-NAMES = {measure: f"{name} ({_DENSE})" for measure, name in _PLAIN.items()} | {
-    measure + _RECALIBRATED: f"{name} ({_FRESH})" for measure, name in _PLAIN.items()
-}
-BEFORE = tuple(NAMES)
-AFTER = ("test_accuracy", "test_loss")
+from analysis.charts import Figure, style, thin
+from analysis.page import Page
+from analysis.questions.question import Question, Row, Section, Summary
+from analysis.statistics.coefficients import Coefficient
+from analysis.statistics.correlations import NAMES, Correlation, correlate, tested
+from analysis.statistics.differences import certain
+from analysis.statistics.estimates import number
+from sweep.errors import BadInput
 
 
-@dataclass(frozen=True)
-class Correlation:
-    """What a number before retraining says about one after it, over the masks of one setting and sparsity.
+class Before(StrEnum):
+    """Measures of a pruned network before it is retrained, with either BatchNorm statistics."""
 
-    Attributes:
-        measure: which number before retraining; one of `BEFORE`.
-        sparsity: None for all sparsities of the setting together.
-        unit: what masks differ in beside their seeds: criteria, arms (of one criterion) or combinations
-            (of the oracle).
-        pearson: r, without interval and p-value: none holds for skewed losses.
-        p_holm: that of τ after Holm's correction over all τ within a sparsity of the answer; NaN: pooled.
-        regret_best, regret_median: how much worse the mask that looked best before ends than the best, and
-            than the median (negative: better than it). Of several that looked equally good, the expected
-            outcome of one drawn at random.
-        anomalies: share of masks that end better than the one that looked best before (Feng et al. 2024),
-            expected likewise.
-        before, after, criteria, seeds: of each mask, of shape (masks,); criteria and seeds as whole numbers.
-        alone: why the same with other BatchNorm statistics does not stand beside it; empty where it does, and
-            where it was not asked for.
-    """
-
-    setting: str
-    measure: str
-    sparsity: float | None
-    unit: str
-    pearson: Coefficient
-    spearman: Coefficient
-    kendall: Coefficient
-    p_holm: float
-    regret_best: float | None
-    regret_median: float | None
-    anomalies: float | None
-    before: Array
-    after: Array
-    criteria: Codes
-    seeds: Codes
-    alone: str = ""
-
-    @property
-    def masks(self) -> int:
-        """How many there are."""
-        return len(self.before)
-
-    @property
-    def drawn(self) -> dict[str, int]:
-        """How many criteria (arms, combinations) and seeds the masks are of."""
-        return {self.unit: len(np.unique(self.criteria)), "seeds": len(np.unique(self.seeds))}
-
-    @property
-    def resampled(self) -> list[str]:
-        """Those of them that the intervals resample."""
-        return [what for what, count in self.drawn.items() if count >= ENOUGH]
-
-    @property
-    def basis(self) -> str:
-        """What the coefficients are of, and their intervals."""
-        text = f"{_counted(self.masks, 'masks')}: {self.counts}"
-        return f"{text}; {self.limits}" if self.limits else text
-
-    @property
-    def counts(self) -> str:
-        """What was drawn."""
-        return " and ".join(_counted(count, what) for what, count in self.drawn.items())
-
-    @property
-    def limits(self) -> str:
-        """What the interval leaves out, or why there is none; empty where it resamples all."""
-        if not self.resampled:
-            return f"no interval, which takes {ENOUGH} {self.unit} or {ENOUGH} seeds"
-        if abs(self.kendall.value) > 1 - 1e-9:
-            return "a perfect order has no interval"
-        held = [_counted(count, what) for what, count in self.drawn.items() if what not in self.resampled]
-        return f"the interval is of {held[0]} alone" if held else ""
+    TRAIN_LOSS = "pre_train_loss"
+    TEST_LOSS = "pre_test_loss"
+    TEST_ACCURACY = "pre_test_accuracy"
+    TRAIN_LOSS_RECALIBRATED = "pre_train_loss_recalibrated"
+    TEST_LOSS_RECALIBRATED = "pre_test_loss_recalibrated"
+    TEST_ACCURACY_RECALIBRATED = "pre_test_accuracy_recalibrated"
 
 
-def _counted(count: int, what: str) -> str:
-    one = {"criteria": "criterion"}.get(what, what.removesuffix("s"))
-    return f"one {one}" if count == 1 else f"{count:,} {what}"
+class After(StrEnum):
+    """Measures of the retrained network."""
+
+    ACCURACY = "test_accuracy"
+    LOSS = "test_loss"
 
 
-def correlate(
-    connection: duckdb.DuckDBPyConnection, before: str | None = None, after: str = "test_accuracy"
+def answer(
+    connection: duckdb.DuckDBPyConnection,
+    before: Annotated[
+        Before | None,
+        typer.Option(help="of the pruned network, before retraining; default: both training losses"),
+    ] = None,
+    after: Annotated[After, typer.Option(help="after it")] = After.ACCURACY,
 ) -> list[Correlation]:
-    """Within each setting and sparsity, and behind them the number pooled over the setting's sparsities.
+    """The correlations of the measures that the command names.
 
-    Args:
-        before: one of `BEFORE`. None: the training loss with either BatchNorm statistics, in settings where
-            they make a difference.
-        after: one of `AFTER`.
+    Raises:
+        BadInput: no trial has the measure before retraining.
     """
-    asked = [before] if before else ["pre_train_loss", "pre_train_loss" + _RECALIBRATED]
-    answers = [_groups(connection, measure, after) for measure in asked]
-    settings = list(dict.fromkeys(setting for groups in answers for setting in groups))
-    names = _settings(settings)
-    criteria = dict(warehouse.rows(connection, "SELECT hash(arm), arm ->> 'criterion' FROM settings"))
-    found = []
-    for setting in settings:
-        several = {
-            measure: groups[setting]
-            for measure, groups in zip(asked, answers, strict=True)
-            if setting in groups
-        }
-        alone = ""
-        if before is None and asked[1] not in several:
-            alone = f"with {_FRESH} it was not recorded: where the network has BatchNorm the two can differ"
-        elif len(several) == 2 and _alike(*several.values()):
-            del several[asked[1]]
-            alone = f"with {_FRESH} it is the same in every mask, as without BatchNorm"
-        for measure, rows in several.items():
-            unit, codes = _clusters(criteria, {arm for row in rows for arm in row["arms"]})
-            within = [_correlation(names[setting], measure, row, after, unit, codes, alone) for row in rows]
-            found += [*within, *([_pooled(within)] if len(within) > 1 else [])]
-    return found if warehouse.unfinished(connection) else _corrected(found)
+    correlations = correlate(connection, before and before.value, after.value)
+    if before and not correlations:
+        raise BadInput(
+            f"--before {before.value}: no pruned trial here has it; leave --before out for what there is"
+        )
+    return correlations
 
 
-def _groups(
-    connection: duckdb.DuckDBPyConnection, before: str, after: str
-) -> dict[str, list[dict[str, Any]]]:
-    """The query's rows, by setting."""
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in warehouse.ask(connection, "correlation", {"before": before, "after": after}):
-        groups[row["setting"]].append(row)
-    return groups
-
-
-def _clusters(criteria: Mapping[int, str], arms: Collection[int]) -> tuple[str, dict[int, int]]:
-    """What the masks of a setting differ in beside their seeds, and the number of each arm's.
-
-    Masks of the oracle have no more in common than the network: each combination was drawn by itself.
-
-    Args:
-        criteria: of each arm, by its hash.
-        arms: those that the setting has masks of, by their hashes.
-    """
-    names = {criteria[arm] for arm in arms}
-    unit = "criteria" if len(names) > 1 else "combinations" if names == {"oracle"} else "arms"
-    clusters = {
-        arm: ("", arm) if unit != "criteria" or criteria[arm] == "oracle" else (criteria[arm], 0)
-        for arm in arms
-    }
-    numbers = {cluster: number for number, cluster in enumerate(sorted(set(clusters.values())))}
-    return unit, {arm: numbers[cluster] for arm, cluster in clusters.items()}
-
-
-def _alike(rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> bool:
-    """Whether the numbers before retraining are equal, to rounding, at every sparsity."""
-    sides = [{row["sparsity"]: sorted(row["befores"]) for row in side} for side in (rows, others)]
-    return sides[0].keys() == sides[1].keys() and all(
-        len(one) == len(sides[1][sparsity]) and np.allclose(one, sides[1][sparsity], rtol=1e-6, atol=0)
-        for sparsity, one in sides[0].items()
-    )
-
-
-def _correlation(
-    setting: str,
-    measure: str,
-    row: dict[str, Any],
-    after: str,
-    unit: str,
-    codes: Mapping[int, int],
-    alone: str,
-) -> Correlation:
-    worse = 1 if after == "test_loss" else -1
-    masks = (
-        np.array(row["befores"]),
-        np.array(row["afters"]),
-        np.array([codes[arm] for arm in row["arms"]]),
-        np.array(row["seeds"], np.int64),
-    )
-    tau, rho = rank_correlations(*masks)
-    return Correlation(
-        setting,
-        measure,
-        row["sparsity"],
-        unit,
-        Coefficient(math.nan if row["pearson"] is None else row["pearson"]),
-        rho,
-        tau,
-        math.nan,
-        worse * (row["picked"] - row["best"]) + 0.0,
-        worse * (row["picked"] - row["median"]) + 0.0,
-        row["anomalies"],
-        *masks,
-        alone,
-    )
-
-
-def _pooled(groups: Sequence[Correlation]) -> Correlation:
-    """All sparsities of a setting together: a criterion, and a seed, is the same at each of them."""
-    before, after = (
-        np.concatenate([getattr(group, side) for group in groups]) for side in ("before", "after")
-    )
-    criteria, seeds = (
-        np.concatenate([getattr(group, side) for group in groups]) for side in ("criteria", "seeds")
-    )
-    tau, rho = rank_correlations(before, after, criteria, seeds)
-    return replace(
-        groups[0],
-        sparsity=None,
-        pearson=Coefficient(
-            float(np.corrcoef(before, after)[0, 1]) if before.std() and after.std() else math.nan
-        ),
-        spearman=rho,
-        kendall=tau,
-        regret_best=None,
-        regret_median=None,
-        anomalies=None,
-        before=before,
-        after=after,
-        criteria=criteria,
-        seeds=seeds,
-    )
-
-
-def _corrected(found: Sequence[Correlation]) -> list[Correlation]:
-    """With Holm's (1979) correction over all τ that are tested."""
-    tested = _tested(found)
-    known = dict(zip(tested, holm([found[index].kendall.p for index in tested]), strict=True))
-    return [replace(one, p_holm=known.get(index, math.nan)) for index, one in enumerate(found)]
-
-
-def _tested(found: Sequence[Correlation]) -> list[int]:
-    """Which of them are tested: those within a sparsity; of the pooled ones nothing is claimed."""
-    return [
-        index for index, one in enumerate(found) if one.sparsity is not None and not math.isnan(one.kendall.p)
-    ]
-
-
-def _settings(settings: Sequence[str]) -> dict[str, str]:
-    """Names of settings: those of an arm that differs in nothing."""
-    filled = {
-        s: json.dumps({"criterion": "", "scope": "", "iterations": 1} | json.loads(s)) for s in settings
-    }
-    labels = label(filled.values(), CHOICE)
-    return {setting: labels[arm].setting for setting, arm in filled.items()}
-
-
-def rows(found: Sequence[Correlation]) -> list[dict[str, Any]]:
-    """One row a group, as numbers: for files."""
+def rows(correlations: Sequence[Correlation]) -> list[Row]:
+    """One row for each correlation, as numbers."""
 
     def parts(name: str, coefficient: Coefficient) -> dict[str, float | None]:
         suffixes = {"": "value", "_low": "low", "_high": "high", "_p": "p"}
@@ -296,15 +83,15 @@ def rows(found: Sequence[Correlation]) -> list[dict[str, Any]]:
             "regret_median": one.regret_median,
             "anomalies": one.anomalies,
         }
-        for one in found
+        for one in correlations
     ]
 
 
-def sentences(found: Sequence[Correlation]) -> list[str]:
-    """What it comes to, a sentence a setting and number, with the warning that belongs to the pooled one."""
+def sentences(correlations: Sequence[Correlation]) -> list[str]:
+    """A sentence for each setting and measure, with a warning beside pooled sparsities; then the tests."""
     said = []
     alike: dict[tuple[str, str], list[Correlation]] = defaultdict(list)
-    for one in found:
+    for one in correlations:
         alike[one.setting, one.measure].append(one)
     for (setting, measure), group in alike.items():
         within = [one for one in group if one.sparsity is not None]
@@ -319,17 +106,17 @@ def sentences(found: Sequence[Correlation]) -> list[str]:
                 f"{_certain(within)}"
             )
         said.append(text + (f" {alone[0].upper()}{alone[1:]}." if (alone := group[0].alone) else ""))
-    return [*said, *filter(None, [tests(found)])]
+    return [*said, *filter(None, [tests(correlations)])]
 
 
-def tests(found: Sequence[Correlation]) -> str:
-    """How many τ are tested, and what is corrected for that; empty where there is none to test."""
-    tested = _tested(found)
-    if not tested:
+def tests(correlations: Sequence[Correlation]) -> str:
+    """The number of tests and their correction, in words; "" if nothing can be tested."""
+    indices = tested(correlations)
+    if not indices:
         return ""
-    if all(math.isnan(found[index].p_holm) for index in tested):
+    if all(math.isnan(correlations[index].p_holm) for index in indices):
         return "Intervals and p-values are of each alone; no τ is tested before all trials have a result."
-    count = len(tested)
+    count = len(indices)
     return (
         f"Tests: {count:,} τ within a sparsity. Intervals and p-values are of each alone; p after Holm's "
         "correction (tau_p_holm in files) is for all of them."
@@ -337,7 +124,7 @@ def tests(found: Sequence[Correlation]) -> str:
 
 
 def _spread(within: Iterable[Correlation]) -> str:
-    """Of τ within a sparsity: the lowest and the highest, each of one sparsity."""
+    """The lowest and the highest τ within a sparsity, in words."""
     known = sorted((one.kendall.value, one.sparsity) for one in within if not math.isnan(one.kendall.value))
     if not known:
         return ""
@@ -346,7 +133,7 @@ def _spread(within: Iterable[Correlation]) -> str:
 
 
 def _certain(within: Sequence[Correlation]) -> str:
-    """At which sparsities τ is not 0 after the correction."""
+    """The sparsities at which τ is certainly not 0 after the correction, in words."""
     sides = {
         side: [f"{o.sparsity:g}" for o in within if certain(o.p_holm) and (o.kendall.value < 0) == negative]
         for side, negative in (("below", True), ("above", False))
@@ -355,3 +142,102 @@ def _certain(within: Sequence[Correlation]) -> str:
         return ""
     known = [f"{side} 0 at {', '.join(where)}" for side, where in sides.items() if where]
     return f" After Holm's correction τ is {' and '.join(known) or 'not told from 0 at any'}."
+
+
+def chart(groups: Sequence[Correlation]) -> Figure:
+    """A measure right after pruning against the final accuracy: a colour for each sparsity, τ in the legend.
+
+    Args:
+        groups: of one setting and one measure.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for index, group in enumerate(groups):
+        chosen = thin(len(group.before), len(groups))
+        figure.add_scatter(
+            x=group.before[chosen],
+            y=group.after[chosen],
+            mode="markers",
+            name=f"{group.sparsity:g}: τ {group.kendall}",
+            hovertemplate="%{x:.3g}, accuracy %{y:.3f}",
+            **style(index),
+        )
+    # Losses of collapsed networks can be far above the others.
+    spread = [float(v) for group in groups for v in group.before if v > 0]
+    far = bool(spread) and max(spread) > 30 * min(spread)
+    figure.update_layout(
+        xaxis={"title": NAMES[groups[0].measure], "type": "log" if far else "linear"},
+        yaxis={"title": "test accuracy after retraining"},
+    )
+    return figure
+
+
+def show(page: Page, correlations: Sequence[Correlation]) -> None:
+    """The report's section: for each setting and measure a chart, a table, and the limits of intervals."""
+    settings: dict[str, dict[str, list[Correlation]]] = defaultdict(lambda: defaultdict(list))
+    for one in correlations:
+        settings[one.setting][one.measure].append(one)
+    if not settings:
+        return
+    page.heading(
+        "Does the loss after pruning say what comes of it?",
+        "Each point is a trial. Kendall's τ within a sparsity, with its 95 % interval over criteria and "
+        "seeds; pooled over sparsities it misleads, because sparsity itself moves both numbers. "
+        f"{tests(correlations)}",
+    )
+    for setting in page.settings(list(settings)):
+        for measure, groups in settings[setting].items():
+            within = [one for one in groups if one.sparsity is not None]
+            page.chart(f"{NAMES[measure]} against final accuracy: {setting}", chart(within))
+            page.table(_HEAD, [_cells(one) for one in groups])
+            limits: dict[str, list[str]] = defaultdict(list)
+            for one in groups:
+                if one.limits:
+                    limits[one.limits].append("pooled" if one.sparsity is None else f"{one.sparsity:g}")
+            page.sentences(f"{', '.join(at)}: {why}" for why, at in limits.items())
+
+
+_HEAD = (
+    "sparsity",
+    "masks",
+    "of",
+    "Kendall τ",
+    "p (Holm)",
+    "Spearman ρ",
+    "Pearson r",
+    "regret",
+    "anomalies",
+)
+
+
+def _cells(one: Correlation) -> list[object]:
+    """A line of the report's table."""
+    return [
+        f"{one.sparsity:g}" if one.sparsity is not None else "pooled (misleads)",
+        f"{one.masks:,}",
+        one.counts,
+        one.kendall,
+        "" if math.isnan(one.p_holm) else f"{one.p_holm:.2g}",
+        one.spearman,
+        one.pearson,
+        "" if one.regret_best is None else f"{one.regret_best:.3f}",
+        "" if one.anomalies is None else f"{one.anomalies:.1%}",
+    ]
+
+
+QUESTION = Question(
+    name="correlation",
+    help="Does a pruned network's loss say how accurate it will be after retraining?",
+    answer=answer,
+    rows=rows,
+    sentences=sentences,
+    section=Section(
+        find=correlate,
+        show=show,
+        place=30,
+        summary=Summary(
+            place=30, title="Loss before retraining against accuracy after it", sentences=sentences
+        ),
+    ),
+)

@@ -1,39 +1,41 @@
-"""How many seeds does a difference of some size need? From the spread of paired differences seen."""
+"""How many seeds does a difference of some size need? From the spread of the paired differences."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import typer
 
-from analysis.questions.statistics import Array
-from analysis.warehouse import ask
+from analysis.questions.pair import First, Second, pair
+from analysis.questions.question import Question, Row
+from analysis.statistics.differences import Array
+from analysis.warehouse import EACH, NO_PAIR, ask
 from analysis.warehouse.arms import label
 from sweep.means import LEVEL, ROUNDING
 
-Row = dict[str, Any]
 POWER = 0.8
-# The upper figure is of the standard deviation that the seen one leaves possible, at this level (one-sided).
+# One-sided confidence level of the upper limit of a standard deviation.
 UPPER = 0.8
 
 
-def find(
+def seeds_needed(
     connection: duckdb.DuckDBPyConnection,
     first: str = "snip",
     second: str = "random",
     difference: float = 0.01,
 ) -> list[Row]:
-    """The seeds that each pair and sparsity needs.
+    """The number of seeds that each pair needs at each sparsity.
 
     Args:
         first, second: a criterion, or criterion:scope.
-        difference: of mean test accuracy, that is to be found with a power of `POWER`.
+        difference: of mean test accuracy, to be detected with a power of `POWER`.
     """
     answers = ask(connection, "crossover", {"first": first, "second": second})
     labels = label(arm for row in answers for arm in (row["first"], row["second"]))
     lost = {(row["arm"], row["sparsity"]): row["lost"] for row in ask(connection, "accuracy")}
-    found = [
+    rows = [
         {
             "setting": labels[row["first"]].setting,
             "first": labels[row["first"]].name,
@@ -50,8 +52,8 @@ def find(
         }
         for row in answers
     ]
-    # Equal differences, as small test sets can make them, have no spread to go by.
-    known = [row for row in found if (row["deviation"] or 0) > ROUNDING]
+    # Equal differences, as with a small test set, have no spread.
+    known = [row for row in rows if (row["deviation"] or 0) > ROUNDING]
     if known:
         deviations, counts, levels = (
             np.array([row[name] for row in known]) for name in ("deviation", "seeds", "level")
@@ -61,14 +63,15 @@ def find(
         for row, most, *both in zip(known, highest, *needs, strict=True):
             row["deviation_upper"] = float(most)
             row["needed"], row["needed_upper"] = map(int, both)
-    return found
+    return rows
 
 
 def upper(deviations: Array, counts: Array) -> Array:
-    """The upper one-sided limits of standard deviations, at `UPPER`, by the chi-square of normal differences.
+    """The upper one-sided limits of standard deviations at `UPPER`, by chi-square of normal differences.
 
     Args:
-        counts: of the values that each was computed from, at least 2.
+        deviations: shape (n,).
+        counts: numbers of values that each was computed from, at least 2.
     """
     from scipy.special import chdtri
 
@@ -77,18 +80,18 @@ def upper(deviations: Array, counts: Array) -> Array:
 
 
 def needed(effects: Array, levels: Array) -> npt.NDArray[np.int64]:
-    """The fewest seeds with which a two-sided paired t-test finds mean differences with a power of `POWER`.
+    """The fewest seeds with which a two-sided paired t-test detects mean differences with power `POWER`.
 
     Args:
-        effects: the differences, in their standard deviations; above 0.
-        levels: of the tests.
+        effects: the differences in units of their standard deviations, above 0; shape (n,).
+        levels: of the tests; shape (n,).
     """
     from statsmodels.stats.power import ttest_power
 
     def enough(seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        # One side of the two: the other has no part in such a power, and SciPy knows no number there. Of the
-        # one it knows none where the power is 1. The solver for numbers of seeds that need not be whole fails
-        # at both ends.
+        # One side only: the other side adds nothing to such a power, and SciPy returns NaN for it. For this
+        # side SciPy returns NaN if the power is 1. statsmodels' solver, which takes fractional numbers of
+        # seeds, fails for very small and very large effects.
         power = ttest_power(effects, seeds, levels / 2, alternative="larger")
         return ~(np.asarray(power) < POWER)
 
@@ -102,11 +105,11 @@ def needed(effects: Array, levels: Array) -> npt.NDArray[np.int64]:
     return high
 
 
-def sentences(found: Sequence[Row]) -> list[str]:
-    """For each pair, the seeds that its hardest sparsity needs; then what that assumes."""
+def sentences(rows: Sequence[Row]) -> list[str]:
+    """For each pair the seeds at the sparsity that needs most; then the assumptions."""
     said = []
-    for setting, first, second in dict.fromkeys((r["setting"], r["first"], r["second"]) for r in found):
-        among = [r for r in found if (r["setting"], r["first"], r["second"]) == (setting, first, second)]
+    for setting, first, second in dict.fromkeys((r["setting"], r["first"], r["second"]) for r in rows):
+        among = [r for r in rows if (r["setting"], r["first"], r["second"]) == (setting, first, second)]
         known = [row for row in among if row["needed"] is not None]
         text = f"{setting}: {first} against {second}: "
         if known:
@@ -121,11 +124,35 @@ def sentences(found: Sequence[Row]) -> list[str]:
             text += ("; " if known else "") + f"no spread to go by at {', '.join(silent)}"
         gone = sum(row["lost"] for row in among)
         said.append(text + (f"; {gone} lost" if gone else ""))
-    if found:
+    if rows:
         said.append(
             f"Seeds with which a paired t-test finds that difference in {100 * POWER:.0f} % of studies, at "
-            f"5 % divided by the tests of this answer: {len(found):,}; differences taken as normal. "
+            f"5 % divided by the tests of this answer: {len(rows):,}; differences taken as normal. "
             f"needed_upper is for the upper {100 * UPPER:.0f} % limit of the standard deviation. It plans a "
             "new study: seeds added until a difference is certain hold no level."
         )
     return said
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection,
+    first: First = EACH,
+    second: Second = None,
+    difference: Annotated[float, typer.Option(min=1e-4, max=1, help="of mean test accuracy")] = 0.01,
+) -> list[Row]:
+    """The number of seeds for the criteria that the command names."""
+    return seeds_needed(connection, *pair(connection, first, second), difference)
+
+
+def _sentences_or_none(rows: Sequence[Row]) -> list[str]:
+    return sentences(rows) or [NO_PAIR]
+
+
+QUESTION = Question(
+    name="seeds",
+    help="How many seeds does a difference of this size need?",
+    answer=answer,
+    rows=list,
+    sentences=_sentences_or_none,
+    compares_criteria=True,
+)

@@ -1,4 +1,4 @@
-"""How much of the spread of test accuracy comes from initialization, data order, masks and split?"""
+"""How much of the variance of test accuracy comes from initialization, data order, masks and split?"""
 
 import math
 from collections import defaultdict
@@ -9,28 +9,30 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from analysis.questions.estimates import Estimate, columns
-from analysis.questions.statistics import Array
+from analysis.questions.question import Question
+from analysis.statistics.differences import Array
+from analysis.statistics.estimates import Estimate, columns
 from analysis.warehouse import ask
 from analysis.warehouse.arms import label
 from sweep.errors import BadInput
 from sweep.means import LEVEL, ROUNDING
 
-# With fewer runs their own kurtosis says nothing: the interval is that of normal accuracies.
+# Fewer runs say too little of their kurtosis: the interval is then that of normal accuracies.
 _KURTOSIS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Spread:
-    """The spread of one arm at one sparsity.
+    """The spread of one arm at one sparsity. Sources are initialization, data order, masks and split.
 
     Attributes:
-        moved: what each seed draws anew: of initialization, data order, masks, split.
-        held: what is the same for all, as field=value.
-        runs, lost: finished trials, and those without an accuracy.
+        moved: sources that each seed draws anew.
+        held: sources that are the same for all seeds, as field=value.
+        runs, lost: numbers of finished trials, and of trials without an accuracy.
         deviation: standard deviation of the test accuracy over seeds; None for a single run.
-        whole: the sources moved where most are, of all that this arm is a part of; None for that one itself.
-        ratio: this variance over that of the whole.
+        reference: the sources that move in the reference: the arm that moves most sources of all arms which
+            hold fewer of the same. None if there is no such arm.
+        ratio: the variance of this arm over that of the reference.
     """
 
     setting: str
@@ -41,15 +43,15 @@ class Spread:
     runs: int
     lost: int
     deviation: Estimate | None
-    whole: tuple[str, ...] | None
+    reference: tuple[str, ...] | None
     ratio: Estimate | None
 
 
-def find(connection: duckdb.DuckDBPyConnection) -> list[Spread]:
-    """The spread of all arms that differ in nothing but what they hold.
+def spreads(connection: duckdb.DuckDBPyConnection) -> list[Spread]:
+    """The spread of all arms, among arms that differ only in the sources that they hold.
 
     Raises:
-        BadInput: no trial holds anything.
+        BadInput: no trial holds a source.
     """
     answers = ask(connection, "variance")
     if not answers:
@@ -62,27 +64,27 @@ def find(connection: duckdb.DuckDBPyConnection) -> list[Spread]:
     alike: dict[tuple[str, float], list[dict[str, Any]]] = defaultdict(list)
     for row in answers:
         alike[row["rest"], row["sparsity"]].append(row)
-    found = []
+    results = []
     for (rest, sparsity), among in alike.items():
         deviations = {row["arm"]: _deviation(row) for row in among}
         for row in among:
-            whole, deviation = _whole(row, among), deviations[row["arm"]]
-            against = deviations[whole["arm"]] if whole else None
-            found.append(
+            reference, deviation = _reference(row, among), deviations[row["arm"]]
+            against = deviations[reference["arm"]] if reference else None
+            results.append(
                 Spread(
-                    labels[rest].setting,
-                    labels[rest].name,
-                    sparsity,
-                    tuple(row["moved"]),
-                    tuple(row["held"]),
-                    len(row["accuracies"]),
-                    row["lost"],
-                    deviation,
-                    tuple(whole["moved"]) if whole else None,
-                    ratio(deviation, against) if deviation and against else None,
+                    setting=labels[rest].setting,
+                    way=labels[rest].name,
+                    sparsity=sparsity,
+                    moved=tuple(row["moved"]),
+                    held=tuple(row["held"]),
+                    runs=len(row["accuracies"]),
+                    lost=row["lost"],
+                    deviation=deviation,
+                    reference=tuple(reference["moved"]) if reference else None,
+                    ratio=ratio(deviation, against) if deviation and against else None,
                 )
             )
-    return sorted(found, key=lambda one: (one.setting, one.way, one.sparsity, -len(one.moved), one.held))
+    return sorted(results, key=lambda one: (one.setting, one.way, one.sparsity, -len(one.moved), one.held))
 
 
 def _deviation(row: dict[str, Any]) -> Estimate | None:
@@ -90,19 +92,19 @@ def _deviation(row: dict[str, Any]) -> Estimate | None:
     return standard_deviation(values) if len(values) > 1 else None
 
 
-def _whole(row: dict[str, Any], among: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The arm in which most moves, of those that hold less than this one and hold it alike."""
+def _reference(row: dict[str, Any], among: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The row that moves most sources, of those which hold fewer sources with the same values; or None."""
     wider = [other for other in among if set(other["held"]) < set(row["held"])]
     return max(wider, key=lambda other: len(other["moved"]), default=None)
 
 
 def standard_deviation(values: Array) -> Estimate:
-    """With Bonett's (2006) interval, which allows for tails by the kurtosis seen; none where all are equal.
+    """Standard deviation with Bonett's (2006) interval, which allows for tails by the sample's kurtosis.
 
-    Below `_KURTOSIS` values it is the chi-square interval of normal ones.
+    Below `_KURTOSIS` values it is the chi-square interval of normal values. Equal values have no interval.
 
     Args:
-        values: two at least.
+        values: at least two.
     """
     from scipy.special import chdtri, ndtri
 
@@ -114,7 +116,7 @@ def standard_deviation(values: Array) -> Estimate:
         low, high = (deviation * math.sqrt((count - 1) / float(end)) for end in ends)
         return Estimate(deviation, low, high)
     z = float(ndtri((1 + LEVEL) / 2))
-    # Trimmed by 1 / (2 √(n − 4)), as scipy.stats.trim_mean does, which takes a hundred times as long.
+    # Trimmed by 1 / (2 √(n − 4)). scipy.stats.trim_mean gives the same in a hundred times the time.
     cut = min(int(count / (2 * math.sqrt(count - 4))), (count - 1) // 2)
     centre = float(np.sort(values)[cut : count - cut].mean())
     kurtosis = (
@@ -127,10 +129,15 @@ def standard_deviation(values: Array) -> Estimate:
 
 
 def ratio(part: Estimate, whole: Estimate) -> Estimate | None:
-    """The ratio of two variances from their standard deviations, with an interval from theirs (Zou & Donner
-    2008).
+    """The ratio of two variances, with an interval from those of the deviations (Zou & Donner 2008).
 
-    Of the two on a log scale, as if no draw were shared between them. None where the whole has no spread.
+    The interval is computed on a log scale, as if the two shared no draw.
+
+    Args:
+        part, whole: standard deviations.
+
+    Returns:
+        None if the whole has no spread.
     """
     if not whole.value:
         return None
@@ -146,8 +153,8 @@ def ratio(part: Estimate, whole: Estimate) -> Estimate | None:
     return Estimate(value, value * math.exp(-down), value * math.exp(up))
 
 
-def rows(found: Sequence[Spread]) -> list[dict[str, Any]]:
-    """One row an arm and sparsity, as numbers: for files."""
+def rows(results: Sequence[Spread]) -> list[dict[str, Any]]:
+    """One row for each arm and sparsity, as numbers."""
     return [
         {
             "setting": one.setting,
@@ -158,25 +165,25 @@ def rows(found: Sequence[Spread]) -> list[dict[str, Any]]:
             "runs": one.runs,
             "lost": one.lost,
             **columns("deviation", one.deviation),
-            "whole": None if one.whole is None else ", ".join(one.whole),
+            "whole": None if one.reference is None else ", ".join(one.reference),
             **columns("ratio", one.ratio),
         }
-        for one in found
+        for one in results
     ]
 
 
-def sentences(found: Sequence[Spread]) -> list[str]:
-    """For each arm in which something is held, its share of the whole; then what the intervals are."""
+def sentences(results: Sequence[Spread]) -> list[str]:
+    """For each arm its deviation and its share of the reference's variance; then what the intervals are."""
     said = []
-    for one in found:
+    for one in results:
         text = f"{one.setting}: {one.way} at {one.sparsity:g}: {_listed(one.moved)} moved"
         text += f" ({', '.join(one.held)} held)" if one.held else ""
         if one.deviation is None:
             text += f": {one.runs} finished run{'s' * (one.runs != 1)}, no standard deviation"
         else:
             text += f": standard deviation {one.deviation} over {one.runs} runs"
-        if one.ratio is not None and one.whole is not None:
-            text += f", {one.ratio} of the variance with {_listed(one.whole)} moved"
+        if one.ratio is not None and one.reference is not None:
+            text += f", {one.ratio} of the variance with {_listed(one.reference)} moved"
         said.append(text + (f"; {one.lost} lost" if one.lost else ""))
     said.append(
         "Standard deviations of test accuracy over seeds, one test set; pointwise 95 % intervals, nothing is "
@@ -190,3 +197,12 @@ def _listed(sources: Sequence[str]) -> str:
     if len(sources) < 2:
         return f"{sources[0]} alone" if sources else "nothing"
     return f"{', '.join(sources[:-1])} and {sources[-1]}"
+
+
+QUESTION = Question(
+    name="variance",
+    help="How much does test accuracy vary with the initialization, the data order, the masks, the split?",
+    answer=spreads,
+    rows=rows,
+    sentences=sentences,
+)

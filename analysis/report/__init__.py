@@ -1,1 +1,1 @@
-"""The report: a page with every answer, its charts, and what is exported of it."""
+"""The report: a page with all answers and charts; and exports of tables and pictures."""

@@ -1,4 +1,4 @@
-"""Results for use elsewhere: a tidy table of trials, a LaTeX table, the crossover chart as a picture."""
+"""Exports: all trials as a tidy table, accuracies as LaTeX tables, the crossover chart as a picture."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from analysis import output
-from analysis.questions.crossover import Comparison, compare
+from analysis.questions.crossover import Comparison, chart, compare
 from analysis.warehouse import provisional
 from sweep import foreign
 from sweep.errors import BadInput
@@ -19,16 +19,16 @@ _PICTURES = (".png", ".svg", ".pdf")
 
 
 def write(connection: duckdb.DuckDBPyConnection, target: Path) -> list[Path]:
-    """Write what the file's name asks for.
+    """Write the export that the ending of the file's name says.
 
-    `.csv`, `.parquet`: one row a trial, every column. `.tex`: a `tabular` (booktabs) a setting. `.png`,
-    `.svg`, `.pdf`: the crossover chart, a file a setting.
+    `.csv`, `.parquet`: one row for each trial, with every column. `.tex`: a `tabular` (booktabs) for each
+    setting. `.png`, `.svg`, `.pdf`: the crossover chart, one file for each setting.
 
     Returns:
-        The files.
+        The written files.
 
     Raises:
-        BadInput: another name; no browser to draw with; a file that cannot be written.
+        BadInput: another ending; no browser to draw with; a file that cannot be written.
     """
     kind = target.suffix.lower()
     if kind in _TABLES:
@@ -68,7 +68,7 @@ def latex(comparison: Comparison) -> str:
 
 
 def _percent(mean: Mean) -> str:
-    """A mean in percent; where its interval is cut to what is possible, the ends of that."""
+    """A mean in percent with its half width, or with both ends if the interval is cut to [0, 1]."""
     if math.isnan(mean.value):
         return "--"
     value = f"{100 * mean.value:.1f}"
@@ -99,16 +99,14 @@ def _pictures(comparisons: list[Comparison], target: Path, marks: list[str]) -> 
 async def _draw(comparisons: list[Comparison], kind: str, marks: list[str]) -> list[bytes]:
     import kaleido
 
-    from analysis.report import charts
-
-    # It logs how the browser it has closed goes away.
+    # It logs the exit of the browser.
     logging.getLogger("choreographer").setLevel(logging.CRITICAL)
     names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
     pictures = []
-    # Without mathjax, which would be looked for on the network.
+    # Mathjax would be loaded from the network.
     async with kaleido.Kaleido(mathjax=False) as browser:
         for comparison in comparisons:
-            figure = charts.crossover(comparison, names)
+            figure = chart(comparison, names)
             figure.update_layout(
                 template="plotly_white",
                 title={"text": "<br>".join([comparison.setting, *marks]), "font": {"size": 14}},

@@ -1,4 +1,4 @@
-"""What a search found, in the report: from the answer that it leaves beside its results."""
+"""The answers of searches in the report, from the file that a search writes beside its results."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -6,8 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.report import charts
-from analysis.report.page import Page
+from analysis.charts import error_bars
+from analysis.page import Page
 from analysis.warehouse import files
 from sweep.arms import listed
 from sweep.means import Mean
@@ -18,20 +18,20 @@ _AXES = {"density": "density", "cost": "multiply-adds of an image"}
 
 
 def show(page: Page, results: Place, studies: Collection[str] | None) -> None:
-    """The answers of searches under a folder of results, if there were any.
+    """Write the section on searches, if there were any.
 
     Args:
-        studies: only of these; None: of all.
+        studies: only searches of these studies; None: all.
     """
-    found = [path for path in files(results, FILE) if studies is None or path.parent.name in studies]
-    if found:
+    paths = [path for path in files(results, FILE) if studies is None or path.parent.name in studies]
+    if paths:
         page.heading(
             "What did the search find?",
             "Chosen by validation accuracy: means over seeds, with 95 % Student-t intervals. The best of "
             "many is partly lucky, and its test accuracy is of the same runs: both are selected. For a test "
             "accuracy to quote run best.yaml, beside the results, with seeds that did not choose.",
         )
-    for path in found:
+    for path in paths:
         try:
             answer = json.loads(small(path) or "")
             name = str(answer["study"])
@@ -53,13 +53,13 @@ def show(page: Page, results: Place, studies: Collection[str] | None) -> None:
 def _sentences(answer: Mapping[str, Any]) -> list[str]:
     stopped = f", {answer['stopped']} of them stopped early" if answer["stopped"] else ""
     known = f"{answer['known']} schedules known before"
-    said = [f"{answer['trials']} trials run{stopped}; {known}; sampler {answer['sampler']}"]
+    sentences = [f"{answer['trials']} trials run{stopped}; {known}; sampler {answer['sampler']}"]
     if not answer["best"]:
-        said.append(f"no schedule has {answer['seeds']} seeds yet, or none is an answer")
+        sentences.append(f"no schedule has {answer['seeds']} seeds yet, or none is an answer")
     for objective, shares in answer["importances"].items():
         ranked = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-        said.append(f"what mattered for {objective}: {ranked}")
-    return said
+        sentences.append(f"what mattered for {objective}: {ranked}")
+    return sentences
 
 
 def _table(answer: Mapping[str, Any]) -> list[list[object]]:
@@ -77,7 +77,7 @@ def _table(answer: Mapping[str, Any]) -> list[list[object]]:
 
 
 def _fronts(answer: Mapping[str, Any]) -> dict[str, go.Figure]:
-    """Accuracy against each other objective."""
+    """A chart of accuracy against each other objective, by its name."""
     figures = {}
     for objective in answer["objectives"]:
         if objective in _AXES and len(answer["best"]) > 1:
@@ -87,7 +87,7 @@ def _fronts(answer: Mapping[str, Any]) -> dict[str, go.Figure]:
                 figure.add_scatter(
                     x=[one[objective] for one in answer["best"]],
                     y=[mean.value for mean in means],
-                    error_y=charts.error_bars(means),
+                    error_y=error_bars(means),
                     text=[_name(one) for one in answer["best"]],
                     mode="markers",
                     name=name,

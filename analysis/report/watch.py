@@ -1,4 +1,4 @@
-"""The report on a page of this machine that follows a running study."""
+"""The report as a page served on this machine, which follows a running study."""
 
 import hashlib
 import sys
@@ -18,15 +18,20 @@ _NOTHING_YET = """<!doctype html><html><head>
 
 
 def version(results: Place) -> str:
-    """Text that changes when a part comes or goes."""
+    """A text that changes when a part is added or removed."""
     parts = [part for one_study in (True, False) for part in results.glob(pattern("trials", one_study))]
     newest = max((part.name for part in parts), default="")
-    # A name that others chose is no text for a page.
+    # Hashed: others may have chosen the name, and the text goes into a page.
     return hashlib.sha256(f"{len(parts)} {newest}".encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def server(results: Place, render: Callable[[], str], port: int = 0) -> ThreadingHTTPServer:
-    """A server on the loopback address that renders the page when there is something new, and only then."""
+    """A server on the loopback address. It renders the page only when the results have changed.
+
+    Args:
+        render: returns the page's HTML.
+        port: 0: any free port.
+    """
     lock = Lock()
     latest = ["", ""]
 
@@ -36,10 +41,10 @@ def server(results: Place, render: Callable[[], str], port: int = 0) -> Threadin
             if latest[0] != now or not latest[1]:
                 try:
                     text = render()
-                except ONE_LINE as nothing_yet:
-                    text = _NOTHING_YET.format(html(str(nothing_yet)))
+                except ONE_LINE as no_trials:
+                    text = _NOTHING_YET.format(html(str(no_trials)))
                 latest[:] = now, text
-            # The first one ends the head of the page, where nothing of the results stands unescaped.
+            # The first `</head>` is the page's own: all text from results is escaped.
             return latest[1].replace("</head>", f'<meta name="version" content="{latest[0]}"></head>', 1)
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,7 +52,7 @@ def server(results: Place, render: Callable[[], str], port: int = 0) -> Threadin
             if self.path not in ("/", "/version"):
                 self.send_error(404)
                 return
-            # A name of somebody else's that leads here is a page of theirs that wants to read this one.
+            # Refuse foreign Host headers (DNS rebinding): another site's page could read this one.
             if (self.headers["Host"] or "").partition(":")[0] not in ("127.0.0.1", "localhost"):
                 self.send_error(403)
                 return
@@ -58,11 +63,11 @@ def server(results: Place, render: Callable[[], str], port: int = 0) -> Threadin
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            with suppress(BrokenPipeError):  # the reader has gone on
+            with suppress(BrokenPipeError):  # the browser has closed the connection
                 self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing of every look at what is new."""
+            """Do not log: the page asks for the version every few seconds."""
 
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 

@@ -1,4 +1,4 @@
-"""Names of what was compared: an arm (how the mask was chosen), and the setting it was tested in."""
+"""Names of arms (how the mask was chosen) and of their settings (data, model, training)."""
 
 import json
 from collections.abc import Collection, Iterable
@@ -9,17 +9,17 @@ from sweep.config import AFTER_DENSE, CHOICE
 
 __all__ = ["AFTER_DENSE", "CHOICE", "Label", "label", "without"]
 
-# Named in every label; the others only where they differ.
+# Fields that every label names. It names others only where they differ.
 _ALWAYS = ("dataset", "model", "epochs", "prune_epoch")
 
 
 @dataclass(frozen=True)
 class Label:
-    """What an arm is called. No two arms are called the same.
+    """The name of an arm. No two arms have the same setting and name.
 
     Attributes:
-        setting: data, model, training: what is the same for all that are compared.
-        name: how the mask was chosen, as short as it can be told from the others of the setting.
+        setting: data, model, training: the same for all arms that are compared.
+        name: how the mask was chosen, in the fewest words that are unique within the setting.
         dense: nothing was pruned.
     """
 
@@ -29,13 +29,14 @@ class Label:
 
 
 def label(arms: Iterable[str], choice: Collection[str] = CHOICE) -> dict[str, Label]:
-    """The labels of arms, each given as the JSON of its config less seed, sparsity and maybe other fields.
+    """The labels of arms.
 
-    A field that is not always named is named where it takes more than one value. Arms that differ in anything
-    beside the choice are in settings that are called otherwise, unless one is dense.
+    Fields with more than one value are named. Two arms that differ in other fields than the choice get
+    settings with different names, unless one arm is dense.
 
     Args:
-        choice: the fields that are compared; with the rest, the setting.
+        arms: each as the JSON of its config, without seed and sparsity and maybe without other fields.
+        choice: the fields that are compared. The other fields make the setting.
     """
     configs = {arm: json.loads(arm) for arm in dict.fromkeys(arms)}
     dense = {arm: config.get("criterion") == "dense" for arm, config in configs.items()}
@@ -49,7 +50,8 @@ def label(arms: Iterable[str], choice: Collection[str] = CHOICE) -> dict[str, La
         text = place({name: value for name, value in config.items() if name not in choice})
         named = [name for name in others if name in also and name in rests[arm] and name != "steps"]
         settings[arm] = text + "".join(f", {name} {config[name]}" for name in named)
-    # Dense networks are named as the setting is in which they stand beside the others.
+    # A dense network may share the name of a setting, beside the pruned networks there. Two dense or two
+    # pruned arms that differ may not.
     for alike in shared({arm: (settings[arm], dense[arm]) for arm in configs}):
         for arm, words in told_apart({arm: rests[arm] for arm in alike}).items():
             settings[arm] += "".join(f", {word}" for word in words)
@@ -58,12 +60,12 @@ def label(arms: Iterable[str], choice: Collection[str] = CHOICE) -> dict[str, La
 
 
 def without(arm: str, fields: Collection[str]) -> str:
-    """An arm's config less some fields, as text that is equal for equal rests."""
+    """An arm's config without some fields, as JSON: equal texts for equal configs."""
     return json.dumps({k: v for k, v in json.loads(arm).items() if k not in fields}, sort_keys=True)
 
 
 def _differing_where_known(fields: Iterable[str], among: Iterable[Fields]) -> list[str]:
-    """Fields that the dense network too depends on, with several values among the configs that have them."""
+    """Fields that a dense network depends on too, with several values among the configs that have them."""
     configs = list(among)
     trained = (name for name in fields if name not in AFTER_DENSE)
     return [name for name in trained if differing([name], (config for config in configs if name in config))]

@@ -1,4 +1,4 @@
-"""What DuckDB is given of an object store: the results alone, to read."""
+"""The file system through which DuckDB reads an object store: the results alone, and read-only."""
 
 import posixpath
 from typing import Any
@@ -8,10 +8,10 @@ from fsspec.implementations.arrow import ArrowFSWrapper
 from sweep.store.places import Remote
 
 
-class Within(ArrowFSWrapper):
-    """The objects under a prefix.
+class ResultsOnly(ArrowFSWrapper):
+    """The objects under a prefix, read-only.
 
-    DuckDB compares names as they are written, and the store goes up where a name has two dots.
+    Names with two dots are refused: DuckDB compares names as text, but the store resolves the dots.
     """
 
     cachable = False
@@ -27,7 +27,7 @@ class Within(ArrowFSWrapper):
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
-        # The wrapper's own knows the names of Amazon's and Google's stores only.
+        # The wrapper's own method only knows the schemes of Amazon's and Google's stores.
         return (path.partition("://")[2] or path).rstrip("/")
 
     def _within(self, path: str) -> str:
@@ -44,11 +44,11 @@ class Within(ArrowFSWrapper):
         return super().open(self._within(path), mode, *args, **options)
 
     def info(self, path: str, **options: Any) -> Any:
-        """What is known of an object."""
+        """Size, type and name of an object."""
         return super().info(self._within(path), **options)
 
     def ls(self, path: str, detail: bool = False, **options: Any) -> Any:
-        """What is under a prefix."""
+        """The objects and prefixes directly under a prefix."""
         return super().ls(self._within(path), detail, **options)
 
     def _refuse(self, path: str, *args: Any, **options: Any) -> Any:

@@ -5,33 +5,33 @@ import sys
 import duckdb
 from rich.console import Console
 
-from analysis.warehouse.warehouse import again, checked
+from analysis.warehouse.warehouse import checked, retried
 from sweep.errors import ONE_LINE
 
 
 def show(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Print the answer to a query: as wide as the terminal, or as it is where nobody looks at one.
+    """Print the answer to a query: as wide as the terminal, or uncut if stdout is not a terminal.
 
     Raises:
-        BadInput: it does something other than read, or cannot be answered.
+        BadInput: the query does something other than read, or DuckDB cannot answer it.
     """
     console = Console()
     width = console.width if console.is_terminal else 100_000
     query = checked(connection, query)
-    again(connection, lambda: connection.sql(query).show(max_rows=1000, max_width=width))
+    retried(connection, lambda: connection.sql(query).show(max_rows=1000, max_width=width))
 
 
 def loop(connection: duckdb.DuckDBPyConnection) -> None:
-    """Ask for queries until Ctrl-D or `.quit`; a wrong one is a line, not the end."""
-    asking = sys.stdin.isatty()
-    if asking:
+    """Read queries until Ctrl-D or `.quit`. An invalid query prints a line; the loop goes on."""
+    interactive = sys.stdin.isatty()
+    if interactive:
         import readline  # noqa: F401  history and editing
 
         print("views: trials, curves, layers, settings; a query ends with ;  .quit or Ctrl-D ends")
     lines: list[str] = []
     while True:
         try:
-            line = input(("secateur> " if not lines else "       -> ") if asking else "")
+            line = input(("secateur> " if not lines else "       -> ") if interactive else "")
         except EOFError:
             line = ";" if lines else ".quit"
         except KeyboardInterrupt:

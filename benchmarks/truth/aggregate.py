@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from analysis.questions import aggregate
+from analysis.statistics import aggregates
+from analysis.statistics.draws import interquartile_mean
 from benchmarks.truth.table import Row
 
 Noise = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -88,7 +89,7 @@ def truth(noise: Noise, shared: float, models: int, threshold: float) -> tuple[f
     """Interquartile mean and share of runs above a threshold, of very many seeds."""
     many = cells(np.random.default_rng(1), {"snip": 0.0}, 50_000, noise, shared, models)
     runs = np.concatenate([row["accuracies"] for row in many])
-    mean, _ = aggregate.interquartile_mean(runs, np.full(len(runs), 1 / len(runs)))
+    mean, _ = interquartile_mean(runs, np.full(len(runs), 1 / len(runs)))
     return mean, float((runs > threshold).mean())
 
 
@@ -99,7 +100,7 @@ def covers(estimate: Any, value: float) -> bool:
 def rows(replications: int) -> Iterator[Row]:
     streams = map(np.random.default_rng, itertools.count())
     place = 50
-    threshold = float(aggregate.THRESHOLDS[place])
+    threshold = float(aggregates.THRESHOLDS[place])
     for name, noise, seeds, shared, models, stated in (
         ("normal, 5 seeds", normal, 5, 0.0, 1, 0.94),
         ("normal, seed effects, 3 seeds", normal, 3, 0.5, 1, 0.94),
@@ -112,7 +113,9 @@ def rows(replications: int) -> Iterator[Row]:
         mean, above = truth(noise, shared, models, threshold)
         hits = shares = 0
         for _ in range(replications):
-            [one] = aggregate.compare(cells(random, {"snip": 0.0}, seeds, noise, shared, models)).ways
+            [one] = aggregates.aggregate_cells(
+                cells(random, {"snip": 0.0}, seeds, noise, shared, models)
+            ).ways
             hits += covers(one.iqm, mean)
             shares += covers(one.profile[place], above)
         yield Row(13, "interquartile mean covered", name, "at least", stated, hits, replications)
@@ -123,7 +126,7 @@ def rows(replications: int) -> Iterator[Row]:
         hits = 0
         for _ in range(replications):
             study = cells(random, {"random": 0.0, "snip": better}, seeds, normal, shared)
-            [found] = [one.improvement for one in aggregate.compare(study).ways if one.improvement]
+            [found] = [one.improvement for one in aggregates.aggregate_cells(study).ways if one.improvement]
             hits += covers(found, chance)
         planted = f"{chance:.2f}, {seeds} seeds" + (", seed effects" if shared else "")
         yield Row(13, "probability of improvement covered", planted, "at least", 0.95, hits, replications)
@@ -133,7 +136,7 @@ def rows(replications: int) -> Iterator[Row]:
         covered = wrong = 0
         for _ in range(replications):
             study = cells(random, {"random": 0.0, "snip": 0.0}, 20, normal, shared, fewer=few)
-            [snip] = [one for one in aggregate.compare(study).ways if one.improvement]
+            [snip] = [one for one in aggregates.aggregate_cells(study).ways if one.improvement]
             covered += covers(snip.iqm, mean)
             wrong += snip.p < 0.05
         planted = f"20 seeds at one sparsity, {few} at five" + (", seed effects" if shared else "")
@@ -143,14 +146,14 @@ def rows(replications: int) -> Iterator[Row]:
     wrong = 0
     for _ in range(replications):
         study = without_worst(cells(random, {"random": 0.0, "snip": 0.0}, 10), "snip")
-        [snip] = [one for one in aggregate.compare(study).ways if one.improvement]
+        [snip] = [one for one in aggregates.aggregate_cells(study).ways if one.improvement]
         wrong += snip.p < 0.05 and snip.improvement.value > 0.5
     planted = "equal; one loses its worst 16 %, 10 seeds"
     yield Row(9, "certainly above one half", planted, "at most", 0.05, wrong, replications)
     random = next(streams)
     ways = dict.fromkeys(("random", "snip", "force", "grasp", "magnitude"), 0.0)
     hits = sum(
-        any(one.p < 0.05 for one in aggregate.compare(cells(random, ways, 5, normal, 0.5)).ways)
+        any(one.p < 0.05 for one in aggregates.aggregate_cells(cells(random, ways, 5, normal, 0.5)).ways)
         for _ in range(replications)
     )
     yield Row(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.questions.best import Place, selected_test, told_apart
+from analysis.statistics.ranking import Place, certainly_worse, selected_test
 from benchmarks.truth.table import Row
 
 # Correlation of validation and test accuracy of one run.
@@ -25,12 +25,14 @@ def rows(replications: int) -> Iterator[Row]:
                 6, "the winner's test interval holds its mean", planted, "at least", 0.95, held, replications
             )
     for arms, seeds in ((5, 5), (10, 5), (20, 5), (50, 5), (20, 20)):
-        out = sum(bool(told_apart([_place(random, np.full(arms, 0.5), seeds)])) for _ in range(replications))
+        out = sum(
+            bool(certainly_worse([_place(random, np.full(arms, 0.5), seeds)])) for _ in range(replications)
+        )
         planted = f"{arms} equal schedules, {seeds} seeds"
         yield Row(9, "some schedule is not tied", planted, "about", 0.05, out, replications)
     for places in (6, 24):
         out = sum(
-            bool(told_apart([_place(random, np.full(8, 0.5), 5) for _ in range(places)]))
+            bool(certainly_worse([_place(random, np.full(8, 0.5), 5) for _ in range(places)]))
             for _ in range(replications)
         )
         planted = f"8 equal schedules at {places} places, 5 seeds"

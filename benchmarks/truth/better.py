@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from analysis.questions import better
-from analysis.questions.estimates import Estimate
+from analysis.statistics.estimates import Estimate
 from benchmarks.truth.aggregate import cells, without_worst
 from benchmarks.truth.table import Row
 

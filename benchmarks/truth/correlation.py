@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
-from analysis.questions.coefficients import Array, Coefficient, rank_correlations
+from analysis.statistics.coefficients import Array, Coefficient, rank_correlations
 from benchmarks.truth.table import Row
 
 Draw = Callable[[np.random.Generator, int], tuple[Array, Array]]

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from analysis.questions.crossover import Crossover, decide
-from analysis.questions.statistics import paired
+from analysis.questions.verdict import Crossover
+from analysis.statistics.crossings import decide
+from analysis.statistics.differences import paired
 from benchmarks.truth.table import Row
 
 QUICKSTART = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)

@@ -10,8 +10,10 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 import analysis
-from analysis.questions.crossover import Crossover, compare, decide
-from analysis.questions.statistics import difference, paired
+from analysis.questions.crossover import compare
+from analysis.questions.verdict import Crossover
+from analysis.statistics.crossings import decide
+from analysis.statistics.differences import difference, paired
 from benchmarks.truth.crossover import QUICKSTART
 from benchmarks.truth.table import Row
 from sweep.config import Config
@@ -122,7 +124,7 @@ def _rare_collapse(random: np.random.Generator, replications: int) -> Iterator[R
         silent = certain = 0
         for pair in found:
             # Each was corrected for all studies together, which are one answer: here each is one by itself.
-            [alone] = decide([(QUICKSTART, [d.found for d in pair.differences], True)])
+            [alone] = decide([(QUICKSTART, [d.paired for d in pair.differences], True)])
             some = any(d.sign for d in alone)
             certain += some
             silent += some and "runs far from the median" not in str(pair)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from analysis.questions import variance
-from analysis.questions.estimates import Estimate
+from analysis.statistics.estimates import Estimate
 from benchmarks.truth.table import Row
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]

@@ -71,7 +71,7 @@ def many(tmp_path):
 
 
 def test_better_worse_and_open_are_said_with_the_tests_made_and_the_trials_lost(many):
-    found, over = better.find(many)
+    found, over = better.probabilities(many)
     assert [one.verdict for one in found] == ["meaningfully better", "not told apart", "worse"]
     assert [(one.runs, one.others, one.pairs, one.lost) for one in found] == [
         (12, 12, 12, 0), (11, 12, 11, 1), (12, 12, 12, 0),
@@ -84,7 +84,7 @@ def test_better_worse_and_open_are_said_with_the_tests_made_and_the_trials_lost(
 
 
 def test_not_better_by_a_margin_is_not_worse(many):
-    found, over = better.find(many, margin=0.05)
+    found, over = better.probabilities(many, margin=0.05)
     assert [one.verdict for one in found] == ["meaningfully better", *["not better by the margin"] * 2]
     assert "by more than 0.05" in better.sentences(found, over)[-1]
 
@@ -95,7 +95,7 @@ def test_a_criterion_whose_trials_were_all_lost_is_there_with_their_number(tmp_p
         for c in ("snip", "random") for seed in range(3)
     ]  # fmt: skip
     results.write(tmp_path, rows, [[]], [[]])
-    found, over = better.find(analysis.open(tmp_path))
+    found, over = better.probabilities(analysis.open(tmp_path))
     assert [(one.probability, one.paired, one.lost) for one in found] == [(None, None, 3)]
     assert better.rows(found)[0]["probability"] is None
     said, caption = better.sentences(found, over)
@@ -103,7 +103,7 @@ def test_a_criterion_whose_trials_were_all_lost_is_there_with_their_number(tmp_p
 
 
 def test_it_is_corrected_for_all_that_is_shown(many):
-    found, _ = better.find(many)
+    found, _ = better.probabilities(many)
     single, _ = better.unpaired(np.arange(12) + 100.0, np.arange(12) + 0.0)
     assert single.value == found[0].probability.value == 1
     alone = 2 * stats.norm.sf(math.sqrt(12))
@@ -120,7 +120,7 @@ def test_what_lost_runs_could_turn_is_not_told_apart(lost, verdict, tmp_path):
         for c in ("snip", "random") for seed in range(10)
     ]  # fmt: skip
     results.write(tmp_path, rows, [[]], [[]])
-    found, over = better.find(analysis.open(tmp_path))
+    found, over = better.probabilities(analysis.open(tmp_path))
     assert [(one.probability.value, one.verdict) for one in found] == [(1, verdict)]
     said = better.sentences(found, over)[-1]
     assert ("without the lost runs and with them at chance" in said) == bool(lost)

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import analysis
-from analysis.questions.crossover import Comparison, Crossover, compare, decide, digits, note, rows
-from analysis.questions.statistics import paired
-from analysis.report import charts
+from analysis.questions.crossover import Comparison, chart, compare, note, rows
+from analysis.questions.verdict import Crossover, digits
+from analysis.statistics.crossings import decide
+from analysis.statistics.differences import paired
 from analysis.warehouse import NO_PAIR
 from sweep.means import Mean
 from sweep.store import results
@@ -131,11 +132,11 @@ def test_a_chart_has_the_bracket_of_every_crossing():
     found = Comparison("digits", "random")
     found.means = {"snip": {s: Mean(0.9, 0.01) for s in SPARSITIES}}
     found.crossovers = [pair(np.array([0.1, 0.1, 0.1, -0.1, -0.1, 0.1]) + SPREAD)]
-    layout = charts.crossover(found, ["snip"]).layout
+    layout = chart(found, ["snip"]).layout
     assert [(round(1 - s.x0, 4), round(1 - s.x1, 4)) for s in layout.shapes] == [(0.95, 0.98), (0.99, 0.995)]
     # Its words stay within the chart.
     found.crossovers = [pair(np.array([0.1, -0.1, -0.1, -0.1, -0.1, 0.1]) + SPREAD)]
-    words = charts.crossover(found, ["snip"]).layout.annotations
+    words = chart(found, ["snip"]).layout.annotations
     assert [(one.xanchor, round(1 - 10**one.x, 4)) for one in words] == [("left", 0.8), ("right", 0.995)]
 
 

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 import analysis
-from analysis.questions import best, collapse, correlation, regimes
-from analysis.questions.statistics import wilson
-from analysis.report import charts, report
+from analysis.questions import best, collapse, correlation, curves, regimes
+from analysis.report import report
+from analysis.statistics.differences import wilson
 from analysis.warehouse import ask
 from sweep.store import results
 from tests.analysis.conftest import LATER, trial
@@ -209,7 +209,7 @@ def test_the_loss_is_asked_with_both_batchnorm_statistics_where_they_differ(fres
         page = report.render(connection, tmp_path / "r")
         for one in found:
             name = correlation.NAMES[one.measure]
-            assert charts.correlation([one]).layout.xaxis.title.text == name
+            assert correlation.chart([one]).layout.xaxis.title.text == name
             assert f'aria-label="{name} against final accuracy' in page
     chosen = correlation.correlate(connection, "pre_train_loss_recalibrated")
     assert [one.kendall.value for one in chosen] == [one.kendall.value for one in found[1:]] or why
@@ -271,7 +271,7 @@ def test_intervals_on_the_fronts_end_where_accuracies_do(tmp_path):
         for seed, v in enumerate((0.1, 0.15, 0.99))
     ]
     [one] = best.rank(write(tmp_path / "r", rows))
-    bars = charts.pareto([one])["against density"].data[2].error_y
+    bars = best.charts([one])["against density"].data[2].error_y
     assert one.validation.half_width > 1 - one.validation.value > 0
     assert one.validation.value + bars.array[0] == pytest.approx(1)
     assert one.validation.value - bars.arrayminus[0] == pytest.approx(0)
@@ -455,7 +455,7 @@ def test_learning_curves_end_where_a_level_goes_back(tmp_path):
     rows = [
         {"arm": "a", "sparsity": 0.9, "phase": p, "epoch": e, "validation_accuracy": 0.5} for p, e in epochs
     ]
-    [figure] = charts.curves(
+    [figure] = curves.charts(
         sorted(rows, key=lambda row: (row["epoch"], row["phase"])), {"a": "imp"}
     ).values()
     assert list(figure.data[0].x) == [1, 2, None, 1, 1, 1, 2]
@@ -519,7 +519,7 @@ def test_a_map_shows_the_interval_and_needs_two_temperatures(tmp_path):
     ]
     [(name, points)] = regimes.maps(regimes.regimes(write(tmp_path / "r", rows), "sparsity", "lr")).items()
     assert name == "digits, conv-5, 2 epochs, pruned at epoch 0: snip"
-    [heat] = charts.regimes(points, "lr").data
+    [heat] = regimes.chart(points, "lr").data
     assert heat.text.tolist() == [["0.505 ± 0.064"], ["0.505 ± 0.064"]]
 
 

@@ -33,7 +33,7 @@ def test_the_upper_deviation_is_a_chi_square_limit():
 
 
 def test_each_pair_and_sparsity_says_what_it_needs(made):
-    found = seeds.find(analysis.open(made), "snip", "random:erk", difference=0.001)
+    found = seeds.seeds_needed(analysis.open(made), "snip", "random:erk", difference=0.001)
     assert [row["sparsity"] for row in found] == [0.8, 0.9, 0.95, 0.98, 0.99]
     deviation = np.std([0.0005, -0.001, 0.0005], ddof=1)
     for row in found:
@@ -47,7 +47,7 @@ def test_each_pair_and_sparsity_says_what_it_needs(made):
 
 def test_lost_trials_are_counted(made, add):
     add(trial("lost", criterion="snip", sparsity=0.9, seed=3, status="failed"))
-    found = seeds.find(analysis.open(made), "snip", "random:erk")
+    found = seeds.seeds_needed(analysis.open(made), "snip", "random:erk")
     assert [row["lost"] for row in found] == [0, 1, 0, 0, 0] and seeds.sentences(found)[0].endswith(
         "; 1 lost"
     )
@@ -59,7 +59,7 @@ def test_where_no_spread_is_seen_nothing_is_said_of_seeds(tmp_path):
         for c in ("snip", "random") for s, count in ((0.8, 1), (0.99, 3)) for seed in range(count)
     ]  # fmt: skip
     results.write(tmp_path, rows, [[]], [[]])
-    found = seeds.find(analysis.open(tmp_path))
+    found = seeds.seeds_needed(analysis.open(tmp_path))
     assert [(row["seeds"], row["needed"], row["needed_upper"]) for row in found] == [
         (1, None, None),
         (3, None, None),

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import analysis
+from analysis.page import Page
 from analysis.questions import best, collapse, correlation, crossover, regimes
 from analysis.report import report
-from analysis.report.page import Page
 from analysis.warehouse import ask
 from analysis.warehouse.arms import label
 from sweep.config import CHOICE, FIELDS, Config

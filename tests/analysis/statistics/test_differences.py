@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.questions.statistics import behind_best, difference, holm, paired, selected, wilson
+from analysis.statistics.differences import behind_best, difference, holm, paired, selected, wilson
 from sweep.means import Mean, mean_interval
 
 

@@ -1,4 +1,4 @@
-"""What an estimate over seeds is, the interval of a share of runs, and the words for what it goes over."""
+"""Estimates over seeds, the interval of a share of runs, and words for what the intervals are over."""
 
 import json
 import math
@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from analysis.questions.statistics import Array, certain_both_ways, chance_of
+from analysis.statistics.differences import Array, certain_both_ways, chance_of
 
-# Accuracies that differ by less are equal: a margin is no exact binary number.
+# Accuracies whose difference is this close to the margin are ties: decimal margins have rounding errors.
 _EQUAL = 1e-9
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval over seeds; None where it has none."""
+    """A number with its 95 % interval over seeds. `low` and `high` are None if it has no interval."""
 
     value: float
     low: float | None = None
@@ -28,19 +28,19 @@ class Estimate:
 
 
 def columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    """A number and its interval as columns of an answer; empty where there is none."""
+    """An estimate and its interval as three columns; None for no estimate."""
     number = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), number, strict=True))
 
 
 def wins(one: Array, other: Array, margin: float = 0.0) -> Array:
-    """Which runs are better than which by more than a margin: 1, or ½ where they differ by just that.
+    """For each pair of runs: 1 if the first is better by more than the margin, ½ if exactly by it, else 0.
 
     Args:
-        one, other: accuracies of runs.
+        one, other: accuracies of runs, of shapes (m,) and (n,).
 
     Returns:
-        Runs of the one × runs of the other.
+        Shape (m, n).
     """
     beyond = one[:, None] - other - margin
     return (beyond > _EQUAL) + 0.5 * (np.abs(beyond) <= _EQUAL)
@@ -51,8 +51,8 @@ def score_interval(share: float, size: float, reach: float) -> Estimate:
 
     Args:
         share: in [0, 1].
-        size: runs that would make an ordinary share as uncertain as this one: share · (1 − share) / variance.
-        reach: standard errors that the interval goes to each side.
+        size: effective sample size: share · (1 − share) / variance.
+        reach: half width of the interval in standard errors.
     """
     spread = reach**2 / size
     middle = (share + spread / 2) / (1 + spread)
@@ -61,12 +61,12 @@ def score_interval(share: float, size: float, reach: float) -> Estimate:
 
 
 def number(value: float | None) -> float | None:
-    """A number as a column of an answer: NaN, where there is none, is empty."""
+    """A number for a column of an answer: None in place of NaN."""
     return None if value is None or math.isnan(value) else value
 
 
 def at_chance(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row of queries/cells.sql in which each lost trial has finished with the accuracy of chance."""
+    """A row of queries/cells.sql, with each lost trial as one that finished with the accuracy of chance."""
     if not row["lost"]:
         return row
     seeds = [*row["seeds"], *row["lost_seeds"]]
@@ -75,17 +75,17 @@ def at_chance(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def held(estimate: Estimate | None, p: float, guessed: Estimate | None, p_guessed: float) -> float:
-    """The p-value of a probability's being ½, by `certain_both_ways`; None: there is no probability."""
+    """The p-value of a probability of ½, by `certain_both_ways`. An estimate may be None."""
     if estimate is None or guessed is None:
         return p
     return certain_both_ways(estimate.value - 0.5, p, guessed.value - 0.5, p_guessed)
 
 
 def over(arms: Iterable[str]) -> str:
-    """What intervals go over, in words.
+    """What the intervals are over, in words: seeds, and whether each seed has its own split.
 
     Args:
-        arms: the trials' configs less seed and sparsity, as JSON.
+        arms: the trials' configs without seed and sparsity, as JSON.
     """
     moves = {json.loads(arm).get("split_seed") == "seed" for arm in dict.fromkeys(arms)}
     if moves == {True}:

@@ -1,58 +1,66 @@
-"""Pieces of the report: headings, lists, tables and charts, as HTML that loads nothing."""
+"""A page in the making: headings, lists, tables and charts, as HTML that loads nothing."""
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
+from analysis.charts import Figure
 from sweep.foreign import chart, html
 
-# A page is for looking at: beyond so many settings it says how many more there are.
+# The most settings in a section of the page.
 SETTINGS = 12
-# Sentences of a list that are shown.
+# The most sentences in a list.
 _SENTENCES = 100
-# Parts of a chart whose markup is ours.
+# Parts of a chart whose markup is ours, not from results.
 _MARKED = ("hovertemplate", "colorbar")
 
 
 class Page:
-    """Pieces of HTML in the making."""
+    """A page in the making.
+
+    Attributes:
+        parts: pieces of HTML.
+    """
 
     def __init__(self) -> None:
         self.parts: list[str] = []
         self._charts = 0
 
     def heading(self, text: str, note: str = "") -> None:
-        """A section begins, maybe with a note on how to read it."""
+        """Begin a section, perhaps with a note on how to read it."""
         self.parts.append(f"<h2>{html(text)}</h2>" + (f"<p>{html(note)}</p>" if note else ""))
 
     def subheading(self, text: str) -> None:
-        """A part of a section begins."""
+        """Begin a part of a section."""
         self.parts.append(f"<h3>{html(text)}</h3>")
 
     def sentences(self, texts: Any) -> None:
-        """A list of sentences, if there are any."""
+        """Add a list of sentences, if there are any."""
         if items := _items(list(texts)):
             self.parts.append(f"<ul>{items}</ul>")
 
     def details(self, title: str, texts: Sequence[str]) -> None:
-        """A list that can be folded away, if there is anything in it."""
-        if texts:
+        """Add a list of sentences that can be folded away, if there are any; without a title a plain list."""
+        if not title:
+            self.sentences(texts)
+        elif texts:
             self.parts.append(
                 f"<details open><summary>{html(title)}</summary><ul>{_items(texts)}</ul></details>"
             )
 
-    def left_out(self, count: int) -> None:
-        """Say how many settings there are beyond those shown."""
-        if count > SETTINGS:
+    def settings(self, names: Sequence[str]) -> Iterator[str]:
+        """The settings that a section shows, each with its subheading; says how many more there are."""
+        if len(names) > SETTINGS:
             self.parts.append(
-                f"<p>{count - SETTINGS} more settings: narrow the report with --study or --where.</p>"
+                f"<p>{len(names) - SETTINGS} more settings: narrow the report with --study or --where.</p>"
             )
+        for name in names[:SETTINGS]:
+            self.subheading(name)
+            yield name
 
-    def chart(self, name: str, *figures: go.Figure, choices: Sequence[str] = (), height: int = 460) -> None:
-        """One chart; with choices, a menu of which to show, the last at first."""
+    def chart(self, name: str, *figures: Figure, choices: Sequence[str] = (), height: int = 460) -> None:
+        """Add a chart; with choices, a menu of several figures, of which the last is shown first."""
         self._charts += 1
         number = self._charts
         shapes = [_plain(json.loads(figure.to_json())) for figure in figures]
@@ -72,7 +80,7 @@ class Page:
         )
 
     def table(self, head: Sequence[str], body: Sequence[Sequence[object]]) -> None:
-        """A table; the first cell of each line names it."""
+        """Add a table. The first cell of each line is its head."""
         columns = "".join(f"<th scope=col>{html(name)}</th>" for name in head)
         lines = "".join(
             f"<tr><th scope=row>{html(str(line[0]))}</th>"
@@ -87,7 +95,7 @@ class Page:
 
 
 def _plain(shape: Any) -> Any:
-    """A chart's data and labels without markup; templates of our own, which name no label, keep theirs."""
+    """A chart's data and labels with their markup escaped; our own templates keep theirs."""
     if isinstance(shape, dict):
         return {name: _plain(value) for name, value in shape.items() if name not in _MARKED} | {
             name: value for name, value in shape.items() if name in _MARKED
@@ -98,7 +106,7 @@ def _plain(shape: Any) -> Any:
 
 
 def embedded(value: object) -> str:
-    """JSON that can stand inside a script element; null for numbers that a browser's JSON does not know."""
+    """JSON for a script element, with null for NaN and infinities, which a browser cannot parse."""
     return json.dumps(_known(value), default=str, allow_nan=False).replace("<", "\\u003c")
 
 

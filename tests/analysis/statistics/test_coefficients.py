@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.questions import coefficients
-from analysis.questions.coefficients import Coefficient, rank_correlations
+from analysis.statistics import coefficients
+from analysis.statistics.coefficients import Coefficient, rank_correlations
 
 
 def kendall(*masks):

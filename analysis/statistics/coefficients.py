@@ -1,4 +1,4 @@
-"""Rank correlations of masks, with intervals over what was drawn: criteria and seeds, not single masks."""
+"""Rank correlations over masks, with intervals over the criteria and seeds that were drawn."""
 
 import math
 from collections.abc import Callable
@@ -13,17 +13,17 @@ Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 Signs = npt.NDArray[np.float32]
 
-# With fewer clusters than this a jackknife covers too little (four: 81 to 88 %).
+# With fewer clusters than this the jackknife's interval covers too little (with four: 81 to 88 %).
 ENOUGH = 5
-# Up to so many masks each pair of them is looked at in a matrix.
+# For up to this many masks, all pairs of masks are in a matrix.
 _PAIRS = 1_000
-# Of more masks, and more clusters than this, so many random blocks of clusters are left out.
+# For more masks, and more clusters than this, the jackknife omits this many random blocks of clusters.
 _BLOCKS = 50
 
 
 @dataclass(frozen=True)
 class Coefficient:
-    """A correlation with its 95 % interval and its two-sided p-value; NaN where there is none."""
+    """A correlation with its 95 % interval and its two-sided p-value; NaN where one is undefined."""
 
     value: float
     low: float = math.nan
@@ -40,12 +40,12 @@ class Coefficient:
 def rank_correlations(
     before: Array, after: Array, criteria: Codes, seeds: Codes
 ) -> tuple[Coefficient, Coefficient]:
-    """Kendall's τ-b (1945) and Spearman's ρ (1904) of n masks; of ρ, ties share their mean rank.
+    """Kendall's τ-b (1945) and Spearman's ρ (1904) of n masks. For ρ, ties share their mean rank.
 
     Args:
-        before, after: two numbers of each mask; both of shape (n,).
-        criteria, seeds: which criterion and which seed each mask has, as any whole numbers; of shape (n,).
-            One of them with fewer than `ENOUGH` values is held fixed: the interval is of these.
+        before, after: two measures of each mask, of shape (n,).
+        criteria, seeds: the criterion and the seed of each mask, as any integers, of shape (n,). Criteria (or
+            seeds) with fewer than `ENOUGH` values are held fixed: the interval does not cover others.
     """
     ways: tuple[_Without, _Without]
     if len(before) > _PAIRS:
@@ -57,13 +57,13 @@ def rank_correlations(
     return tau, rho
 
 
-# The cluster 0 … G − 1 of each mask, and G → the coefficient without each cluster in turn, of shape (G,).
-# Masks of cluster −1 are never left out.
+# (the cluster 0 … G − 1 of each mask, G) → the coefficient without each cluster in turn, of shape (G,).
+# Masks of cluster −1 are never omitted.
 _Without = Callable[[Codes, int], Array]
 
 
 def _jackknifed(without: _Without, criteria: Codes, seeds: Codes) -> Coefficient:
-    """Fisher's scale, atanh; Student's quantile.
+    """A coefficient with its interval, on Fisher's scale (atanh) with Student's quantile.
 
     The variance is that of two-way clusters (Cameron, Gelbach & Miller 2011), criteria + seeds − their
     intersections, and never below the larger of the first two. Each of the three is a delete-one-cluster
@@ -81,7 +81,7 @@ def _jackknifed(without: _Without, criteria: Codes, seeds: Codes) -> Coefficient
     if len(ways) == 2:
         both = ways[0] * (ways[1].max() + 1) + ways[1]
         variance = max(variance, variances.sum() - _variance(without, _numbered(both)[0])[0])
-    # A jackknife of rounding errors alone has nothing to go by; nor has one with an undefined value.
+    # A variance of mere rounding errors, or an undefined one, makes no interval.
     if not variance > 1e-12:
         return Coefficient(float(value))
     from scipy.special import stdtr, stdtrit
@@ -94,7 +94,7 @@ def _jackknifed(without: _Without, criteria: Codes, seeds: Codes) -> Coefficient
 
 
 def _variance(without: _Without, codes: Codes) -> tuple[float, int]:
-    """Of one way to cluster, on Fisher's scale, and of how many clusters it is."""
+    """The jackknife variance of one way to cluster, on Fisher's scale, and the number of clusters."""
     count = int(codes.max()) + 1
     if len(codes) > _PAIRS and count > _BLOCKS:
         codes = np.random.default_rng(0).permutation(count)[codes] % _BLOCKS
@@ -109,14 +109,14 @@ def _numbered(values: Codes) -> tuple[Codes, int]:
 
 
 def _signs(values: Array) -> Signs:
-    """Of the difference of each pair: −1, 0 or 1, of shape (n, n). Sums of them are exact."""
-    places = np.unique(values, return_inverse=True)[1].astype(np.float32)  # half the memory, as exact
+    """Signs of the differences of all pairs: −1, 0 or 1, of shape (n, n). Their sums are exact."""
+    places = np.unique(values, return_inverse=True)[1].astype(np.float32)  # exact, in half the memory
     signs: Signs = np.sign(places[:, None] - places)
     return signs
 
 
 def _concordance(*signs: Signs) -> _Without:
-    """τ from the signs of all pairs: all of them, less twice the rows of a cluster, plus its own pairs."""
+    """τ from the signs of all pairs: their sum, minus twice a cluster's rows, plus the pairs within it."""
     counts = np.stack([signs[0] * signs[1], np.abs(signs[0]), np.abs(signs[1])])
     rows = counts.sum(2)
     totals = rows.sum(1, dtype=np.float64)
@@ -132,7 +132,7 @@ def _concordance(*signs: Signs) -> _Without:
 
 
 def _ranks(*signs: Signs) -> _Without:
-    """ρ from the signs of all pairs: their sums are the ranks, twice and around 0."""
+    """ρ from the signs of all pairs: a row's sum is twice the mask's rank, centred at 0."""
 
     def without(codes: Codes, count: int) -> Array:
         gone = (codes[:, None] == np.arange(count)).astype(np.float32)
@@ -149,7 +149,7 @@ def _divided(one: Array, other: Array) -> Array:
 
 
 def _one_by_one(coefficient: Callable[[Array, Array], float], before: Array, after: Array) -> _Without:
-    """For many masks, of which a matrix of pairs is too large."""
+    """A coefficient computed anew without each cluster: for masks too many for a matrix of pairs."""
 
     def without(codes: Codes, count: int) -> Array:
         kept = (codes != cluster for cluster in range(count))

@@ -1,0 +1,41 @@
+"""The launches of studies, as the file study.json beside the results of each study has them."""
+
+import json
+from datetime import datetime
+from operator import itemgetter
+
+from sweep.store.places import Place, is_small, read_all
+
+# Study, trials of the study, trials to run, start in seconds since 1970.
+Launch = tuple[str, int, int, float]
+
+
+def launches(folder: Place) -> list[Launch]:
+    """The latest launch of each study whose study.json has one."""
+    latest: dict[str, Launch] = {}
+    for content in read_all(path for path in files(folder, "study.json") if is_small(path)):
+        if isinstance(content, bytes) and (launch := _launch(content)):
+            # Two folders may hold the same study, as after a copy: the later launch counts.
+            latest[launch[0]] = max(launch, latest.get(launch[0], launch), key=itemgetter(3))
+    return list(latest.values())
+
+
+def _launch(content: bytes) -> Launch | None:
+    """The latest launch of a study.json; None if a field is missing or has an impossible value."""
+    try:
+        known = json.loads(content)
+        launch = known["launches"][-1]
+        study, trials, to_run = known["study"], launch["trials"], launch["to_run"]
+        study.encode()
+        began = datetime.fromisoformat(launch["started_at"])
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        return None
+    if not type(trials) is type(to_run) is int or not 0 <= to_run <= trials < 2**63 or not began.tzinfo:
+        return None
+    return study, trials, to_run, began.timestamp()
+
+
+def files(results: Place, name: str) -> list[Place]:
+    """The files with this name beside the results, of the one study or of each study."""
+    places: list[Place] = [*results.glob(name)] or [*results.glob(f"*/{name}")]
+    return sorted(places, key=str)
