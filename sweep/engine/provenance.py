@@ -4,6 +4,8 @@ import os
 import platform
 import subprocess
 import sys
+import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,9 +22,10 @@ def cores() -> int:
 
 
 def here() -> dict[str, Any]:
-    """This process, as one entry among the launches of study.json."""
+    """This process, as one entry among the launches of study.json; `launch` is the entry's id."""
     status = _git("status", "--porcelain", "--untracked-files=no")
     return {
+        "launch": uuid.uuid4().hex[:12],
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "git_revision": _git("rev-parse", "HEAD"),
@@ -38,6 +41,18 @@ def here() -> dict[str, Any]:
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
     }
+
+
+def code(launch: Mapping[str, Any]) -> str:
+    """The code revision of a launch, from its entry in study.json.
+
+    Returns:
+        The git commit, with `-dirty` if tracked files differ from it; without a repository the version of
+        the package.
+    """
+    if launch["git_revision"] is None:
+        return str(launch["versions"]["secateur"])
+    return f"{launch['git_revision']}{'-dirty' if launch['git_dirty'] else ''}"
 
 
 def _cpu() -> str | None:

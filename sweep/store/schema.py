@@ -96,7 +96,11 @@ SCHEMAS: dict[str, pa.Schema] = {
             "device": _text,
             "node": _text,
             "pack": _whole,
-            # when
+            # code: git commit of the launch, `-dirty` if files differed, or the package's version;
+            # launch: id of the launch's entry in study.json. Both are NULL in older rows.
+            "code": _text,
+            "launch": _text,
+            # when, in UTC
             "launched_at": _time,
             "started_at": _time,
             "finished_at": _time,
