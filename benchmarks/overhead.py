@@ -14,8 +14,9 @@ from pathlib import Path
 from rich.console import Console
 
 from sweep.config import Config
-from sweep.engine.driver import Options, drive
+from sweep.engine.options import Options
 from sweep.engine.progress import Progress
+from sweep.engine.session import Session
 from sweep.store.results import finished
 from sweep.study import Study
 from sweep.study.identity import Trial
@@ -51,7 +52,8 @@ def launch(count: int) -> None:
             Path(os.devnull).open("w") as devnull,
             Progress("nothing", count, [], Console(file=devnull)) as progress,
         ):
-            drive(study, study.trials(), folder, Options("data"), lambda job: 0.001, progress, run=nothing)
+            options = Options(data_root="data")
+            Session(study, folder, options, lambda job: 0.001, progress, run=nothing).run(trials)
         seconds = time.perf_counter() - started
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         assert len(finished(folder)) == count  # which reads all of them at once

@@ -20,9 +20,10 @@ from rich.console import Console
 import analysis
 from sweep import plan
 from sweep.config import Config
-from sweep.engine.driver import Options, drive
-from sweep.engine.pack_queue import Source
+from sweep.engine.options import Options
+from sweep.engine.pack_queue import PackQueue
 from sweep.engine.progress import Progress
+from sweep.engine.session import Session
 from sweep.study import Study
 from sweep.study.identity import Trial
 from sweep.trial import Result
@@ -112,7 +113,7 @@ def simulate(count, workers, seed=0):
     every = trials(count)
     with scheduler:
         packs = plan.packs(every, workers, expected, 2.0)
-        source = Source(packs, states, retries=3)
+        queue = PackQueue(packs, states, retries=3)
     jobs = {job.trial.canonical: job for pack in packs for job in pack.jobs}
     assert len(jobs) == count
     events, left, handed, done = [], {}, 0, 0
@@ -120,23 +121,23 @@ def simulate(count, workers, seed=0):
     while done < count:
         with scheduler:
             asked = None
-            while free and isinstance(asked := source.suggest(name := f"pack-{next(names)}"), dict):
+            while free and isinstance(asked := queue.suggest(name := f"pack-{next(names)}"), dict):
                 free, handed, at = free - 1, handed + 1, now + _HANDED_OVER
                 left[name] = len(asked["jobs"])
                 for canonical, _, saves in asked["jobs"]:
                     at += expected(jobs[canonical]) * draw.lognormvariate(0, _SPREAD)
                     heapq.heappush(events, (at, canonical, name, [key for key, *_ in saves]))
-        if free and not source.waiting and tail is None:
+        if free and not queue.waiting and tail is None:
             tail, used = now, spent - handed * _HANDED_OVER
         before, (now, canonical, name, saves) = now, heapq.heappop(events)
         spent += (workers - free) * (now - before)
         done += 1
         with scheduler:
             states.keys.update(saves)
-            source.finished(jobs[canonical].trial.id)
+            queue.tell(jobs[canonical].trial.id)
             left[name] -= 1
             if not left[name]:
-                source.on_trial_complete(name)
+                queue.on_trial_complete(name)
                 free += 1
     lengths = [expected(job) for job in jobs.values()]
     return Simulated(
@@ -171,8 +172,9 @@ def nodes(count, many=60):
         folder.mkdir()
         there.mkdir()
         with Progress("naps", many, [], Console(file=nowhere)) as progress:
-            options, run = Options("data", cluster.address), partial(nap, workers=count, there=there)
-            drive(study, study.trials(), folder, options, lambda job: _NAP, progress, run=run)
+            options = Options(data_root="data", address=cluster.address)
+            run = partial(nap, workers=count, there=there)
+            Session(study, folder, options, lambda job: _NAP, progress, run=run).run(study.trials())
         rate = "SELECT count(*) / epoch(max(finished_at) - min(started_at)) FROM trials"
         [found] = analysis.open(folder).execute(rate).fetchone()
     cluster.shutdown()

@@ -13,8 +13,9 @@ from statistics import fmean
 
 import optuna
 
+from sweep.search.history import History
 from sweep.search.samplers import SAMPLERS
-from sweep.search.tuner import Asker
+from sweep.search.tuner import Tuner
 from sweep.store import results
 from sweep.study import load
 from sweep.study.identity import Trial
@@ -66,14 +67,14 @@ def measured(folder: Path) -> Mapping[str, results.Row]:
 def best(search: Search, table: Mapping[str, results.Row], sampler: str, seed: int) -> tuple[float, int]:
     """Validation accuracy of what a search finds, and the trials it ran."""
     study = optuna.create_study(direction="maximize", sampler=SAMPLERS[sampler](search, seed))
-    asker = Asker(search, study, {})
+    tuner = Tuner(search, History(search, study, {}))
     out: deque[Trial] = deque()
     while True:
-        while len(out) < _WORKERS and (pack := asker.next()):
+        while len(out) < _WORKERS and (pack := tuner.ask()):
             out += [job.trial for job in pack.jobs]
         if not out:
-            return asker.best()[0].mean("val_accuracy"), asker.ran
-        asker.found(Result(table[out.popleft().id]))
+            return tuner.best()[0].mean("val_accuracy"), tuner.ran
+        tuner.tell(Result(table[out.popleft().id]))
 
 
 def main() -> None:

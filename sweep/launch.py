@@ -1,8 +1,10 @@
-"""`python -m sweep.launch [STUDY]`: run what a study asks for and has no result yet."""
+"""`python -m sweep.launch [STUDY]`: run the trials of a study that have no result yet."""
 
 import gc
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -13,17 +15,18 @@ from rich.console import Console
 
 from sweep import plan
 from sweep.engine import provenance
-from sweep.engine.driver import Ending, Options, drive
 from sweep.engine.estimate import say_estimate, say_plan, summary
 from sweep.engine.loggers import Logger
+from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_here
 from sweep.engine.progress import Progress
 from sweep.errors import BadInput, command
 from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, Workers, leave
 from sweep.plan.cost import Costs
 from sweep.store import results
-from sweep.store.places import Remote, place
+from sweep.store.places import Place, Remote, place
 from sweep.store.writer import send
+from sweep.study import Study
 from sweep.study import load as load_study
 from sweep.study.identity import Trial
 
@@ -32,7 +35,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def launch(
-    study: Annotated[Path, typer.Argument(help="the study file")] = Path("studies/quickstart.yaml"),
+    path: Annotated[Path, typer.Argument(metavar="study", help="the study file")] = Path(
+        "studies/quickstart.yaml"
+    ),
     results_root: ResultsAt = "results",
     data_root: DataRoot = "data",
     address: Address = None,
@@ -52,75 +57,111 @@ def launch(
     Exit code 0: every trial has a result, or as many as --max-trials and --max-hours allow; 1: some failed;
     2: bad input; 130: interrupted.
     """
-    # What was imported stays: the collector need not go through all of it for every few thousand trials.
+    # Imported objects stay: the garbage collector need not visit them for every few thousand trials.
     gc.freeze()
     console = Console()
-    asked = load_study(study)
-    if asked.search:
-        raise BadInput(f"{study}: this study searches: python -m sweep.search {study}")
-    trials = asked.trials()
-    folder = place(results_root) / asked.name
-    if log is Logger.TENSORBOARD and isinstance(folder, Remote):
-        raise BadInput(f"--log {log}: its files go to a folder, not to {results_root}")
-    if log and not find_spec(log.package):
-        raise BadInput(f"--log {log}: it is not installed: pip install {log.package}")
+    study = load_study(path)
+    if study.search:
+        raise BadInput(f"{path}: this study searches: python -m sweep.search {path}")
+    trials = study.trials()
+    folder = place(results_root) / study.name
+    if log:
+        _check_log(log, results_root)
     options = Options(
-        data_root, address, workers, gpus_per_trial, max_hours, max_failures or math.inf, max_retries, log
+        data_root=data_root,
+        address=address,
+        workers=workers,
+        gpus=gpus_per_trial,
+        max_hours=max_hours,
+        max_failures=max_failures or math.inf,
+        retries=max_retries,
+        log=log,
     )
     if not address:
         check_here(trials, data_root, gpus_per_trial, download)
     costs = Costs(data_root, torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu"))
-    if dry_run:
-        done = results.finished(folder)
-        missing = _first(_missing(trials, done, retry_failed), max_trials)
-        costs.learn(results.costs(folder), bool(gpus_per_trial))
-        say_plan(console, asked, trials, done, missing)
-        say_estimate(console, asked, missing, costs, options)
-        return 0
-    ending = Ending.FINISHED
-    with results.lock(folder):
-        send(folder)
-        results.compact(folder)
-        done = results.finished(folder)
-        to_run = _missing(trials, done, retry_failed)
-        missing = _first(to_run, max_trials)
-        counts = {"trials": len(trials), "to_run": len(to_run)}
-        costs.learn(results.costs(folder), bool(gpus_per_trial))
-        say_plan(console, asked, trials, done, missing)
-        if missing:
-            left = {trial.id for trial in missing}
-            known = [trial for trial in trials if trial.id in done and trial.id not in left]
-            # One by one: what of it is the same for many is text of a page's length.
-            earlier = ({**done[t.id], "arm": t.arm, "seed": t.config.seed} for t in known)
-            with Progress(asked.name, len(known) + len(left), earlier, console) as progress:
-                ending = drive(
-                    *(asked, missing, folder, options, costs.roughly, progress),
-                    last=len(known) + len(left) == len(trials),
-                    counts=counts,
-                )
+    with nullcontext() if dry_run else results.lock(folder):
+        if not dry_run:
+            send(folder)
             results.compact(folder)
-        else:
-            # What an earlier launch left to do, this study no longer asks for.
-            results.note_launch(folder, asked.name, asked.text, provenance.here() | counts)
+        todo = _todo(trials, folder, retry_failed=retry_failed, most=max_trials)
+        costs.learn(results.costs(folder), bool(gpus_per_trial))
+        say_plan(console, study, trials, todo.done, todo.to_run)
+        if dry_run:
+            say_estimate(console, study, todo.to_run, costs, options)
+            return 0
+        ending = _run(study, todo, folder, options, costs, console)
         done = results.finished(folder)
     return summary(console, trials, done, folder, ending, limited=max_trials is not None)
 
 
-def _missing(trials: Sequence[Trial], done: dict[str, results.Row], retry_failed: bool) -> list[Trial]:
-    """The trials that have no result, or one that does not count."""
+@dataclass(frozen=True)
+class _Todo:
+    """What a launch has to do.
+
+    Attributes:
+        trials: all trials of the study.
+        done: trial_id → result, of every trial that has one.
+        missing: trials without a result, and failed ones that are run again.
+        to_run: the missing trials that this launch runs.
+    """
+
+    trials: Sequence[Trial]
+    done: Mapping[str, results.Row]
+    missing: Sequence[Trial]
+    to_run: Sequence[Trial]
+
+
+def _todo(trials: Sequence[Trial], folder: Place, *, retry_failed: bool, most: int | None) -> _Todo:
+    """What a launch has to do, from the results in a folder."""
+    done = results.finished(folder)
     again = {"failed"} if retry_failed else set()
-    if not done:
-        return list(trials)
-    return [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
+    missing = trials
+    if done:  # without results no trial needs its id yet
+        missing = [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
+    return _Todo(trials, done, missing, _first(missing, most))
 
 
-def _first(missing: list[Trial], most: int | None) -> list[Trial]:
-    """Of more than `most` trials to run those that come first in the plan."""
+def _first(missing: Sequence[Trial], most: int | None) -> Sequence[Trial]:
+    """The first `most` of the missing trials in the order of the plan; None: all of them."""
     if most is None or len(missing) <= most:
         return missing
     planned = [job.trial for pack in plan.packs(missing, 1) for job in pack.jobs]
     seeds = {seed: place for place, seed in enumerate(dict.fromkeys(t.config.seed for t in missing))}
     return sorted(planned, key=lambda trial: seeds[trial.config.seed])[:most]
+
+
+def _run(
+    study: Study, todo: _Todo, folder: Place, options: Options, costs: Costs, console: Console
+) -> Ending:
+    """Run the trials of a launch. A launch without trials to run is noted in study.json all the same."""
+    counts = {"trials": len(todo.trials), "to_run": len(todo.missing)}
+    if not todo.to_run:
+        # The entry says that the study, as it is now, is finished: an earlier launch may have asked for more.
+        results.note_launch(folder, study.name, study.text, provenance.here() | counts)
+        return Ending.FINISHED
+    # Ray takes a second to import, which --dry-run and bad input need not wait for.
+    from sweep.engine.session import Session
+
+    to_run = {trial.id for trial in todo.to_run}
+    have = [trial for trial in todo.trials if trial.id in todo.done and trial.id not in to_run]
+    total = len(have) + len(to_run)
+    # One row at a time: the text of an arm is long, and many trials share it.
+    rows = ({**todo.done[t.id], "arm": t.arm, "seed": t.config.seed} for t in have)
+    with Progress(study.name, total, rows, console) as progress:
+        last = total == len(todo.trials)
+        session = Session(study, folder, options, costs.roughly, progress, last=last, counts=counts)
+        ending = session.run(todo.to_run)
+    results.compact(folder)
+    return ending
+
+
+def _check_log(log: Logger, results_root: str) -> None:
+    """Raise `BadInput` if finished trials cannot be logged to a service."""
+    if log is Logger.TENSORBOARD and isinstance(place(results_root), Remote):
+        raise BadInput(f"--log {log}: its files go to a folder, not to {results_root}")
+    if not find_spec(log.package):
+        raise BadInput(f"--log {log}: it is not installed: pip install {log.package}")
 
 
 def main() -> NoReturn:

@@ -1,4 +1,4 @@
-"""Options that all commands have that run trials."""
+"""Command-line options of the commands that run trials, and the end of such a command."""
 
 import math
 import os
@@ -10,9 +10,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sweep.engine.driver import AUTO, TUNE, Gpus
+from sweep.engine.options import AUTO, TUNE, Gpus
 
-# Options that all commands have that run trials.
 ResultsAt = Annotated[str, typer.Option("--results", help="folder for results, or a URI: s3://BUCKET/PREFIX")]
 
 
@@ -20,8 +19,8 @@ DataRoot = Annotated[str, typer.Option(help="folder of the data sets, or a URI: 
 
 
 def cluster_here(address: str | None) -> str | None:
-    """The address that was given; on the head of a cluster that `ray up` made, this cluster."""
-    # Which is there as long as it has not been stopped; its head alone has the other file.
+    """The given address; without one, `auto` on the head of a cluster that `ray up` made."""
+    # Ray keeps the first file while a cluster runs; only its head has the second.
     running = Path("/tmp/ray/ray_current_cluster"), Path.home() / "ray_bootstrap_config.yaml"
     return address or ("auto" if all(file.exists() for file in running) else None)
 
@@ -45,7 +44,14 @@ Workers = Annotated[
 
 
 def gpus(text: str) -> Gpus:
-    """A share of a GPU, or that it is to be measured."""
+    """Parse a share of a GPU.
+
+    Returns:
+        The share, or `AUTO`: it is measured.
+
+    Raises:
+        typer.BadParameter: the text is neither.
+    """
     try:
         share = float(text)
     except ValueError:
@@ -67,12 +73,12 @@ MaxHours = Annotated[float, typer.Option(min=0, help="stop after so many hours")
 
 
 def leave(program: Callable[[], NoReturn]) -> NoReturn:
-    """Run a program that drives trials, to its exit."""
+    """Run a program that runs trials, and end the process."""
     try:
         program()
     except SystemExit as end:
-        # After an interrupt Tune's thread goes on using Ray, and to shut Ray down under it can crash. All is
-        # on disk by now: leaving in one step ends the thread, and Ray's processes end with this one.
+        # After an interrupt Tune's thread still uses Ray, and shutting Ray down under it can crash. All
+        # results are on disk: leaving in one step ends the thread, and Ray's processes end with this one.
         if any(thread.name == TUNE and thread.is_alive() for thread in threading.enumerate()):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -3,11 +3,11 @@
 import os
 
 # Ray reads these when it is imported, which is after this package.
-# Rows go through our own writer: Tune's loggers and snapshots would cost more than short trials do.
+# Results go through our own writer: Tune's loggers and snapshots would cost more than short trials do.
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
 os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000"
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-# A result names a worker that died; Tune would print its own trace over the progress.
+# A trial whose worker died has a result that says so; Tune would print a trace over the progress.
 os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 # After an interrupt Tune's thread must not start a cluster of its own.

@@ -1,4 +1,4 @@
-"""What a launch says: how much it has to do, how long that takes, and what came of it."""
+"""What a launch prints: how many trials it runs, how long they take, and how they ended."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from rich.console import Console
 
 from sweep import plan
 from sweep.engine import provenance
-from sweep.engine.driver import AUTO, Ending, Options
+from sweep.engine.options import AUTO, Ending, Options
 from sweep.engine.progress import duration
 from sweep.errors import BadInput
 from sweep.plan.cost import Costs
@@ -22,30 +22,38 @@ def say_plan(
     study: Study,
     trials: Sequence[Trial],
     done: Mapping[str, results.Row],
-    missing: Sequence[Trial],
+    to_run: Sequence[Trial],
 ) -> None:
-    """Say how many trials the study has, and how many of them have a result."""
-    # A failed one that is tried again counts as one to run.
-    have = (
-        sum(trial.id in done for trial in trials) - sum(trial.id in done for trial in missing) if done else 0
+    """Say how many trials the study has, how many have a result and how many will run.
+
+    Args:
+        trials: of the study.
+        done: trial_id → result.
+        to_run: trials that this launch runs. A failed trial among them counts as one without a result.
+    """
+    with_result = (
+        sum(trial.id in done for trial in trials) - sum(trial.id in done for trial in to_run) if done else 0
     )
-    asked = study.count
-    same = f" ({asked} asked for, those that are the same once)" if asked > len(trials) else ""
+    same = f" ({study.count} asked for, those that are the same once)" if study.count > len(trials) else ""
     console.out(
-        f"{study.name}: {len(trials)} trials{same}, {have} with a result, {len(missing)} to run",
+        f"{study.name}: {len(trials)} trials{same}, {with_result} with a result, {len(to_run)} to run",
         highlight=False,
     )
 
 
 def say_estimate(
-    console: Console, study: Study, missing: Sequence[Trial], costs: Costs, options: Options
+    console: Console, study: Study, to_run: Sequence[Trial], costs: Costs, options: Options
 ) -> None:
-    """How much of the training is shared, how long it takes, and what it costs."""
+    """Say how much of the training is shared, how long the trials take, and what they cost.
+
+    Raises:
+        BadInput: the data set is not on this machine, and there is no cluster that could have it.
+    """
     try:
-        chains = plan.share(missing)
+        chains = plan.share(to_run)
         jobs = [job for chain in chains for job in chain]
         seconds = sum(map(costs.job, jobs))
-        # No chain ends sooner than its own stages one after another.
+        # The stages of one chain run one after another.
         longest = max(
             (costs.alone(first.trial.config) + sum(map(costs.job, rest)) for first, *rest in chains),
             default=0.0,
@@ -56,10 +64,10 @@ def say_estimate(
             raise
         console.out("no estimate: it takes the data on this machine too", highlight=False)
         return
-    # Before it is measured, one on each GPU.
+    # A share that is yet to be measured counts as a whole GPU.
     share = 1.0 if options.gpus == AUTO else options.gpus
-    here = int(torch.cuda.device_count() / share) if share else provenance.cores()
-    at_once = max(1, (options.workers or here) if options.address else min(options.workers or here, here))
+    local = int(torch.cuda.device_count() / share) if share else provenance.cores()
+    at_once = max(1, (options.workers or local) if options.address else min(options.workers or local, local))
     steps = f"{work.shared:,} of {work.alone:,} steps to run"
     states = len({point.key for job in jobs for point in job.saves})
     console.out(
@@ -85,11 +93,21 @@ def summary(
     done: dict[str, results.Row],
     folder: Place,
     ending: Ending,
+    *,
     limited: bool,
 ) -> int:
-    """Say what came of a launch; the exit code."""
-    found = [done[trial.id]["status"] for trial in trials if trial.id in done]
-    failed, lost = found.count("failed"), len(trials) - len(found)
+    """Say how a launch ended.
+
+    Args:
+        done: trial_id → result, after the launch.
+        limited: the launch was to run only some of the trials (--max-trials).
+
+    Returns:
+        The exit code: 0 if every trial has a result or the launch was limited; 1 if a trial failed or has no
+        result; 130 after an interrupt.
+    """
+    statuses = [done[trial.id]["status"] for trial in trials if trial.id in done]
+    failed, without_result = statuses.count("failed"), len(trials) - len(statuses)
     console.out(f"results: {folder}", highlight=False)
     if failed:
         console.out(
@@ -99,12 +117,12 @@ def summary(
         )
     if ending is not Ending.FINISHED:
         console.out(
-            f"{ending.value} with {len(found)} of {len(trials)} trials done; the same command goes on",
+            f"{ending.value} with {len(statuses)} of {len(trials)} trials done; the same command goes on",
             highlight=False,
         )
-    elif lost:
-        console.out(f"{lost} trials have no result: launch again to run them", highlight=False)
+    elif without_result:
+        console.out(f"{without_result} trials have no result: launch again to run them", highlight=False)
     if ending is Ending.INTERRUPTED:
         return 130
-    enough = ending is Ending.TIME or limited
-    return 1 if failed or (lost and not enough) else 0
+    limited = limited or ending is Ending.TIME
+    return 1 if failed or (without_result and not limited) else 0

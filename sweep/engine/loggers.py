@@ -17,11 +17,11 @@ class Logger(StrEnum):
 
     @property
     def package(self) -> str:
-        """What it takes."""
+        """The Python package that the service needs."""
         return "tensorboardX" if self is Logger.TENSORBOARD else self.value
 
     def callbacks(self, study: str) -> "Sequence[tune.Callback]":
-        """Tune's callback that logs to it."""
+        """Tune's callbacks that log trials to the service, under the study's name."""
         if self is Logger.TENSORBOARD:
             from ray.tune.logger import TBXLoggerCallback
 

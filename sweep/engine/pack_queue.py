@@ -12,13 +12,13 @@ from sweep.store.states import Store
 from sweep.study.identity import Trial
 from sweep.trial import Result, failure
 
-# So many workers that fail alike before the first trial has a result are the cluster's fault.
+# If this many workers fail with one error before the first trial has a result, the cluster is at fault.
 _ALIKE = 3
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class _Jobs(tuple[Any, ...]):
-    """What a worker gets to do; Tune copies each config, and puts it into the name that it keeps."""
+    """A worker's jobs. Tune copies each config, and writes it into a name that it keeps; both stay small."""
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
@@ -27,126 +27,145 @@ class _Jobs(tuple[Any, ...]):
         return str(len(self))
 
 
-class Source(Searcher):
-    """Hands out packs in order, when what they need is there; takes back what a dead worker left undone."""
+class PackQueue(Searcher):
+    """Hands out packs in order, each once the states it needs exist; takes back those of dead workers.
+
+    Attributes:
+        waiting: packs that are not handed out.
+        running: packs that are handed out, by Tune's trial id.
+        deaths: trial_id → workers that died while they ran the trial.
+        given_up: results of trials that are not tried again, to be told.
+    """
 
     def __init__(
         self,
         packs: Sequence[Pack],
         store: Store,
         retries: int,
-        more: Callable[[], Pack | None] | None = None,
+        ask: Callable[[], Pack | None] | None = None,
     ) -> None:
+        """Begin.
+
+        Args:
+            store: of the states that packs need.
+            retries: how often a trial whose worker died is tried again.
+            ask: proposes another pack when none waits; its None means none until another result. None: there
+                are no more packs.
+        """
         super().__init__(metric="training_iteration", mode="max")
-        self.store, self.retries, self.more = store, retries, more
+        self.store, self.retries, self.ask_for_more = store, retries, ask
         self.waiting = deque(packs)
         self.running: dict[str, Pack] = {}
         self.deaths: Counter[str] = Counter()
         self.given_up: deque[Result] = deque()
-        # Packs whose worker failed, until it is told what of; why workers could not begin, while none could.
-        self.broken: dict[str, Pack] = {}
-        self.unable: Counter[str] | None = Counter()
-        self._left = {job.trial.id for pack in packs for job in pack.jobs}
-        # Who leaves behind the state of a key.
+        # Packs of workers that failed, by Tune's trial id, until `failed` says why.
+        self._broken: dict[str, Pack] = {}
+        # Last line of an error → workers that could not begin; None once a trial has a result.
+        self._unable: Counter[str] | None = Counter()
+        # Trials without a result.
+        self._open = {job.trial.id for pack in packs for job in pack.jobs}
+        # Key of a state → the trial that saves it.
         self._maker = {point.key: job.trial.id for pack in packs for job in pack.jobs for point in job.saves}
 
-    def finished(self, trial_id: str) -> None:
-        """A trial has its result."""
-        self._left.discard(trial_id)
-        self.unable = None
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next pack that can begin, as a Tune trial's config."""
-        pack = self._next()
-        if pack:
-            self.running[trial_id] = pack
-            jobs = ((job.trial.canonical, job.path, job.saves) for job in pack.jobs)
-            return {"pack": pack.number, "jobs": _Jobs(jobs), "brief": pack.brief}
-        # While a pack is out its worker may still die, and the pack come back.
-        return None if self.running or self.waiting else Searcher.FINISHED
-
-    def _next(self) -> Pack | None:
+    def ask(self) -> Pack | None:
+        """The next pack that can begin; None: there is none until another result."""
         for place, pack in enumerate(self.waiting):
             if all(map(self._ready, pack.needs)):
                 del self.waiting[place]
                 return pack
-        new = self.more() if self.more and not self.waiting else None
+        new = self.ask_for_more() if self.ask_for_more and not self.waiting else None
         if new:
-            self._left |= {job.trial.id for job in new.jobs}
+            self._open |= {job.trial.id for job in new.jobs}
         return new
 
+    def tell(self, trial_id: str) -> None:
+        """A trial has its result."""
+        self._open.discard(trial_id)
+        self._unable = None
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Ray asks for a Tune trial's config: it holds the next pack that can begin."""
+        if pack := self.ask():
+            self.running[trial_id] = pack
+            jobs = ((job.trial.canonical, job.path, job.saves) for job in pack.jobs)
+            return {"pack": pack.number, "jobs": _Jobs(jobs), "brief": pack.brief}
+        # The worker of a running pack may still die, and its pack come back.
+        return None if self.running or self.waiting else Searcher.FINISHED
+
     def _ready(self, key: str) -> bool:
-        """Whether a state is there, or will never be: who needs it then trains by itself."""
-        return self._maker.get(key) not in self._left or self.store.has(key)
+        """Whether a state exists, or never will: the trials that need it then train by themselves."""
+        return self._maker.get(key) not in self._open or self.store.has(key)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A pack is done, or its worker failed: then `failed` says why."""
+        """Ray says that a pack is done, or that its worker failed; `failed` then says why."""
         pack = self.running.pop(trial_id)
         if error:
-            self.broken[trial_id] = pack
+            self._broken[trial_id] = pack
         else:
-            self._again(pack)
+            self._requeue(pack)
 
     def failed(self, trial_id: str, why: str | None) -> None:
-        """A pack's worker has died; or it could not begin the trial that was next.
+        """The worker of a pack died, or it could not begin the next trial.
 
         Args:
-            why: it could not begin, as an exception's text; None: it died.
+            why: text of the exception for which it could not begin; None: it died.
         """
-        pack = self.broken.pop(trial_id)
-        missing = [job for job in pack.jobs if job.trial.id in self._left]
-        running = missing[0].trial if missing else None  # a pack's trials run in order
+        pack = self._broken.pop(trial_id)
+        unfinished = [job for job in pack.jobs if job.trial.id in self._open]
+        running = unfinished[0].trial if unfinished else None  # a pack's trials run in order
         if running and why is not None:
             why = _COLOURS.sub("", why).strip()
             self._give_up(running, why, pack)
-            if self.unable is not None:
-                self.unable[why.rpartition("\n")[2]] += 1
-        # Of brief ones several are under way: each is on its own the next time, which then says whose it is.
+            if self._unable is not None:
+                self._unable[why.rpartition("\n")[2]] += 1
+        # Several trials of a brief pack run before a report: the next time each is reported by itself, and
+        # the trial that kills its worker is known.
         elif running and not pack.brief:
             self.deaths[running.id] += 1
             if self.deaths[running.id] > self.retries:
                 died = f"its worker died {self.deaths[running.id]} times while it ran"
                 self._give_up(running, died, pack)
-        self._again(pack)
+        self._requeue(pack)
 
     def hopeless(self) -> str | None:
-        """Why no worker can begin a trial; None as long as one has, or they fail for several reasons."""
-        if not self.unable:
+        """Why no worker can begin a trial; None if one could, or if they fail for several reasons."""
+        if not self._unable:
             return None
-        [(why, count)] = self.unable.most_common(1)
+        [(why, count)] = self._unable.most_common(1)
         return why if count >= _ALIKE else None
 
     def _give_up(self, trial: Trial, why: str, pack: Pack) -> None:
-        lost = failure(trial, why)
-        lost.trial["pack"] = pack.number
-        self.given_up.append(lost)
-        self._left.discard(trial.id)
+        """Make a trial a failed one."""
+        result = failure(trial, why)
+        result.trial["pack"] = pack.number
+        self.given_up.append(result)
+        self._open.discard(trial.id)
 
-    def _again(self, pack: Pack) -> None:
-        """Hand out once more what is left of a pack."""
-        if missing := tuple(job for job in pack.jobs if job.trial.id in self._left):
-            # In front: others may wait for what it leaves behind.
-            self.waiting.appendleft(Pack(pack.number, missing))
+    def _requeue(self, pack: Pack) -> None:
+        """Queue the trials of a pack that have no result."""
+        if unfinished := tuple(job for job in pack.jobs if job.trial.id in self._open):
+            # In front: other packs may wait for its states.
+            self.waiting.appendleft(Pack(pack.number, unfinished))
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: what is done stands in the results."""
+        """Save nothing: finished trials are in the results."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
+        """Restore nothing."""
 
 
-class Supply(SearchGenerator):
-    """A source as Tune asks it: over as soon as no pack waits, so that idle workers end, and their nodes.
+class PackGenerator(SearchGenerator):
+    """The queue as Tune asks it: finished as soon as no pack waits, so that idle workers and nodes end.
 
-    A pack that comes back from a worker that died makes it go on.
+    A pack that comes back from a dead worker makes Tune go on.
     """
 
-    def __init__(self, source: Source, workers: int) -> None:
-        super().__init__(ConcurrencyLimiter(source, max_concurrent=workers))
-        self.source = source
+    def __init__(self, queue: PackQueue, workers: int) -> None:
+        super().__init__(ConcurrencyLimiter(queue, max_concurrent=workers))
+        self.queue = queue
 
     def is_finished(self) -> bool:
-        """Whether there is nothing to hand out, as far as is known."""
-        return super().is_finished() or not (self.source.waiting or self.source.more)
+        """Whether no pack waits and none will be proposed."""
+        return super().is_finished() or not (self.queue.waiting or self.queue.ask_for_more)

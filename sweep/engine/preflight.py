@@ -8,7 +8,7 @@ import torch
 from sweep import data, models, rules
 from sweep.config import Config
 from sweep.data import catalog
-from sweep.engine.driver import AUTO, Gpus
+from sweep.engine.options import AUTO, Gpus
 from sweep.errors import BadInput
 from sweep.plan.cost import Costs
 from sweep.study import consistency

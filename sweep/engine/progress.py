@@ -14,16 +14,16 @@ from rich.text import Text
 from sweep.engine.standings import Standing, Standings
 
 _SECONDS_BETWEEN_LINES = 5.0
-# Arms of which a mean is shown.
+# Number of arms whose means are shown.
 _SHOWN = 8
 
 
 class Progress:
     """Counts finished trials and shows how far the launch is.
 
-    Means are of validation accuracy (test accuracy is not for watching): of the setting of the latest trial,
-    over the sparsities and seeds that all of its arms with a result have. Before the last trial they are
-    provisional.
+    The means that it shows are of validation accuracy, never of test accuracy. They are of the arms in the
+    setting of the latest trial, over the sparsities and seeds that all these arms have results of. Before the
+    last trial they are provisional.
     """
 
     def __init__(
@@ -35,9 +35,11 @@ class Progress:
         self.started = time.monotonic()
         self.workers = 1
         self._costs: Mapping[str, float] = {}
-        self._left = self._spent = self._busy = 0.0
-        self._from: datetime | None = None
-        self._to: datetime | None = None
+        # Expected cost of the trials to run, and of the finished ones after the first; seconds of training.
+        self._cost_to_run = self._cost_done = self._busy = 0.0
+        # When the first trial started and the last one finished; when the first result arrived.
+        self._began: datetime | None = None
+        self._ended: datetime | None = None
         self._first: float | None = None
         self._printed = 0.0
         self._live = Live(get_renderable=self._view, console=console, refresh_per_second=4, transient=True)
@@ -57,41 +59,42 @@ class Progress:
         """Trials are about to run.
 
         Args:
-            costs: trial_id → what it is expected to take, in any unit.
+            workers: trials at once.
+            costs: trial_id → expected cost, in any unit.
         """
-        self.workers, self._costs, self._left = workers, costs, sum(costs.values())
+        self.workers, self._costs, self._cost_to_run = workers, costs, sum(costs.values())
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count one trial that just finished."""
         self._note(row)
         now = time.monotonic()
         cost = self._costs.get(row["trial_id"], 0.0)
-        self._left -= cost
-        # Starting up is over with the first result, which says nothing of the pace yet.
+        self._cost_to_run -= cost
+        # The pace is measured from the first result on: the time before includes the start of Ray.
         if self._first is None:
             self._first = now
         else:
-            self._spent += cost
+            self._cost_done += cost
         self.finished += 1
         self._busy += sum(row.get(column) or 0.0 for column in ("train_seconds", "score_seconds"))
-        self._from = min(self._from or row["started_at"], row["started_at"])
-        self._to = max(self._to or row["finished_at"], row["finished_at"])
+        self._began = min(self._began or row["started_at"], row["started_at"])
+        self._ended = max(self._ended or row["finished_at"], row["finished_at"])
         if not self.console.is_terminal and now - self._printed >= _SECONDS_BETWEEN_LINES:
             self._printed = now
             self.console.out(self.line(), self._means(), sep="", highlight=False)
 
     def say(self, words: str) -> None:
-        """A line about the launch itself."""
+        """Print a line about the launch itself."""
         self.console.out(f"{self.study}: {words}", highlight=False)
 
     def line(self) -> str:
-        """Where things stand, in one line."""
+        """How far the launch is, in one line."""
         parts = [f"{self.study}: {self.done} of {self.total} trials"]
         if self._first is not None and self.finished > 1:
-            passed = max(time.monotonic() - self._first, 1e-9)
-            parts.append(f"{(self.finished - 1) / passed:.2f}/s")
-            if self.done < self.total and self._spent:
-                parts.append(f"{duration(self._left * passed / self._spent)} to go")
+            elapsed = max(time.monotonic() - self._first, 1e-9)
+            parts.append(f"{(self.finished - 1) / elapsed:.2f}/s")
+            if self.done < self.total and self._cost_done:
+                parts.append(f"{duration(self._cost_to_run * elapsed / self._cost_done)} to go")
             parts.append(f"{self.utilisation():.0%} of worker time training")
         if self.failed:
             parts.append(f"{self.failed} failed")
@@ -101,17 +104,17 @@ class Progress:
 
     def utilisation(self) -> float:
         """Share of the workers' time, from the first trial to the last, that was training and scoring."""
-        if self._from is None or self._to is None or self._to == self._from:
+        if self._began is None or self._ended is None or self._ended == self._began:
             return 0.0
-        return self._busy / (self.workers * (self._to - self._from).total_seconds())
+        return self._busy / (self.workers * (self._ended - self._began).total_seconds())
 
     def _means(self) -> str:
         standing = self.standings.latest(_SHOWN)
         if standing is None:
             return ""
         means = ", ".join(f"{name} {mean:.3f}" for name, mean in standing.means.items())
-        more = f", {_more(standing)}" if _more(standing) else ""
-        return f"; {_said(standing, running=self.done < self.total)}: {means}{more}"
+        others = f", {_others(standing)}" if _others(standing) else ""
+        return f"; {_heading(standing, running=self.done < self.total)}: {means}{others}"
 
     def _note(self, row: Mapping[str, Any]) -> None:
         self.done += 1
@@ -125,30 +128,32 @@ class Progress:
             table = Table("arm", "mean", box=None, padding=(0, 2))
             for name, mean in standing.means.items():
                 table.add_row(name, f"{mean:.3f}")
-            parts = [Text(f"{_said(standing, running=self.done < self.total)}:"), table]
-            if more := _more(standing):
-                parts.append(Text(f"  {more}"))
+            parts = [Text(f"{_heading(standing, running=self.done < self.total)}:"), table]
+            if others := _others(standing):
+                parts.append(Text(f"  {others}"))
         # The bar comes last: it does not end its line.
         return Group(*parts, Text(self.line()), ProgressBar(total=self.total, completed=self.done))
 
 
-def _said(standing: Standing, *, running: bool) -> str:
+def _heading(standing: Standing, *, running: bool) -> str:
+    """What the means are of."""
     cells = "1 cell" if standing.cells == 1 else f"{standing.cells} cells"
     mean = "provisional mean" if running else "mean"
     shared = f"{cells} (sparsity, seed) that every arm with a result has"
     return f"{mean} validation accuracy over {shared} in {standing.setting}"
 
 
-def _more(standing: Standing) -> str:
-    left = standing.arms - len(standing.means)
-    return f"and {left:,} more" if left else ""
+def _others(standing: Standing) -> str:
+    """How many arms are not shown; empty if all are."""
+    others = standing.arms - len(standing.means)
+    return f"and {others:,} more" if others else ""
 
 
 def duration(seconds: float) -> str:
     """Seconds as people say them: 42 s, 3 min 20 s, 5 h 10 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60:02d} min"

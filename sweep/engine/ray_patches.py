@@ -1,27 +1,27 @@
-"""What of Ray is other than we need it: private names, each held by a test."""
+"""Changes to Ray's private code. Import it before Tune runs; a test pins the names that it uses."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-if TYPE_CHECKING:
-    pass
+_Failed = Callable[[Any, Any, Exception], None]
 
 
-def _deaths_of_all_kinds(
-    failed: Callable[[Any, Any, Exception], None],
-) -> Callable[[Any, Any, Exception], None]:
-    """Tune would end over what it does not know: a worker that was killed because its node ran out of memory,
-    or whose answer was lost with its node. To us they are workers that died."""
+def _any_death_is_an_actors(failed: _Failed) -> _Failed:
+    """Turn every error of Ray about a lost worker into the one that Tune handles.
 
-    def told(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+    Tune ends over others: a worker that was killed because its node ran out of memory, or a worker whose
+    answer was lost with its node. Both are workers that died.
+    """
+
+    def actor_task_failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
             exception = RayActorError(error_msg=str(exception))
         failed(self, tracked_actor_task, exception)
 
-    return told
+    return actor_task_failed
 
 
-RayActorManager._actor_task_failed = _deaths_of_all_kinds(RayActorManager._actor_task_failed)
+RayActorManager._actor_task_failed = _any_death_is_an_actors(RayActorManager._actor_task_failed)

@@ -1,20 +1,17 @@
-"""The driver: runs trials on Ray and writes what comes back, to the end or until it is told to stop."""
+"""A session: runs trials on Ray and writes their results, to the end or until it is told to stop."""
 
-import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Protocol
 
 from sweep import plan
-from sweep.engine import provenance
-from sweep.engine.loggers import Logger
+from sweep.engine import cluster, provenance, tune, worker
+from sweep.engine.options import AUTO, TUNE, Ending, Options
 from sweep.engine.progress import Progress
 from sweep.errors import ONE_LINE, BadInput
 from sweep.plan import Job, Pack
@@ -26,192 +23,200 @@ from sweep.study import Study
 from sweep.study.identity import Trial
 from sweep.trial import Result
 
-if TYPE_CHECKING:
-    from sweep.engine import worker
-
-TUNE = "tune"  # the name of the thread that Tune runs in
 _PREFIXES = ".prefixes"
-# Seconds of work below which no pack is made: to hand one over takes some hundredths of one.
+# Seconds of work below which no pack is made: handing one over takes hundredths of a second.
 _LEAST = 2.0
 
 
-AUTO: Final = "auto"
-Gpus = float | Literal["auto"]
+class Proposer(Protocol):
+    """Proposes trials while others run, as a search does.
 
-
-@dataclass(frozen=True)
-class Options:
-    """How a launch goes about it; nothing of this changes a result.
-
-    Attributes:
-        address: of a Ray cluster; None: one is started here.
-        workers: trials at once; None: as many as there is room for.
-        gpus: share of a GPU that each trial gets; `AUTO`: as much as its memory needs.
-        max_hours, max_failures: what ends the launch early.
-        retries: times that a trial is tried again whose worker died.
-        log: what finished trials are also logged to.
+    The session calls `ask` and `tell` in one thread, Tune's, never both at once.
     """
 
-    data_root: str
-    address: str | None = None
-    workers: int | None = None
-    gpus: Gpus = 0
-    max_hours: float = math.inf
-    max_failures: float = math.inf
-    retries: int = 3
-    log: Logger | None = None
+    def ask(self) -> Pack | None:
+        """The next pack to run; None: there is none until another result is told."""
+
+    def tell(self, result: Result) -> None:
+        """Take a trial's result, which is on disk by now. It may be of any trial that was asked for."""
+
+    def examples(self) -> Sequence[Trial]:
+        """Trials of all kinds that may be proposed, for measuring their memory."""
+
+    def judge(self) -> partial[Any] | None:
+        """The class of a judge that stops poor trials early, with its arguments; None: none is stopped."""
 
 
-class Ending(Enum):
-    """Why a launch ended."""
+class Session:
+    """One launch of a study: `run` runs its trials on Ray.
 
-    FINISHED = "finished"
-    INTERRUPTED = "interrupted"
-    TIME = "--max-hours is over"
-    FAILURES = "--max-failures is reached"
-
-
-def _behind(error: BaseException | None) -> Iterator[BaseException]:
-    while error:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def drive(
-    study: Study,
-    trials: Sequence[Trial],
-    folder: Place,
-    options: Options,
-    cost: Callable[[Job], float],
-    progress: Progress,
-    *,
-    last: bool = True,
-    run: "worker.Run | None" = None,
-    judge: partial[Any] | None = None,
-    more: Callable[[], Pack | None] | None = None,
-    heard: Callable[[Result], None] | None = None,
-    examples: Sequence[Trial] = (),
-    counts: Mapping[str, int] | None = None,
-) -> Ending:
-    """Run the trials of a study. What is finished is on disk, however it ends.
-
-    Args:
-        cost: seconds that a trial is expected to take.
-        last: the study then has no more trials that could go on from what these leave behind.
-        run: what a worker does with a trial; None: runs it.
-        judge: the class of what stops poor trials early, with what it is made from; None: nothing does.
-        more: gives another pack when the trials are all out; None: there is none until more is heard.
-        examples: trials of all kinds that there will be; by default `trials`.
-        heard: is told each result once it is on disk, in the thread that asks for more.
-        counts: of trials, for the launch's entry in study.json; None: how many is not known yet.
-
-    Raises:
-        BadInput: there is no such cluster, or results can no longer be written.
+    Whatever has finished is on disk, however the session ends. `run` is called once, in the main thread;
+    `ask` and `tell` are called by Tune's thread.
     """
-    # Ray takes a second to import, which --dry-run and bad input need not wait for.
-    from sweep.engine import cluster, tune, worker
 
-    loggers = options.log.callbacks(study.name) if options.log else ()
-    writer = Writer(folder, study.name)
-    note = provenance.here() | dict(counts or {})
-    launched = {"launched_at": datetime.fromisoformat(note["started_at"])}
-    errors: list[BaseException] = []
-    failed = 0
-    claims: Claims | None = None
+    def __init__(
+        self,
+        study: Study,
+        folder: Place,
+        options: Options,
+        cost: Callable[[Job], float],
+        progress: Progress,
+        *,
+        last: bool = True,
+        counts: Mapping[str, int] | None = None,
+        proposer: Proposer | None = None,
+        run: worker.Run = worker.run_trial,
+    ) -> None:
+        """Begin; nothing runs yet.
 
-    def found(result: Result) -> None:
-        nonlocal failed
-        writer.add(result.trial | launched, result.curves, result.layers)
-        progress.add(result.trial)
-        failed += result.trial["status"] == "failed"
-        if claims:
-            claims.done(result.trial["trial_id"])
-        if heard and writer.flush():
-            heard(result)
+        Args:
+            folder: of the study's results.
+            cost: expected seconds of a job.
+            last: no later trial of the study needs the states that these trials save.
+            counts: of trials, for the launch's entry in study.json; None: not known yet.
+            proposer: proposes more trials while others run; None: only those given to `run`.
+            run: how a worker runs a trial.
+        """
+        self.study, self.folder, self.options = study, folder, options
+        self.cost, self.progress, self.last, self.proposer = cost, progress, last, proposer
+        self._run = run
+        self._loggers = options.log.callbacks(study.name) if options.log else ()
+        self._launch = provenance.here() | dict(counts or {})
+        self._columns = {
+            "launch": self._launch["launch"],
+            "code": provenance.code(self._launch),
+            "launched_at": datetime.fromisoformat(self._launch["started_at"]),
+        }
+        self._writer = Writer(folder, study.name)
+        self._claims: Claims | None = None
+        self._failed = 0
+        self._errors: list[BaseException] = []
+        self._thread: threading.Thread | None = None
 
-    def another() -> Pack | None:
-        pack = more() if more else None
-        if pack and claims:
-            claims.keep(pack.saves)
+    def run(self, trials: Sequence[Trial]) -> Ending:
+        """Run trials, and those that the proposer proposes.
+
+        Raises:
+            BadInput: there is no such cluster, or results can no longer be written.
+        """
+        deadline = time.monotonic() + self.options.max_hours * 3600
+        try:
+            ending = self._watch(self._open(trials), deadline)
+        except KeyboardInterrupt:
+            ending = Ending.INTERRUPTED
+        return self._close(ending)
+
+    def ask(self) -> Pack | None:
+        """Another pack from the proposer, whose states are claimed; None: none until another result."""
+        pack = self.proposer.ask() if self.proposer else None
+        if pack and self._claims:
+            self._claims.keep(pack.saves)
         return pack
 
-    def work() -> None:
+    def tell(self, result: Result) -> None:
+        """Write a trial's result; tell the proposer of it once it is on disk."""
+        self._writer.add(result.trial | self._columns, result.curves, result.layers)
+        self.progress.add(result.trial)
+        self._failed += result.trial["status"] == "failed"
+        if self._claims:
+            self._claims.done(result.trial["trial_id"])
+        if self.proposer and self._writer.flush():
+            self.proposer.tell(result)
+
+    def _open(self, trials: Sequence[Trial]) -> threading.Thread:
+        """Connect to Ray, note the launch and plan the packs; the started thread that runs them."""
+        options = self.options
+        # Not in Tune's thread: Ray's processes end with the thread that started them.
+        cluster.connect(options.address, options.workers, gpu=bool(options.gpus))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has installed a handler of its own
+        share = self._gpu_share(trials)
+        at_once, cores = cluster.capacity(options.address, options.workers, share)
+        results.note_launch(self.folder, self.study.name, self.study.text, self._launch)
+        packs = plan.packs(trials, at_once, self.cost, _LEAST)
+        jobs = [job for pack in packs for job in pack.jobs]
+        judge = self.proposer.judge() if self.proposer else None
+        where = worker.Where(
+            absolute(options.data_root),
+            absolute(self.folder.parent / _PREFIXES),
+            gpus=share,
+            cpus=cores,
+            judge=cluster.start_judge(judge) if judge else None,
+        )
+        needs = {job.trial.id: {point.key for point in job.path} for job in jobs if job.path}
+        self._claims = Claims(where.store, self.study.name, needs)
+        self.progress.begin(at_once, {job.trial.id: self.cost(job) for job in jobs})
+        # In a thread Tune installs no handlers of signals; its own would wait for running trials to end.
+        work = partial(self._execute, packs, where, at_once)
+        self._thread = threading.Thread(target=work, name=TUNE, daemon=True)
+        self._thread.start()
+        return self._thread
+
+    def _gpu_share(self, trials: Sequence[Trial]) -> float:
+        """The share of a GPU for each trial, measured where it is `AUTO`."""
+        options = self.options
+        if options.gpus != AUTO:
+            return options.gpus
+        cluster.capacity(options.address, options.workers, 1.0)  # raises where there is no GPU
+        kinds = self.proposer.examples() if self.proposer else trials
+        share = cluster.measured(kinds, absolute(options.data_root))
+        self.progress.say(f"by its memory each trial gets {share:.3g} of a GPU")
+        return share
+
+    def _execute(self, packs: Sequence[Pack], where: worker.Where, at_once: int) -> None:
+        """Run packs to their end, in Tune's thread; an error is kept for the main thread."""
+        logs = isinstance(self.folder, Path) and bool(self._loggers)
         try:
             tune.execute(
                 packs,
                 where,
                 workers=at_once,
-                on_result=found,
-                retries=options.retries,
-                loggers=loggers,
-                run=run or worker.run_trial,
-                more=another if more else None,
-                log_to=absolute(folder / "log") if options.log and isinstance(folder, Path) else None,
+                tell=self.tell,
+                ask=self.ask if self.proposer else None,
+                retries=self.options.retries,
+                run=self._run,
+                loggers=self._loggers,
+                log_to=absolute(self.folder / "log") if logs else None,
             )
         except BaseException as error:
-            errors.append(error)
+            self._errors.append(error)
 
-    # Tune runs in a thread: there it leaves the signals alone, which would wait for running trials to end.
-    thread = threading.Thread(target=work, name=TUNE, daemon=True)
-    deadline = time.monotonic() + options.max_hours * 3600
-    ending = Ending.FINISHED
-    try:
-        # Not in the thread: Ray's processes end with the thread that started them.
-        cluster.connect(options.address, options.workers, bool(options.gpus))
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has one of its own
-        share = options.gpus
-        if share == AUTO:
-            cluster.room(options.address, options.workers, 1.0)  # that there is one
-            share = cluster.measured(examples or trials, absolute(options.data_root))
-            progress.say(f"by its memory each trial gets {share:.3g} of a GPU")
-        at_once, cpus = cluster.room(options.address, options.workers, share)
-        results.note_launch(folder, study.name, study.text, note)
-        packs = plan.packs(trials, at_once, cost, _LEAST)
-        where = worker.Where(
-            absolute(options.data_root),
-            absolute(folder.parent / _PREFIXES),
-            share,
-            cpus,
-            cluster.host(judge) if judge else None,
-        )
-        claims = Claims(
-            where.store,
-            study.name,
-            {
-                job.trial.id: {point.key for point in job.path}
-                for pack in packs
-                for job in pack.jobs
-                if job.path
-            },
-        )
-        progress.begin(at_once, {job.trial.id: cost(job) for pack in packs for job in pack.jobs})
-        thread.start()
-        while thread.is_alive() and not writer.error and ending is Ending.FINISHED:
+    def _watch(self, thread: threading.Thread, deadline: float) -> Ending:
+        """Wait until Tune's thread ends, results cannot be written, Ray dies or a limit is reached."""
+        while thread.is_alive() and not self._writer.error:
             thread.join(0.1)
             if not thread.is_alive():
                 break
-            if dead := cluster.lost():
-                # It would end the process itself, after a minute and with lines of its own.
-                died = BadInput(f"Ray's {dead} died: what is finished is kept, launch again to go on")
-                errors.insert(0, died)
+            if name := cluster.dead_process():
+                # Ray would end this process a minute later, with lines of its own.
+                died = BadInput(f"Ray's {name} died: what is finished is kept, launch again to go on")
+                self._errors.insert(0, died)
                 break
             if time.monotonic() > deadline:
-                ending = Ending.TIME
-            elif failed >= options.max_failures:
-                ending = Ending.FAILURES
-    except KeyboardInterrupt:
-        ending = Ending.INTERRUPTED
-    # A second signal must not lose what the first one is saving.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    try:
-        writer.close()
-    finally:
-        if not thread.is_alive():
-            cluster.stop()
-    if ending is Ending.FINISHED and errors:
-        # Tune wraps what comes of a callback.
-        raise next((error for error in _behind(errors[0]) if isinstance(error, ONE_LINE)), errors[0])
-    if ending is Ending.FINISHED and claims and last:
-        claims.close()
-    return ending
+                return Ending.TIME
+            if self._failed >= self.options.max_failures:
+                return Ending.FAILURES
+        return Ending.FINISHED
+
+    def _close(self, ending: Ending) -> Ending:
+        """Write what has arrived, leave Ray, and raise the error that ended Tune."""
+        # A second signal must not lose the results that are being written.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            self._writer.close()
+        finally:
+            if not (self._thread and self._thread.is_alive()):
+                cluster.stop()
+        if ending is Ending.FINISHED and self._errors:
+            # Tune wraps the exceptions of callbacks.
+            raise next((e for e in _causes(self._errors[0]) if isinstance(e, ONE_LINE)), self._errors[0])
+        if ending is Ending.FINISHED and self._claims and self.last:
+            self._claims.close()
+        return ending
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those that it was raised from."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""Validation accuracies of a running study that can be compared: over what all ways to choose a mask have."""
+"""Means of validation accuracy in a running study, over the cells that all compared arms have results of."""
 
 import heapq
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from sweep.arms import names, place
 from sweep.config import CHOICE, DENSE
 
-# A sparsity and a seed.
+# Sparsity and seed.
 Cell = tuple[float, int]
 
 
@@ -19,9 +19,9 @@ class Standing:
     """The arms of one setting so far, by mean validation accuracy over the cells that all of them have.
 
     Attributes:
-        means: name → mean, the highest first; maybe not of all arms.
-        cells: sparsities and seeds that the means are over, the same for each.
-        arms: how many the setting has.
+        means: name of an arm → mean, the highest first; of some arms or all.
+        cells: number of cells (sparsity, seed) that each mean is over.
+        arms: number of arms in the setting.
     """
 
     setting: str
@@ -31,16 +31,17 @@ class Standing:
 
 
 class Standings:
-    """Takes results one by one; nothing that is done for one grows with the number of those before."""
+    """Takes results one by one. The work for a result does not grow with the number of earlier results."""
 
     def __init__(self) -> None:
-        self._places: dict[int, tuple[_Setting, int]] = {}  # by the arm's hash: arms are long
+        # Hash of an arm's text, which is long → its setting, and its number in the setting.
+        self._places: dict[int, tuple[_Setting, int]] = {}
         self._settings: dict[int, _Setting] = {}
         self._latest: _Setting | None = None
-        self._lock = Lock()  # a live view asks from a thread of its own
+        self._lock = Lock()  # a live view reads from a thread of its own
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take a row of `trials`; a dense network, or one without an accuracy, has nothing to compare."""
+        """Take a row of `trials`. Rows of dense networks and rows without an accuracy are not compared."""
         accuracy = row.get("val_accuracy")
         if accuracy is None or row["criterion"] == DENSE:
             return
@@ -52,6 +53,7 @@ class Standings:
             self._latest.add(arm, (row["sparsity"], row["seed"]), accuracy)
 
     def _place(self, config: dict[str, Any]) -> tuple["_Setting", int]:
+        """The setting of a new arm, and the arm's number in it."""
         rest = {name: value for name, value in config.items() if name not in CHOICE}
         key = hash(json.dumps(rest, sort_keys=True))
         setting = self._settings.setdefault(key, _Setting(place(rest)))
@@ -59,7 +61,7 @@ class Standings:
         return setting, len(setting.choices) - 1
 
     def latest(self, most: int) -> Standing | None:
-        """Of the setting of the latest result the `most` best; None if its arms share no cell."""
+        """The `most` best arms in the setting of the latest result; None if its arms share no cell."""
         with self._lock:
             setting = self._latest
             if setting is None or not setting.shared:
@@ -72,12 +74,12 @@ class Standings:
 
 
 class _Setting:
-    """Arms that are compared.
+    """Arms that are compared with each other.
 
     Attributes:
-        choices: of each arm, how its mask is chosen.
+        choices: fields that choose the mask, by arm.
         shared: number of cells that all arms have.
-        sums: of each arm, its accuracies in them.
+        sums: sum of accuracies over the shared cells, by arm.
     """
 
     __slots__ = ("_cells", "choices", "name", "shared", "sums")
@@ -89,23 +91,23 @@ class _Setting:
         self._cells: dict[Cell, dict[int, float]] = {}
 
     def add(self, arm: int, cell: Cell, accuracy: float) -> None:
-        """Take one accuracy; arms come in the order of their numbers."""
-        here = self._cells.setdefault(cell, {})
+        """Take one accuracy; new arms come in the order of their numbers."""
+        accuracies = self._cells.setdefault(cell, {})
         new = arm == len(self.sums)
-        if arm in here:
+        if arm in accuracies:
             return
-        here[arm] = accuracy
-        everyone = len(here) == len(self.sums) + new
-        if not new and everyone:
+        accuracies[arm] = accuracy
+        complete = len(accuracies) == len(self.sums) + new
+        if not new and complete:
             self.shared += 1
-            for other, value in here.items():
+            for other, value in accuracies.items():
                 self.sums[other] += value
-        elif new and everyone and self.shared == 1:
-            # It is the cell that the others share: what all have of it stays.
+        elif new and complete and self.shared == 1:
+            # This is the one cell that the other arms share: their sums stay.
             self.sums.append(accuracy)
         elif new:
-            # Of the cells that the others share it has this one at most.
-            if self.shared or everyone:
-                self.sums = [here[other] if everyone else 0.0 for other in range(len(self.sums))]
-            self.sums.append(accuracy if everyone else 0.0)
-            self.shared = int(everyone)
+            # The new arm has this cell alone: no other cell is shared any more.
+            if self.shared or complete:
+                self.sums = [accuracies[other] if complete else 0.0 for other in range(len(self.sums))]
+            self.sums.append(accuracy if complete else 0.0)
+            self.shared = int(complete)

@@ -1,4 +1,4 @@
-"""Ray Tune runs the packs: one Tune trial is one pack, on a worker that is kept for the next."""
+"""Ray Tune runs the packs: one Tune trial is one pack, on a worker that is kept for the next pack."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -16,17 +16,14 @@ from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 
 from sweep.engine import ray_patches  # noqa: F401
-from sweep.engine.pack_queue import Source, Supply
+from sweep.engine.pack_queue import PackGenerator, PackQueue
 from sweep.engine.worker import Run, Where, Worker, run_trial
 from sweep.errors import BadInput
 from sweep.plan import Pack
 from sweep.trial import Result
 
-if TYPE_CHECKING:
-    pass
-
-# The start of the name of a launch's own folder, and the file in it that the launch has locked.
-_SCRATCH, _HELD = "secateur-", ".lock"
+# How a launch's scratch folder begins its name, and the file in the folder that the launch holds locked.
+_SCRATCH, _LOCK = "secateur-", ".lock"
 
 
 def execute(
@@ -34,37 +31,39 @@ def execute(
     where: Where,
     *,
     workers: int,
-    on_result: Callable[[Result], None],
+    tell: Callable[[Result], None],
+    ask: Callable[[], Pack | None] | None = None,
     retries: int = 3,
     run: Run = run_trial,
-    more: Callable[[], Pack | None] | None = None,
     loggers: Sequence[tune.Callback] = (),
     log_to: str | None = None,
 ) -> None:
-    """Run all packs; `on_result` gets each trial's result, in this thread, as soon as it is finished.
+    """Run packs to their end.
 
     Args:
-        retries: times that a trial is tried again whose worker died; it may be the trial that kills it.
-        more: gives another pack when all are out; None: there is none until another result is in.
-        loggers: Tune's own, that are told of every trial.
-        log_to: folder for what loggers write.
+        tell: gets each trial's result, in this thread, as soon as the trial is finished.
+        ask: proposes another pack, in this thread, when no pack waits; its None means none until another
+            result is told. None: there are no more packs.
+        retries: how often a trial whose worker died is tried again; the trial may be what kills it.
+        loggers: Tune's own callbacks, which see every trial.
+        log_to: folder for the files of loggers.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
-    if loggers:  # which look at one trial a report
+    if loggers:  # a logger sees one trial of each report
         packs = [replace(pack, brief=False) for pack in packs]
-    source = Source(packs, where.store, retries, more)
+    queue = PackQueue(packs, where.store, retries, ask)
     with _scratch() as scratch:
         tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(Worker, run=run, where=where), {"cpu": where.cpus, "gpu": where.gpus}
             ),
             tune_config=tune.TuneConfig(
-                search_alg=Supply(source, workers), num_samples=-1, reuse_actors=True
+                search_alg=PackGenerator(queue, workers), num_samples=-1, reuse_actors=True
             ),
             run_config=tune.RunConfig(
                 name="packs",
                 storage_path=log_to or scratch,
-                callbacks=[_Deliver(source, on_result, bool(loggers)), *loggers],
+                callbacks=[_Deliver(queue, tell, logged=bool(loggers)), *loggers],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
@@ -73,64 +72,64 @@ def execute(
 
 @contextmanager
 def _scratch() -> Iterator[str]:
-    """A folder for what Tune writes; those of launches that were killed go first.
+    """A scratch folder for Tune's files. The folders of killed launches are removed first.
 
-    Who has locked a folder's file is alive, wherever it counts its processes.
+    A folder whose file is locked belongs to a launch that runs, in whatever container.
     """
     for old in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
         with suppress(OSError, Timeout):
-            # A young one may not be locked yet.
+            # A folder younger than a minute may not be locked yet.
             if old.stat().st_uid == os.getuid() and old.stat().st_mtime < time.time() - 60:
-                with FileLock(old / _HELD, blocking=False):
+                with FileLock(old / _LOCK, blocking=False):
                     shutil.rmtree(old)
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch, FileLock(Path(scratch) / _HELD):
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch, FileLock(Path(scratch) / _LOCK):
         yield scratch
 
 
 class _Deliver(tune.Callback):
-    """Passes results on as they arrive; leaves their numbers to loggers, if there are any after it."""
+    """Tells results as they arrive, and puts their numbers into Ray's report for loggers."""
 
-    def __init__(self, source: Source, on_result: Callable[[Result], None], logged: bool) -> None:
-        self.source, self.on_result, self.logged = source, on_result, logged
+    def __init__(self, queue: PackQueue, tell: Callable[[Result], None], *, logged: bool) -> None:
+        self.queue, self.tell, self.logged = queue, tell, logged
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles callbacks so as to restore an experiment; we go on from our own results instead.
+        # Tune pickles callbacks to restore an experiment; a launch goes on from its own results instead.
         return {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        found: list[Result] = result.pop("found")
-        if self.logged:  # Tune goes through all of it several times
-            last = found[-1].trial
-            result |= {k: value for k, value in last.items() if isinstance(value, str | int | float)}
-        for each in found:
-            self.source.finished(each.trial["trial_id"])
-            self.on_result(each)
-        found.clear()  # Tune keeps each pack's last result
+        results: list[Result] = result.pop("results")
+        if self.logged:  # not otherwise: Tune goes through all entries several times
+            row = results[-1].trial
+            result |= {k: value for k, value in row.items() if isinstance(value, str | int | float)}
+        for each in results:
+            self.queue.tell(each.trial["trial_id"])
+            self.tell(each)
+        results.clear()  # Tune keeps each pack's last report
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        # Tune keeps its trials to the end, and saves them then: with all their jobs that is a kilobyte each.
+        # Tune keeps its trials to the end, and saves them then: each would be a kilobyte with its jobs.
         trial.config.clear()
         trial.evaluated_params.clear()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.source.failed(trial.trial_id, _unable(trial))
+        self.queue.failed(trial.trial_id, _why_unable(trial))
         self.on_trial_complete(iteration, trials, trial)
         self.on_step_end(iteration, trials)
-        if why := self.source.hopeless():
+        if why := self.queue.hopeless():
             raise BadInput(f"no worker can begin a trial: {why}: mend that, and launch with --retry-failed")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        while self.source.given_up:
-            self.on_result(self.source.given_up.popleft())
+        while self.queue.given_up:
+            self.tell(self.queue.given_up.popleft())
 
 
-def _unable(trial: Any) -> str | None:
-    """Why a worker could not begin what it was given; None if it died, or its GPU failed it."""
+def _why_unable(trial: Any) -> str | None:
+    """Why a worker could not begin its pack; None if the worker died, or its GPU failed."""
     try:
         error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    except Exception:  # whatever the error is made of may not be on this machine
+    except Exception:  # the error may be of a class that this machine does not have
         return None
     if isinstance(error, RayActorError):
         return str(error) if error.actor_init_failed else None

@@ -1,4 +1,4 @@
-"""A worker: one process that does packs of trials, one after another, and says of each what came of it."""
+"""A worker: one process that runs packs of trials, one after another, and reports each trial's result."""
 
 import gc
 import os
@@ -27,14 +27,14 @@ from sweep.trial.stages import AfterEpoch
 
 @dataclass(frozen=True)
 class Where:
-    """Where workers find what they need, and what they run on; paths that every node has.
+    """Where workers find data and states, and what they run on. All nodes have its paths.
 
     Attributes:
         data_root: folder of the data sets.
-        prefixes: folder of the states that trials leave behind for each other.
+        prefixes: folder of the states that trials save for each other.
         gpus: share of a GPU for each worker; 0: none.
         cpus: cores for each worker.
-        judge: Ray's handle of a `sweep.search.stopping.Judge`, that stops poor trials; None: there is none.
+        judge: Ray's handle of a `sweep.search.stopping.Judge`, which stops poor trials; None: none does.
     """
 
     data_root: str
@@ -45,32 +45,32 @@ class Where:
 
     @property
     def device(self) -> str:
-        """What trials run on."""
+        """The device that trials run on, as PyTorch names it."""
         return "cuda" if self.gpus else "cpu"
 
     @property
     def store(self) -> Store:
-        """The states that trials leave behind for each other."""
+        """The states that trials save for each other."""
         return Store(place(self.prefixes), self.device)
 
 
-# Brief trials that are over within so many seconds are reported together: a report takes a thousandth of one.
+# Seconds within which the results of brief trials are gathered into one report, which takes a millisecond.
 _TOGETHER = 0.02
 
-# Seconds that a trial waits for its judge, who may be starting or out of reach.
+# Seconds that a trial waits for its judge, which may be starting or out of reach.
 _PATIENCE = 10
 
-# How a worker does a trial; `sweep.trial.run`, unless the engine itself is what is being looked at.
+# How a worker runs a trial: `run_trial`, or a stand-in where the engine itself is tested or timed.
 Run = Callable[[Trial, Where, Shared], Result]
 
 
 def run_trial(trial: Trial, where: Where, shared: Shared) -> Result:
-    """Do a trial; once more, with the memory cleared, if a GPU had too little for it."""
-    after_epoch = _asking(where.judge, trial) if where.judge else None
+    """Run a trial; if its GPU has too little memory, clear the memory and run it once more."""
+    after_epoch = _asks(where.judge, trial) if where.judge else None
     try:
         return run(trial, where.data_root, where.device, shared, after_epoch)
     except torch.OutOfMemoryError:
-        pass  # not within the handler, whose traceback keeps all that was allocated
+        pass  # not in the handler: its traceback holds the tensors that were allocated
     shared.scores.clear()
     data.to.cache_clear()
     gc.collect()
@@ -78,8 +78,8 @@ def run_trial(trial: Trial, where: Where, shared: Shared) -> Result:
     return run(trial, where.data_root, where.device, shared, after_epoch)
 
 
-def _asking(judge: Any, trial: Trial) -> AfterEpoch:
-    """Asks the judge about a trial; without an answer the trial goes on."""
+def _asks(judge: Any, trial: Trial) -> AfterEpoch:
+    """A function that asks the judge after each epoch; without an answer the trial goes on."""
 
     def after_epoch(epoch: int, accuracy: float, last: bool) -> bool:
         try:
@@ -92,11 +92,11 @@ def _asking(judge: Any, trial: Trial) -> AfterEpoch:
 
 
 class Worker(tune.Trainable):
-    """One process that does packs, as Tune's trials."""
+    """One process that runs packs, as trials of Tune."""
 
     def setup(self, config: dict[str, Any], run: Run, where: Where) -> None:
-        """Begin; what is imported and allocated here serves all packs."""
-        # The first optimizer would import this, a second of the first trial's time.
+        """Ray starts the worker: imports and allocations that serve all packs."""
+        # The first optimizer imports this, which would count a second to the first trial.
         import torch._dynamo  # noqa: F401
 
         malloc.keep()
@@ -107,28 +107,32 @@ class Worker(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next pack."""
+        """Ray hands over the next pack."""
         self.pack, self.todo = new_config["pack"], deque(new_config["jobs"])
         self.brief = new_config["brief"]
-        self.config: dict[str, Any] = {}  # it would go back with every result
+        self.config: dict[str, Any] = {}  # Tune would send it back with every report
         return True
 
     def step(self) -> dict[str, Any]:
-        """Do one trial, or several brief ones: no other waits to be reported, or is lost with the next."""
+        """Run one trial, or several brief ones, and report.
+
+        A longer trial is reported by itself: its result does not wait for the next trial, nor is it lost if
+        the next one kills the worker.
+        """
         if self.broken:
             raise self.broken
         began = time.monotonic()
-        found = [self.next()]
+        results = [self.next()]
         while self.brief and self.todo and time.monotonic() < began + _TOGETHER:
             try:
-                found.append(self.next())
+                results.append(self.next())
             except Exception as error:
-                self.broken = error  # what was found before it comes first
-                return {"found": found, "done": False}
-        return {"found": found, "done": not self.todo}
+                self.broken = error  # raised by the next step: the earlier results are reported first
+                return {"results": results, "done": False}
+        return {"results": results, "done": not self.todo}
 
     def next(self) -> Result:
-        """Do the next trial; an exception in it is its result."""
+        """Run the next trial; an exception in it becomes its result."""
         canonical, path, saves = self.todo.popleft()
         trial = Trial.parse(canonical)
         shared = Shared(
@@ -137,7 +141,7 @@ class Worker(tune.Trainable):
         try:
             result = self.run(trial, self.where, shared)
         except Exception as error:
-            # After such an error a process cannot use its GPU again: it ends, and another takes the pack.
+            # After such an error a process cannot use its GPU again: it ends, and another one takes its pack.
             if isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError):
                 raise
             result = failure(trial, traceback.format_exc())

@@ -1,1 +1,1 @@
-"""The search for the best schedule: Optuna asks, the engine runs, Optuna is told."""
+"""The search for the best schedule: Optuna is asked, the engine runs, Optuna is told."""

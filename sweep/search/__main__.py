@@ -1,33 +1,36 @@
-"""`python -m sweep.search STUDY`: Optuna looks for the best schedule, with trials of the same engine."""
+"""`python -m sweep.search STUDY`: Optuna searches for the best schedule with trials of the engine."""
 
 import math
 import warnings
 from pathlib import Path
 from typing import Annotated
 
+import optuna
 import typer
 from rich.console import Console
 
-from sweep.engine.driver import Ending, Options, drive
+from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_here
 from sweep.engine.progress import Progress
 from sweep.errors import BadInput, command
 from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, Workers, leave
 from sweep.search.answer import answer
+from sweep.search.history import History
 from sweep.search.journal import Journal, opened
-from sweep.search.tuner import Asker
+from sweep.search.tuner import Tuner
 from sweep.store import results
-from sweep.store.places import place
+from sweep.store.places import Place, place
 from sweep.store.writer import send
+from sweep.study import Study
 from sweep.study import load as load_study
-from sweep.trial import Result
+from sweep.study.space import Search
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command()
 def search(
-    study: Annotated[Path, typer.Argument(help="the study file, with a search: block")],
+    path: Annotated[Path, typer.Argument(metavar="study", help="the study file, with a search: block")],
     results_at: ResultsAt = "results",
     data_root: DataRoot = "data",
     address: Address = None,
@@ -40,53 +43,59 @@ def search(
     Exit code 0: done; 1: nothing was an answer; 2: bad input; 130: interrupted.
     """
     console = Console()
-    asked = load_study(study)
-    if not asked.search:
-        raise BadInput(f"{study}: it has no search: block; python -m sweep.launch runs all its trials")
+    study = load_study(path)
+    search = study.search
+    if not search:
+        raise BadInput(f"{path}: it has no search: block; python -m sweep.launch runs all its trials")
     results_root = place(results_at)
-    folder = results_root / asked.name
-    options = Options(data_root, address, workers, gpus_per_trial, max_hours)
+    folder = results_root / study.name
+    options = Options(
+        data_root=data_root, address=address, workers=workers, gpus=gpus_per_trial, max_hours=max_hours
+    )
+    ending = Ending.FINISHED
     with results.lock(folder):
         send(folder)
         results.compact(folder)
         journal = Journal(folder)
-        remembered = opened(asked, asked.search, journal)
-        stopped, curves = results.stopped(folder), {}
-        ran = len(results.finished(folder)) + len(stopped)
-        known = results.measured(results_root)
-        if asked.search.stop:
-            known = stopped | known
-            curves = results.retraining(results_root, known)
-        asker = Asker(asked.search, remembered, known, ran, curves)
-        examples = asker.examples()
+        tuner = _tuner(search, opened(study, search, journal), results_root, folder)
         if not address:
-            check_here(examples, data_root, gpus_per_trial, False)
-        say = f"{asked.name}: {asker.warm} schedules known, {asker.ran} of {asked.search.trials} trials run"
-        console.out(say, highlight=False)
-        ending = Ending.FINISHED
-        if not asker.over:
-            left = asked.search.trials - asker.ran
-
-            def heard(result: Result) -> None:
-                asker.found(result)
-                journal.send()
-
-            with Progress(asked.name, left, [], console) as progress:
-                ending = drive(
-                    *(asked, [], folder, options, lambda job: 1.0, progress),
-                    judge=asker.judge(),
-                    more=asker.next,
-                    heard=heard,
-                    examples=examples,
-                )
+            check_here(tuner.examples(), data_root, gpus_per_trial, False)
+        console.out(
+            f"{study.name}: {tuner.history.warm} schedules known, {tuner.ran} of {search.trials} trials run",
+            highlight=False,
+        )
+        if not tuner.over:
+            ending = _run(study, tuner, search.trials - tuner.ran, folder, options, console)
             results.compact(folder)
         journal.close()
-    with warnings.catch_warnings(action="ignore"):  # of values that were tried once
-        answer(console, asked, asker, len(results.stopped(folder)), folder)
+    with warnings.catch_warnings(action="ignore"):  # Optuna's, about dimensions with a single value
+        answer(console, study, tuner, len(results.stopped(folder)), folder)
     if ending is Ending.INTERRUPTED:
         console.out("interrupted; the same command goes on", highlight=False)
         return 130
-    return 0 if asker.best() else 1
+    return 0 if tuner.best() else 1
+
+
+def _tuner(search: Search, remembered: optuna.Study, results_root: Place, folder: Place) -> Tuner:
+    """The tuner of a search that goes on from its own results and those of all other studies."""
+    stopped, curves = results.stopped(folder), {}
+    ran = len(results.finished(folder)) + len(stopped)
+    rows = results.measured(results_root)
+    if search.stop:
+        rows = stopped | rows
+        curves = results.retraining(results_root, rows)
+    return Tuner(search, History(search, remembered, rows, curves), ran)
+
+
+def _run(
+    study: Study, tuner: Tuner, trials: int, folder: Place, options: Options, console: Console
+) -> Ending:
+    """Run the trials that the tuner proposes, at most so many."""
+    # Ray takes a second to import, which bad input need not wait for.
+    from sweep.engine.session import Session
+
+    with Progress(study.name, trials, [], console) as progress:
+        return Session(study, folder, options, lambda job: 1.0, progress, proposer=tuner).run([])
 
 
 def main() -> None:

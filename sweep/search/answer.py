@@ -1,4 +1,4 @@
-"""What a search found: said, left for the report, and written as a study file."""
+"""The answer of a search: printed, saved for the report, and written as a study file."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from rich.console import Console
 from sweep.arms import listed
 from sweep.config import FIELDS
 from sweep.search.candidate import Candidate
-from sweep.search.tuner import Asker
+from sweep.search.tuner import Tuner
 from sweep.store.places import Place, put
 from sweep.study import Study
 from sweep.study.identity import Trial
@@ -24,28 +24,33 @@ from sweep.study.study import BEST
 _ANSWER = "search.json"
 
 
-# Schedules of which the best tenth is one.
+# Schedules below which the best tenth is less than one schedule.
 _TENTH = 10
 
 
-def answer(console: Console, asked: Study, asker: Asker, stopped: int, folder: Place) -> None:
-    """Say what is best and what mattered; leave it for the report, and the best schedule as a study file."""
-    best, shares = asker.best(), _importances(asker)
+def answer(console: Console, study: Study, tuner: Tuner, stopped: int, folder: Place) -> None:
+    """Print the best schedules and the importances; save them for the report and as a study file.
+
+    Args:
+        stopped: number of trials that were stopped early.
+        folder: of the study's results; `search.json` and `best.yaml` are written there.
+    """
+    search, best, importances = tuner.search, tuner.best(), _importances(tuner)
     found = {
-        "study": asked.name,
-        "sampler": asker.search.sampler,
-        "objectives": asker.search.objectives,
-        "seeds": asker.search.seeds,
-        "trials": asker.ran,
+        "study": study.name,
+        "sampler": search.sampler,
+        "objectives": search.objectives,
+        "seeds": search.seeds,
+        "trials": tuner.ran,
         "stopped": stopped,
-        "known": asker.warm,
+        "known": tuner.history.warm,
         "best": [_described(candidate) for candidate in best],
-        "importances": shares,
+        "importances": importances,
     }
     put(folder / _ANSWER, lambda file: file.write(f"{json.dumps(found, indent=2)}\n".encode()))
     if not best:
-        seeds = asker.search.seeds
-        console.out(f"no schedule was measured with {seeds} seeds yet, or none is an answer", highlight=False)
+        said = f"no schedule was measured with {search.seeds} seeds yet, or none is an answer"
+        console.out(said, highlight=False)
         return
     console.out(
         "best on validation data, with 95 % Student-t intervals over seeds (selected: both accuracies are of "
@@ -59,51 +64,55 @@ def answer(console: Console, asked: Study, asker: Asker, stopped: int, folder: P
             f"  {listed(candidate.chosen)}: validation {validation}, test {test}, density {density:.4g}",
             highlight=False,
         )
-    for objective, ranked in shares.items():
+    for objective, ranked in importances.items():
         matters = ", ".join(f"{name} {share:.0%}" for name, share in ranked.items())
         console.out(f"what mattered for {objective}: {matters}", highlight=False)
     path = folder / "best.yaml"
-    put(path, lambda file: file.write(_as_study(asked, best).encode()))
+    put(path, lambda file: file.write(_as_study(study, best).encode()))
     how = "python -m sweep.launch " if isinstance(path, Path) else ""
     console.out(
         f"the best as a study: {how}{path}; with other seeds its accuracy can be quoted", highlight=False
     )
 
 
-def _importances(asker: Asker) -> dict[str, dict[str, float]]:
-    """Objective → dimension → its share in what brings a schedule among the best tenth (PED-ANOVA)."""
+def _importances(tuner: Tuner) -> dict[str, dict[str, float]]:
+    """Objective → dimension → importance for being among the best tenth of schedules (PED-ANOVA); sum 1.
+
+    Empty with fewer than ten schedules or two dimensions.
+    """
     found: dict[str, dict[str, float]] = {}
-    told = asker.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(told) < _TENTH or len(asker.search.dimensions) < 2:
+    study, search = tuner.history.study, tuner.search
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < _TENTH or len(search.dimensions) < 2:
         return found
-    for index, objective in enumerate(asker.search.objectives):
+    for index, objective in enumerate(search.objectives):
         sign = -1.0 if OBJECTIVES[objective][1] else 1.0
 
         def loss(trial: FrozenTrial, index: int = index, sign: float = sign) -> float:
             value: float = trial.values[index]
             return sign * value
 
-        with suppress(ValueError, RuntimeError):  # of trials that are all alike
-            found[objective] = optuna.importance.get_param_importances(asker.study, target=loss)
+        with suppress(ValueError, RuntimeError):  # all schedules have one value
+            found[objective] = optuna.importance.get_param_importances(study, target=loss)
     return found
 
 
 def _described(candidate: Candidate) -> dict[str, Any]:
-    """A schedule of the answer, as the report reads it."""
+    """A schedule as the report reads it."""
     accuracies = {column: candidate.values(column) for column in ("val_accuracy", "test_accuracy")}
     network = {"density": candidate.mean("density"), "cost": candidate.mean("macs_masked")}
     return {"schedule": candidate.chosen, **accuracies, **network}
 
 
-def _as_study(asked: Study, best: Sequence[Candidate]) -> str:
-    """A study file of these schedules, each with all its seeds."""
+def _as_study(study: Study, best: Sequence[Candidate]) -> str:
+    """The text of a study file of these schedules, each with all its seeds."""
     blocks = []
     for candidate in best:
         seeds = sorted(Trial.parse(row["config"]).config.seed for row in candidate.rows.values())
         config = candidate.trial(0).config
         values = {name: getattr(config, name) for name in FIELDS}
-        said = {name: value for name, value in values.items() if value != FIELDS[name].default}
-        # Left out, it would be the criterion's own number.
-        blocks.append({**said, "iterations": config.iterations, "seed": seeds})
-    text = yaml.safe_dump({"name": f"{asked.name}{BEST}", "blocks": blocks}, sort_keys=False)
-    return f"# The best that the search {asked.name} found.\n{text}"
+        changed = {name: value for name, value in values.items() if value != FIELDS[name].default}
+        # The default of `iterations` depends on the criterion: it is always written.
+        blocks.append({**changed, "iterations": config.iterations, "seed": seeds})
+    text = yaml.safe_dump({"name": f"{study.name}{BEST}", "blocks": blocks}, sort_keys=False)
+    return f"# The best that the search {study.name} found.\n{text}"

@@ -1,4 +1,4 @@
-"""A schedule that a search considers, and what is known of it."""
+"""A schedule that a search considers, with its results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,44 +19,45 @@ class Candidate:
     """A schedule under consideration.
 
     Attributes:
-        chosen: the values of its dimensions.
-        asked: Optuna's trial of it; None: it was known before it was asked for.
-        rows: its results, by trial_id: one a seed.
-        waits: trials of it that are under way.
-        lost: what else became of a trial of it: failed, or stopped.
+        chosen: name of a dimension → value.
+        config: of its trial with the study's own seed.
+        optuna_trial: Optuna's trial of it; None: it was measured before Optuna chose it.
+        rows: trial_id → row of `trials`, one a seed.
+        running: ids of its trials that are under way.
+        no_result: status of a trial of it that ended without a result, `failed` or `stopped`; None: none did.
     """
 
     chosen: dict[str, Any]
     config: Config
-    asked: optuna.Trial | None = None
+    optuna_trial: optuna.Trial | None = None
     rows: dict[str, Row] = field(default_factory=dict)
-    waits: set[str] = field(default_factory=set)
-    lost: str | None = None
+    running: set[str] = field(default_factory=set)
+    no_result: str | None = None
 
     def take(self, row: Row) -> None:
-        """A trial of it has ended. What failed or was stopped is no result."""
+        """Take the row of a trial that has ended. A failed or stopped trial is no result."""
         if row["status"] in ("ok", "diverged"):
             self.rows[row["trial_id"]] = row
         else:
-            self.lost = row["status"]
+            self.no_result = row["status"]
 
     @property
-    def names(self) -> list[str]:
-        """The trials that say what it is worth; of one that was stopped, that one."""
+    def trial_ids(self) -> list[str]:
+        """IDs of the trials that its value is computed from; of a stopped schedule the stopped trial."""
         return sorted(self.rows) or [self.trial(0).id]
 
-    def trial(self, seed: int) -> Trial:
-        """Its trial with the seed that is so many after the study's."""
-        return Trial.of(replace(self.config, seed=self.config.seed + seed))
+    def trial(self, offset: int) -> Trial:
+        """Its trial with another seed: the study's seed plus an offset."""
+        return Trial.of(replace(self.config, seed=self.config.seed + offset))
 
     def mean(self, column: str) -> float:
-        """Mean over its seeds; one that diverged has no accuracy at all."""
+        """Mean of a column over seeds, as in `values`."""
         return fmean(self.values(column))
 
     def interval(self, column: str) -> Mean:
-        """The same with its interval."""
+        """Mean of a column over seeds with its 95 % interval, as in `values`."""
         return Mean.of(self.values(column))
 
     def values(self, column: str) -> list[float]:
-        """Of each of its seeds; accuracy 0 of one that diverged."""
+        """A column's value for each seed; 0 where it is NULL, as is the accuracy of a diverged trial."""
         return [row[column] or 0.0 for row in self.rows.values()]

@@ -1,7 +1,8 @@
-"""What Optuna remembers of a search: a journal beside the results; for a store, kept here and sent there."""
+"""Optuna's memory of a search: a journal beside the results. An object store gets copies of a local file."""
 
 import hashlib
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,16 @@ from sweep.study import Study
 from sweep.study.space import OBJECTIVES, Search
 
 _NAME = "optuna.journal"
-# Seconds between two sendings: what a killed search has not sent, it learns again from the results.
+# Seconds between two copies to a store. A killed search learns what it has not sent from the results.
 _EVERY = 5.0
 
 
 class _Backend(JournalFileBackend):
-    """Optuna's, with one line for a disk that refuses."""
+    """Optuna's file, with one line of text for a failing disk, and a call after each write."""
+
+    def __init__(self, file: Path, written: Callable[[], None]) -> None:
+        super().__init__(str(file))
+        self._written = written
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write lines.
@@ -37,58 +42,59 @@ class _Backend(JournalFileBackend):
             raise BadInput(
                 f"{self._file_path}: {error.strerror}: make room and search again, what is finished is kept"
             ) from None
+        self._written()
 
 
 class Journal:
-    """The journal of the search whose results lie at a place.
+    """The journal of a search, beside its results.
 
     Attributes:
-        file: that Optuna writes, on this machine.
+        file: the file on this machine that Optuna writes.
     """
 
     def __init__(self, folder: Place) -> None:
-        self._there = folder / _NAME
+        self._place = folder / _NAME
         self._sent = time.monotonic()
-        if isinstance(self._there, Path):
-            self.file = self._there
+        if isinstance(self._place, Path):
+            self.file = self._place
             self._mend()
             return
-        self.file = cached("journals", self._there)
+        self.file = cached("journals", self._place)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        # The store's is the one: another machine may have gone on meanwhile.
+        # The store's copy counts: another machine may have gone on with the search.
         content = b""
         with suppress(FileNotFoundError):
-            content = self._there.read_bytes()
+            content = self._place.read_bytes()
         self.file.write_bytes(content)
         self._mend()
 
     def _mend(self) -> None:
-        """Clear up after a search killed while it wrote: Optuna would wait for it, or not read on."""
-        with suppress(RuntimeError):  # there is none, as a rule
+        """Remove the lock and the cut line of a killed search: Optuna would wait for it, or stop reading."""
+        with suppress(RuntimeError):  # usually there is no lock
             JournalFileSymlinkLock(str(self.file)).release()
         with suppress(FileNotFoundError), self.file.open("r+b") as file:
             content = file.read()
             file.truncate(content.rfind(b"\n") + 1)
 
     def backend(self) -> JournalFileBackend:
-        """As Optuna takes it."""
-        return _Backend(str(self.file))
+        """The journal as Optuna takes it."""
+        return _Backend(self.file, self._send)
 
-    def send(self) -> None:
-        """Bring it to the store, if that is due."""
-        if isinstance(self._there, Remote) and time.monotonic() > self._sent + _EVERY:
+    def _send(self) -> None:
+        """Copy the journal to the store, if that is due."""
+        if isinstance(self._place, Remote) and time.monotonic() > self._sent + _EVERY:
             with suppress(OSError):
-                replace(self._there, patience=0.0).write_bytes(self.file.read_bytes())
+                replace(self._place, patience=0.0).write_bytes(self.file.read_bytes())
             self._sent = time.monotonic()
 
     def close(self) -> None:
-        """Bring all of it to the store."""
-        if isinstance(self._there, Remote):
-            self._there.write_bytes(self.file.read_bytes())
+        """Copy all of the journal to the store."""
+        if isinstance(self._place, Remote):
+            self._place.write_bytes(self.file.read_bytes())
 
 
-def opened(asked: Study, search: Search, journal: Journal) -> optuna.Study:
-    """What Optuna remembers, in a journal beside the results, which `optuna-dashboard` opens too."""
+def opened(study: Study, search: Search, journal: Journal) -> optuna.Study:
+    """Optuna's study of a search, stored in a journal that `optuna-dashboard` opens too."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(journal.backend())
     directions: list[Literal["maximize", "minimize"]] = [
@@ -102,14 +108,14 @@ def opened(asked: Study, search: Search, journal: Journal) -> optuna.Study:
             storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
 
-    history = named(asked.name)
-    known = history.user_attrs.get("space")
-    if known is None:
-        history.set_user_attr("space", space)
-    elif known != space:
-        # The file was edited: Optuna takes no other values into a history, and would keep its directions.
-        # What was measured it is told anew.
-        history = named(f"{asked.name} {space}")
-    # With a seed of its own each time, or what is drawn at first would be drawn again.
-    history.sampler = SAMPLERS[search.sampler](search, len(history.trials))
-    return history
+    found = named(study.name)
+    earlier = found.user_attrs.get("space")
+    if earlier is None:
+        found.set_user_attr("space", space)
+    elif earlier != space:
+        # The file was edited. A study of Optuna's keeps its distributions and directions: another one begins,
+        # and is told all results anew.
+        found = named(f"{study.name} {space}")
+    # Another seed each time, or the first choices of the last time would be drawn again.
+    found.sampler = SAMPLERS[search.sampler](search, len(found.trials))
+    return found

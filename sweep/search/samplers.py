@@ -1,4 +1,4 @@
-"""Optuna's samplers, by the names that study files have for them."""
+"""Optuna's samplers, by their names in study files."""
 
 import warnings
 from collections.abc import Callable
@@ -18,15 +18,15 @@ from sweep.study.space import Search
 
 
 class _Grid(GridSampler):
-    """Optuna's, whose own loop it would stop when all is told: here there is none."""
+    """Optuna's grid without its `study.stop()`, which fails outside `optimize()`: we ask and tell."""
 
-    def after_trial(self, *told: object) -> None:
-        """Stop nothing."""
+    def after_trial(self, *args: object) -> None:
+        """Do nothing."""
 
 
 def _tpe(search: Search, seed: int) -> BaseSampler:
-    # Together, and in groups that matter together: experimental in Optuna's own words. What is under way
-    # counts as poor (constant liar) by default, so that workers do not all try the same.
+    # Dimensions are modelled jointly, in groups that matter together; Optuna calls that experimental.
+    # Running trials count as poor (constant liar) by default, so that workers do not all try the same.
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         return TPESampler(seed=seed, multivariate=True, group=True)
 
@@ -35,9 +35,9 @@ SAMPLERS: dict[str, Callable[[Search, int], BaseSampler]] = {
     "tpe": _tpe,
     "nsga2": lambda search, seed: NSGAIISampler(seed=seed),
     "gp": lambda search, seed: GPSampler(seed=seed),
-    # Lists of values, and what does not always matter, are drawn at random beside it.
+    # CMA-ES has no lists of values and no conditional dimensions: these are drawn at random.
     "cma-es": lambda search, seed: CmaEsSampler(seed=seed, warn_independent_sampling=False),
     "random": lambda search, seed: RandomSampler(seed=seed),
-    # Always in the same order: Optuna remembers the places in it that it has been at.
+    # The same seed each time: Optuna remembers which points of the grid, in this order, it has chosen.
     "grid": lambda search, seed: _Grid({d.name: d.values for d in search.dimensions}, seed=0),
 }

@@ -1,4 +1,4 @@
-"""Early stopping of poor trials, judged by Optuna's pruners: pruning, as Optuna has it, is of trials."""
+"""Early stopping of poor trials by Optuna's pruners. Optuna prunes trials; here that is called stopping."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from optuna.samplers import RandomSampler
 from sweep.study.identity import Trial
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
-    # name: of the epochs of retraining before which nothing is stopped
+    # Name → pruner, from the epochs of retraining before which no trial is stopped.
     "median": lambda after: MedianPruner(n_warmup_steps=after),
     "asha": lambda after: SuccessiveHalvingPruner(min_resource=after),
     "hyperband": lambda after: HyperbandPruner(min_resource=after),
@@ -19,16 +19,16 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
 
 @dataclass(frozen=True)
 class Past:
-    """What an earlier trial was like along its retraining.
+    """An earlier trial along its retraining.
 
     Attributes:
         accuracies: on the validation data, after each epoch of retraining.
-        whole: it ran to its end.
+        finished: the trial was not stopped and did not diverge.
     """
 
     trial: Trial
     accuracies: Sequence[float]
-    whole: bool
+    finished: bool
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Rule:
     Attributes:
         name: one of `PRUNERS`.
         after: epochs of retraining that each trial has at least.
-        seed: of the trials that can be stopped. Other seeds are of what looked good, and are run in full.
-        past: trials to compare with from the beginning.
+        seed: of the trials that can be stopped. Other seeds belong to promising schedules and run in full.
+        past: earlier trials to compare with.
     """
 
     name: str
@@ -49,10 +49,10 @@ class Rule:
 
 
 class Judge:
-    """Says which trials are poor, of all that report to it while they are retrained.
+    """Says which trials are poor. All trials report to it while they are retrained.
 
-    A trial is compared, epoch by epoch of its retraining, with those alone that train as long as it and are
-    pruned in the same epoch: what is pruned later has trained longer by then, and would win unfairly.
+    A trial is compared, epoch by epoch of its retraining, only with trials that train as long and are pruned
+    in the same epoch. A trial that is pruned later has trained longer by then, and would win unfairly.
     """
 
     def __init__(self, rule: Rule) -> None:
@@ -60,10 +60,10 @@ class Judge:
         self._rule = rule
         self._studies: dict[str, optuna.Study] = {}
         self._trials: dict[str, optuna.Trial] = {}
-        self._said: dict[tuple[str, int], bool] = {}
+        self._verdicts: dict[tuple[str, int], bool] = {}
         for past in rule.past:
             for epoch, accuracy in enumerate(past.accuracies, 1):
-                self.poor(past.trial, epoch, accuracy, past.whole and epoch == len(past.accuracies))
+                self.poor(past.trial, epoch, accuracy, past.finished and epoch == len(past.accuracies))
 
     def poor(self, trial: Trial, epoch: int, accuracy: float, last: bool) -> bool:
         """Whether a trial is to be stopped.
@@ -71,16 +71,17 @@ class Judge:
         Args:
             epoch: of its retraining, from 1.
             accuracy: on the validation data, after this epoch.
-            last: the epoch is its last, after which there is nothing to stop.
+            last: this epoch is the trial's last.
         """
         if trial.config.seed != self._rule.seed:
             return False
-        # One whose worker died says all of it again.
-        if (trial.id, epoch) not in self._said:
-            self._said[trial.id, epoch] = self._judged(trial, epoch, accuracy, last)
-        return self._said[trial.id, epoch]
+        # A trial whose worker died runs again, and reports its epochs again.
+        if (trial.id, epoch) not in self._verdicts:
+            self._verdicts[trial.id, epoch] = self._judge(trial, epoch, accuracy, last)
+        return self._verdicts[trial.id, epoch]
 
-    def _judged(self, trial: Trial, epoch: int, accuracy: float, last: bool) -> bool:
+    def _judge(self, trial: Trial, epoch: int, accuracy: float, last: bool) -> bool:
+        """Report an epoch to Optuna; whether Optuna would prune the trial."""
         if trial.id not in self._trials:
             self._trials[trial.id] = self._study(trial).ask()
         asked = self._trials[trial.id]
@@ -91,10 +92,10 @@ class Judge:
         return asked.should_prune()
 
     def _study(self, trial: Trial) -> optuna.Study:
-        """What Optuna knows of the trials that this one is compared with."""
+        """Optuna's study of the trials that a trial is compared with."""
         config = trial.config
-        begin = config.prune_epoch if config.rewind_epoch is None else config.rewind_epoch
-        kind = str((config.epochs, config.steps, config.retrain_epochs, int(begin)))
+        retrained_from = config.prune_epoch if config.rewind_epoch is None else config.rewind_epoch
+        kind = str((config.epochs, config.steps, config.retrain_epochs, int(retrained_from)))
         if kind not in self._studies:
             self._studies[kind] = optuna.create_study(
                 study_name=kind,

@@ -16,8 +16,9 @@ from rich.console import Console
 
 import analysis
 from sweep.config import Config
-from sweep.engine.driver import Options, drive
+from sweep.engine.options import Options
 from sweep.engine.progress import Progress
+from sweep.engine.session import Session
 from sweep.study import Study
 from sweep.study.identity import Trial
 from sweep.trial import Result
@@ -153,16 +154,9 @@ def main(folder):
         Path(os.devnull).open("w") as nowhere,
         Progress("elastic", TRIALS, [], Console(file=nowhere)) as progress,
     ):
-        options = Options("data", "auto", NODES)
-        drive(
-            study,
-            study.trials(),
-            results,
-            options,
-            lambda job: seconds(job.trial),
-            progress,
-            run=sleeper(log),
-        )
+        options = Options(data_root="data", address="auto", workers=NODES)
+        session = Session(study, results, options, lambda job: seconds(job.trial), progress, run=sleeper(log))
+        session.run(study.trials())
     over = time.time()
     events = [json.loads(line) for line in Path(log).read_text().splitlines()]
     began = {name: at for what, name, _, at in events if what == "began"}  # the last time

@@ -86,9 +86,9 @@ def run(trial, where, shared):
 
 found = []
 packs = plan.packs(load(sys.argv[1]).trials(), 1)
-cluster.connect(None, 1, False)
+cluster.connect(None, 1, gpu=False)
 where = worker.Where("data", sys.argv[2])
-tune.execute(packs, where, workers=1, on_result=found.append, retries=1, run=run)
+tune.execute(packs, where, workers=1, tell=found.append, retries=1, run=run)
 cluster.stop()
 for result in found:
     print(result.trial["seed"], result.trial["status"], result.trial.get("error"))

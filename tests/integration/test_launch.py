@@ -55,12 +55,12 @@ def test_a_folder_too_long_for_the_sockets_of_ray_is_one_line(study_file, tmp_pa
 
 
 CANNOT = """
-import sys
+from functools import partial
 from sweep import launch
-from sweep.engine import driver, worker
+from sweep.engine import session
 
 class Elsewhere:
-    \"\"\"What the driver has and no worker can load.\"\"\"
+    \"\"\"What the launch has and no worker can load.\"\"\"
 
     def __call__(self, *_):
         raise AssertionError("no worker comes here")
@@ -68,8 +68,7 @@ class Elsewhere:
     def __reduce__(self):
         return eval, ("__import__('ctypes').CDLL('libfoo.so')",)
 
-drive = driver.drive
-launch.drive = lambda *args, **kwargs: drive(*args, **kwargs, run=Elsewhere())
+session.Session = partial(session.Session, run=Elsewhere())
 launch.main()
 """
 

@@ -51,12 +51,12 @@ def test_a_trial_is_reported_before_the_next_begins(monkeypatch, tmp_path):
     at_work, begun = work(False, monkeypatch, tmp_path)
     for count in (1, 2, 3):
         answer = at_work.step()
-        assert len(answer["found"]) == 1 and begun == list(range(count))
+        assert len(answer["results"]) == 1 and begun == list(range(count))
         assert answer["done"] == (count == 3)
-    assert answer["found"][0].trial["pack"] == 7
+    assert answer["results"][0].trial["pack"] == 7
 
 
 def test_trials_that_are_over_in_no_time_are_reported_together(monkeypatch, tmp_path):
     at_work, begun = work(True, monkeypatch, tmp_path)
     answer = at_work.step()
-    assert len(answer["found"]) == 3 and answer["done"] and begun == [0, 1, 2]
+    assert len(answer["results"]) == 3 and answer["done"] and begun == [0, 1, 2]

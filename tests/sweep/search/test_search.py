@@ -3,8 +3,9 @@ import yaml
 
 from sweep.search.answer import _as_study
 from sweep.search.candidate import Candidate
+from sweep.search.history import History
 from sweep.search.journal import Journal, opened
-from sweep.search.tuner import Asker
+from sweep.search.tuner import Tuner
 from sweep.study import load
 from sweep.trial import Result
 from tests.sweep.search.test_tuner import STUDY, row
@@ -13,13 +14,13 @@ from tests.sweep.search.test_tuner import STUDY, row
 def asked(path, folder, known, count=3):
     """A search goes on for some trials."""
     study = load(path)
-    history = opened(study, study.search, Journal(folder))
-    asker = Asker(study.search, history, known, len(known))
+    remembered = opened(study, study.search, Journal(folder))
+    tuner = Tuner(study.search, History(study.search, remembered, known), len(known))
     for _ in range(count):
-        found = row(asker.next().jobs[0].trial)
+        found = row(tuner.ask().jobs[0].trial)
         known[found["trial_id"]] = found
-        asker.found(Result(found))
-    return history
+        tuner.tell(Result(found))
+    return remembered
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import optuna
 import pytest
 
 from sweep.errors import BadInput
+from sweep.search.history import History
 from sweep.search.samplers import SAMPLERS
-from sweep.search.tuner import Asker
+from sweep.search.tuner import Tuner
 from sweep.study import load
 from sweep.study.identity import Trial
 from sweep.trial import Result
@@ -52,21 +53,21 @@ def searching(study_file, text=STUDY, known=(), study=None, sampler=None, ran=0,
     sampler = SAMPLERS[sampler or search.sampler](search, 0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = study or optuna.create_study(directions=["maximize"] * len(search.objectives), sampler=sampler)
-    return Asker(search, study, {r["trial_id"]: r for r in known}, ran, curves)
+    return Tuner(search, History(search, study, {r["trial_id"]: r for r in known}, curves), ran)
 
 
-def go(asker, at_once=2, judge=row):
+def go(tuner, at_once=2, judge=row):
     """Run it to its end, so many trials at a time; all trials it ran."""
     out, ran = [], []
     while True:
-        while len(out) < at_once and (pack := asker.next()):
+        while len(out) < at_once and (pack := tuner.ask()):
             out += [job.trial for job in pack.jobs]
         if not out:
             return ran
         trial = out.pop(0)
         ran.append(trial)
         found = judge(trial)
-        asker.found(found if isinstance(found, Result) else Result(found))
+        tuner.tell(found if isinstance(found, Result) else Result(found))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "gp", "cma-es"])
@@ -75,15 +76,15 @@ def test_a_search_runs_its_trials_once_each_and_the_best_has_all_its_seeds(sampl
         warnings.simplefilter("error", FutureWarning)
         warnings.simplefilter("error", DeprecationWarning)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        asker = searching(study_file, sampler=sampler)
-        ran = go(asker)
+        tuner = searching(study_file, sampler=sampler)
+        ran = go(tuner)
     assert len(ran) == len({trial.id for trial in ran})
     assert 37 < len(ran) <= 40, "what would not do for all seeds of another schedule is left"
-    [best] = asker.best()
+    [best] = tuner.best()
     assert len(best.rows) == 3
-    told = [t for t in asker.study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+    told = [t for t in tuner.history.study.trials if t.state is optuna.trial.TrialState.COMPLETE]
     for trial in told:
-        values = [asker.known[name]["val_accuracy"] for name in trial.user_attrs["trial_ids"]]
+        values = [tuner.history.rows[name]["val_accuracy"] for name in trial.user_attrs["trial_ids"]]
         assert trial.value == pytest.approx(sum(values) / len(values)), "history and results agree"
 
 
@@ -103,10 +104,12 @@ def test_what_was_measured_at_a_sum_of_binary_fractions_stays_and_is_not_run_aga
     make = fresh.search.make
     old = [Trial.of(make({"criterion": c, "sparsity": s})) for s in sums for c in ("snip", "force")]
     known = [row(trial) for trial in old]
-    asker = searching(study_file, STEPS.replace("seeds: 3", "seeds: 2").replace("40", "400"), known)
-    assert asker.warm == len(old)
-    assert {t.params["sparsity"] for t in asker.study.trials} < decimals, "Optuna has one point for both"
-    ran = go(asker)
+    tuner = searching(study_file, STEPS.replace("seeds: 3", "seeds: 2").replace("40", "400"), known)
+    assert tuner.history.warm == len(old)
+    assert {t.params["sparsity"] for t in tuner.history.study.trials} < decimals, (
+        "Optuna has one point for both"
+    )
+    ran = go(tuner)
     new = {(t.config.criterion, t.config.sparsity) for t in ran if t.config.seed == 0}
     assert not new & {(c, round(s, 2)) for s in sums for c in ("snip", "force")}, "not run again"
     assert {t.config.sparsity for t in ran if t.config.seed == 1} & set(sums), "its other seeds go with it"
@@ -118,34 +121,34 @@ SMALL = STUDY[: STUDY.index("    iterations")] + "    scope: [global, erk, unifo
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_schedule_that_is_chosen_again_while_it_runs_is_run_once(sampler, study_file):
     """Nor told twice, which Optuna takes for an error."""
-    asker = searching(study_file, SMALL, sampler=sampler)
-    ran = [trial.id for trial in go(asker)]
+    tuner = searching(study_file, SMALL, sampler=sampler)
+    ran = [trial.id for trial in go(tuner)]
     assert len(ran) == len(set(ran)) > 10
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "grid"])
 def test_with_all_schedules_out_a_search_waits_without_choosing_on(sampler, study_file):
     text = SMALL.replace("seeds: 3", "seeds: 1").replace("trials: 40", "trials: 400")
-    asker = searching(study_file, text, sampler=sampler)
+    tuner = searching(study_file, text, sampler=sampler)
     out = []
-    while pack := asker.next():
+    while pack := tuner.ask():
         out += pack.jobs
     assert len({job.trial.id for job in out}) == len(out) == 12
-    asked = len(asker.study.trials)
+    asked = len(tuner.history.study.trials)
     for _ in range(50):
-        assert asker.next() is None
-    assert len(asker.study.trials) == asked
+        assert tuner.ask() is None
+    assert len(tuner.history.study.trials) == asked
     for job in out:
-        asker.found(Result(row(job.trial)))
-        assert asker.next() is None
-    assert len(asker.study.trials) - asked < 250, "fewer each time that something is heard"
+        tuner.tell(Result(row(job.trial)))
+        assert tuner.ask() is None
+    assert len(tuner.history.study.trials) - asked < 250, "fewer each time that something is heard"
 
 
 def test_a_schedule_that_looks_best_is_measured_with_more_seeds_and_a_poor_one_is_not(study_file):
-    asker = searching(study_file)
-    go(asker)
+    tuner = searching(study_file)
+    go(tuner)
     seeds = {}
-    for candidate in asker.candidates:
+    for candidate in tuner.candidates:
         seeds.setdefault(len(candidate.rows), []).append(candidate.mean("val_accuracy"))
     assert seeds.keys() == {1, 3}
     assert max(seeds[1]) < max(seeds[3])
@@ -156,49 +159,49 @@ def test_what_is_known_is_told_before_anything_is_asked_and_never_run_again(stud
     known = [row(trial) for trial in go(first)]
     second = searching(study_file, known=known)
     schedules = {r["config"].replace(f'"seed":{r["seed"]}', "") for r in known}
-    assert second.warm == len(second.study.trials) == len(schedules)
+    assert second.history.warm == len(second.history.study.trials) == len(schedules)
     again = {trial.id for trial in go(second)}
     assert not again & {r["trial_id"] for r in known} and 37 < len(again) <= 40
 
 
 def test_results_of_another_study_or_outside_the_space_are_not_taken_for_its_own(study_file):
-    asker = searching(study_file)
-    [pack] = [asker.next()]
+    tuner = searching(study_file)
+    [pack] = [tuner.ask()]
     inside = pack.jobs[0].trial
     others = [
         replace(inside.config, **update)
         for update in ({"epochs": 5}, {"lr": 5.0}, {"criterion": "grasp"}, {"sparsity": 0.9})
     ]
     known = [row(type(inside).of(config)) for config in (inside.config, *others)]
-    assert searching(study_file, known=known).warm == 1
+    assert searching(study_file, known=known).history.warm == 1
 
 
 def test_a_search_that_was_killed_goes_on_where_it_was(study_file):
-    asker = searching(study_file)
+    tuner = searching(study_file)
     done = []
     for _ in range(10):
-        [job] = asker.next().jobs
+        [job] = tuner.ask().jobs
         done.append(row(job.trial))
-        asker.found(Result(done[-1]))
-    open_trials = [asker.next().jobs[0].trial for _ in range(2)]
-    again = searching(study_file, known=done, study=asker.study, ran=len(done))
+        tuner.tell(Result(done[-1]))
+    open_trials = [tuner.ask().jobs[0].trial for _ in range(2)]
+    again = searching(study_file, known=done, study=tuner.history.study, ran=len(done))
     ran = go(again)
     assert 27 < len(ran) <= 30 and not {t.id for t in ran} & {r["trial_id"] for r in done}
     assert {t.id for t in open_trials} <= {t.id for t in ran}, "what was under way comes first"
-    complete = [t for t in again.study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+    complete = [t for t in again.history.study.trials if t.state is optuna.trial.TrialState.COMPLETE]
     told = [name for t in complete for name in t.user_attrs["trial_ids"]]
     assert len(told) == len(set(told)), "nothing is told twice"
 
 
 def test_a_schedule_that_is_asked_for_again_while_it_runs_is_run_once(study_file):
     text = STUDY.partition("    criterion")[0] + "    criterion: [random, snip]\n    scope: [global, erk]\n"
-    asker = searching(study_file, text.replace("seeds: 3", "seeds: 1"), sampler="random")
-    out = [asker.next() for _ in range(3)]
+    tuner = searching(study_file, text.replace("seeds: 3", "seeds: 1"), sampler="random")
+    out = [tuner.ask() for _ in range(3)]
     out = [pack.jobs[0].trial for pack in out if pack]
     assert len({trial.id for trial in out}) == len(out) > 1
     for trial in out:
-        asker.found(Result(row(trial)))
-    assert all(t.state.is_finished() for t in asker.study.trials)
+        tuner.tell(Result(row(trial)))
+    assert all(t.state.is_finished() for t in tuner.history.study.trials)
 
 
 def test_failed_and_diverged_trials_are_no_answer(study_file):
@@ -209,26 +212,26 @@ def test_failed_and_diverged_trials_are_no_answer(study_file):
             return row(trial, status="diverged", val_accuracy=None)
         return row(trial)
 
-    asker = searching(study_file)
-    go(asker, judge=judge)
-    [best] = asker.best()
+    tuner = searching(study_file)
+    go(tuner, judge=judge)
+    [best] = tuner.best()
     assert best.config.criterion in ("random", "magnitude")
 
 
 def test_where_every_trial_fails_there_is_no_answer(study_file):
-    asker = searching(study_file, STUDY.replace("seeds: 3", "seeds: 1"))
-    go(asker, judge=lambda trial: row(trial, status="failed", val_accuracy=None))
-    assert asker.best() == []
+    tuner = searching(study_file, STUDY.replace("seeds: 3", "seeds: 1"))
+    go(tuner, judge=lambda trial: row(trial, status="failed", val_accuracy=None))
+    assert tuner.best() == []
 
 
 def test_results_that_cannot_be_of_the_space_are_ruled_out_unread(study_file):
     text = STUDY.replace("sparsity: 0.99\n", "").replace("epochs: 4\n", "")
     text += "    sparsity: [0.9, 0.99]\n    epochs: {low: 2, high: 4}\n"
-    inside = searching(study_file, text).next().jobs[0].trial
+    inside = searching(study_file, text).ask().jobs[0].trial
     other = row(inside) | {"trial_id": "other", "config": "{"}
     wrong = ({"dataset": "mnist"}, {"model": "lenet-5"}, {"sparsity": 0.5}, {"epochs": 5})
     known = [row(inside), *(other | fields | {"trial_id": str(fields)} for fields in wrong)]
-    assert searching(study_file, text, known=known).warm == 1
+    assert searching(study_file, text, known=known).history.warm == 1
     with pytest.raises(ValueError, match="Expecting"):
         searching(study_file, text, known=[other])
 
@@ -247,40 +250,40 @@ STOPS = STUDY.replace("seeds: 3", "seeds: 3\n  stop: median")
 
 def test_a_stopped_trial_is_told_as_pruned_and_is_no_answer(study_file):
     for seeds in (1, 3):
-        asker = searching(study_file, STOPS.replace("seeds: 3", f"seeds: {seeds}"))
-        ran = go(asker, judge=stopping)
+        tuner = searching(study_file, STOPS.replace("seeds: 3", f"seeds: {seeds}"))
+        ran = go(tuner, judge=stopping)
         stopped = {t.id for t in ran if t.config.criterion == "snip"}
-        pruned = [t for t in asker.study.trials if t.state is optuna.trial.TrialState.PRUNED]
+        pruned = [t for t in tuner.history.study.trials if t.state is optuna.trial.TrialState.PRUNED]
         assert {name for t in pruned for name in t.user_attrs["trial_ids"]} == stopped and stopped
         assert all(t.intermediate_values == {1: 0.1} and t.params["criterion"] == "snip" for t in pruned)
-        complete = [t for t in asker.study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+        complete = [t for t in tuner.history.study.trials if t.state is optuna.trial.TrialState.COMPLETE]
         assert all(t.intermediate_values == {1: 0.2, 2: 0.3} for t in complete) and complete
-        [best] = asker.best()
+        [best] = tuner.best()
         assert best.config.criterion != "snip"
 
 
 def test_a_killed_search_does_not_run_again_what_it_stopped_and_another_one_does(study_file):
     """Killed before Optuna was told of the last one that was stopped."""
-    asker, found = searching(study_file, STOPS), []
+    tuner, found = searching(study_file, STOPS), []
     while sum(result.trial["status"] == "stopped" for result in found) < 3:
-        [job] = asker.next().jobs
+        [job] = tuner.ask().jobs
         found.append(stopping(job.trial))
         if len([r for r in found if r.trial["status"] == "stopped"]) < 3:
-            asker.found(found[-1])
+            tuner.tell(found[-1])
     known = [result.trial for result in found]
     curves = {
         r.trial["trial_id"]: [e["val_accuracy"] for e in r.curves if e["phase"] == "retrain"] for r in found
     }
     stopped = {r["trial_id"] for r in known if r["status"] == "stopped"}
-    again = searching(study_file, STOPS, known, asker.study, ran=len(known), curves=curves)
-    pruned = [t for t in again.study.trials if t.state is optuna.trial.TrialState.PRUNED]
+    again = searching(study_file, STOPS, known, tuner.history.study, ran=len(known), curves=curves)
+    pruned = [t for t in again.history.study.trials if t.state is optuna.trial.TrialState.PRUNED]
     assert {name for t in pruned for name in t.user_attrs["trial_ids"]} == stopped
     assert [t.intermediate_values for t in pruned] == [{1: 0.1}] * 3
     compared = again.judge().args[0].past
-    assert {past.trial.id for past in compared if not past.whole} == stopped
-    assert all(past.whole == (len(past.accuracies) == 2) for past in compared)
+    assert {past.trial.id for past in compared if not past.finished} == stopped
+    assert all(past.finished == (len(past.accuracies) == 2) for past in compared)
     assert not {trial.id for trial in go(again, judge=stopping)} & {r["trial_id"] for r in known}
-    pruned = [t for t in again.study.trials if t.state is optuna.trial.TrialState.PRUNED]
+    pruned = [t for t in again.history.study.trials if t.state is optuna.trial.TrialState.PRUNED]
     told = [name for t in pruned for name in t.user_attrs["trial_ids"]]
     assert stopped < set(told) and len(told) == len(set(told)), "nothing is told twice"
 
@@ -293,11 +296,11 @@ def test_a_killed_search_does_not_run_again_what_it_stopped_and_another_one_does
 
 def test_a_schedule_that_breaks_a_constraint_is_no_answer(study_file):
     text = STUDY.replace("seeds: 3", "seeds: 1\n  no_collapse: true\n  min_accuracy: 0.5")
-    asker = searching(study_file, text)
-    go(asker, judge=lambda trial: row(trial, collapsed_layers=int(trial.config.scope == "erk")))
-    [best] = asker.best()
+    tuner = searching(study_file, text)
+    go(tuner, judge=lambda trial: row(trial, collapsed_layers=int(trial.config.scope == "erk")))
+    [best] = tuner.best()
     assert best.config.scope != "erk"
-    broken = [t for t in asker.study.trials if t.constraints.get("collapsed layers", 0) > 0]
+    broken = [t for t in tuner.history.study.trials if t.constraints.get("collapsed layers", 0) > 0]
     assert broken
 
 
@@ -308,12 +311,12 @@ def test_several_objectives_have_a_front(study_file):
     text += "    sparsity: [0.5, 0.9, 0.99]\n"
     search = load(study_file(text)).search
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=SAMPLERS["nsga2"](search, 0))
-    asker = Asker(search, study, {})
+    tuner = Tuner(search, History(search, study, {}))
     go(
-        asker,
+        tuner,
         judge=lambda trial: row(trial, val_accuracy=accuracy(trial.config) - trial.config.sparsity / 10),
     )
-    front = asker.best()
+    front = tuner.best()
     points = [(c.mean("val_accuracy"), c.mean("density")) for c in front]
     assert len(points) > 1 and points == sorted(points, reverse=True)
     assert [d for _, d in points] == sorted({d for _, d in points}, reverse=True)
@@ -325,8 +328,8 @@ def test_grid_takes_every_choice_and_ends(study_file):
         "seeds: 3", "seeds: 1"
     )
     text = "\n".join(line for line in text.split("\n") if "iterations" not in line)
-    asker = searching(study_file, text, sampler="grid")
-    assert len({trial.id for trial in go(asker)}) == 4 * 3 * 2 * 2 - 8  # at its end Optuna asks again
+    tuner = searching(study_file, text, sampler="grid")
+    assert len({trial.id for trial in go(tuner)}) == 4 * 3 * 2 * 2 - 8  # at its end Optuna asks again
 
 
 @pytest.mark.parametrize(
