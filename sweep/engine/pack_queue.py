@@ -67,6 +67,10 @@ class PackQueue(Searcher):
         # Key of a state → the trial that saves it.
         self._maker = {point.key: job.trial.id for pack in packs for job in pack.jobs for point in job.saves}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its searcher to restore an experiment; a launch goes on from its own results instead.
+        return {}
+
     def ask(self) -> Pack | None:
         """The next pack that can begin; None: there is none until another result."""
         for place, pack in enumerate(self.waiting):

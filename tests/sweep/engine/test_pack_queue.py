@@ -1,11 +1,14 @@
+import threading
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
+from ray import cloudpickle
 from ray.tune.search import Searcher
 
 from sweep import plan
 from sweep.config import Config
-from sweep.engine.pack_queue import PackQueue
+from sweep.engine.pack_queue import PackGenerator, PackQueue
 from sweep.plan import Job, Pack
 from sweep.store.states import Store
 from sweep.study.identity import Trial
@@ -71,6 +74,13 @@ def test_a_long_pack_outlives_any_number_of_deaths_as_long_as_it_gets_on(store):
         queue.on_trial_complete(str(turn), error=True)
         queue.failed(str(turn), None)
     assert queue.given_up == deque() and queue.suggest("end") == Searcher.FINISHED
+
+
+def test_tune_can_pickle_the_queue_of_a_session_that_has_threads_and_locks(store):
+    """Tune does so before it begins; of what it would restore from that, nothing is of use to us."""
+    session = SimpleNamespace(lock=threading.RLock(), ask=lambda: None)
+    queue = PackQueue([pack(0, [0])], store, retries=3, ask=lambda: session.ask())
+    assert len(cloudpickle.dumps(PackGenerator(queue, 1))) < 10_000
 
 
 def test_while_a_pack_is_out_nothing_is_over(store):
