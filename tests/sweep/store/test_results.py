@@ -69,6 +69,27 @@ def test_results_from_before_a_column_was_are_read_and_merged(tmp_path, monkeypa
     assert seen() == [("new", 1.5), ("old", None)]
 
 
+def test_rows_of_launches_before_they_said_their_code_are_read_and_merged_beside_new_ones(tmp_path):
+    folder, late = tmp_path / "small", {"code": "abc123-dirty", "launch": "0123456789ab"}
+    for number in range(10):
+        trial, *others = rows(f"{number}")
+        results.write(folder, *zip((trial | (late if number > 4 else {}), *others), strict=True))
+        if number <= 4:
+            *_, part = sorted((folder / "trials").glob("part-*"))
+            table = pq.read_table(part)
+            pq.write_table(table.select([name for name in table.column_names if name not in late]), part)
+
+    def seen():
+        query = "SELECT code, launch, count(*) FROM trials GROUP BY ALL ORDER BY 3, 1 NULLS FIRST"
+        return analysis.open(folder).execute(query).fetchall()
+
+    expected = [(None, None, 5), ("abc123-dirty", "0123456789ab", 5)]
+    assert seen() == expected and len(results.finished(folder)) == 10
+    results.compact(folder)
+    assert len(list((folder / "trials").glob("part-*"))) == 1
+    assert seen() == expected and len(results.finished(folder)) == 10
+
+
 def test_a_part_of_one_trial_is_no_larger_than_it_must_be(tmp_path):
     """Thousands of them are opened before they are merged: what describes their columns is most of the work."""
     results.write(tmp_path, *zip(rows("a"), strict=True))
