@@ -15,7 +15,11 @@ from sweep.engine import cluster, ray_patches
 
 USED = {
     # Name → its owner, its parameters, and our module that uses it.
-    "_actor_task_failed": (RayActorManager, ["self", "tracked_actor_task", "exception"], "sweep.engine.ray_patches"),
+    "_actor_task_failed": (
+        RayActorManager,
+        ["self", "tracked_actor_task", "exception"],
+        "sweep.engine.ray_patches",
+    ),
     "canonicalize_bootstrap_address": (services, ["addr", "temp_dir"], "sweep.engine.cluster"),
     "dead_processes": (Node, ["self"], "sweep.engine.cluster"),
     "is_finished": (SearchGenerator, ["self"], "sweep.engine.pack_queue"),

@@ -8,7 +8,7 @@ from sweep.search.journal import Journal, opened
 from sweep.search.tuner import Tuner
 from sweep.study import load
 from sweep.trial import Result
-from tests.sweep.search.test_tuner import STUDY, row
+from tests.sweep.search.made_up import STUDY, row
 
 
 def asked(path, folder, known, count=3):
