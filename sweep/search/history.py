@@ -49,7 +49,7 @@ class History:
         self.candidates = self._measured()
         # Measured when the value between low and high was a sum of binary fractions, not the decimal.
         self._inexact: dict[frozenset[tuple[str, Any]], Config] = {
-            frozenset(each.chosen.items()): replace(each.config, seed=0)
+            frozenset(each.chosen.items()): each.config
             for each in self.candidates
             if search.chosen(each.config) != each.chosen
         }
