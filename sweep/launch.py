@@ -38,6 +38,7 @@ def launch(
     path: Annotated[Path, typer.Argument(metavar="study", help="the study file")] = Path(
         "studies/quickstart.yaml"
     ),
+    *,
     results_root: ResultsAt = "results",
     data_root: DataRoot = "data",
     address: Address = None,

@@ -31,6 +31,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.command()
 def search(
     path: Annotated[Path, typer.Argument(metavar="study", help="the study file, with a search: block")],
+    *,
     results_at: ResultsAt = "results",
     data_root: DataRoot = "data",
     address: Address = None,

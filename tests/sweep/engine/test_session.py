@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 import analysis
+from sweep.config import Config
 from sweep.engine import session, worker
 from sweep.engine.options import TUNE, Ending, Options
 from sweep.engine.progress import Progress
@@ -21,7 +22,6 @@ from sweep.errors import BadInput
 from sweep.plan import Job, Pack
 from sweep.store.results import finished
 from sweep.study import Study
-from sweep.study.config import Config
 from sweep.study.identity import Trial
 from sweep.trial import Result
 from sweep.trial.prefixes import branch

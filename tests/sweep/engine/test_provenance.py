@@ -1,6 +1,6 @@
 import pytest
 
-from sweep.store import provenance
+from sweep.engine import provenance
 
 
 @pytest.mark.parametrize(
