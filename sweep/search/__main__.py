@@ -77,21 +77,25 @@ def search(
     return 0 if tuner.best() else 1
 
 
-def _tuner(search: Search, remembered: optuna.Study, results_root: Place, folder: Place) -> Tuner:
-    """The tuner of a search that goes on from its own results and those of all other studies."""
+def _tuner(search: Search, optuna_study: optuna.Study, results_root: Place, folder: Place) -> Tuner:
+    """The tuner of a search, which goes on from its own results and those of all other studies."""
     stopped, curves = results.stopped(folder), {}
     ran = len(results.finished(folder)) + len(stopped)
     rows = results.measured(results_root)
     if search.stop:
         rows = stopped | rows
         curves = results.retraining(results_root, rows)
-    return Tuner(search, History(search, remembered, rows, curves), ran)
+    return Tuner(search, History(search, optuna_study, rows, curves), ran)
 
 
 def _run(
     study: Study, tuner: Tuner, trials: int, folder: Place, options: Options, console: Console
 ) -> Ending:
-    """Run the trials that the tuner proposes, at most so many."""
+    """Run the trials that the tuner proposes.
+
+    Args:
+        trials: how many it proposes at most, for the progress.
+    """
     # Ray takes a second to import, which bad input need not wait for.
     from sweep.engine.session import Session
 

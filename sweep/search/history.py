@@ -27,6 +27,7 @@ class History:
         rows: trial_id → row of `trials`, of all trials that are not run again.
         curves: trial_id → validation accuracy after each epoch of retraining.
         candidates: schedules that were measured before the search went on.
+        warm: number of these with a result; the others were stopped early.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class History:
         for trial in study.get_trials(deepcopy=False, states=tuple(told)):
             told[trial.state].update(trial.user_attrs.get(_IDS, ()))
         self.candidates = self._measured()
+        self.warm = sum(bool(candidate.rows) for candidate in self.candidates)
         # Measured when the value between low and high was a sum of binary fractions, not the decimal.
         self._inexact: dict[frozenset[tuple[str, Any]], Config] = {
             frozenset(each.chosen.items()): each.config
@@ -58,11 +60,6 @@ class History:
             state = TrialState.COMPLETE if candidate.rows else TrialState.PRUNED
             if not set(candidate.trial_ids) <= told[state]:
                 self._tell_of(candidate, state)
-
-    @property
-    def warm(self) -> int:
-        """Number of schedules with a result before the search went on."""
-        return sum(bool(candidate.rows) for candidate in self.candidates)
 
     def _measured(self) -> list[Candidate]:
         """The schedules of the space that have results, each with all its seeds."""
