@@ -37,9 +37,7 @@ Address = Annotated[
 
 Workers = Annotated[
     int | None,
-    typer.Option(
-        min=1, help="trials at once, on a cluster that grows up to so many; default: all there is room for"
-    ),
+    typer.Option(min=1, help="trials at once, up to which a cluster may grow; default: as many as have room"),
 ]
 
 
@@ -69,7 +67,7 @@ GpusPerTrial = Annotated[
 ]
 
 
-MaxHours = Annotated[float, typer.Option(min=0, help="stop after so many hours")]
+MaxHours = Annotated[float, typer.Option(min=0, help="hours after which to stop")]
 
 
 def leave(program: Callable[[], NoReturn]) -> NoReturn:

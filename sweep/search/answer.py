@@ -36,7 +36,7 @@ def answer(console: Console, study: Study, tuner: Tuner, stopped: int, folder: P
         folder: of the study's results; `search.json` and `best.yaml` are written there.
     """
     search, best, importances = tuner.search, tuner.best(), _importances(tuner)
-    found = {
+    report = {
         "study": study.name,
         "sampler": search.sampler,
         "objectives": search.objectives,
@@ -47,7 +47,7 @@ def answer(console: Console, study: Study, tuner: Tuner, stopped: int, folder: P
         "best": [_described(candidate) for candidate in best],
         "importances": importances,
     }
-    put(folder / _ANSWER, lambda file: file.write(f"{json.dumps(found, indent=2)}\n".encode()))
+    put(folder / _ANSWER, lambda file: file.write(f"{json.dumps(report, indent=2)}\n".encode()))
     if not best:
         said = f"no schedule was measured with {search.seeds} seeds yet, or none is an answer"
         console.out(said, highlight=False)
@@ -80,11 +80,11 @@ def _importances(tuner: Tuner) -> dict[str, dict[str, float]]:
 
     Empty with fewer than ten schedules or two dimensions.
     """
-    found: dict[str, dict[str, float]] = {}
+    importances: dict[str, dict[str, float]] = {}
     study, search = tuner.history.study, tuner.search
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < _TENTH or len(search.dimensions) < 2:
-        return found
+        return importances
     for index, objective in enumerate(search.objectives):
         sign = -1.0 if OBJECTIVES[objective][1] else 1.0
 
@@ -93,8 +93,8 @@ def _importances(tuner: Tuner) -> dict[str, dict[str, float]]:
             return sign * value
 
         with suppress(ValueError, RuntimeError):  # all schedules have one value
-            found[objective] = optuna.importance.get_param_importances(study, target=loss)
-    return found
+            importances[objective] = optuna.importance.get_param_importances(study, target=loss)
+    return importances
 
 
 def _described(candidate: Candidate) -> dict[str, Any]:

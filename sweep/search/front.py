@@ -14,12 +14,12 @@ def values(search: Search, candidate: Candidate) -> list[float]:
 
 def constraints(search: Search, candidate: Candidate) -> dict[str, float]:
     """Name of a constraint → value; a candidate is an answer only if no value is above 0."""
-    found = {}
+    values = {}
     if search.min_accuracy:
-        found["accuracy"] = search.min_accuracy - candidate.mean("val_accuracy")
+        values["accuracy"] = search.min_accuracy - candidate.mean("val_accuracy")
     if search.no_collapse:
-        found["collapsed layers"] = candidate.mean("collapsed_layers")
-    return found
+        values["collapsed layers"] = candidate.mean("collapsed_layers")
+    return values
 
 
 def feasible(search: Search, candidate: Candidate) -> bool:

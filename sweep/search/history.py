@@ -63,11 +63,11 @@ class History:
 
     def _measured(self) -> list[Candidate]:
         """The schedules of the space that have results, each with all its seeds."""
-        found: dict[Config, Candidate] = {}
+        candidates: dict[Config, Candidate] = {}
         for row in self.rows.values():
             if candidate := self._candidate_of(row):
-                found.setdefault(replace(candidate.config, seed=0), candidate).take(row)
-        return list(found.values())
+                candidates.setdefault(replace(candidate.config, seed=0), candidate).take(row)
+        return list(candidates.values())
 
     def _candidate_of(self, row: Row) -> Candidate | None:
         """The schedule that a result belongs to; None: the search would never choose it."""

@@ -108,14 +108,14 @@ def opened(study: Study, search: Search, journal: Journal) -> optuna.Study:
             storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
 
-    found = named(study.name)
-    earlier = found.user_attrs.get("space")
+    optuna_study = named(study.name)
+    earlier = optuna_study.user_attrs.get("space")
     if earlier is None:
-        found.set_user_attr("space", space)
+        optuna_study.set_user_attr("space", space)
     elif earlier != space:
         # The file was edited. A study of Optuna's keeps its distributions and directions: another one begins,
         # and is told all results anew.
-        found = named(f"{study.name} {space}")
+        optuna_study = named(f"{study.name} {space}")
     # Another seed each time, or the first choices of the last time would be drawn again.
-    found.sampler = SAMPLERS[search.sampler](search, len(found.trials))
-    return found
+    optuna_study.sampler = SAMPLERS[search.sampler](search, len(optuna_study.trials))
+    return optuna_study

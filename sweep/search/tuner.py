@@ -97,7 +97,7 @@ class Tuner:
 
     def examples(self) -> list[Trial]:
         """A trial for every value of every dimension, beside the first values of the other dimensions."""
-        found = {}
+        examples = {}
         for dimension in self.search.dimensions:
             for value in dimension.values or (dimension.low, dimension.high):
                 chosen = {d.name: d.values[0] if d.values else d.low for d in self.search.dimensions}
@@ -105,8 +105,8 @@ class Tuner:
                 with suppress(BadInput):  # values that do not go together
                     relevant = {d.name: chosen[d.name] for d in self.search.dimensions if d.matters(chosen)}
                     trial = Trial.of(self.search.make(relevant))
-                    found[trial.id] = trial
-        return list(found.values())
+                    examples[trial.id] = trial
+        return list(examples.values())
 
     def judge(self) -> partial[Judge] | None:
         """The judge that stops poor trials early, with all known curves; None: no trial is stopped."""
