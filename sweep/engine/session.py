@@ -98,6 +98,7 @@ class Session:
 
         Raises:
             BadInput: there is no such cluster, or results can no longer be written.
+            StoreError: an object store does not answer.
         """
         deadline = time.monotonic() + self.options.max_hours * 3600
         try:
