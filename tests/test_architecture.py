@@ -147,3 +147,31 @@ def test_analyses_know_of_a_sweep_only_what_lies_on_disk_and_what_fields_are():
         and not target.startswith(FOR_ANALYSES)
     }
     assert not foreign
+
+
+def functions():
+    for path in FILES.values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path}:{node.lineno} {node.name}", node
+
+
+def test_files_are_short():
+    lines = {path: len(path.read_text().splitlines()) for path in FILES.values()}
+    assert not {str(path): count for path, count in lines.items() if count > 320}
+
+
+def test_functions_are_short():
+    assert not {name: n for name, node in functions() if (n := node.end_lineno - node.lineno + 1) > 60}
+
+
+def test_no_call_has_to_count_its_arguments():
+    def positional(node):
+        names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
+        return len(names) - (names[:1] in (["self"], ["cls"]))
+
+    # The options of a command are named on the command line.
+    commands = {"launch", "search"}
+    assert not {
+        name: n for name, node in functions() if node.name not in commands and (n := positional(node)) > 6
+    }
