@@ -154,7 +154,7 @@ def _open(
     [(trials, finished, criteria)] = warehouse.rows(
         connection,
         "SELECT count(*), count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)), "
-        "count(*) FILTER (criterion <> 'oracle') FROM trials",
+        "count(*) FILTER (NOT is_drawn(criterion)) FROM trials",
     )
     if not trials:
         narrowed = " that --study and --where leave" if study or where else ""

@@ -18,6 +18,8 @@ from sweep.roles import DENSE_TRAINING, SCORES, About, Role
 
 # The criterion of a network that is not pruned.
 DENSE = "dense"
+# Criteria that rank no weights: each trial has one of all masks that there are, drawn and not chosen.
+DRAWN = frozenset({"oracle"})
 
 
 _at = cache(resolve_name)

@@ -18,7 +18,7 @@ WITH cells AS (
         stddev_samp(test_accuracy) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS deviation,
         coalesce(list(test_accuracy) FILTER (status = 'ok' AND isfinite(test_accuracy)), []) AS accuracies
     FROM trials
-    WHERE criterion <> 'oracle' AND status <> 'stopped'
+    WHERE NOT is_drawn(criterion) AND status <> 'stopped'
     GROUP BY arm, sparsity
 )
 SELECT

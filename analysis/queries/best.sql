@@ -25,6 +25,6 @@ SELECT
     list(test_accuracy) FILTER (status = 'ok' AND isfinite(val_accuracy)) AS test_accuracies,
     list(seed) FILTER (NOT (status = 'ok' AND coalesce(isfinite(val_accuracy), false))) AS lost_seeds
 FROM trials
-WHERE sparsity > 0 AND criterion <> 'oracle' AND status <> 'stopped'
+WHERE sparsity > 0 AND NOT is_drawn(criterion) AND status <> 'stopped'
 GROUP BY ALL
 ORDER BY arm, sparsity

@@ -21,7 +21,7 @@ WITH cells AS MATERIALIZED (
         list(test_accuracy ORDER BY seed) FILTER (status = 'ok' AND isfinite(test_accuracy)) AS accuracies,
         list(seed) FILTER (NOT (status = 'ok' AND coalesce(isfinite(test_accuracy), false))) AS lost_seeds
     FROM trials
-    WHERE sparsity > 0 AND criterion NOT IN ('dense', 'oracle') AND status <> 'stopped'
+    WHERE sparsity > 0 AND NOT is_drawn(criterion) AND status <> 'stopped'
     GROUP BY ALL
 )
 SELECT

@@ -12,7 +12,7 @@
 --   density            mean share of weights kept
 --   effective_density  mean share of weights kept and on a path (NULL: not known)
 WITH pruned AS (
-    FROM trials WHERE sparsity > 0 AND density IS NOT NULL AND criterion <> 'oracle'
+    FROM trials WHERE sparsity > 0 AND density IS NOT NULL AND NOT is_drawn(criterion)
 ),
 emptied AS (
     SELECT arm, sparsity, name, min(layer) AS place, count(*) AS trials

@@ -22,7 +22,7 @@ WITH cells AS MATERIALIZED (
     FROM trials
     WHERE
         status <> 'stopped'
-        AND sparsity > 0 AND criterion <> 'oracle'
+        AND sparsity > 0 AND NOT is_drawn(criterion)
         AND (
             coalesce(getvariable('first'), 'snip') = '*'
             OR criterion IN (

@@ -11,7 +11,7 @@
 WITH arms AS (
     SELECT trial_id, arm, sparsity
     FROM trials
-    WHERE status = 'ok' AND criterion <> 'oracle'
+    WHERE status = 'ok' AND NOT is_drawn(criterion)
 )
 SELECT
     arm, sparsity, phase, epoch,

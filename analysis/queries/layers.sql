@@ -10,7 +10,7 @@
 WITH arms AS (
     SELECT trial_id, arm, sparsity
     FROM trials
-    WHERE sparsity > 0 AND criterion <> 'oracle'
+    WHERE sparsity > 0 AND NOT is_drawn(criterion)
 )
 SELECT
     arm, sparsity, layer, name,

@@ -23,7 +23,7 @@ points AS MATERIALIZED (
         avg(test_accuracy) AS test_accuracy,
         stddev_samp(test_accuracy) AS deviation
     FROM trials, axes
-    WHERE status = 'ok' AND isfinite(test_accuracy) AND criterion <> 'dense'
+    WHERE status = 'ok' AND isfinite(test_accuracy) AND sparsity > 0
     GROUP BY 1, 2, 3
 ),
 arms AS (

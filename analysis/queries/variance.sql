@@ -48,6 +48,6 @@ SELECT
     coalesce(list(test_accuracy) FILTER (status = 'ok' AND isfinite(test_accuracy)), []) AS accuracies
 FROM trials
 JOIN compared USING (arm)
-WHERE status <> 'stopped' AND criterion <> 'oracle'
+WHERE status <> 'stopped' AND NOT is_drawn(criterion)
 GROUP BY key, arm, rest, sparsity, moved, held
 ORDER BY rest, sparsity, len(moved) DESC, arm

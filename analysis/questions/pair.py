@@ -27,7 +27,8 @@ def pair(connection: duckdb.DuckDBPyConnection, first: str, second: str | None) 
         BadInput: the results have no trials of a criterion.
     """
     trained = warehouse.rows(
-        connection, "SELECT DISTINCT criterion, scope FROM trials WHERE criterion NOT IN ('dense', 'oracle')"
+        connection,
+        "SELECT DISTINCT criterion, scope FROM trials WHERE sparsity > 0 AND NOT is_drawn(criterion)",
     )
     known = {criterion for criterion, _ in trained} | {f"{criterion}:{scope}" for criterion, scope in trained}
     for name in (first, second):

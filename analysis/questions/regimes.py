@@ -128,7 +128,7 @@ def temperature_maps(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, s
     """The maps of sparsity and each field that sets the temperature, by the map's name and the field."""
     maps_of: dict[tuple[str, str], list[Row]] = {}
     for field in _TEMPERATURES:
-        arms = "(SELECT DISTINCT arm FROM trials WHERE criterion <> 'dense') WHERE json_valid(arm)"
+        arms = "(SELECT DISTINCT arm FROM trials WHERE sparsity > 0) WHERE json_valid(arm)"
         values = f"SELECT count(DISTINCT arm->>'{field}') FROM {arms}"
         if warehouse.rows(connection, values)[0][0] > 1:
             over = maps(regimes(connection, "sparsity", field))

@@ -14,7 +14,7 @@ from analysis import warehouse
 from analysis.statistics.coefficients import ENOUGH, Array, Codes, Coefficient, rank_correlations
 from analysis.statistics.differences import holm
 from analysis.warehouse.arms import label
-from sweep.config import CHOICE
+from sweep.config import CHOICE, DRAWN
 
 _PLAIN = {
     "pre_train_loss": "training loss right after pruning",
@@ -168,10 +168,9 @@ def _clusters(criteria: Mapping[int, str], arms: Collection[int]) -> tuple[str, 
         arms: hashes of the arms of the setting's masks.
     """
     names = {criteria[arm] for arm in arms}
-    unit = "criteria" if len(names) > 1 else "combinations" if names == {"oracle"} else "arms"
+    unit = "criteria" if len(names) > 1 else "combinations" if names <= DRAWN else "arms"
     clusters = {
-        arm: ("", arm) if unit != "criteria" or criteria[arm] == "oracle" else (criteria[arm], 0)
-        for arm in arms
+        arm: ("", arm) if unit != "criteria" or criteria[arm] in DRAWN else (criteria[arm], 0) for arm in arms
     }
     numbers = {cluster: number for number, cluster in enumerate(sorted(set(clusters.values())))}
     return unit, {arm: numbers[cluster] for arm, cluster in clusters.items()}

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sweep.arms import Fields, differing, names, place, shared, told_apart
-from sweep.config import AFTER_DENSE, CHOICE
+from sweep.config import AFTER_DENSE, CHOICE, DENSE
 
 __all__ = ["AFTER_DENSE", "CHOICE", "Label", "label", "without"]
 
@@ -39,7 +39,7 @@ def label(arms: Iterable[str], choice: Collection[str] = CHOICE) -> dict[str, La
         choice: the fields that are compared. The other fields make the setting.
     """
     configs = {arm: json.loads(arm) for arm in dict.fromkeys(arms)}
-    dense = {arm: config.get("criterion") == "dense" for arm, config in configs.items()}
+    dense = {arm: config.get("criterion") == DENSE for arm, config in configs.items()}
     pruned = [config for arm, config in configs.items() if not dense[arm]] or list(configs.values())
     others = sorted({name for config in pruned for name in config} - {*CHOICE, *_ALWAYS})
     also = {*differing(others, pruned), *_differing_where_known(others, configs.values())}

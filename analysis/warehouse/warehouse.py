@@ -11,6 +11,7 @@ import duckdb
 from analysis.warehouse import views
 from analysis.warehouse.launches import launches
 from analysis.warehouse.sources import duckdb_name, quoted
+from sweep.config import DRAWN
 from sweep.errors import BadInput
 from sweep.store import parts
 from sweep.store.places import Place, Remote, attempts, place
@@ -57,6 +58,8 @@ def open(
         from analysis.warehouse.object_store import ResultsOnly
 
         connection.register_filesystem(ResultsOnly(folder))
+    drawn = ", ".join(f"'{name}'" for name in sorted(DRAWN))
+    connection.execute(f"CREATE MACRO is_drawn(criterion) AS criterion IN ({drawn})")
     connection.execute(f"SET VARIABLE results = '{quoted(str(folder))}'")
     for table in KEYS:
         views.create(connection, table, folder, parts.pattern(table, one_study))

@@ -17,6 +17,7 @@ class Oracle(AtOnce):
     """Removes one combination of filters: as many of each chosen layer as the sparsity says."""
 
     name = "oracle"
+    draws = True
 
     def reads(self, config: Config) -> frozenset[str]:
         """The combination, the layers, and what comes after the pruning."""

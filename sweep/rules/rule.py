@@ -97,6 +97,7 @@ class Rule:
         name: the value of `criterion` that asks for the rule.
         prunes: whether any weight is removed.
         scores: whether one score of one moment ranks the weights.
+        draws: whether the mask is one of all that there are, drawn and not chosen.
         iterative: whether the rule takes a number of iterations.
         last_phase: phase of the learning curve whose epochs count as the trial's result.
     """
@@ -104,6 +105,7 @@ class Rule:
     name = ""
     prunes = True
     scores = False
+    draws = False
     iterative = False
     last_phase = "retrain"
 

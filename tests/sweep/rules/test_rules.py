@@ -8,7 +8,7 @@ import torch
 
 import pruners
 from sweep import plan, rules
-from sweep.config import FIELDS, Config
+from sweep.config import DRAWN, FIELDS, Config
 from sweep.engine.preflight import check_here
 from sweep.errors import BadInput
 from sweep.rules.rule import Rule, Run, length
@@ -16,7 +16,12 @@ from sweep.seeds import generator
 from sweep.study.identity import Trial
 from sweep.trial import run
 
-SOURCES = [path for wing in ("sweep", "pruners") for path in Path(wing).rglob("*.py")]
+SOURCES = [
+    path
+    for package in ("sweep", "pruners", "analysis")
+    for path in Path(package).rglob("*.*")
+    if path.suffix in (".py", ".sql") and path.parent != Path("sweep/rules")
+]
 
 
 def config(**fields):
@@ -26,9 +31,19 @@ def config(**fields):
 
 @pytest.mark.parametrize("name", rules.RULES)
 def test_no_code_outside_a_rules_file_compares_its_name(name):
-    word = re.compile(rf"""(==|!=|\bin\b|\bcase\b)\s*[(\[{{]?[^#\n]*["']{name}["']""")
-    asking = [path for path in SOURCES if word.search(path.read_text()) and "rules" not in path.parts]
+    word = rf"""(=|<>|\bin\b|\bcase\b|startswith)\s*[(\[{{]*([^#\n]*,\s*)?["']{name}["']"""
+    compared, constant = re.compile(word, re.IGNORECASE), re.compile(r"^_?[A-Z]+ = ")
+    asking = [
+        f"{path}: {line}"
+        for path in SOURCES
+        for line in path.read_text().splitlines()
+        if compared.search(line) and not constant.match(line)
+    ]
     assert not asking
+
+
+def test_rules_that_draw_masks_are_those_that_analyses_tell_from_criteria():
+    assert {rule.name for rule in rules.RULES.values() if rule.draws} == DRAWN
 
 
 @pytest.mark.parametrize("criterion", [*rules.RULES, *pruners.names()])
