@@ -1,6 +1,9 @@
 """Who may import whom, read from the imports themselves: a house whose stairs only lead down."""
 
 import ast
+import importlib
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -175,3 +178,12 @@ def test_no_call_has_to_count_its_arguments():
     assert not {
         name: n for name, node in functions() if node.name not in commands and (n := positional(node)) > 6
     }
+
+
+@pytest.mark.parametrize("package", ["pruners", "sweep", "analysis"])
+def test_each_package_names_its_public_surface_and_is_typed(package):
+    public = importlib.import_module(package).__all__
+    code = f"from {package} import *; print(sorted(set({public!r}) - set(globals())))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert Path(package, "py.typed").exists()
