@@ -1,7 +1,7 @@
 """Sweep studies of pruning: study → plan → engine → trial → results.
 
-The public modules are those of `__all__`: `sweep.study.load` reads a study file, `sweep.trial.run` runs one of
-its trials. The commands are `python -m sweep.launch` and `python -m sweep.search`.
+The public modules are those of `__all__`: `sweep.study.load` reads a study file, `sweep.trial.run` runs one
+of its trials. The commands are `python -m sweep.launch` and `python -m sweep.search`.
 """
 
 import os
