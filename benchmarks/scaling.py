@@ -155,7 +155,7 @@ def nap(trial, where, shared, *, workers, there):
     return Result(trial.columns() | {"status": "ok", "started_at": started, "finished_at": datetime.now(UTC)})
 
 
-def nodes(count, many=60):
+def nodes(count, many):
     """Trials a second, from when every worker was there to the last trial's end, on nodes of this machine."""
     from ray.cluster_utils import Cluster
 
@@ -182,9 +182,9 @@ def nodes(count, many=60):
     os._exit(0)
 
 
-def apart(count):
+def apart(count, many=60):
     """The same in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.scaling", "nodes", str(count)]
+    command = [sys.executable, "-m", "benchmarks.scaling", "nodes", str(count), str(many)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(answer.stdout.splitlines()[-1])
 
@@ -207,8 +207,8 @@ def main(count=TRIALS, workers=WORKERS):
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["nodes", count]:
-            nodes(int(count))
+        case ["nodes", count, many]:
+            nodes(int(count), int(many))
         case []:
             main()
         case [count, workers]:

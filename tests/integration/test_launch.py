@@ -73,6 +73,7 @@ launch.main()
 """
 
 
+@pytest.mark.usefixtures("on_cluster")
 def test_workers_that_cannot_begin_end_a_launch_in_one_line(study_file, tmp_path):
     words = [sys.executable, "-c", CANNOT, study_file(), "--results", tmp_path / "results"]
     found = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=120)
@@ -119,6 +120,7 @@ sparsity: 0.5
 """
 
 
+@pytest.mark.usefixtures("on_cluster")
 def test_a_trial_that_fails_is_a_row_with_its_traceback_and_is_tried_again_when_asked(
     study_file, pets, tmp_path
 ):
@@ -210,30 +212,32 @@ TINY = """\
 name: tiny
 dataset: digits
 model: conv-5
-epochs: 8
+epochs: 4
 lr: 0.2
 criterion: [magnitude, force]
 sparsity: [0, 0.9, 0.99]
 iterations: [1, 10]
-prune_epoch: [0, 1, 2, 4]
-seed: [0, 1]
+prune_epoch: [0, 1, 2, 3]
+seed: 0
 """
 
 
+@pytest.mark.usefixtures("on_cluster")
 def test_what_the_plan_says_is_shared_is_trained_once(study_file, tmp_path):
-    """The tiny grid: 96 trials are asked for, 768 epochs; 50 are distinct, and 316 epochs are trained."""
+    """A tiny grid: 48 trials are asked for, 192 epochs; 25 are distinct, and 64 epochs are trained."""
     path, results = study_file(TINY, "tiny.yaml"), tmp_path / "results"
     _, said, _ = end(launch(path, "--results", results, "--dry-run"))
-    assert "50 trials (96 asked for, those that are the same once), 0 with a result" in said
-    assert "21% of the training shared: 3,160 of 4,000 steps to run; 6 states" in said
+    assert "25 trials (48 asked for, those that are the same once), 0 with a result" in said
+    assert "36% of the training shared: 640 of 1,000 steps to run; 3 states" in said
     code, out, err = end(launch(path, "--results", results))
     assert (code, err) == (0, "") and "of worker time training" in out
     trained = analysis.open(results).execute("SELECT count(*), sum(trained_steps) FROM trials").fetchone()
-    assert trained == (50, 316 * 10)
+    assert trained == (25, 64 * 10)
     assert not (results / ".prefixes").exists(), "nobody needs a state any more"
     assert rows(results) == undisturbed(path)
 
 
+@pytest.mark.usefixtures("on_cluster")
 def test_finished_trials_are_on_disk_at_once_though_their_pack_goes_on(study_file, tmp_path):
     path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
     seen = {}
@@ -246,6 +250,7 @@ def test_finished_trials_are_on_disk_at_once_though_their_pack_goes_on(study_fil
     assert len(seen) >= 6 and max(seen.values()) < 2, "seconds from its end to the disk"
 
 
+@pytest.mark.usefixtures("on_cluster")
 def test_a_launch_can_be_limited_and_the_next_goes_on(study_file, tmp_path):
     path, results = study_file(), tmp_path / "results"
     code, out, _ = end(launch(path, "--results", results, "--max-trials", 4))
@@ -264,6 +269,7 @@ def test_a_launch_can_be_limited_and_the_next_goes_on(study_file, tmp_path):
     assert unfinished(analysis.open(results)) == {}
 
 
+@pytest.mark.usefixtures("on_cluster")
 def test_a_study_that_asks_for_less_than_before_is_finished_once_it_has_that(study_file, tmp_path):
     results = tmp_path / "results"
     end(launch(study_file(), "--results", results, "--max-trials", 1))
@@ -276,6 +282,7 @@ def test_a_study_that_asks_for_less_than_before_is_finished_once_it_has_that(stu
     assert unfinished(analysis.open(results)) == {}
 
 
+@pytest.mark.usefixtures("on_cluster")
 def test_too_many_failures_end_a_launch(study_file, pets, tmp_path):
     seeds = study_file(PETS + "seed: 0..30\n", "pets.yaml")
     words = (seeds, "--results", tmp_path / "r", "--data-root", pets)
@@ -288,20 +295,13 @@ def test_too_many_failures_end_a_launch(study_file, pets, tmp_path):
     )
 
 
-def test_two_studies_share_a_cluster_and_every_trial_goes_to_a_log(study_file, tmp_path):
-    from ray.cluster_utils import Cluster
-
+def test_two_studies_share_a_cluster_and_every_trial_goes_to_a_log(ray_head, study_file, tmp_path):
     paths = [study_file(), study_file(LONGER, "longer.yaml")]
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    try:
-        words = ("--results", tmp_path / "results", "--address", cluster.address, "--workers", 1)
-        words = (*words, "--log", "tensorboard")
-        both = [launch(path, *words) for path in paths]
-        for process in both:
-            code, out, err = end(process)
-            assert code == 0, (out, err)
-    finally:
-        cluster.shutdown()
+    words = ("--results", tmp_path / "results", "--address", ray_head, "--workers", 1)
+    both = [launch(path, *words, "--log", "tensorboard") for path in paths]
+    for process in both:
+        code, out, err = end(process)
+        assert code == 0, (out, err)
     spans = "SELECT min(started_at), max(finished_at) FROM trials WHERE study = ?"
     everything = analysis.open(tmp_path / "results")
     (begun, _), (_, done) = (everything.execute(spans, [name]).fetchone() for name in ("longer", "small"))

@@ -27,7 +27,7 @@ epochs: 2
 batch_size: 64
 sparsity: 0.98
 search:
-  trials: 18
+  trials: 16
   seeds: 2
   space:
     criterion: [random, magnitude, snip, force]
@@ -49,6 +49,7 @@ def history(folder):
     )
 
 
+@pytest.mark.usefixtures("on_cluster")
 def test_a_killed_search_goes_on_and_optuna_and_parquet_agree(study_file, tmp_path):
     path, results = study_file(STUDY, "look.yaml"), tmp_path / "results"
     folder = results / "look"
@@ -63,13 +64,13 @@ def test_a_killed_search_goes_on_and_optuna_and_parquet_agree(study_file, tmp_pa
     code, out, err = end(search(path, "--results", results))
     assert (code, err) == (0, ""), out
     assert (
-        f"{len(kept)} of 18 trials run" in out and "best on validation data" in out and "what mattered" in out
+        f"{len(kept)} of 16 trials run" in out and "best on validation data" in out and "what mattered" in out
     )
 
     rows = analysis.open(folder).execute("SELECT trial_id, val_accuracy FROM trials").fetchall()
     parts = f"SELECT count(*) FROM read_parquet('{folder}/trials/part-*.parquet')"
     assert analysis.open(folder).execute(parts).fetchone() == (len(rows),), "no trial ran twice"
-    assert 15 < len(rows) <= 18
+    assert 13 < len(rows) <= 16
     accuracy, told = dict(rows), []
     for trial in history(folder).get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
         names = trial.user_attrs["trial_ids"]
@@ -108,6 +109,7 @@ def test_a_study_with_and_one_without_a_search_go_to_their_own_command(study_fil
     assert code == 2 and "it has no search: block" in err and not out and not (tmp_path / "r").exists()
 
 
+@pytest.mark.usefixtures("on_cluster")
 def test_a_search_begins_with_what_a_sweep_has_found(study_file, tmp_path):
     results = tmp_path / "results"
     sweep = STUDY.partition("search:")[0].replace("look", "sweep")
@@ -121,7 +123,7 @@ def test_a_search_begins_with_what_a_sweep_has_found(study_file, tmp_path):
         str(results),
     ]
     subprocess.run(command, capture_output=True, check=True)
-    path = study_file(STUDY.replace("trials: 18", "trials: 6"), "look.yaml")
+    path = study_file(STUDY.replace("trials: 16", "trials: 6"), "look.yaml")
     code, out, err = end(search(path, "--results", results))
     # Two criteria, two scopes, two of the three prune epochs and one of the two learning rates are its own.
     assert (code, err) == (0, "") and "8 schedules known, 0 of 6 trials run" in out
@@ -149,6 +151,7 @@ search:
 """
 
 
+@pytest.mark.usefixtures("on_cluster")
 def test_poor_trials_are_stopped_and_run_in_full_by_whoever_asks_for_them(study_file, tmp_path):
     path, results = study_file(STOPS, "look.yaml"), tmp_path / "results"
     folder = results / "look"

@@ -1,0 +1,19 @@
+"""One Ray cluster for the launches of many tests: to start one takes longer than most studies here."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ray_head():
+    """The address of a cluster of one node with two cores, which outlasts the launches that use it."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.fixture
+def on_cluster(ray_head, monkeypatch):
+    """Launches of the test run on that cluster, instead of starting one each."""
+    monkeypatch.setenv("RAY_ADDRESS", ray_head)
