@@ -25,7 +25,6 @@ def imports_set_aside():
 
     Holm's correction of statsmodels collects garbage each time, which takes a fifth of a second with all imports.
     """
-    gc.collect()
     gc.freeze()
 
 
