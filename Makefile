@@ -1,5 +1,6 @@
 # make        sets up .venv, runs the quickstart study, prints its answer and where the report is
-# make test   every test;  make lint   ruff and mypy;  make bench   measurements side by side
+# make test   every test;  make test-fast   those that take no more than about a second, in a minute
+# make lint   ruff and mypy;  make bench   measurements side by side
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -12,6 +13,9 @@ setup: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-fast: .venv/installed
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -29,4 +33,4 @@ bench: .venv/installed
 clean:
 	rm -rf .venv build dist *.egg-info
 
-.PHONY: quickstart setup test lint bench clean
+.PHONY: quickstart setup test test-fast lint bench clean

@@ -1,7 +1,12 @@
 """Shared by all tests: the closed-form network of the golden values, and small studies."""
 
+import gc
 import math
+import os
 import signal
+
+# NumPy reads it when it is imported.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import pytest
 import torch
@@ -12,6 +17,19 @@ torch.set_num_threads(1)
 
 # A shell's background jobs ignore Ctrl-C, and so would all that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imports_set_aside():
+    """Keep what is imported by now out of later garbage collections.
+
+    Holm's correction of statsmodels collects garbage each time, which takes a fifth of a second with all imports.
+    """
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

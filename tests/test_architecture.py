@@ -180,6 +180,7 @@ def test_no_call_has_to_count_its_arguments():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["pruners", "sweep", "analysis"])
 def test_each_package_names_its_public_surface_and_is_typed(package):
     public = importlib.import_module(package).__all__

@@ -40,6 +40,7 @@ def test_no_text_is_read_or_written_in_the_encoding_of_the_locale(file):
 LEGACY = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
+@pytest.mark.slow
 def test_studies_folders_arguments_and_answers_are_utf8_in_a_legacy_locale(tmp_path):
     study = tmp_path / "étude.yaml"
     study.write_text("# café\n" + STUDY.replace("small", "étude"), encoding="utf-8")

@@ -35,6 +35,7 @@ def run(*words):
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
+@pytest.mark.slow
 def test_it_is_a_module_that_runs(made):
     words = [sys.executable, "-m", "analysis", "sql", "SELEC", "--results", str(made)]
     answer = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -183,6 +184,7 @@ def test_views_prints_the_schema(made):
     assert re.search(r"^  test_accuracy +DOUBLE$", run("views", "--results", made).stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_prompt_answers_refuses_and_goes_on(made):
     typed = (
         "SELECT count(*) AS n\nFROM trials;\nDROP VIEW trials;\nFROM nowhere;\nSELECT 7 AS seven;\n.quit\n"
@@ -246,6 +248,7 @@ def test_studies_in_epochs_and_in_steps_are_reported_together(made, add):
     assert run("report", "--results", made).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_report_of_one_study_has_the_files_of_that_one(made, add):
     other = made.parent / "other"
     results.write(other, [trial("x", study="other", test_accuracy=0.5)], [[]], [[]])
@@ -275,6 +278,7 @@ def test_numbers_are_written_as_they_are_however_large(made, tmp_path):
 HOSTILE = "a\\input{x}[link=file:///etc]\x1b]52;c;x\x07\x1b[2J"
 
 
+@pytest.mark.slow
 def test_labels_of_results_move_no_terminal_and_no_markup_breaks_a_table(made, add):
     add(trial("h", criterion=HOSTILE, sparsity=0.9, test_accuracy=0.5, val_accuracy=0.5, density=0.1))
     for name in ("crossover", "best", "accuracy", "collapse", "better", "aggregate"):
@@ -291,6 +295,7 @@ def test_latex_runs_no_command_of_a_label(made, add, tmp_path):
     assert "\\input{" not in (tmp_path / "t.tex").read_text()
 
 
+@pytest.mark.slow
 def test_what_is_written_follows_no_link(made, tmp_path):
     """A results folder is somebody else's: no name in it leads a reader's file away."""
     victim = tmp_path / "victim"
@@ -334,6 +339,7 @@ def test_an_answer_of_no_rows_has_its_columns_in_every_format(made, tmp_path):
     assert pq.read_table(tmp_path / "n.parquet").column_names == ["seed", "seed_1"]
 
 
+@pytest.mark.slow
 def test_the_watched_page_follows_the_results_on_loopback_only(made, add):
     running = watch.server(made, lambda: report.render(analysis.open(made), made))
     assert running.server_address[0] == "127.0.0.1"

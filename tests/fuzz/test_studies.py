@@ -3,6 +3,7 @@ import pytest
 from tests.fuzz.studies import PIECES, SOURCES, Judge, mutants
 
 
+@pytest.mark.slow
 def test_a_mutant_of_a_study_is_a_study_or_refused_in_one_line_in_little_time_and_memory():
     """`python -m tests.fuzz --studies 10000` judges many more."""
     judge = Judge()
@@ -11,6 +12,7 @@ def test_a_mutant_of_a_study_is_a_study_or_refused_in_one_line_in_little_time_an
     assert {verdict.kind for verdict in verdicts} == {"studies", "refused"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["name", "lr", "search"])
 def test_whatever_stands_for_a_value_is_a_value_or_refused(key):
     judge = Judge()

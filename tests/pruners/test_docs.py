@@ -13,6 +13,7 @@ def test_the_documented_table_is_the_table_of_criteria():
     assert text == markdown(text), "run: python -m pruners docs/criteria.md"
 
 
+@pytest.mark.slow
 def test_the_command_explains_itself():
     done = subprocess.run(
         [sys.executable, "-m", "pruners", "--help"], capture_output=True, text=True, check=False

@@ -137,6 +137,7 @@ def test_random_draws_are_the_same_whatever_torchs_default_device_and_type_are(c
     assert all(torch.equal(mask, shuffled[layer]) for layer, mask in pruners.shuffle(plain).items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "asked",
     ["torch.set_float32_matmul_precision('medium')", "torch.backends.cuda.matmul.fp32_precision = 'tf32'"],
@@ -455,6 +456,7 @@ def test_prospr_through_three_steps_is_golden(net_g):
     torch.testing.assert_close(scores[:4], expected, rtol=2e-6, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "key"),
     [

@@ -51,6 +51,7 @@ def test_it_is_the_slope_of_the_written_out_distance(conv_net):
             assert slope.view(-1)[index].item() == pytest.approx(expected, rel=1e-4, abs=1e-10)
 
 
+@pytest.mark.slow
 def test_of_one_linear_layer_the_mean_is_known():
     """Σ (ε Σ_k m_k z_k x_k)² has the slope 2 ε² Σ x² in m at 1, on average over z."""
     model = nn.Linear(3, 2, bias=False).double()

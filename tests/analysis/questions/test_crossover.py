@@ -87,6 +87,7 @@ def test_no_seed_need_be_on_both_sides_of_a_crossing():
     assert [(c.low, c.high) for c in Crossover("a", "b", differences).crossings] == [(0.9, 0.95)]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(2, 12), st.floats(0, 0.2))
 def test_a_crossing_is_inside_its_bracket_and_the_bracket_has_certain_ends(seed, seeds, size):
     """Whatever the numbers are."""

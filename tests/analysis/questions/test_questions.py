@@ -176,6 +176,7 @@ def test_each_combination_of_the_oracle_was_drawn_by_itself(tmp_path):
     assert one.drawn == {"criteria": 21, "seeds": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fresh", "measures", "why"),
     [

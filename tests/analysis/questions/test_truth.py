@@ -7,6 +7,7 @@ from benchmarks.truth.__main__ import PLANTED, measured
 REPLICATIONS = 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTED)
 def test_what_is_stated_is_seen(name):
     rows = list(measured(name, REPLICATIONS))

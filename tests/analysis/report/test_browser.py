@@ -24,6 +24,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium"),
     pytest.mark.slow,
 ]
+# The colour of a chart's text.
+INK = {"light": "rgb(26, 26, 26)", "dark": "rgb(232, 232, 232)"}
 
 
 @pytest.fixture
@@ -181,9 +183,13 @@ async def look(page):
             await send(
                 "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
             )
-            await asyncio.sleep(1)
+            for _ in range(50):
+                ink = await value("document.querySelector('.chart .xtick text').style.fill")
+                if ink == INK[scheme]:
+                    break
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)  # for the charts, which follow the width
             picture = (await send("Page.captureScreenshot", format="png"))["data"]
-            ink = await value("document.querySelector('.chart .xtick text').style.fill")
             overflow = await value("document.documentElement.scrollWidth - innerWidth")
             image = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("L"), dtype=float)
             seen[scheme, width] = image, ink, overflow
@@ -205,7 +211,7 @@ def test_the_report_is_drawn_searched_and_themed_by_a_browser(full, tmp_path):
     # Most of a light page is near white, of a dark one near black; text and grid are there on both.
     assert np.median(light[0]) > 240 and np.median(dark[0]) < 40
     assert light[0].std() > 5 and dark[0].std() > 5
-    assert light[1] == "rgb(26, 26, 26)" and dark[1] == "rgb(232, 232, 232)"
+    assert light[1] == INK["light"] and dark[1] == INK["dark"]
     assert seen["light", 380][2] <= 0, "a phone need not scroll sideways"
     assert seen["focusable"]
 

@@ -213,6 +213,7 @@ OTHER = {
 }
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(made_up())
 def test_every_mean_of_every_query_is_of_one_arm(study, drawn):
@@ -253,6 +254,7 @@ def test_no_two_arms_of_a_setting_have_one_name(study, drawn):
         assert len(set(places)) == len(places), "two settings with one name"
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(made_up())
 def test_every_mean_of_every_analysis_is_of_one_arm_and_none_is_lost(study, drawn):
@@ -301,6 +303,7 @@ class Seen(Page):
         self.tables.append((head, body))
 
 
+@pytest.mark.slow
 @settings(PROPERTY, max_examples=8)
 @given(made_up())
 def test_every_mean_of_every_chart_and_table_is_of_one_arm(study, drawn):
@@ -332,6 +335,7 @@ def test_every_mean_of_every_chart_and_table_is_of_one_arm(study, drawn):
                     assert made.of_one_arm(cell.value), (column, str(cell))
 
 
+@pytest.mark.slow
 @settings(PROPERTY, max_examples=4)
 @given(made_up())
 def test_every_mean_that_is_printed_is_of_one_arm(study, drawn):

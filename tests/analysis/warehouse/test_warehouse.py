@@ -179,6 +179,7 @@ def test_importing_analysis_imports_neither_torch_nor_ray():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", ["same", "older", "foreign"])
 def test_hundreds_of_small_parts_are_read_as_few_are(made, columns, capfd):
     part = next((made / "trials").glob("part-*"))
@@ -205,6 +206,7 @@ def launched(folder, began=BEGAN, **counts):
     results.note_launch(folder, folder.name, "", {"started_at": began.isoformat(), **counts})
 
 
+@pytest.mark.slow
 def test_a_study_whose_latest_launch_misses_trials_is_unfinished(made, add):
     """45 trials ended as it began; what a retry does again is not one more."""
     launched(made, trials=80, to_run=80)

@@ -58,6 +58,7 @@ def both(root, monkeypatch, **options):
     return held, data.load("image-folder:pets", root, 0.25, 0, **options)
 
 
+@pytest.mark.slow
 def test_images_too_large_to_hold_are_the_same_batches_from_their_files(pets, monkeypatch):
     held, streamed = both(pets, monkeypatch)
     assert isinstance(held.train.pixels, torch.Tensor) and not isinstance(streamed.train.pixels, torch.Tensor)

@@ -13,6 +13,7 @@ STEPS = STUDY.replace("sparsity: 0.99\n", "")
 STEPS = STEPS[: STEPS.index("    iterations")] + "    sparsity: {low: 0.5, high: 0.9, step: 0.05}\n"
 
 
+@pytest.mark.slow
 def test_what_was_measured_at_a_sum_of_binary_fractions_stays_and_is_not_run_again_at_the_decimal(study_file):
     """0.5 and 7 steps of 0.05 come to 0.8500000000000001 in binary, which searches once ran."""
     sums = sorted(
@@ -36,6 +37,7 @@ def test_what_was_measured_at_a_sum_of_binary_fractions_stays_and_is_not_run_aga
     assert {t.config.sparsity for t in ran if t.config.seed == 1} & set(sums), "its other seeds go with it"
 
 
+@pytest.mark.slow
 def test_what_was_measured_at_a_sum_of_binary_fractions_gets_more_seeds_of_its_own_study(study_file):
     text = STEPS.replace("epochs: 4", "epochs: 4\nseed: 5").replace("seeds: 3", "seeds: 2")
     text = text.replace("[random, magnitude, snip, force]", "[snip]").replace("40", "400")

@@ -11,6 +11,7 @@ from sweep.trial import Result
 from tests.sweep.search.made_up import STOPS, STUDY, go, row, searching, stopping
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "gp", "cma-es"])
 def test_a_search_runs_its_trials_once_each_and_the_best_has_all_its_seeds(sampler, study_file):
     with warnings.catch_warnings():

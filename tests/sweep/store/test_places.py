@@ -53,6 +53,7 @@ def text(words):
     return lambda file: file.write(words.encode())
 
 
+@pytest.mark.slow
 def test_a_prefix_is_used_as_a_folder_is(bucket, tmp_path):
     for root in (tmp_path / "results", place(f"{bucket}/results")):
         assert not root.exists() and list(root.glob("*")) == []
@@ -113,6 +114,7 @@ def test_what_is_missing_to_reach_azure_is_one_line(monkeypatch):
         place("az://other/x").exists()
 
 
+@pytest.mark.slow
 @of_s3
 @pytest.mark.parametrize("fault", stores.FAULTS)
 def test_a_store_that_is_away_for_seconds_is_asked_again_and_one_that_stays_away_is_one_line(
@@ -136,6 +138,7 @@ def test_a_store_that_is_away_for_seconds_is_asked_again_and_one_that_stays_away
     assert str(told.value).startswith(f"{there}: ") and "\n" not in str(told.value)
 
 
+@pytest.mark.slow
 def test_what_will_not_change_is_said_at_once(bucket, server):
     scheme, _ = server
     said = {
@@ -149,6 +152,7 @@ def test_what_will_not_change_is_said_at_once(bucket, server):
     assert time.monotonic() - began < (15 if scheme == "az" else 3), "without all patience"
 
 
+@pytest.mark.slow
 def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path):
     folder = place(f"{bucket}/results/made")
     for seed in range(10):
@@ -176,6 +180,7 @@ def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path):
         assert unfinished(analysis.open(at)) == {"made": (10, 12)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fetched", [True, False], ids=["in memory", "where they are"])
 def test_queries_reach_the_results_of_a_store_and_nothing_else(fetched, bucket, monkeypatch):
     from analysis.warehouse import views
@@ -196,6 +201,7 @@ def test_queries_reach_the_results_of_a_store_and_nothing_else(fetched, bucket, 
     assert len(list((folder / "trials").glob("*"))) == 1
 
 
+@pytest.mark.slow
 def test_states_and_claims_in_a_store(bucket):
     store = Store(place(f"{bucket}/results/.prefixes"))
     ours = Claims(store, "ours", {"a": {"k1", "k2"}, "b": {"k2"}})
@@ -232,6 +238,7 @@ def test_what_is_nothing_to_a_store_is_one_line(uri, exported, value, monkeypatc
         place(uri).exists()
 
 
+@pytest.mark.slow
 @in_time
 def test_a_launch_shows_that_it_lives_while_it_waits_for_a_dead_one(bucket, monkeypatch):
     monkeypatch.setattr(lease, "BEAT", 0.2)
@@ -256,6 +263,7 @@ def test_a_launch_shows_that_it_lives_while_it_waits_for_a_dead_one(bucket, monk
     assert len(seen) > 2
 
 
+@pytest.mark.slow
 @in_time
 def test_a_launch_gives_way_to_one_that_lives_and_not_to_one_that_died(bucket, monkeypatch):
     monkeypatch.setattr(lease, "BEAT", 0.5)
@@ -302,6 +310,7 @@ with results.lock(places.place("{folder}")):
     assert not folder.glob(".lock-*")
 
 
+@pytest.mark.slow
 @of_s3
 def test_what_a_store_did_not_take_is_sent_by_the_next_launch(bucket, server, monkeypatch):
     scheme, port = server
@@ -322,6 +331,7 @@ def test_what_a_store_did_not_take_is_sent_by_the_next_launch(bucket, server, mo
     assert len(list((folder / "trials").glob("*"))) == 1
 
 
+@pytest.mark.slow
 def test_a_data_set_in_a_store_is_copied_to_a_machine_once(bucket, server, monkeypatch):
     root = place(f"{bucket}/data")
     for part in ("train", "test"):
@@ -338,6 +348,7 @@ def test_a_data_set_in_a_store_is_copied_to_a_machine_once(bucket, server, monke
     assert all((home / file).read_text() == file for file in catalog.DATASETS["mnist"].files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", ["garbage", "", "{}", "[]", "7", "[" * 100_000, '{"pid": "../..", "node": 1, "process": 2}']
 )

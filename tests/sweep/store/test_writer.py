@@ -38,6 +38,7 @@ def test_many_results_share_parts(tmp_path):
     assert len(list((tmp_path / "trials").glob("part-*"))) < 50
 
 
+@pytest.mark.slow
 def test_parts_are_merged_while_a_launch_runs_and_no_row_is_ever_missing(tmp_path, monkeypatch):
     """A day's sweep would leave tens of thousands of them, each some work for whoever looks at it meanwhile."""
     monkeypatch.setattr(writer_module, "_MANY", 5)
@@ -107,6 +108,7 @@ def test_whoever_waits_finds_on_disk_what_was_handed_over(tmp_path):
     assert not writer.flush() and not writer.flush()
 
 
+@pytest.mark.slow
 def test_a_reader_outlasts_that_parts_are_merged_under_it(tmp_path, monkeypatch):
     """However often a part that it has just listed is gone."""
     results.write(tmp_path, *zip(rows("a"), strict=True))

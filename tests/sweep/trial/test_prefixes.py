@@ -111,6 +111,7 @@ STUDIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 def test_shared_training_is_done_once_and_changes_no_number(study, tmp_path):
     trials = list({each.id: each for each in STUDIES[study]}.values())
@@ -134,6 +135,7 @@ def test_a_prune_after_the_end_of_training_harms_no_other_trial(tmp_path):
     assert 0 <= plan.work(plan.share([*good, bad]), lambda config: 10).saved < 1
 
 
+@pytest.mark.slow
 def test_lost_or_damaged_states_cost_time_only(tmp_path):
     trials = STUDIES["without a dense run, rewound"]
     alone = [run(each) for each in trials]
@@ -177,15 +179,27 @@ def foreign(state):
     }
 
 
-@pytest.mark.parametrize("study", ["without a dense run, rewound", "levels"])
-def test_foreign_files_in_the_place_of_states_cost_time_only(tmp_path, study):
-    trials = STUDIES[study][:2]
+# Pairs of short trials that share one state; each pair runs once with every foreign file.
+PAIRS = {
+    "rewound": [trial(epochs=2, prune_epoch=1.5, rewind_epoch=back) for back in (1.05, 0)],
+    "levels": [
+        trial(criterion="imp", sparsity=s, iterations=n, rewind_epoch=0.5, epochs=1)
+        for s, n in ((0.2, 1), (0.36, 2))
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS)
+def test_foreign_files_in_the_place_of_states_cost_time_only(tmp_path, pair):
+    trials = PAIRS[pair]
     alone = [run(each) for each in trials]
     jobs = [job for pack in plan.packs(trials, 1) for job in pack.jobs]
     own = Store(tmp_path / "own")
     for job in jobs:
         run(job.trial, shared=Shared(own, job.path, job.saves))
     states = {path.name: torch.load(path) for path in (tmp_path / "own").glob("*.pt")}
+    assert states and all(state["curves"] for state in states.values())
     for kind in foreign(next(iter(states.values()))):
         folder = tmp_path / kind
         folder.mkdir()

@@ -41,6 +41,7 @@ def numbers(result):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", ["random", "snip", "force"])
 def test_the_same_trial_gives_the_same_numbers_bit_by_bit(criterion):
     """After any other trial, with any global random state, and with any number of threads."""
@@ -57,6 +58,7 @@ def test_the_same_trial_gives_the_same_numbers_bit_by_bit(criterion):
         torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_numbers_without_ray():
     asked = trial(prune_epoch=1)
     code = f"""
@@ -170,6 +172,7 @@ def test_pruning_within_an_epoch_trains_the_same_steps_as_pruning_between_epochs
     assert joined == pytest.approx(complete.curves[1]["train_loss"], rel=0.1)
 
 
+@pytest.mark.slow
 def test_iterative_magnitude_pruning_rewinds_and_each_level_begins_the_next():
     two = run(trial(criterion="imp", sparsity=0.36, iterations=2, epochs=2, rewind_epoch=1))
     assert phases(two) == [
@@ -239,6 +242,7 @@ def test_a_second_schedule_has_its_own_length_and_rate():
     assert rates[0] == 0.2 and rates[2] == pytest.approx(0.03) and rates[4] < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", ["gmp", "set", "rigl", "granet"])
 def test_rules_that_prune_along_training_end_at_the_planned_density(criterion):
     asked = trial(criterion=criterion, epochs=4, update_every=5, scope="erk", sparsity=0.9)
@@ -257,6 +261,7 @@ def test_a_loss_ten_times_the_first_ends_the_trial_as_diverged():
     assert row["status"] == "diverged"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -286,6 +291,7 @@ def test_the_oracle_removes_filters_and_records_the_loss_before_retraining():
 FRESH = ("pre_train_loss", "pre_test_loss", "pre_test_accuracy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
