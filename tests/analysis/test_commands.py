@@ -159,6 +159,7 @@ def test_one_trial_is_answered_as_far_as_it_goes(name, single):
     assert "nan" not in answer.stdout.replace("nano", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_every_question_is_answered_in_every_format_with_the_same_rows(name, made, tmp_path):
     files = [tmp_path / f"{name}.{kind}" for kind in ("csv", "json", "parquet")]

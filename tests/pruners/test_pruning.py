@@ -130,6 +130,7 @@ def networks(draw):
     return nn.Sequential(*layers, nn.Linear(features, 3)), shape
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(
     networks(),

@@ -344,6 +344,7 @@ class Casting(nn.Module):
         return self.head(self.attention(hidden, hidden, hidden)[0].to(self.kind).mean(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", pruners.names())
 def test_a_network_that_casts_is_scored_in_the_precision_of_scoring(name, kind):

@@ -170,6 +170,7 @@ def ways(images):
     return images[:, 0, :, -1].float().mean(1) > images[:, 0, :, 0].float().mean(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("augment", "crops", "flips"),
     [("none", False, False), ("flip", False, True), ("crop", True, False), ("flip-crop", True, True)],

@@ -101,6 +101,7 @@ def test_sizes_are_those_of_the_papers(name):
         assert rounded(counted(model) * float(density), left) == left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", models.MODELS)
 def test_the_output_is_one_row_of_scores_an_image_training_or_not(name):
     model = on_meta(name, SIZES[name][0], 7)
@@ -132,6 +133,7 @@ def effective(model, shape):
     return pruners.effective_masks(model, masks, torch.zeros(1, *shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIDES)
 def test_every_weight_of_a_dense_network_is_effective(name):
     shape = (3, SIDES[name], SIDES[name])

@@ -33,6 +33,7 @@ def test_a_search_runs_its_trials_once_each_and_the_best_has_all_its_seeds(sampl
 SMALL = STUDY[: STUDY.index("    iterations")] + "    scope: [global, erk, uniform]\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_schedule_that_is_chosen_again_while_it_runs_is_run_once(sampler, study_file):
     """Nor told twice, which Optuna takes for an error."""

@@ -82,6 +82,7 @@ def seen(folder):
     return json.dumps(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beside", ["nothing", "a truncated part", "one of another kind"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_part_counts_for_both_whatever_wrote_it(kind, beside, tmp_path, capfd):

@@ -88,6 +88,7 @@ def test_a_fixed_stream_stays_while_the_seed_moves_the_others(fields, held, of_m
     assert {kind for kind in one if one[kind] == other[kind]} == held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
