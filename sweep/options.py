@@ -13,8 +13,6 @@ import typer
 from sweep.engine.options import AUTO, TUNE, Gpus
 
 ResultsAt = Annotated[str, typer.Option("--results", help="folder for results, or a URI: s3://BUCKET/PREFIX")]
-
-
 DataRoot = Annotated[str, typer.Option(help="folder of the data sets, or a URI: s3://BUCKET/PREFIX")]
 
 
@@ -33,8 +31,6 @@ Address = Annotated[
         help="Ray cluster to run on; default: on a head or in a job its own, elsewhere one started here",
     ),
 ]
-
-
 Workers = Annotated[
     int | None,
     typer.Option(min=1, help="trials at once, up to which a cluster may grow; default: as many as have room"),
@@ -65,8 +61,6 @@ GpusPerTrial = Annotated[
     Any,
     typer.Option(parser=gpus, metavar="SHARE", help="share of a GPU each trial gets; auto: by its memory"),
 ]
-
-
 MaxHours = Annotated[float, typer.Option(min=0, help="hours after which to stop")]
 
 

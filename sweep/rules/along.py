@@ -101,7 +101,7 @@ class Updates:
         self.masks = run.full_masks() if rule.thins else self._pruned("random", run.config.sparsity)
         run.mask(self.masks)
 
-    def _pruned(self, criterion: str, sparsity: float | Fraction) -> dict[str, Tensor]:
+    def _pruned(self, criterion: str, sparsity: float | Fraction) -> pruners.Masks:
         return pruners.prune(
             criterion,
             self.run.model,
@@ -133,9 +133,9 @@ class Updates:
         return Fraction(str(self.config.sparsity)) * (1 - (1 - done) ** 3)
 
     @torch.no_grad()
-    def _regrow(self, growth: Growth, step: int) -> dict[str, Tensor]:
+    def _regrow(self, growth: Growth, step: int) -> pruners.Masks:
         """Drop and grow in each layer; the masks of the weights that stay."""
-        stays: dict[str, Tensor] = {}
+        stays: pruners.Masks = {}
         share = self.config.drop_fraction * (1 + math.cos(math.pi * step / self._last)) / 2
         draws = torch.Generator().manual_seed(derive(self.config.roots.mask, "grow", step))
         for name, weight in pruners.prunable(self.run.model, self.run.exclude).items():

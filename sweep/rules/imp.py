@@ -5,9 +5,9 @@ from collections.abc import Hashable, Iterator
 from fractions import Fraction
 
 import pruners
-from sweep.config import Config, values_of
-from sweep.roles import DENSE_TRAINING
-from sweep.rules.rule import AFTER_PRUNING, Rule, Run, length, single_weights_alone, to_the_end
+from sweep.config import Config, values_of, with_role
+from sweep.roles import DENSE_TRAINING, Role
+from sweep.rules.rule import Rule, Run, length, single_weights_alone
 
 # A level removes a fifth of the weights that are left, unless the study gives the number of levels.
 _KEPT = 0.8
@@ -24,7 +24,7 @@ class IterativeMagnitude(Rule):
 
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of one level, and how many levels there are."""
-        fields = {"scope", "iterations", "structure", "layers", "min_per_layer", *AFTER_PRUNING}
+        fields = {"scope", "iterations", "structure", "layers", "min_per_layer", *with_role(Role.RETRAINING)}
         # To rewind to epoch 0 is the rule.
         return frozenset(fields if config.rewind_epoch else fields - {"rewind_epoch"})
 
@@ -40,8 +40,8 @@ class IterativeMagnitude(Rule):
         return max(1, round(math.log(1 - config.sparsity) / math.log(_KEPT)))
 
     def last_prune(self, config: Config) -> float:
-        """The end of training."""
-        return to_the_end(config)
+        """The end of training; infinite where only the data say which epoch that is."""
+        return math.inf if config.epochs is None else config.epochs
 
     def rewinds_to(self, config: Config) -> float:
         """The epoch that the config says; by default the beginning."""

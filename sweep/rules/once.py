@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import pruners
-from sweep.config import Config, with_role
-from sweep.roles import Role
+from sweep.config import AFTER_DENSE, Config
 from sweep.rules.rule import AtOnce, Run
 
 # Fields of the batches that score.
@@ -50,8 +49,7 @@ class Once(AtOnce):
 @lru_cache(maxsize=1024)
 def _reads(criterion: str, one_iteration: bool) -> frozenset[str]:
     known = pruners.find(criterion)
-    fields = {*with_role(Role.TARGET, Role.SCORING, Role.MASK, Role.RETRAINING), "mask_seed"}
-    fields -= _OF_OTHER_RULES
+    fields = {*AFTER_DENSE} - _OF_OTHER_RULES
     if not known.needs_data:
         fields -= _BATCHES
     if known.static:

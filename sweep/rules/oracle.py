@@ -4,12 +4,13 @@ import math
 import random
 from collections.abc import Iterator
 
-from torch import Tensor, nn
+from torch import nn
 
 import pruners
-from sweep.config import Config
+from sweep.config import Config, with_role
 from sweep.errors import BadInput
-from sweep.rules.rule import AFTER_PRUNING, AtOnce, Run
+from sweep.roles import Role
+from sweep.rules.rule import AtOnce, Run
 from sweep.seeds import derive
 
 
@@ -22,7 +23,8 @@ class Oracle(AtOnce):
     def reads(self, config: Config) -> frozenset[str]:
         """The combination, the layers, and what comes after the pruning."""
         # The scope changes no mask of the oracle's; the ids of trials on disk have it.
-        return frozenset({"combination", "structure", "layers", "prune_epoch", "scope", *AFTER_PRUNING})
+        fields = {"combination", "structure", "layers", "prune_epoch", "scope"}
+        return frozenset({*fields, *with_role(Role.RETRAINING)})
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
         """Single weights, a least number of weights, scores of one moment."""
@@ -45,7 +47,7 @@ class Oracle(AtOnce):
         return pruners.Step({}, combination(run.config, run.model, run.exclude))
 
 
-def combination(config: Config, model: nn.Module, exclude: list[str]) -> dict[str, Tensor]:
+def combination(config: Config, model: nn.Module, exclude: list[str]) -> pruners.Masks:
     """The masks of one way to remove filters.
 
     `combination` numbers the ways in a random order, without repetition, by `split_seed` (by 0 where that

@@ -1,20 +1,17 @@
 """What a rule is: how the masks of a trial are chosen, and what follows from that elsewhere."""
 
-import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from torch import Tensor, nn
+from torch import nn
 
 import pruners
 from sweep.config import Config
 from sweep.errors import BadInput
 
-# Called with the gradients of a step at hand; True if the call stands in for the optimizer's step.
+# Called with the number of a step when its gradients are ready; True replaces the optimizer's step.
 Between = Callable[[int], bool]
-# What a rule may read of a config beside the criterion and the sparsity, where masks come from scores.
-AFTER_PRUNING = frozenset({"ablation", "rewind_epoch", "retrain", "retrain_epochs", "retrain_lr"})
 
 
 class Run(Protocol):
@@ -54,7 +51,7 @@ class Run(Protocol):
         """Around the choice of masks, so that its time is recorded."""
         ...
 
-    def full_masks(self) -> dict[str, Tensor]:
+    def full_masks(self) -> pruners.Masks:
         """Masks that keep every weight that may be pruned."""
         ...
 
@@ -70,11 +67,11 @@ class Run(Protocol):
         """Train to a step, and record each epoch under the name of a phase."""
         ...
 
-    def mask(self, masks: Mapping[str, Tensor]) -> None:
+    def mask(self, masks: pruners.Masks) -> None:
         """Put masks on, and record nothing."""
         ...
 
-    def record(self, masks: dict[str, Tensor]) -> None:
+    def record(self, masks: pruners.Masks) -> None:
         """Record the layers at masks that are on."""
         ...
 
@@ -110,9 +107,10 @@ class Rule:
     last_phase = "retrain"
 
     def reads(self, config: Config) -> frozenset[str]:
-        """The fields that the masks depend on, beside criterion and sparsity; others are set to defaults.
+        """The fields of `sweep.config.AFTER_DENSE` that the outcome depends on.
 
-        Among the fields with the roles target, scoring, mask and retraining, and `mask_seed`.
+        The criterion and the sparsity always matter and need not be named. `Trial.of` gives each of the other
+        fields that the rule does not read its default.
         """
         raise NotImplementedError
 
@@ -227,11 +225,6 @@ def length(config: Config, epoch: int) -> int:
         epoch: steps of an epoch.
     """
     return config.steps or (config.epochs or 0) * epoch
-
-
-def to_the_end(config: Config) -> float:
-    """The last epoch of training; infinite where only the data say which it is."""
-    return math.inf if config.epochs is None else config.epochs
 
 
 def single_weights_alone(config: Config) -> Iterator[tuple[str, str]]:

@@ -11,13 +11,14 @@ import pruners
 from sweep import rules
 from sweep.config import Config
 from sweep.data import Data
+from sweep.rules.rule import Between
 from sweep.store.schema import SCHEMAS
 from sweep.store.states import State
 from sweep.study import consistency
 from sweep.trial import masking, network, scoring
 from sweep.trial.prefixes import Point, Shared, rewind_point
 from sweep.trial.recorder import Recorder
-from sweep.trial.training import Between, Training
+from sweep.trial.training import Training
 
 # Called after each epoch of retraining with its number from 1, its validation accuracy, and whether it is the
 # last epoch. True stops the trial.

@@ -15,6 +15,7 @@ from pruners.masks import total_kept
 from sweep.config import Config
 from sweep.data import Data, Split
 from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS
+from sweep.rules.rule import Between
 from sweep.seeds import derive, generator
 
 _EVALUATION_BATCH = 512
@@ -23,8 +24,6 @@ _EVALUATION_BATCH = 512
 _GRAPHS = 1000
 # Attributes of a training that its state has.
 _PROGRESS = ("step", "spent", "active", "first_loss", "_summed")
-# Called with the number of a step when its gradients are ready; True replaces the optimizer's step.
-Between = Callable[[int], bool]
 
 
 def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
