@@ -157,11 +157,11 @@ def hold(folder, ready):
 
 
 def test_a_second_writer_is_told_who_holds_the_results_until_that_one_dies(tmp_path):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
     ready = context.Event()
     holder = context.Process(target=hold, args=(tmp_path, ready))
     holder.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     with (
         pytest.raises(BadInput, match=f"is being written by process {holder.pid} on "),
         results.lock(tmp_path),
