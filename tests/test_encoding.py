@@ -12,7 +12,9 @@ import sweep
 from tests.conftest import STUDY
 
 ROOT = Path(sweep.__file__).parents[1]
-SOURCES = [file for package in ("sweep", "analysis", "pruners") for file in sorted((ROOT / package).rglob("*.py"))]
+SOURCES = [
+    file for package in ("sweep", "analysis", "pruners") for file in sorted((ROOT / package).rglob("*.py"))
+]
 # Where the encoding stands in calls that read or write text.
 PLACE = {"read_text": 0, "write_text": 1}
 
