@@ -155,14 +155,8 @@ def nap(trial, where, shared, *, workers, there):
     return Result(trial.columns() | {"status": "ok", "started_at": started, "finished_at": datetime.now(UTC)})
 
 
-def nodes(count, many):
-    """Trials a second, from when every worker was there to the last trial's end, on nodes of this machine."""
-    from ray.cluster_utils import Cluster
-
-    logging.disable(logging.WARNING)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(count):
-        cluster.add_node(num_cpus=1)
+def rate(address, workers, many):
+    """Trials a second on a cluster, from when every worker was there to the last trial's end."""
     fields = {"dataset": "digits", "model": "conv-5", "epochs": 1, "criterion": "random", "sparsity": 0.9}
     wanted = tuple(Trial.of(Config(seed=seed, **fields)) for seed in range(many))
     study = Study("naps", Path("naps.yaml"), "", wanted, many)
@@ -172,19 +166,31 @@ def nodes(count, many):
         folder.mkdir()
         there.mkdir()
         with Progress("naps", many, [], Console(file=nowhere)) as progress:
-            options = Options(data_root="data", address=cluster.address)
-            run = partial(nap, workers=count, there=there)
+            options = Options(data_root="data", address=address)
+            run = partial(nap, workers=workers, there=there)
             Session(study, folder, options, lambda job: _NAP, progress, run=run).run(study.trials())
-        rate = "SELECT count(*) / epoch(max(finished_at) - min(started_at)) FROM trials"
-        [found] = analysis.open(folder).execute(rate).fetchone()
+        asked = "SELECT count(*) / epoch(max(finished_at) - min(started_at)) FROM trials"
+        return analysis.open(folder).execute(asked).fetchone()[0]
+
+
+def nodes(many):
+    """Print the rate on one node of this machine, and on two."""
+    from ray.cluster_utils import Cluster
+
+    logging.disable(logging.WARNING)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    found = []
+    for count in (1, 2):
+        cluster.add_node(num_cpus=1)
+        found.append(rate(cluster.address, count, many))
     cluster.shutdown()
     print(json.dumps(found), flush=True)
     os._exit(0)
 
 
-def apart(count, many=60):
-    """The same in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.scaling", "nodes", str(count), str(many)]
+def apart(many=60):
+    """The same in a process of its own: the rates on one node and on two."""
+    command = [sys.executable, "-m", "benchmarks.scaling", "nodes", str(many)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(answer.stdout.splitlines()[-1])
 
@@ -198,7 +204,7 @@ def main(count=TRIALS, workers=WORKERS):
         f"scheduler {found.cpu / count * 1e3:.2f} ms CPU a trial",
         flush=True,
     )
-    one, two = apart(1), apart(2)
+    one, two = apart()
     print(
         f"scaling, trials that sleep {_NAP:g} s on real nodes of one worker: {one:.2f} trials a second on one, "
         f"{two:.2f} on two: {two / one:.2f} times"
@@ -207,8 +213,8 @@ def main(count=TRIALS, workers=WORKERS):
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["nodes", count, many]:
-            nodes(int(count), int(many))
+        case ["nodes", many]:
+            nodes(int(many))
         case []:
             main()
         case [count, workers]:

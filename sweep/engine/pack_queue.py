@@ -128,9 +128,9 @@ class PackQueue(Searcher):
         # the trial that kills its worker is known.
         elif running and not pack.brief:
             self.deaths[running.id] += 1
-            if self.deaths[running.id] > self.retries:
-                died = f"its worker died {self.deaths[running.id]} times while it ran"
-                self._give_up(running, died, pack)
+            if (deaths := self.deaths[running.id]) > self.retries:
+                often = "" if deaths == 1 else f" {deaths} times"
+                self._give_up(running, f"its worker died{often} while it ran", pack)
         self._requeue(pack)
 
     def hopeless(self) -> str | None:

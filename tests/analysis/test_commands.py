@@ -1,6 +1,4 @@
-import contextlib
 import csv
-import io
 import json
 import math
 import re
@@ -9,7 +7,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from unittest import mock
+from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,21 +16,10 @@ import analysis
 from analysis.__main__ import main
 from analysis.report import report, watch
 from sweep.store import results
+from tests import commands
 from tests.analysis.conftest import trial
 
-
-def run(*words):
-    """The command line, in this process: what it prints, and how it exits."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.object(sys, "argv", ["analysis", *map(str, words)]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main()
-    code = ended.value.code or 0
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+run = partial(commands.run, main)
 
 
 @pytest.mark.slow

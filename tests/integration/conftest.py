@@ -1,5 +1,7 @@
 """One Ray cluster for the launches of many tests: to start one takes longer than most studies here."""
 
+import signal
+
 import pytest
 
 
@@ -8,7 +10,10 @@ def ray_head():
     """The address of a cluster of one node with two cores, which outlasts the launches that use it."""
     from ray.cluster_utils import Cluster
 
+    before = signal.getsignal(signal.SIGTERM)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    # Ray's handler would end the cluster with any process that is forked from this one.
+    signal.signal(signal.SIGTERM, before)
     yield cluster.address
     cluster.shutdown()
 

@@ -23,8 +23,9 @@ lr: 0.2
 criterion: [random, snip]
 scope: [global, erk]
 sparsity: [0.9, 0.99]
-seed: [0, 1, 2]
+seed: [0, 1]
 """
+LONG = 16  # its trials
 NUMBERS = (
     "trial_id, status, kept, effective_density, pre_train_loss, pre_test_loss, train_loss, val_loss, test_loss, "
     "test_accuracy, best_val_accuracy, mean_active_params"

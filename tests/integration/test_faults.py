@@ -13,42 +13,46 @@ import analysis
 from analysis.warehouse import unfinished
 from sweep.store.results import finished
 from tests.integration.faults import ordeal
-from tests.integration.launching import LONGER, end, launch, rows, running, undisturbed, wait_for
+from tests.integration.launching import LONG, LONGER, end, launch, rows, running, undisturbed, wait_for
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.usefixtures("on_cluster")
 def test_killed_in_the_middle_and_launched_again_every_trial_is_there_once_and_equal(study_file, tmp_path):
     path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
     folder = results / "longer"
-    with running(path, "--results", results) as first:
-        wait_for(folder, 4, first)
-        code, out, err = end(launch(path, "--results", results))
+    words = (path, "--results", results, "--workers", 1)
+    with running(*words) as first:
+        wait_for(folder, 2, first)
+        first.send_signal(signal.SIGSTOP)  # or it may be done before another launch has begun
+        code, out, err = end(launch(*words))
         assert code == 2 and err.count("\n") == 1
         assert f"{folder} is being written by process {first.pid}" in err
-        assert first.poll() is None, "the first launch goes on"
         first.send_signal(signal.SIGKILL)
     kept = set(finished(folder))
-    assert unfinished(analysis.open(results)) == {"longer": (len(kept), 24)}
-    code, out, err = end(launch(path, "--results", results))
+    assert unfinished(analysis.open(results)) == {"longer": (len(kept), LONG)}
+    code, out, err = end(launch(*words))
     assert (code, err) == (0, "")
-    assert f"24 trials, {len(kept)} with a result, {24 - len(kept)} to run" in out
+    assert f"{LONG} trials, {len(kept)} with a result, {LONG - len(kept)} to run" in out
     parts = analysis.open(results).execute(
         f"SELECT trial_id FROM read_parquet('{folder}/trials/part-*.parquet')"
     )
-    assert len(parts.fetchall()) == 24, "no trial ran twice"
+    assert len(parts.fetchall()) == LONG, "no trial ran twice"
     assert rows(results) == undisturbed(path)
     assert unfinished(analysis.open(results)) == {}
     launches = json.loads((folder / "study.json").read_text())["launches"]
     began = [datetime.fromisoformat(launch["started_at"]) for launch in launches]
     found = analysis.open(results).execute("SELECT launched_at, count(*) FROM trials GROUP BY 1 ORDER BY 1")
-    assert found.fetchall() == list(zip(began, (len(kept), 24 - len(kept)), strict=True))
+    assert found.fetchall() == list(zip(began, (len(kept), LONG - len(kept)), strict=True))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_within_seconds_and_keeps_what_is_done(number, study_file, tmp_path):
+def test_an_interrupt_ends_within_seconds_and_keeps_what_is_done(number, request, study_file, tmp_path):
+    if number == signal.SIGTERM:  # what ends jobs on clusters
+        request.getfixturevalue("on_cluster")
     path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
-    with running(path, "--results", results) as process:
+    with running(path, "--results", results, "--workers", 1) as process:
         wait_for(results / "longer", 2, process)
         started = time.monotonic()
         process.send_signal(number)
@@ -56,21 +60,21 @@ def test_an_interrupt_ends_within_seconds_and_keeps_what_is_done(number, study_f
     assert time.monotonic() - started < 10
     assert (code, err) == (130, "")
     done = len(finished(results / "longer"))
-    assert 2 <= done < 24
-    assert f"interrupted with {done} of 24 trials done; the same command goes on" in out
+    assert 2 <= done < LONG
+    assert f"interrupted with {done} of {LONG} trials done; the same command goes on" in out
 
 
-def test_a_dozen_kills_of_driver_workers_and_nodes_cost_nothing_but_time(tmp_path):
+def test_kills_of_driver_workers_and_nodes_cost_nothing_but_time(tmp_path):
     """`python -m tests.integration.faults --kills 100` is the longer version."""
-    killed = ordeal(tmp_path, 12, seed=1, last=1)
-    assert killed.total() == 12 and set(killed) == {"driver", "worker", "node"}
+    killed = ordeal(tmp_path, 6, seed=1, last=0)
+    assert killed.total() == 6 and set(killed) == {"driver", "worker", "node"}
 
 
 GREEDY = """
 import os, sys, time
 memory = {line.split(":")[0]: int(line.split()[1]) for line in open("/proc/meminfo")}
 used = 1 - memory["MemAvailable"] / memory["MemTotal"]
-os.environ["RAY_memory_usage_threshold"] = f"{min(0.95, used + 0.25):.3f}"
+os.environ["RAY_memory_usage_threshold"] = f"{min(0.95, used + 0.15):.3f}"
 os.environ["RAY_memory_monitor_refresh_ms"] = "100"
 from datetime import UTC, datetime
 from sweep import plan
@@ -88,7 +92,7 @@ found = []
 packs = plan.packs(load(sys.argv[1]).trials(), 1)
 cluster.connect(None, 1, gpu=False)
 where = worker.Where("data", sys.argv[2])
-tune.execute(packs, where, workers=1, tell=found.append, retries=1, run=run)
+tune.execute(packs, where, workers=1, tell=found.append, retries=0, run=run)
 cluster.stop()
 for result in found:
     print(result.trial["seed"], result.trial["status"], result.trial.get("error"))
@@ -101,4 +105,4 @@ def test_a_trial_that_takes_all_memory_of_its_node_fails_alone(study_file, tmp_p
     words = [sys.executable, "-c", GREEDY, str(study_file(text)), str(tmp_path / "prefixes")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     lines = sorted(line for line in done.stdout.splitlines() if line[:1].isdigit())
-    assert lines == ["0 ok None", "1 failed its worker died 2 times while it ran", "2 ok None"], done.stderr
+    assert lines == ["0 ok None", "1 failed its worker died while it ran", "2 ok None"], done.stderr

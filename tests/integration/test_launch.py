@@ -15,7 +15,9 @@ from PIL import Image
 
 import analysis
 from analysis.warehouse import unfinished
+from sweep.launch import main
 from sweep.store.results import finished
+from tests import commands
 from tests.integration.launching import LONGER, end, launch, processes, rows, running, undisturbed, wait_for
 
 pytestmark = pytest.mark.slow
@@ -75,7 +77,7 @@ launch.main()
 
 @pytest.mark.usefixtures("on_cluster")
 def test_workers_that_cannot_begin_end_a_launch_in_one_line(study_file, tmp_path):
-    words = [sys.executable, "-c", CANNOT, study_file(), "--results", tmp_path / "results"]
+    words = [sys.executable, "-c", CANNOT, study_file(), "--results", tmp_path / "results", "--workers", 1]
     found = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=120)
     assert found.returncode == 2 and found.stderr.count("\n") == 1, found.stderr
     assert "no worker can begin a trial: OSError: libfoo.so" in found.stderr
@@ -86,7 +88,7 @@ def test_workers_that_cannot_begin_end_a_launch_in_one_line(study_file, tmp_path
 @pytest.mark.parametrize("name", ["gcs_server", "raylet"])
 def test_a_process_of_ray_that_dies_ends_a_launch_in_one_line(name, study_file, tmp_path):
     path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
-    with running(path, "--results", results) as process:
+    with running(path, "--results", results, "--workers", 1) as process:
         wait_for(results / "longer", 2, process)
         [pid] = [pid for pid, called in processes({process.pid}).items() if called == name]
         os.kill(pid, signal.SIGKILL)
@@ -124,7 +126,7 @@ sparsity: 0.5
 def test_a_trial_that_fails_is_a_row_with_its_traceback_and_is_tried_again_when_asked(
     study_file, pets, tmp_path
 ):
-    words = (study_file(PETS, "pets.yaml"), "--results", tmp_path / "r", "--data-root", pets)
+    words = (study_file(PETS, "pets.yaml"), "--results", tmp_path / "r", "--data-root", pets, "--workers", 1)
     code, out, _ = end(launch(*words))
     assert code == 1 and "1 trials failed" in out and "--retry-failed" in out
     found = (
@@ -144,8 +146,9 @@ def test_a_trial_that_fails_is_a_row_with_its_traceback_and_is_tried_again_when_
 
 def test_images_too_small_for_a_model_are_refused_before_anything_starts(study_file, pets, tmp_path):
     path = study_file(PETS.replace("conv-5", "lenet-5-caffe"), "pets.yaml")
-    code, out, err = end(launch(path, "--results", tmp_path / "r", "--data-root", pets))
-    assert code == 2 and "lenet-5-caffe needs images of at least 16×16 pixels" in err and out == ""
+    answer = commands.run(main, path, "--results", tmp_path / "r", "--data-root", pets)
+    assert answer.returncode == 2 and answer.stdout == ""
+    assert "lenet-5-caffe needs images of at least 16×16 pixels" in answer.stderr
     assert not (tmp_path / "r").exists()
 
 
@@ -203,7 +206,11 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_written(words, message, s
     words = [tmp_path / word if word.endswith("yaml") else word for word in words]
     for option, folder in (("--results", "r"), ("--data-root", "no-data")):
         words += [] if option in words else [option, tmp_path / folder]
-    code, out, err = end(launch(*words))
+    if words[0] == tmp_path / "broken.yaml":
+        code, out, err = end(launch(*words))
+    else:  # in this process, which is faster
+        answer = commands.run(main, *words)
+        code, out, err = answer.returncode, answer.stdout, answer.stderr
     assert code == 2 and message in err and err.count("\n") == 1 and out == ""
     assert not (tmp_path / "r").exists()
 
@@ -229,7 +236,7 @@ def test_what_the_plan_says_is_shared_is_trained_once(study_file, tmp_path):
     _, said, _ = end(launch(path, "--results", results, "--dry-run"))
     assert "25 trials (48 asked for, those that are the same once), 0 with a result" in said
     assert "36% of the training shared: 640 of 1,000 steps to run; 3 states" in said
-    code, out, err = end(launch(path, "--results", results))
+    code, out, err = end(launch(path, "--results", results, "--workers", 1))
     assert (code, err) == (0, "") and "of worker time training" in out
     trained = analysis.open(results).execute("SELECT count(*), sum(trained_steps) FROM trials").fetchone()
     assert trained == (25, 64 * 10)
@@ -253,39 +260,33 @@ def test_finished_trials_are_on_disk_at_once_though_their_pack_goes_on(study_fil
 @pytest.mark.usefixtures("on_cluster")
 def test_a_launch_can_be_limited_and_the_next_goes_on(study_file, tmp_path):
     path, results = study_file(), tmp_path / "results"
-    code, out, _ = end(launch(path, "--results", results, "--max-trials", 4))
+    code, out, _ = end(launch(path, "--results", results, "--max-trials", 4, "--workers", 1))
     assert code == 0 and "20 trials, 0 with a result, 4 to run" in out
     assert "small: 4 of 4 trials" in out and "16 trials have no result" in out
     found = analysis.open(results).execute("SELECT DISTINCT seed FROM trials").fetchall()
     assert found == [(0,)], "those that come first in the plan"
     assert unfinished(analysis.open(results)) == {"small": (4, 20)}
+    # A study that asks for less than before is finished once it has that.
+    config = json.loads(analysis.open(results).execute("SELECT config FROM trials").fetchone()[0])
+    names = ("dataset", "model", "epochs", "lr", "sparsity", "prune_epoch", "seed", "criterion", "scope")
+    less = study_file("name: small\n" + "".join(f"{name}: {config[name]}\n" for name in names), "less.yaml")
+    code, out, _ = end(launch(less, "--results", results))
+    assert code == 0 and "1 with a result, 0 to run" in out
+    assert unfinished(analysis.open(results)) == {}
     started = time.monotonic()
-    code, out, _ = end(launch(path, "--results", results, "--max-hours", 1e-9))
+    code, out, _ = end(launch(path, "--results", results, "--max-hours", 1e-9, "--workers", 1))
     assert code == 0 and "--max-hours is over with 4 of 20 trials done; the same command goes on" in out
     assert time.monotonic() - started < 40
-    code, out, _ = end(launch(path, "--results", results))
+    code, out, _ = end(launch(path, "--results", results, "--workers", 1))
     assert code == 0 and "4 with a result, 16 to run" in out
     assert rows(results) == undisturbed(path)
     assert unfinished(analysis.open(results)) == {}
 
 
 @pytest.mark.usefixtures("on_cluster")
-def test_a_study_that_asks_for_less_than_before_is_finished_once_it_has_that(study_file, tmp_path):
-    results = tmp_path / "results"
-    end(launch(study_file(), "--results", results, "--max-trials", 1))
-    assert unfinished(analysis.open(results)) == {"small": (1, 20)}
-    [(config,)] = analysis.open(results).execute("SELECT config FROM trials").fetchall()
-    names = ("dataset", "model", "epochs", "lr", "sparsity", "prune_epoch", "seed", "criterion", "scope")
-    one = "".join(f"{name}: {json.loads(config)[name]}\n" for name in names)
-    code, out, _ = end(launch(study_file(f"name: small\n{one}"), "--results", results))
-    assert code == 0 and "1 with a result, 0 to run" in out
-    assert unfinished(analysis.open(results)) == {}
-
-
-@pytest.mark.usefixtures("on_cluster")
 def test_too_many_failures_end_a_launch(study_file, pets, tmp_path):
     seeds = study_file(PETS + "seed: 0..30\n", "pets.yaml")
-    words = (seeds, "--results", tmp_path / "r", "--data-root", pets)
+    words = (seeds, "--results", tmp_path / "r", "--data-root", pets, "--workers", 1)
     code, out, _ = end(launch(*words, "--max-failures", 2))
     assert code == 1 and "--max-failures is reached with" in out
     assert (

@@ -14,5 +14,5 @@ def test_a_thousand_simulated_workers_have_work_until_the_tail_which_is_short():
 
 
 def test_two_nodes_do_almost_twice_what_one_does():
-    one, two = scaling.apart(1, many=30), scaling.apart(2, many=30)
+    one, two = scaling.apart(many=20)
     assert two / one >= 1.8

@@ -12,13 +12,12 @@ import analysis
 from sweep.store.places import place
 from sweep.store.results import finished
 from tests import stores
-from tests.integration.launching import LONGER, end, launch, rows, running, undisturbed, wait_for
+from tests.integration.launching import LONG, LONGER, end, launch, rows, running, undisturbed, wait_for
 from tests.integration.test_search import STUDY as SPACE
 from tests.integration.test_search import history, search
 
 pytestmark = pytest.mark.slow
-TRIALS = 24
-SEARCH = SPACE.replace("trials: 16", "trials: 10").replace("seeds: 2", "seeds: 1")
+SEARCH = SPACE.replace("trials: 16", "trials: 8").replace("seeds: 2", "seeds: 1")
 
 
 def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost(
@@ -28,25 +27,25 @@ def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.own}")
     path = study_file(LONGER, "longer.yaml")
     results = f"{bucket}/results"
-    folder = place(results) / "longer"
-    with running(path, "--results", results) as first:
-        wait_for(folder, 2, first)
+    words, folder = (path, "--results", results, "--workers", 1), place(results) / "longer"
+    with running(*words) as first:
+        wait_for(folder, 1, first)
         for fault in stores.FAULTS:
             way.breaks(fault)
-            time.sleep(1.5)
+            time.sleep(1)
             way.breaks(None)
-        wait_for(folder, 4, first)
+        wait_for(folder, 2, first)
         first.send_signal(signal.SIGSTOP)  # or it may be done before another launch has begun
-        code, _, err = end(launch(path, "--results", results))
+        code, _, err = end(launch(*words))
         assert code == 2 and f"{folder} is being written by process {first.pid}" in err
         first.send_signal(signal.SIGKILL)
     kept = len(finished(folder))
-    with running(path, "--results", results) as second:
+    with running(*words) as second:
         wait_for(folder, kept + 2, second)
         way.breaks("error")
         began = time.monotonic()
         code, out, err = end(second)
-        assert f"{TRIALS} trials, {kept} with a result" in out
+        assert f"{LONG} trials, {kept} with a result" in out
         assert code == 2 and 25 < time.monotonic() - began < 60
         assert (
             err.count("\n") == 1
@@ -56,11 +55,11 @@ def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost
         unsent = int(err.partition("more trials on this machine")[0].split()[-1])
     way.breaks(None)
     before = len(finished(folder)) + unsent
-    code, out, err = end(launch(path, "--results", results))
+    code, out, err = end(launch(*words))
     assert (code, err) == (0, "")
-    assert f"{TRIALS} trials, {before} with a result" in out and unsent > 0
+    assert f"{LONG} trials, {before} with a result" in out and unsent > 0
     everything = analysis.open(results)
-    assert everything.execute("SELECT count(*) FROM trials").fetchone() == (TRIALS,)
+    assert everything.execute("SELECT count(*) FROM trials").fetchone() == (LONG,)
     assert rows(results) == undisturbed(path)
     assert not (place(results) / ".prefixes").exists() and not folder.glob(".lock-*")
     command = [sys.executable, "-m", "analysis", "crossover", "--results", results]
@@ -72,15 +71,15 @@ def test_a_killed_search_goes_on_from_a_store_also_on_another_machine(
 ):
     path, results = study_file(SEARCH, "look.yaml"), f"{bucket}/results"
     folder = place(results) / "look"
-    with search(path, "--results", results) as first:
-        wait_for(folder, 4, first)
+    with search(path, "--results", results, "--workers", 1) as first:
+        wait_for(folder, 3, first)
         first.send_signal(signal.SIGKILL)
     kept = len(finished(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
-    code, out, err = end(search(path, "--results", results))
-    assert (code, err) == (0, "") and f"{kept} of 10 trials run" in out
+    code, out, err = end(search(path, "--results", results, "--workers", 1))
+    assert (code, err) == (0, "") and f"{kept} of 8 trials run" in out
     assert f"the best as a study: {folder}/best.yaml" in out and (folder / "search.json").exists()
     (tmp_path / "optuna.journal").write_bytes((folder / "optuna.journal").read_bytes())
     told = [each for each in history(tmp_path).get_trials() if each.state is TrialState.COMPLETE]
     names = [name for each in told for name in each.user_attrs["trial_ids"]]
-    assert len(finished(folder)) == 10 and sorted(names) == sorted(finished(folder))
+    assert len(finished(folder)) == 8 and sorted(names) == sorted(finished(folder))
