@@ -7,11 +7,14 @@ import time
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import analysis
+from sweep.launch import main
 from sweep.store.results import finished
 from sweep.study import load
 from sweep.trial import run
+from tests import commands
 
 # Long enough for a launch to be caught in the middle.
 LONGER = """\
@@ -76,6 +79,13 @@ def workers(ancestors):
     return [
         pid for pid, name in processes(ancestors).items() if name.startswith(("ray::Resource", "ray::_Inner"))
     ]
+
+
+def here(*words):
+    """A launch in this process, which is faster: for those that do not come to start a trial."""
+    with mock.patch("sweep.launch._run", side_effect=AssertionError("it would start trials")):
+        answer = commands.run(main, *words)
+    return answer.returncode, answer.stdout, answer.stderr
 
 
 def end(process, timeout=300):
