@@ -91,7 +91,10 @@ class Session:
         self._claims: Claims | None = None
         self._failed = 0
         self._errors: list[BaseException] = []
-        self._thread: threading.Thread | None = None
+        # Set while Tune's thread does not run. An interrupt of Thread.join would mark a running thread as
+        # ended (bpo-45274); shutting Ray down under it ends the process.
+        self._idle = threading.Event()
+        self._idle.set()
 
     def run(self, trials: Sequence[Trial]) -> Ending:
         """Run trials, and those that the proposer proposes.
@@ -102,7 +105,8 @@ class Session:
         """
         deadline = time.monotonic() + self.options.max_hours * 3600
         try:
-            ending = self._watch(self._open(trials), deadline)
+            self._open(trials)
+            ending = self._watch(deadline)
         except KeyboardInterrupt:
             ending = Ending.INTERRUPTED
         return self._close(ending)
@@ -124,8 +128,8 @@ class Session:
         if self.proposer and self._writer.flush():
             self.proposer.tell(result)
 
-    def _open(self, trials: Sequence[Trial]) -> threading.Thread:
-        """Connect to Ray, note the launch and plan the packs; the started thread that runs them."""
+    def _open(self, trials: Sequence[Trial]) -> None:
+        """Connect to Ray, note the launch, plan the packs and start the thread that runs them."""
         options = self.options
         # Not in Tune's thread: Ray's processes end with the thread that started them.
         cluster.connect(options.address, options.workers, gpu=bool(options.gpus))
@@ -148,9 +152,8 @@ class Session:
         self.progress.begin(at_once, {job.trial.id: self.cost(job) for job in jobs})
         # In a thread Tune installs no handlers of signals; its own would wait for running trials to end.
         work = partial(self._execute, packs, where, at_once)
-        self._thread = threading.Thread(target=work, name=TUNE, daemon=True)
-        self._thread.start()
-        return self._thread
+        self._idle.clear()
+        threading.Thread(target=work, name=TUNE, daemon=True).start()
 
     def _gpu_share(self, trials: Sequence[Trial]) -> float:
         """The share of a GPU for each trial, measured where it is `AUTO`."""
@@ -180,13 +183,12 @@ class Session:
             )
         except BaseException as error:
             self._errors.append(error)
+        finally:
+            self._idle.set()
 
-    def _watch(self, thread: threading.Thread, deadline: float) -> Ending:
+    def _watch(self, deadline: float) -> Ending:
         """Wait until Tune's thread ends, results cannot be written, Ray dies or a limit is reached."""
-        while thread.is_alive() and not self._writer.error:
-            thread.join(0.1)
-            if not thread.is_alive():
-                break
+        while not self._idle.wait(0.1) and not self._writer.error:
             if name := cluster.dead_process():
                 # Ray would end this process a minute later, with lines of its own.
                 died = BadInput(f"Ray's {name} died: what is finished is kept, launch again to go on")
@@ -206,7 +208,7 @@ class Session:
         try:
             self._writer.close()
         finally:
-            if not (self._thread and self._thread.is_alive()):
+            if self._idle.is_set():
                 cluster.stop()
         if ending is Ending.FINISHED and self._errors:
             # Tune wraps the exceptions of callbacks.

@@ -83,7 +83,7 @@ def workers(ancestors):
 
 def here(*words):
     """A launch in this process, which is faster: for those that do not come to start a trial."""
-    with mock.patch("sweep.launch._run", side_effect=AssertionError("it would start trials")):
+    with mock.patch("sweep.engine.session.Session", side_effect=AssertionError("it would start trials")):
         answer = commands.run(main, *words)
     return answer.returncode, answer.stdout, answer.stderr
 

@@ -163,6 +163,7 @@ def test_a_dry_run_says_what_and_how_long_without_ray_and_writes_nothing(study_f
     code = f"""
 import sys
 sys.argv = ["launch", {str(path)!r}, "--dry-run", "--results", {str(tmp_path / "results")!r}]
+from sweep.launch import main
 try:
     main()
 finally:

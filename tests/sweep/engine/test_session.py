@@ -1,6 +1,7 @@
 """A session without Ray: Tune is replaced by a function that runs in its thread."""
 
 import json
+import os
 import signal
 import threading
 import time
@@ -159,6 +160,20 @@ def test_a_limit_ends_a_session_that_keeps_what_is_done_and_leaves_ray_to_the_ru
     found, folder = start(endless, **limit)
     assert found is ending and len(finished(folder)) == 1
     assert cluster.done == ["connect"], "to shut Ray down under its thread can crash"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_ray_to_the_running_tune(number, start, cluster):
+    signal.signal(number, signal.default_int_handler)
+
+    def execute(packs, where, *, tell, **rest):
+        tell(result(packs[0].jobs[0].trial))
+        os.kill(os.getpid(), number)
+        time.sleep(2)
+
+    ending, folder = start(execute)
+    assert ending is Ending.INTERRUPTED and len(finished(folder)) == 1
+    assert cluster.done == ["connect"], "to shut Ray down under its thread ends the process with code 1"
 
 
 def test_an_interrupt_while_ray_starts_ends_a_session_as_one_while_trials_run(start, cluster):
