@@ -110,6 +110,8 @@ def az():
     if program is None:
         pytest.skip("no azurite-blob on this machine: .ci/run installs it where npm is")
     words = ("--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry")
+    # By default a request that meets the end of its connection is retried for seven seconds.
+    words += ("--blobKeepAliveTimeout=60",)
     with _program(program, *words, "--blobHost=127.0.0.1", "--blobPort={port}") as port:
         yield port
 

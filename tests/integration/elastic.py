@@ -57,7 +57,7 @@ worker_setup_commands: []
 head_start_ray_commands: []
 worker_start_ray_commands: []
 """
-NODES, SHORT, TRIALS, LONG = 4, 0.5, 100, 15.0
+NODES, SHORT, TRIALS, LONG = 4, 0.5, 80, 15.0
 
 
 def seconds(trial):

@@ -23,7 +23,7 @@ dataset: digits
 model: conv-5
 epochs: 3
 lr: 0.2
-sparsity: [0, 0.9, 0.99]
+sparsity: [0, 0.9, 0.95, 0.99]
 prune_epoch: [0, 1]
 seed: 0..{last}
 blocks:
