@@ -51,7 +51,7 @@ class Remote:
     path: str
     query: str = ""
     size: int = field(default=0, compare=False)
-    patience: float = field(default_factory=lambda: PATIENCE, compare=False)
+    patience: float = field(default=PATIENCE, compare=False)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.path}" + (f"?{self.query}" if self.query else "")

@@ -73,7 +73,7 @@ def slow(root, times):
 
 
 def test_of_processes_that_race_one_makes_it_and_all_get_the_same(tmp_path):
-    # Not "fork": threads of this process (Ray's, torch's) may hold locks that a copy of it would wait for without end.
+    # Not "fork": a copy of this process would have Ray's handlers of signals, and locks that no thread releases.
     with multiprocessing.get_context("forkserver").Pool(4) as pool:
         found = pool.starmap(slow, [(tmp_path, tmp_path / "times")] * 8, chunksize=1)
     assert len(set(found)) == 1

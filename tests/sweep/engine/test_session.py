@@ -165,13 +165,15 @@ def test_a_limit_ends_a_session_that_keeps_what_is_done_and_leaves_ray_to_the_ru
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_ray_to_the_running_tune(number, start, cluster):
     signal.signal(number, signal.default_int_handler)
+    over = threading.Event()
 
     def execute(packs, where, *, tell, **rest):
         tell(result(packs[0].jobs[0].trial))
         os.kill(os.getpid(), number)
-        time.sleep(2)
+        over.wait()
 
     ending, folder = start(execute)
+    over.set()
     assert ending is Ending.INTERRUPTED and len(finished(folder)) == 1
     assert cluster.done == ["connect"], "to shut Ray down under its thread ends the process with code 1"
 
