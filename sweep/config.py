@@ -4,59 +4,22 @@ This module imports no torch: the names of data sets, models and criteria are lo
 """
 
 from collections.abc import Hashable, Iterable
-from difflib import get_close_matches
 from functools import cache
 from operator import attrgetter
-from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 from pydantic.fields import FieldInfo
 
+from sweep.names import fractions, one_of
+from sweep.parts import Arguments
 from sweep.roles import DENSE_TRAINING, SCORES, About, Role
 
 # The criterion of a network that is not pruned.
 DENSE = "dense"
 # Criteria that rank no weights: each trial has one of all masks that there are, drawn and not chosen.
 DRAWN = frozenset({"oracle"})
-
-
-_at = cache(resolve_name)
-
-
-def one_of(kind: str, *tables: str, prefix: str = "") -> AfterValidator:
-    """Accept a name that one of some tables has, or one with the prefix; the error gives the nearest name.
-
-    Args:
-        tables: where the tables are, as `module:name`.
-        prefix: where the prefix is, as `module:name`.
-    """
-
-    def check(name: str) -> str:
-        for table in tables:
-            if name in _at(table):
-                return name
-        before: str = _at(prefix) if prefix else ""
-        if before and name.startswith(before) and name != before:
-            return name
-        known = [name for table in tables for name in _at(table)]
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
-        listed = ", ".join([*known, f"{before}NAME"] if before else known)
-        raise ValueError(f"no such {kind}; " + (f"did you mean {near[0]}?" if near else f"known: {listed}"))
-
-    return AfterValidator(check)
-
-
-def _fractions(text: str) -> str:
-    """Rising shares of the training, one space between them."""
-    try:
-        shares = [float(word) for word in text.split()]
-    except ValueError:
-        shares = [2.0]
-    if shares != sorted(set(shares)) or not all(0 < share < 1 for share in shares):
-        raise ValueError("it takes rising shares of the training, such as '0.5 0.75'")
-    return " ".join(map(repr, shares))
 
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -94,12 +57,12 @@ class Config:
 
     dataset: Annotated[
         str,
-        one_of("dataset", "sweep.data:DATASETS", prefix="sweep.data:FOLDER"),
+        one_of("dataset", "sweep.data:DATASETS", prefix="sweep.data:FOLDER", own=True),
         About(Role.DATA, "the data set, by name", memory=True),
     ]
     augment: Annotated[
         str,
-        one_of("augmentation", "sweep.data:AUGMENTATIONS"),
+        one_of("augmentation", "sweep.data:AUGMENTATIONS", own=True),
         About(Role.DATA, "how training images are altered, by batch, on the device", memory=True),
     ] = "none"
     random_labels: Annotated[
@@ -107,18 +70,18 @@ class Config:
     ] = False
     model: Annotated[
         str,
-        one_of("model", "sweep.models:MODELS", prefix="sweep.models:TORCHVISION"),
+        one_of("model", "sweep.models:MODELS", prefix="sweep.models:TORCHVISION", own=True),
         About(Role.NETWORK, "the network, by name", memory=True),
     ]
     init: Annotated[
         str,
-        one_of("initialization", "sweep.models:INITIALIZATIONS"),
+        one_of("initialization", "sweep.models:INITIALIZATIONS", own=True),
         About(Role.NETWORK, "the distribution that the initial weights are drawn from"),
     ] = "kaiming"
     # pruning
     criterion: Annotated[
         str,
-        one_of("criterion", "pruners.saliency:CRITERIA", "sweep.rules:RULES"),
+        one_of("criterion", "pruners.saliency:CRITERIA", "sweep.rules:RULES", own=True),
         About(Role.SCORING, "the saliency criterion or the rule that chooses the masks", memory=True),
     ]
     sparsity: Annotated[
@@ -195,18 +158,18 @@ class Config:
     batch_size: Annotated[Count, About(Role.TRAINING, "images of a training batch", memory=True)] = 128
     optimizer: Annotated[
         str,
-        one_of("optimizer", "sweep.models.optimizers:OPTIMIZERS"),
+        one_of("optimizer", "sweep.models.optimizers:OPTIMIZERS", own=True),
         About(Role.TRAINING, "the optimizer, by name", memory=True),
     ] = "sgd"
     lr: Annotated[Rate, About(Role.TRAINING, "learning rate at its highest")] = 0.1
     lr_schedule: Annotated[
         str,
-        one_of("learning-rate schedule", "sweep.models.optimizers:LR_SCHEDULES"),
+        one_of("learning-rate schedule", "sweep.models.optimizers:LR_SCHEDULES", own=True),
         About(Role.TRAINING, "how the learning rate falls over the training, wherever the prune is"),
     ] = "cosine"
     lr_drops: Annotated[
         str,
-        AfterValidator(_fractions),
+        AfterValidator(fractions),
         About(Role.TRAINING, "shares of the training at which a step schedule drops"),
     ] = "0.5 0.75"
     lr_drop_factor: Annotated[
@@ -253,6 +216,9 @@ class Config:
     stratified: Annotated[
         bool, About(Role.DATA, "each class gives the same share of its images for validation")
     ] = False
+    # Parameters of parts, sorted, such as `("criterion.power", 0.5)`: those of one's own parts, and those of
+    # built-in parts that differ from their default. Whole real numbers are integers here.
+    parameters: Arguments = ()
 
     @property
     def roots(self) -> Roots:
@@ -264,6 +230,17 @@ class Config:
             seed if self.mask_seed is None else self.mask_seed,
             seed if self.split_seed == "seed" else self.split_seed,
         )
+
+    def arguments(self, field: str) -> Arguments:
+        """The parameters of the part that a field names, such as `("power", 0.5)`."""
+        if not self.parameters:
+            return ()
+        pairs = ((name.partition("."), value) for name, value in self.parameters)
+        return tuple((name, value) for (of, _, name), value in pairs if of == field)
+
+    def value(self, name: str) -> Any:
+        """The value of a field, or of a parameter such as `criterion.power`; None: there is no such one."""
+        return dict(self.parameters).get(name) if "." in name else getattr(self, name)
 
     @property
     def trunk(self) -> Hashable:
@@ -277,8 +254,12 @@ class Config:
         return values_of(self, SCORES), self.roots
 
 
-# What the fields are, in their order.
-FIELDS: dict[str, FieldInfo] = Config.__pydantic_fields__  # type: ignore[attr-defined]
+# What the fields are, in their order, without the parameters of parts.
+FIELDS: dict[str, FieldInfo] = {
+    name: field
+    for name, field in Config.__pydantic_fields__.items()  # type: ignore[attr-defined]
+    if name != "parameters"
+}
 
 
 def about(field: str) -> About:
@@ -299,8 +280,16 @@ def _reader(roles: tuple[Role, ...], also: tuple[str, ...]) -> "attrgetter[Any]"
 
 
 def values_of(config: Config, roles: Iterable[Role], *also: str) -> Any:
-    """The values of the fields with one of these roles, and of some more, in the order of the fields."""
-    return _reader(tuple(roles), also)(config)
+    """The values of the fields with one of these roles, and of some more, in the order of the fields.
+
+    The parameters of the parts that these fields name come last.
+    """
+    roles = tuple(roles)
+    values = _reader(roles, also)(config)
+    if not config.parameters:
+        return values
+    of_roles = tuple(each for each in config.parameters if about(each[0].partition(".")[0]).role in roles)
+    return (values, of_roles) if of_roles else values
 
 
 # Which draws a trial gets. They count by what `Config.roots` makes of them, whichever field holds the seed.

@@ -15,15 +15,16 @@ from rich.console import Console
 
 from sweep import plan
 from sweep.engine import provenance
-from sweep.engine.estimate import say_estimate, say_plan, summary
+from sweep.engine.estimate import say_estimate, say_parts, say_plan, summary
 from sweep.engine.loggers import Logger
 from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_here
 from sweep.engine.progress import Progress
+from sweep.engine.rehearsal import rehearse
 from sweep.errors import BadInput, command
 from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, Workers, leave
 from sweep.plan.cost import Costs
-from sweep.store import results
+from sweep.store import launches, results
 from sweep.store.places import Place, Remote, place
 from sweep.store.writer import send
 from sweep.study import Study
@@ -61,7 +62,9 @@ def launch(
     # Imported objects stay: the garbage collector need not visit them for every few thousand trials.
     gc.freeze()
     console = Console()
-    study = load_study(path)
+    study = load_study(
+        path, (lambda name: launches.parts_of(place(results_root) / name)) if dry_run else None
+    )
     if study.search:
         raise BadInput(f"{path}: this study searches: python -m sweep.search {path}")
     trials = study.trials()
@@ -79,7 +82,9 @@ def launch(
         log=log,
     )
     if not address:
-        check_here(trials, data_root, gpus_per_trial, download)
+        check_here(trials, data_root, gpus_per_trial, download, run_code=not dry_run)
+    if not dry_run:
+        rehearse(study, trials, data_root)
     costs = Costs(data_root, torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu"))
     with nullcontext() if dry_run else results.lock(folder):
         if not dry_run:
@@ -88,6 +93,7 @@ def launch(
         todo = _todo(trials, folder, retry_failed=retry_failed, most=max_trials)
         costs.learn(results.costs(folder), bool(gpus_per_trial))
         say_plan(console, study, trials, todo.done, todo.to_run)
+        say_parts(console, study, folder)
         if dry_run:
             say_estimate(console, study, todo.to_run, costs, options)
             return 0
@@ -139,7 +145,7 @@ def _run(
     counts = {"trials": len(todo.trials), "to_run": len(todo.missing)}
     if not todo.to_run:
         # The entry says that the study, as it is now, is finished: an earlier launch may have asked for more.
-        results.note_launch(folder, study.name, study.text, provenance.here() | counts)
+        launches.note_launch(folder, study.name, study.text, provenance.here(study.parts.values()) | counts)
         return Ending.FINISHED
     # Ray takes a second to import, which --dry-run and bad input need not wait for.
     from sweep.engine.session import Session

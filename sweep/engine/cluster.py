@@ -15,10 +15,11 @@ from ray.exceptions import RayError
 from sweep.engine import gpu_share
 from sweep.engine.provenance import cores
 from sweep.errors import BadInput
+from sweep.parts import Part
 from sweep.study.identity import Trial
 
-# From canonical configs and the data root to the share of a GPU that each trial needs.
-Measure = Callable[[Sequence[str], str], float]
+# From canonical configs, the data root and parts of one's own to the share of a GPU that each trial needs.
+Measure = Callable[[Sequence[str], str, Sequence[Part]], float]
 
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
@@ -68,7 +69,12 @@ def _start(cpus: int) -> None:
         raise BadInput(f"no Ray cluster starts here: {why}: {remedy} and launch again") from None
 
 
-def measured(trials: Sequence[Trial], data_root: str, measure: Measure = gpu_share.measure) -> float:
+def measured(
+    trials: Sequence[Trial],
+    data_root: str,
+    parts: Sequence[Part] = (),
+    measure: Measure = gpu_share.measure,
+) -> float:
     """The share of a GPU that each of these trials needs, measured on one GPU of the cluster.
 
     Raises:
@@ -78,7 +84,7 @@ def measured(trials: Sequence[Trial], data_root: str, measure: Measure = gpu_sha
     remote = ray.remote(num_gpus=1, max_calls=1)(measure)
     try:
         share: float = ray.get(
-            remote.remote([trial.canonical for trial in gpu_share.kinds(trials)], data_root)
+            remote.remote([trial.canonical for trial in gpu_share.kinds(trials)], data_root, parts)
         )
     except RayError as error:
         why = str(getattr(error, "cause", error)).partition("\n")[0]

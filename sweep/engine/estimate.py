@@ -11,7 +11,7 @@ from sweep.engine.options import AUTO, Ending, Options
 from sweep.engine.progress import duration
 from sweep.errors import BadInput
 from sweep.plan.cost import Costs
-from sweep.store import results
+from sweep.store import launches, results
 from sweep.store.places import Place
 from sweep.study import Study
 from sweep.study.identity import Trial
@@ -39,6 +39,17 @@ def say_plan(
         f"{study.name}: {len(trials)} trials{same}, {with_result} with a result, {len(to_run)} to run",
         highlight=False,
     )
+
+
+def say_parts(console: Console, study: Study, folder: Place) -> None:
+    """Say how many results are of earlier code of the parts that the study names."""
+    for part in study.parts.values():
+        if earlier := launches.of_other_code(folder, part):
+            console.out(
+                f"{part.label} has changed: {earlier} results are of other code than {part.code}; they stay, "
+                "under the code that they are of",
+                highlight=False,
+            )
 
 
 def say_estimate(

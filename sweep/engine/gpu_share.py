@@ -9,6 +9,7 @@ import torch
 
 from sweep import data, rules
 from sweep.config import FIELDS, Config, about
+from sweep.parts import Part, register
 from sweep.study.identity import Trial
 from sweep.trial import network, scoring
 from sweep.trial.prefixes import Shared
@@ -22,7 +23,7 @@ _FILLED = 0.9
 # Training steps of a measurement: by then optimizers have their states, and libraries their algorithms.
 _STEPS = 3
 # The fields that the memory of a trial depends on.
-_kind = attrgetter(*(name for name in FIELDS if about(name).memory))
+_kind = attrgetter(*(name for name in FIELDS if about(name).memory), "parameters")
 
 
 def kinds(trials: Iterable[Trial]) -> list[Trial]:
@@ -59,12 +60,14 @@ def share(taken: int, total: int) -> float:
     return 1 / max(1, int(_FILLED * total / (taken + _BESIDE_TENSORS)))
 
 
-def measure(canonicals: Sequence[str], data_root: str) -> float:
+def measure(canonicals: Sequence[str], data_root: str, parts: Sequence[Part] = ()) -> float:
     """The share of this process's GPU that the largest of some trials needs. The process should then end.
 
     Args:
         canonicals: the canonical configs of the trials.
+        parts: of one's own that they name.
     """
+    register(parts)
     device = torch.device("cuda")
     total = torch.cuda.get_device_properties(device).total_memory
     most = 0

@@ -10,17 +10,26 @@ from sweep.config import Config
 from sweep.data import catalog
 from sweep.engine.options import AUTO, Gpus
 from sweep.errors import BadInput
+from sweep.parts import is_name
 from sweep.plan.cost import Costs
 from sweep.study import consistency
 from sweep.study.identity import Trial
 from sweep.trial import masking
 
 
-def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: Gpus, download: bool) -> None:
+def check_here(
+    trials: Sequence[Trial],
+    data_root: str,
+    gpus_per_trial: Gpus,
+    download: bool,
+    *,
+    run_code: bool = True,
+) -> None:
     """Check that this machine has what the trials need. On a cluster its nodes check that.
 
     Args:
         download: whether missing data sets are downloaded.
+        run_code: whether parts of one's own may run; if not, trials of such data or networks are left out.
 
     Raises:
         BadInput: a GPU or a data set is missing, a model does not take the images, or the masks or the
@@ -30,6 +39,8 @@ def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: Gpus, do
     if (1 if gpus_per_trial == AUTO else gpus_per_trial) > gpus:
         share = gpus_per_trial if gpus_per_trial == AUTO else f"{gpus_per_trial:g}"
         raise BadInput(f"--gpus-per-trial {share}: this machine has {gpus} GPUs; leave it out to use CPUs")
+    if not run_code:
+        trials = [trial for trial in trials if not _runs_code(trial.config)]
     for dataset in {trial.config.dataset for trial in trials}:
         if download:
             catalog.download(dataset, catalog.local(dataset, data_root))
@@ -39,6 +50,10 @@ def check_here(trials: Sequence[Trial], data_root: str, gpus_per_trial: Gpus, do
             models.check(model, shape)
         _check_steps(configs, data_root)
         _check_masks(configs, shape)
+
+
+def _runs_code(config: Config) -> bool:
+    return any(map(is_name, (config.dataset, config.model, config.init)))
 
 
 def _check_steps(configs: Sequence[Config], data_root: str) -> None:
@@ -68,7 +83,8 @@ def _check_masks(configs: Sequence[Config], shape: data.Shape) -> None:
         layers = (config.layers, config.structure, config.retrain, config.min_per_layer)
         if layers == ("*", "weight", "all", 0) and config.scope != "uniform-plus":
             continue
-        kind = (config.model, rules.find(config.criterion), config.sparsity, config.scope, *layers)
+        arguments = config.arguments("model")
+        kind = (config.model, arguments, rules.find(config.criterion), config.sparsity, config.scope, *layers)
         if kind not in checked:
             checked.add(kind)
-            masking.check(config, models.build(config.model, shape, classes=10, seed=0))
+            masking.check(config, models.build(config.model, shape, classes=10, seed=0, arguments=arguments))

@@ -5,13 +5,15 @@ import platform
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from sweep.parts import Part, record
 
 _PACKAGES = ("secateur", "ray", "torch", "torchvision", "pyarrow", "numpy")
 
@@ -21,8 +23,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def here() -> dict[str, Any]:
-    """This process, as one entry among the launches of study.json; `launch` is the entry's id."""
+def here(parts: Iterable[Part] = ()) -> dict[str, Any]:
+    """This process, as one entry among the launches of study.json; `launch` is the entry's id.
+
+    Args:
+        parts: of one's own that the study names.
+    """
     status = _git("status", "--porcelain", "--untracked-files=no")
     return {
         "launch": uuid.uuid4().hex[:12],
@@ -30,6 +36,7 @@ def here() -> dict[str, Any]:
         "command": sys.argv,
         "git_revision": _git("rev-parse", "HEAD"),
         "git_dirty": None if status is None else bool(status),
+        "parts": [record(part) for part in parts],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "hardware": {
             "node": platform.node(),

@@ -1,5 +1,6 @@
 """A session: runs trials on Ray and writes their results, to the end or until it is told to stop."""
 
+import json
 import signal
 import threading
 import time
@@ -15,7 +16,7 @@ from sweep.engine.options import AUTO, TUNE, Ending, Options
 from sweep.engine.progress import Progress
 from sweep.errors import ONE_LINE, BadInput
 from sweep.plan import Job, Pack
-from sweep.store import results
+from sweep.store import launches
 from sweep.store.places import Place, absolute
 from sweep.store.states import Claims
 from sweep.store.writer import Writer
@@ -81,7 +82,7 @@ class Session:
         self.cost, self.progress, self.last, self.proposer = cost, progress, last, proposer
         self._run = run
         self._loggers = options.log.callbacks(study.name) if options.log else ()
-        self._launch = provenance.here() | dict(counts or {})
+        self._launch = provenance.here(study.parts.values()) | dict(counts or {})
         self._columns = {
             "launch": self._launch["launch"],
             "code": provenance.code(self._launch),
@@ -120,7 +121,9 @@ class Session:
 
     def tell(self, result: Result) -> None:
         """Write a trial's result; tell the proposer of it once it is on disk."""
-        self._writer.add(result.trial | self._columns, result.curves, result.layers)
+        own = [name for name in self.study.parts if json.dumps(name) in result.trial["config"]]
+        code = " ".join([self._columns["code"], *own])
+        self._writer.add(result.trial | self._columns | {"code": code}, result.curves, result.layers)
         self.progress.add(result.trial)
         self._failed += result.trial["status"] == "failed"
         if self._claims:
@@ -136,7 +139,7 @@ class Session:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has installed a handler of its own
         share = self._gpu_share(trials)
         at_once, cores = cluster.capacity(options.address, options.workers, share)
-        results.note_launch(self.folder, self.study.name, self.study.text, self._launch)
+        launches.note_launch(self.folder, self.study.name, self.study.text, self._launch)
         packs = plan.packs(trials, at_once, self.cost, _LEAST)
         jobs = [job for pack in packs for job in pack.jobs]
         judge = self.proposer.judge() if self.proposer else None
@@ -145,6 +148,7 @@ class Session:
             absolute(self.folder.parent / _PREFIXES),
             gpus=share,
             cpus=cores,
+            parts=tuple(self.study.parts.values()),
             judge=cluster.start_judge(judge) if judge else None,
         )
         needs = {job.trial.id: {point.key for point in job.path} for job in jobs if job.path}
@@ -162,7 +166,7 @@ class Session:
             return options.gpus
         cluster.capacity(options.address, options.workers, 1.0)  # raises where there is no GPU
         kinds = self.proposer.examples() if self.proposer else trials
-        share = cluster.measured(kinds, absolute(options.data_root))
+        share = cluster.measured(kinds, absolute(options.data_root), [*self.study.parts.values()])
         self.progress.say(f"by its memory each trial gets {share:.3g} of a GPU")
         return share
 

@@ -16,6 +16,7 @@ from ray.exceptions import RayError
 
 from sweep import data
 from sweep.engine import malloc
+from sweep.parts import Part, register, trace
 from sweep.store.places import place
 from sweep.store.states import Store
 from sweep.study.identity import Trial
@@ -34,6 +35,7 @@ class Where:
         prefixes: folder of the states that trials save for each other.
         gpus: share of a GPU for each worker; 0: none.
         cpus: cores for each worker.
+        parts: of one's own that trials name.
         judge: Ray's handle of a `sweep.search.stopping.Judge`, which stops poor trials; None: none does.
     """
 
@@ -41,6 +43,7 @@ class Where:
     prefixes: str
     gpus: float = 0
     cpus: float = 1
+    parts: tuple[Part, ...] = ()
     judge: Any = None
 
     @property
@@ -100,6 +103,8 @@ class Worker(tune.Trainable):
         import torch._dynamo  # noqa: F401
 
         malloc.keep()
+        # The code is what the launch has read, whatever lies on this node's disk.
+        register(where.parts)
         self.run, self.where = run, where
         self.scores: ScoreCache = {}
         self.node = os.uname().nodename
@@ -144,6 +149,6 @@ class Worker(tune.Trainable):
             # After such an error a process cannot use its GPU again: it ends, and another one takes its pack.
             if isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError):
                 raise
-            result = failure(trial, traceback.format_exc())
+            result = failure(trial, trace(error, self.where.parts) or traceback.format_exc())
         result.trial |= {"pack": self.pack, "node": self.node}
         return result

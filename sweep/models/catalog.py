@@ -8,10 +8,11 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor, nn
 
+from sweep import parts
 from sweep.data import Shape
 from sweep.errors import BadInput
-from sweep.models import convnets, lenets, recurrent, resnets, transformers
-from sweep.models.initialization import INITIALIZATIONS
+from sweep.models import convnets, initialization, lenets, recurrent, resnets, transformers
+from sweep.parts import Arguments
 
 TORCHVISION = "torchvision:"
 
@@ -63,13 +64,16 @@ MODELS = {
 
 
 def find(name: str) -> Model:
-    """The model of a name: one of `MODELS`, or `torchvision:NAME` for any classifier of torchvision.
+    """The model of a name: one of `MODELS`, `torchvision:NAME` for any classifier of torchvision, or a part.
 
     Raises:
         BadInput: there is no such model; the message suggests the nearest names.
     """
     if name in MODELS:
         return MODELS[name]
+    if parts.is_name(name):
+        part = parts.need(name)
+        return parts.made(Model, part, part)
     inside = name.removeprefix(TORCHVISION)
     if inside != name and inside in _of_torchvision():
         return Model(partial(_from_torchvision, inside))
@@ -95,21 +99,34 @@ def check(name: str, shape: Shape) -> None:
     raise BadInput(f"{name} {problem}: choose another model or dataset")
 
 
-def build(name: str, shape: Shape, classes: int, seed: int, init: str = "kaiming") -> nn.Module:
+def build(
+    name: str,
+    shape: Shape,
+    classes: int,
+    seed: int,
+    init: str = "kaiming",
+    *,
+    arguments: Arguments = (),
+    init_arguments: Arguments = (),
+) -> nn.Module:
     """A fresh network, in channels-last layout: weights as one of `INITIALIZATIONS` draws them, biases 0.
 
     Each gate of an LSTM or GRU, and each of attention's input projections, is drawn as a matrix of its own;
     for the biases of gates see `RowReader`. Other parameters, such as BatchNorm's, keep the values of their
     layers. The global random state is not changed.
 
+    Args:
+        arguments: parameters of the model.
+        init_arguments: parameters of the initialization.
+
     Raises:
         BadInput: as `check`.
     """
     check(name, shape)
-    draw = INITIALIZATIONS[init]
+    draw = parts.bind(initialization.find(init), init_arguments)
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
-        model = find(name).build(shape, classes)
+        model: nn.Module = parts.bind(find(name).build, arguments)(shape, classes)
         for module in model.modules():
             for weight in _weights(module):
                 draw(weight)

@@ -8,6 +8,7 @@ from torch import nn
 import pruners
 from sweep.data import Shape
 from sweep.models.catalog import build
+from sweep.parts import Arguments
 
 
 def normalizes(model: nn.Module) -> bool:
@@ -15,13 +16,13 @@ def normalizes(model: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
-def multiply_adds(model: str, shape: Shape, classes: int) -> dict[str, int]:
+def multiply_adds(model: str, shape: Shape, classes: int, arguments: Arguments = ()) -> dict[str, int]:
     """Weight name → multiply-adds of the weight's layer in a forward pass of one image, unmasked."""
-    return known(model, shape, classes)[0]
+    return known(model, shape, classes, arguments)[0]
 
 
 @lru_cache(maxsize=32)
-def known(model: str, shape: Shape, classes: int) -> tuple[dict[str, int], bool]:
+def known(model: str, shape: Shape, classes: int, arguments: Arguments = ()) -> tuple[dict[str, int], bool]:
     """Multiply-adds of each weight, and whether the network has BatchNorm."""
-    network = build(model, shape, classes, seed=0)
+    network = build(model, shape, classes, seed=0, arguments=arguments)
     return pruners.multiply_adds(network, torch.zeros(1, *shape)), normalizes(network)

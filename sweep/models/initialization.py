@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from sweep import parts
+
 
 def kaiming(weight: Tensor) -> Tensor:
     """Normal of variance 2/n, n the fan-in (He et al. 2015): VS-H of SNIP."""
@@ -46,3 +48,8 @@ INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "truncated-normal": truncated_normal,
     "torch": torch_own,
 }
+
+
+def find(name: str) -> Callable[..., Tensor | None]:
+    """The function of a name: one of `INITIALIZATIONS`, or a part."""
+    return INITIALIZATIONS[name] if name in INITIALIZATIONS else parts.need(name)

@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import nn
 
+from sweep import parts
+
 
 class Settings(Protocol):
     """The fields of a config that optimizers and learning-rate schedules read."""
@@ -115,3 +117,19 @@ LR_SCHEDULES = {
     "step": Schedule(_step, reads=("lr_drops", "lr_drop_factor")),
     "one-cycle": Schedule(_one_cycle),
 }
+
+
+def optimizer(name: str) -> Optimizer:
+    """The optimizer of a name: one of `OPTIMIZERS`, or a part."""
+    if name in OPTIMIZERS:
+        return OPTIMIZERS[name]
+    part = parts.need(name)
+    return parts.made(Optimizer, part, part)
+
+
+def lr_schedule(name: str) -> Schedule:
+    """The learning-rate schedule of a name: one of `LR_SCHEDULES`, or a part."""
+    if name in LR_SCHEDULES:
+        return LR_SCHEDULES[name]
+    part = parts.need(name)
+    return parts.made(Schedule, part, part)

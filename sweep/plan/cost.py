@@ -15,6 +15,7 @@ from sweep import data, models, rules
 from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.models import cost
+from sweep.parts import Arguments
 from sweep.plan.jobs import Job, own_steps, training_steps
 from sweep.store import parts
 
@@ -26,6 +27,8 @@ _TIMED_MULTIPLY_ADDS = 3e9
 _TIMED_STEPS = 5
 # Steps before the timed ones, which are slower.
 _WARM_UP_STEPS = 2
+# The data set, the model and the model's parameters.
+_Network = tuple[str, str, Arguments]
 
 
 @dataclass
@@ -41,8 +44,8 @@ class Costs:
     data_root: str | Path
     device: torch.device
     speeds: dict[str, float] = field(default_factory=dict)
-    _seconds_per_image: dict[tuple[str, str], float] = field(default_factory=dict)
-    _normalized: dict[tuple[str, str], bool] = field(default_factory=dict)
+    _seconds_per_image: dict[_Network, float] = field(default_factory=dict)
+    _normalized: dict[_Network, bool] = field(default_factory=dict)
     _sizes: dict[tuple[Any, ...], data.Sizes | BadInput] = field(default_factory=dict)
 
     def learn(self, rows: Iterable[Mapping[str, Any]], gpu: bool = False) -> None:
@@ -122,7 +125,7 @@ class Costs:
 
     def _image_seconds(self, config: Config) -> float:
         """Seconds of training on one image."""
-        key = config.dataset, config.model
+        key = config.dataset, config.model, config.arguments("model")
         if key not in self._seconds_per_image:
             speed = self.speeds.get(config.model) or self._timed_speed(config)
             self._seconds_per_image[key] = self._multiply_adds(config) * _PASSES * speed
@@ -130,16 +133,20 @@ class Costs:
 
     def _normalizes(self, config: Config) -> bool:
         """Whether the network has BatchNorm, looked up once for all trials."""
-        key = config.dataset, config.model
+        key = config.dataset, config.model, config.arguments("model")
         if key not in self._normalized:
             sizes = self._data(config)
-            _, self._normalized[key] = cost.known(config.model, sizes.shape, sizes.classes)
+            _, self._normalized[key] = cost.known(
+                config.model, sizes.shape, sizes.classes, config.arguments("model")
+            )
         return self._normalized[key]
 
     def _multiply_adds(self, config: Config) -> int:
         """Multiply-adds of a forward pass of one image."""
         sizes = self._data(config)
-        return sum(cost.multiply_adds(config.model, sizes.shape, sizes.classes).values())
+        return sum(
+            cost.multiply_adds(config.model, sizes.shape, sizes.classes, config.arguments("model")).values()
+        )
 
     def _timed_speed(self, config: Config) -> float:
         """Seconds of a multiply-add, measured in a few training steps with one thread."""
@@ -148,7 +155,9 @@ class Costs:
         per_image = self._multiply_adds(config)
         affordable = int(_TIMED_MULTIPLY_ADDS / _PASSES / _TIMED_STEPS / per_image)
         images = max(1, min(config.batch_size, affordable, len(loaded.train)))
-        model = models.build(config.model, loaded.shape, loaded.classes, seed=0).to(self.device)
+        model = models.build(
+            config.model, loaded.shape, loaded.classes, seed=0, arguments=config.arguments("model")
+        ).to(self.device)
         batch = loaded.train.take(torch.arange(images))
         inputs, labels = loaded.inputs(batch.images).to(self.device), batch.labels.to(self.device)
         threads = torch.get_num_threads()

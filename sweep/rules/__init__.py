@@ -4,12 +4,14 @@ The criteria of `pruners` share one rule, which scores the network once. A new r
 line in the table here. Nothing outside a rule's file compares its name.
 """
 
+from sweep import parts
 from sweep.rules.dense import DENSE
 from sweep.rules.gmp import GMP
 from sweep.rules.granet import GRANET
 from sweep.rules.imp import IMP
 from sweep.rules.once import ONCE
 from sweep.rules.oracle import ORACLE
+from sweep.rules.own import own
 from sweep.rules.rigl import RIGL
 from sweep.rules.rule import Rule, Run
 from sweep.rules.set import SET
@@ -20,5 +22,11 @@ RULES: dict[str, Rule] = {rule.name: rule for rule in (IMP, GMP, SET, RIGL, GRAN
 
 
 def find(criterion: str) -> Rule:
-    """The rule that a criterion asks for."""
+    """The rule that a criterion asks for.
+
+    Raises:
+        BadInput: it is a part of one's own, and its code is not here.
+    """
+    if parts.is_name(criterion) and parts.need(criterion).kind == "rule":
+        return own(criterion)
     return RULES.get(criterion, ONCE)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import pruners
+from sweep import parts
 from sweep.config import AFTER_DENSE, Config
 from sweep.rules.rule import AtOnce, Run
 
@@ -11,6 +12,14 @@ from sweep.rules.rule import AtOnce, Run
 _BATCHES = frozenset({"score_batches", "score_batch_size", "balanced", "score_loss"})
 # Fields of masks that come from no scores.
 _OF_OTHER_RULES = frozenset({"combination", "update_every", "update_end", "drop_fraction"})
+
+
+def criterion(name: str) -> pruners.Criterion:
+    """The criterion of a name: one of `pruners`, or a part, whose code the first score imports."""
+    if not parts.is_name(name):
+        return pruners.find(name)
+    part = parts.need(name)
+    return parts.made(pruners.Criterion, part, part.label, part)
 
 
 class Once(AtOnce):
@@ -28,16 +37,16 @@ class Once(AtOnce):
 
     def takes_iterations(self, config: Config) -> bool:
         """Whether the criterion is iterative, or gives the same masks in any number of iterations."""
-        known = pruners.find(config.criterion)
+        known = criterion(config.criterion)
         return known.iterations > 1 or known.static
 
     def iterations(self, config: Config) -> int:
         """The criterion's own number."""
-        return pruners.find(config.criterion).iterations
+        return criterion(config.criterion).iterations
 
     def scored_images(self, config: Config) -> int:
         """The images of all scoring batches; none where the criterion does not look at data."""
-        if not pruners.find(config.criterion).needs_data:
+        if not criterion(config.criterion).needs_data:
             return 0
         return config.iterations * config.score_batches * config.score_batch_size
 
@@ -47,8 +56,8 @@ class Once(AtOnce):
 
 
 @lru_cache(maxsize=1024)
-def _reads(criterion: str, one_iteration: bool) -> frozenset[str]:
-    known = pruners.find(criterion)
+def _reads(name: str, one_iteration: bool) -> frozenset[str]:
+    known = criterion(name)
     fields = {*AFTER_DENSE} - _OF_OTHER_RULES
     if not known.needs_data:
         fields -= _BATCHES

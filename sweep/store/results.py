@@ -6,7 +6,6 @@ RESULTS/STUDY/study.json
 
 import errno
 import fcntl
-import json
 import os
 import tempfile
 import time
@@ -23,7 +22,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from sweep.errors import BadInput
 from sweep.store import lease, parts
-from sweep.store.places import Place, Remote, attempts, put, readable_all, remedy, remove_all, small
+from sweep.store.places import Place, Remote, attempts, put, readable_all, remove_all, small
 from sweep.store.schema import KEYS, SCHEMAS
 
 Row = Mapping[str, Any]
@@ -160,6 +159,12 @@ def _trials(folder: Place, columns: Sequence[str]) -> list[Row]:
     return trials
 
 
+def configs(folder: Place) -> pa.ChunkedArray:
+    """The canonical config of every row that describes a trial."""
+    rows = _read_all(folder, "trials", tuple(parts.REQUIRED["trials"]))
+    return rows.filter(parts.are_trials(rows))["config"]
+
+
 def compact(folder: Place) -> None:
     """Merge the parts of a table into one if there are many, each row once. Without room they stay.
 
@@ -218,26 +223,6 @@ def write(
         for table, schema in SCHEMAS.items()
         if rows[table]
     }
-
-
-def note_launch(folder: Place, study: str, spec: str, launch: Row) -> None:
-    """Write the study's text to study.json, and add an entry about this launch.
-
-    Raises:
-        BadInput: study.json is damaged, or cannot be read or written.
-    """
-    path = folder / "study.json"
-    try:
-        earlier = list(json.loads(small(path) or "")["launches"]) if path.exists() else []
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror or error}: make it readable and launch again") from None
-    except (ValueError, LookupError, TypeError, RecursionError):
-        raise BadInput(f"{path}: damaged: move it away and launch again") from None
-    text = json.dumps({"study": study, "spec": spec, "launches": [*earlier, launch]}, indent=2)
-    try:
-        put(path, lambda file: file.write(text.encode() + b"\n"))
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror or error}: {remedy(path)} and launch again") from None
 
 
 def _list_parts(folder: Place, table: str) -> list[Any]:

@@ -3,14 +3,17 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import yaml
 
-from sweep import data, models, rules
+from sweep import data, models, parts, rules
 from sweep.config import DENSE, FIELDS, Config
 from sweep.errors import BadInput
+from sweep.parts import Arguments
+from sweep.study import library
 from sweep.study.consistency import Inconsistent, check
-from sweep.study.document import Document, Item
+from sweep.study.document import Document, Item, line_of
 from sweep.study.fields import RECIPE, values
 from sweep.study.recipes import RECIPES
 
@@ -26,7 +29,20 @@ def read(document: Document, nodes: Mapping[str, yaml.Node]) -> dict[str, list[I
     Raises:
         BadInput: a field does not take one of its values.
     """
-    return {name: document.axis(name, node, values(name), MOST_TRIALS) for name, node in nodes.items()}
+    items = {
+        name: document.axis(name, node, values(name), MOST_TRIALS)
+        for name, node in nodes.items()
+        if "." not in name
+    }
+    for name, node in nodes.items():
+        if "." in name:
+            named = [item.value for item in items.get(name.partition(".")[0], ())]
+            try:
+                takes = library.values(name, named)
+            except ValueError as error:
+                raise document.error(line_of(node), f"{name}: {error}") from None
+            items[name] = document.axis(name, node, takes, MOST_TRIALS)
+    return {name: items[name] for name in nodes}
 
 
 def configs(document: Document, axes: Axes, line: int) -> Iterator[Config]:
@@ -52,18 +68,41 @@ def _all_dense(axes: Axes) -> bool:
 
 def _config(document: Document, items: Mapping[str, Item], line: int) -> Config:
     """The config of one value for each field; by default with the criterion's own number of iterations."""
-    fields = {"criterion": DENSE} | {name: item.value for name, item in items.items()}
+    fields = {"criterion": DENSE} | {name: item.value for name, item in items.items() if "." not in name}
     if recipe := fields.pop(RECIPE, None):
         defaults = RECIPES[recipe](fields["dataset"], fields["model"])
         if fields.keys() & {"epochs", "steps"}:  # both are the length of training: the study's replaces it
             defaults = {name: value for name, value in defaults.items() if name not in ("epochs", "steps")}
         fields = defaults | fields
-    config = Config(**fields)
+    config = Config(**fields, parameters=_parameters(document, fields, items, line))
     _check(document, config, items, line)
     if "iterations" in items:
         return config
     iterations = rules.find(config.criterion).iterations(config)
     return config if iterations == config.iterations else replace(config, iterations=iterations)
+
+
+def _parameters(
+    document: Document, fields: Mapping[str, Any], items: Mapping[str, Item], line: int
+) -> Arguments:
+    """The parameters of a config's parts: all of one's own parts, of built-in ones those not at a default."""
+    named = {field: fields[field] for field in library.PART_FIELDS if isinstance(fields.get(field), str)}
+    if not (any(map(parts.is_name, named.values())) or any("." in name for name in items)):
+        return ()
+    chosen = {}
+    for field, part in named.items():
+        for parameter in library.parameters(field, part).values():
+            name = f"{field}.{parameter.name}"
+            value = items[name].value if name in items else parameter.default
+            label = part.partition("@")[0]
+            if name in items and not library.takes(parameter, value):
+                raise document.error(items[name].line, f"{name} {value}: {label} takes no such value")
+            if parameter.required and name not in items:
+                raise document.error(line, f"{name} is missing: {label} has no default for it")
+            if value is ... or (not parts.is_name(part) and value == parameter.default):
+                continue
+            chosen[name] = library.canonical(value)
+    return tuple(sorted(chosen.items()))
 
 
 def _check(document: Document, config: Config, items: Mapping[str, Item], line: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from sweep.errors import BadInput
-from sweep.study.fields import Values
+from sweep.study.fields import NameOfPart, Values
 
 # The largest study file, in bytes. A larger file is no study, as spans stand for long lists.
 _MOST_BYTES = 1 << 20
@@ -48,6 +48,7 @@ class Document:
     Attributes:
         path: of the file.
         text: the content of the file.
+        name_of_part: gives the name of the part that a field names by a reference; None: there are none.
 
     Raises:
         BadInput: the file cannot be read, is too large, or is not text in UTF-8.
@@ -55,6 +56,7 @@ class Document:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.name_of_part: NameOfPart | None = None
         example = "name a study file, such as studies/quickstart.yaml"
         try:
             with path.open("rb") as file:
@@ -94,12 +96,15 @@ class Document:
             assert loader is not None
             raise self.error(loader.line + 1, "not YAML: a number that is too large") from None
 
-    def mapping(self, node: yaml.Node, name: str, keys: Sequence[str]) -> dict[str, yaml.Node]:
+    def mapping(
+        self, node: yaml.Node, name: str, keys: Sequence[str], dotted: Sequence[str] = ()
+    ) -> dict[str, yaml.Node]:
         """The nodes of a mapping by key.
 
         Args:
             name: of the mapping, for errors.
             keys: that the mapping may have.
+            dotted: keys that it may also have with a dot and any word behind, as in `model.width`.
         """
         if not isinstance(node, yaml.MappingNode):
             raise self.error(
@@ -108,7 +113,7 @@ class Document:
         nodes: dict[str, yaml.Node] = {}
         for key_node, value in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
-            if key not in keys:
+            if key not in keys and not (key.partition(".")[0] in dotted and "." in key):
                 near = get_close_matches(key, keys, n=1, cutoff=0.5)
                 hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(keys)}"
                 raise self.error(line_of(key_node), f"unknown key {quoted(key)!r} in {name}; {hint}")
@@ -184,7 +189,7 @@ class Document:
 
     def _checked(self, name: str, value: object, node: yaml.ScalarNode, values: Values) -> Any:
         try:
-            return values.check(value, node.value)
+            return values.check(value, node.value, self.name_of_part)
         except ValueError as error:
             raise self.error(line_of(node), f"{name} {quoted(node.value)}: {error}") from None
 

@@ -1,17 +1,25 @@
 """The fields that a study file may give, and the values that each field takes."""
 
+from collections.abc import Callable
 from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from sweep.config import FIELDS, one_of
+from sweep.config import FIELDS
+from sweep.errors import BadInput
+from sweep.names import one_of
+from sweep.parts import is_reference
+from sweep.parts.kinds import BY_FIELD
+from sweep.parts.signature import ANY
 
 # A study file may also name a recipe: it gives values to the fields that the study leaves out.
 RECIPE = "recipe"
 # Every key with which a study file gives values.
 NAMES = (*FIELDS, RECIPE)
+# Field, reference → name of the part in a config.
+NameOfPart = Callable[[str, str], str]
 
 
 class Values:
@@ -25,12 +33,13 @@ class Values:
         self.types = _plain_types(annotation)
         self._adapter: TypeAdapter[Any] = TypeAdapter(annotation)
 
-    def check(self, value: object, written: str) -> Any:
+    def check(self, value: object, written: str, name_of_part: NameOfPart | None = None) -> Any:
         """Convert a value to the annotated type.
 
         Args:
             value: as YAML reads it.
             written: its text in the file.
+            name_of_part: gives the name of the part that a field names by a reference.
 
         Raises:
             ValueError: the annotation does not take the value; the message says what it takes.
@@ -49,14 +58,38 @@ class Values:
             raise ValueError(f"{message[0].lower()}{message[1:]}") from None
 
 
+class _Named(Values):
+    """The values of a field that names a part: a built-in one, or one's own by a reference."""
+
+    def __init__(self, annotation: Any, field: str) -> None:
+        super().__init__(annotation)
+        self._field = field
+
+    def check(self, value: object, written: str, name_of_part: NameOfPart | None = None) -> Any:
+        """The name of the part in a config."""
+        try:
+            return super().check(value, written)
+        except ValueError:
+            text = isinstance(value, str) and (is_reference(self._field, value) or ".py" in value)
+            if not text or not name_of_part:
+                raise
+        try:
+            return name_of_part(self._field, str(value))
+        except BadInput as error:
+            raise ValueError(str(error)) from None
+
+
 @cache
 def values(name: str) -> Values:
-    """The values that a field of the config, or the recipe, takes."""
+    """The values that a field of the config, or the recipe, takes; for a parameter of a part any value."""
+    if "." in name:
+        return Values(ANY)
     if name == RECIPE:
         return Values(Annotated[str, one_of("recipe", "sweep.study.recipes:RECIPES")])
     annotation: Any = FIELDS[name].annotation
     constraints = FIELDS[name].metadata
-    return Values(Annotated[annotation, *constraints] if constraints else annotation)
+    annotation = Annotated[annotation, *constraints] if constraints else annotation
+    return _Named(annotation, name) if name in BY_FIELD else Values(annotation)
 
 
 def _plain_types(annotation: Any) -> frozenset[object]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sweep import rules
 from sweep.config import AFTER_DENSE, FIELDS, Config
-from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS
+from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS, lr_schedule, optimizer
 from sweep.store.schema import SCHEMAS
 from sweep.study.consistency import check
 
@@ -95,7 +95,8 @@ class Trial:
     def canonical(self) -> str:
         """The config and the protocol as JSON: sorted keys, defaults filled in, whole numbers as integers.
 
-        A field that is newer than the protocol is left out if it has its default.
+        A field that is newer than the protocol is left out if it has its default. Parameters of parts stand
+        beside the fields, as `criterion.power`.
         """
         return _text(self.config, ())
 
@@ -119,6 +120,11 @@ class Trial:
         if config.sparsity == 0:
             canonical["criterion"] = rules.DENSE.name
         changed = {name: value for name, value in canonical.items() if getattr(config, name) != value}
+        if changed and config.parameters:
+            # The parameters of a part that is not asked for any more are not either.
+            changed["parameters"] = tuple(
+                each for each in config.parameters if each[0].partition(".")[0] not in changed
+            )
         return Trial(replace(config, **changed) if changed else config)
 
     @staticmethod
@@ -126,7 +132,8 @@ class Trial:
         """The trial of a canonical config, such as the `config` column of a result."""
         fields = json.loads(text)
         fields.pop("protocol")
-        return Trial(Config(**fields))
+        own = sorted(name for name in fields if "." in name)
+        return Trial(Config(parameters=tuple((name, fields.pop(name)) for name in own), **fields))
 
     def columns(self) -> dict[str, Any]:
         """The columns of a row of `trials` that identify the trial."""
@@ -145,8 +152,8 @@ def irrelevant_fields(config: Config) -> Mapping[str, Any]:
     These are the fields that neither its rule nor its optimizer nor its learning-rate schedule reads.
     """
     rule = rules.find(config.criterion) if config.sparsity else rules.DENSE
-    optimizer, schedule = OPTIMIZERS[config.optimizer], LR_SCHEDULES[config.lr_schedule]
-    return _unread(rule.reads(config), optimizer.reads, schedule.reads)
+    optimized, scheduled = optimizer(config.optimizer), lr_schedule(config.lr_schedule)
+    return _unread(rule.reads(config), optimized.reads, scheduled.reads)
 
 
 @lru_cache(maxsize=1024)
@@ -161,12 +168,15 @@ def _text(config: Config, without: tuple[str, ...]) -> str:
     kind: Any = type(config)
     names, values = _fields(kind, without)
     fields = map(_json, names, values(config), _defaults(kind, without))
-    return "{" + ",".join(sorted([*filter(None, fields), _json("protocol", PROTOCOL, None)])) + "}"
+    # Not through the cache, in which 1 and true would be the same value of one name.
+    own = (f"{json.dumps(name)}:{json.dumps(value)}" for name, value in config.parameters)
+    return "{" + ",".join(sorted([*filter(None, fields), *own, _json("protocol", PROTOCOL, None)])) + "}"
 
 
 @cache
 def _fields(kind: type, without: tuple[str, ...]) -> tuple[tuple[str, ...], "attrgetter[Any]"]:
-    names = tuple(name for name in kind.__pydantic_fields__ if name not in without)  # type: ignore[attr-defined]
+    fields = kind.__pydantic_fields__  # type: ignore[attr-defined]
+    names = tuple(name for name in fields if name not in (*without, "parameters"))
     return names, attrgetter(*names)
 
 

@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +11,14 @@ import yaml
 from pydantic import Field
 
 from sweep.errors import BadInput
-from sweep.study import axes, space
+from sweep.parts import Part
+from sweep.study import axes, space_reader
 from sweep.study.axes import MOST_TRIALS
 from sweep.study.consistency import UNCHECKED
 from sweep.study.document import Document, Item, line_of, quoted
 from sweep.study.fields import NAMES, Values, values
 from sweep.study.identity import Trial
+from sweep.study.library import PART_FIELDS, Library
 from sweep.study.space import Search
 
 # The price of one GPU for an hour, for estimates of what a study costs.
@@ -38,6 +40,7 @@ class Study:
         text: of the file.
         distinct: each trial once, in the order of the file.
         count: how many combinations of values the file has; some may be the same trial.
+        parts: of one's own that it names: name in configs → part.
         price_per_gpu_hour: of one GPU, in any currency.
         search: what to search for; None: the study runs all its trials.
     """
@@ -47,6 +50,7 @@ class Study:
     text: str
     distinct: tuple[Trial, ...]
     count: int
+    parts: Mapping[str, Part] = field(default_factory=dict)
     price_per_gpu_hour: float | None = None
     search: Search | None = None
 
@@ -58,8 +62,12 @@ class Study:
 _Nodes = Mapping[str, yaml.Node]
 
 
-def load(path: str | Path) -> Study:
-    """Read and validate a study file.
+def load(path: str | Path, recorded: Callable[[str], Iterable[Part]] | None = None) -> Study:
+    """Read and validate a study file. The code of parts that it names is read, and not run.
+
+    Args:
+        recorded: gives the parts that earlier launches of a study recorded, by its name: they stand in for
+            code that is not here. None: such code is an error.
 
     Raises:
         BadInput: one line with the file, the line number and what to correct.
@@ -68,18 +76,20 @@ def load(path: str | Path) -> Study:
     root = document.root()
     if root is None:
         raise document.error(1, "the file is empty; see docs/studies.md for what a study looks like")
-    nodes = document.mapping(root, "a study", (*NAMES, "name", "blocks", "search", _PRICE))
+    nodes = document.mapping(root, "a study", (*NAMES, "name", "blocks", "search", _PRICE), PART_FIELDS)
     name_node, blocks, price_node, search = (
         nodes.pop(key, None) for key in ("name", "blocks", _PRICE, "search")
     )
     name, price = _name(document, name_node), _price(document, price_node)
+    library = Library(document.path.parent, lambda: recorded(name) if recorded else ())
+    document.name_of_part = library.name
     if search is not None:
         if blocks is not None:
             raise document.error(line_of(blocks), "blocks: a search has none, its space says it all")
-        parsed = space.read(document, search, _single(document, nodes))
-        return Study(name, document.path, document.text, (), 0, price, parsed)
+        parsed = space_reader.read(document, search, _single(document, nodes))
+        return Study(name, document.path, document.text, (), 0, library.parts, price, parsed)
     trials, count = _trials(document, nodes, blocks)
-    return Study(name, document.path, document.text, trials, count, price)
+    return Study(name, document.path, document.text, trials, count, library.parts, price)
 
 
 def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> tuple[tuple[Trial, ...], int]:
@@ -90,7 +100,7 @@ def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> t
         list_node: the list of blocks.
     """
     blocks = [
-        (dict(nodes) | document.mapping(node, "a block", NAMES), line_of(node))
+        (dict(nodes) | document.mapping(node, "a block", NAMES, PART_FIELDS), line_of(node))
         for node in _sequence(document, list_node)
     ] or [(dict(nodes), 1)]
     _check_count(document, blocks)

@@ -20,7 +20,16 @@ def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:
         stream: the stream that the initial weights are drawn from.
     """
     seed = derive(root, stream)
-    return models.build(config.model, data.shape, data.classes, seed, config.init).to(data.mean.device)
+    model = models.build(
+        config.model,
+        data.shape,
+        data.classes,
+        seed,
+        config.init,
+        arguments=config.arguments("model"),
+        init_arguments=config.arguments("init"),
+    )
+    return model.to(data.mean.device)
 
 
 def columns(

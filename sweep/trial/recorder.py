@@ -93,7 +93,7 @@ class Recorder:
         """Record the network and its layers under masks, from the weights before the masks are applied."""
         data, config = self._training.data, self._config
         masks = chosen.masks
-        macs = cost.multiply_adds(config.model, data.shape, data.classes)
+        macs = cost.multiply_adds(config.model, data.shape, data.classes, config.arguments("model"))
         example = data.inputs(data.train.take(torch.arange(1)).images)
         self._network, effective = network.columns(model, masks, macs, example)
         weights = dict(model.named_parameters())

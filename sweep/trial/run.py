@@ -51,7 +51,7 @@ def run(
     started = datetime.now(UTC)
     clock = time.perf_counter()
     config, device = trial.config, torch.device(device)
-    with _one_thread(device):
+    with one_thread(device):
         loaded = data.load(
             config.dataset,
             data_root,
@@ -86,7 +86,7 @@ def failure(trial: Trial, error: str) -> Result:
 
 
 @contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
+def one_thread(device: torch.device) -> Iterator[None]:
     """Compute with one thread on a CPU, as the order of a sum depends on the number of threads.
 
     This costs no speed: a sweep runs a trial on each core.

@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pruners
+from sweep import parts
 from sweep.config import Config
 from sweep.data import Data
+from sweep.rules import once
 from sweep.seeds import derive, generator
 from sweep.trial import masking, network
 
@@ -43,8 +45,9 @@ def choose(config: Config, model: nn.Module, data: Data, cache: ScoreCache | Non
     cached = cache.get(key)
     if cached:
         batches.passes = cached[1]
+    criterion = config.criterion
     steps = pruners.trajectory(
-        config.criterion,
+        parts.need(criterion).load() if parts.is_name(criterion) else criterion,
         scored,
         batches,
         sparsity=config.sparsity,
@@ -59,6 +62,7 @@ def choose(config: Config, model: nn.Module, data: Data, cache: ScoreCache | Non
         min_per_layer=config.min_per_layer,
         structure=config.structure,
         first=cached[0] if cached else None,
+        **parts.values(once.criterion(criterion).score, config.arguments("criterion")),
     )
     last = next(steps)
     if not cached:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from pruners.masks import total_kept
+from sweep import parts
 from sweep.config import Config
 from sweep.data import Data, Split
-from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS
+from sweep.models import optimizers
 from sweep.rules.rule import Between
 from sweep.seeds import derive, generator
 
@@ -74,6 +75,9 @@ class Training:
         self._trainable = [name for name, p in model.named_parameters() if p.requires_grad]
         self.kept = 0
         self.rate = 0.0
+        schedule = optimizers.lr_schedule(config.lr_schedule)
+        # Share of the training done, and the config → factor of the highest learning rate.
+        self._falls = parts.bind(schedule.rate, config.arguments("lr_schedule"))
         length = config.steps or self.steps_of(config.epochs or 0)
         self.restart(0, length, config.lr)
 
@@ -104,15 +108,16 @@ class Training:
         for name in self._trainable:
             self.model.get_parameter(name).requires_grad_(train is None or train(name))
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        self._optimizer = OPTIMIZERS[self.config.optimizer].make(trained, self.config)
+        make = optimizers.optimizer(self.config.optimizer).make
+        arguments = self.config.arguments("optimizer")
+        self._optimizer = parts.bind(make, arguments)(trained, self.config)
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step."""
         warmup = self.steps_of(self.config.warmup_epochs)
         done = step - self._start
         rise = (done + 1) / warmup if done < warmup else 1.0
-        schedule = LR_SCHEDULES[self.config.lr_schedule]
-        return rise * self._lr * schedule.rate(done / self._length, self.config)
+        return rise * self._lr * float(self._falls(done / self._length, self.config))
 
     @torch.no_grad()
     def mask(self, masks: Mapping[str, Tensor]) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sweep.store import results
+from sweep.store import launches, results
 
 SPARSITIES = (0.8, 0.9, 0.95, 0.98, 0.99)
 # Test accuracy: SNIP passes random erk between .95 and .98, where the differences are +.02 and -.02.
@@ -51,7 +51,7 @@ def made(tmp_path):
     ]  # fmt: skip
     folder = tmp_path / "results" / "made"
     results.write(folder, trials, [[]], [[]])
-    results.note_launch(folder, "made", "", {})
+    launches.note_launch(folder, "made", "", {})
     return folder
 
 

@@ -15,7 +15,7 @@ import pytest
 import analysis
 from analysis.__main__ import main
 from analysis.report import report, watch
-from sweep.store import results
+from sweep.store import launches, results
 from tests import commands
 from tests.analysis.conftest import trial
 
@@ -217,7 +217,7 @@ def test_the_latex_table_says_that_seeds_are_equal_and_that_a_study_runs(tmp_pat
     rows = [trial(f"s{seed}", seed=seed, test_accuracy=0.9) for seed in range(3)]
     results.write(tmp_path / "r", rows, [[]], [[]])
     launch = {"trials": 9, "to_run": 9, "started_at": "2025-12-31T00:00:00+00:00"}
-    results.note_launch(tmp_path / "r", "made", "", launch)
+    launches.note_launch(tmp_path / "r", "made", "", launch)
     assert run("export", tmp_path / "t.tex", "--results", tmp_path / "r").returncode == 0
     text = (tmp_path / "t.tex").read_text()
     assert "$90.0$ (equal)" in text and "pm 0.0" not in text
@@ -240,7 +240,7 @@ def test_studies_in_epochs_and_in_steps_are_reported_together(made, add):
 def test_the_report_of_one_study_has_the_files_of_that_one(made, add):
     other = made.parent / "other"
     results.write(other, [trial("x", study="other", test_accuracy=0.5)], [[]], [[]])
-    results.note_launch(other, "other", "# the text of the other", {})
+    launches.note_launch(other, "other", "# the text of the other", {})
     for words, there in (((), True), (("--study", "made"), False)):
         run("report", "--results", made.parent, *words)
         assert ("# the text of the other" in (made.parent / "report.html").read_text()) == there

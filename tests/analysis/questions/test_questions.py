@@ -11,7 +11,7 @@ from analysis.questions import best, collapse, correlation, curves, regimes
 from analysis.report import report
 from analysis.statistics.differences import wilson
 from analysis.warehouse import ask
-from sweep.store import results
+from sweep.store import launches, results
 from tests.analysis.conftest import LATER, trial
 
 
@@ -146,7 +146,7 @@ def test_of_a_study_that_runs_no_correction_is_claimed(tmp_path):
         row["trial_id"] += str(number)
     write(tmp_path / "r", rows)
     launch = {"trials": 99, "to_run": 99, "started_at": "2025-12-31T00:00:00+00:00"}
-    results.note_launch(tmp_path / "r", "made", "", launch)
+    launches.note_launch(tmp_path / "r", "made", "", launch)
     [said] = correlation.sentences(correlation.correlate(analysis.open(tmp_path / "r")))
     assert "Holm" not in said and "  " not in said and said == said.strip()
 
@@ -331,7 +331,7 @@ def test_nothing_is_shut_out_while_a_study_runs(tmp_path):
         for s in range(5)
     ]
     write(tmp_path / "r", rows)
-    results.note_launch(
+    launches.note_launch(
         tmp_path / "r", "r", "", {"started_at": "2025-01-01T00:00:00+00:00", "trials": 20, "to_run": 20}
     )
     found = best.rank(analysis.open(tmp_path / "r"))
@@ -349,7 +349,7 @@ def test_nothing_is_shut_out_while_a_study_runs_of_which_all_trials_failed_so_fa
     ]
     results.write(tmp_path / "done", done, [[]], [[]])
     results.write(tmp_path / "r", [trial("f0", criterion="force", status="failed", study="r")], [[]], [[]])
-    results.note_launch(
+    launches.note_launch(
         tmp_path / "r", "r", "", {"started_at": "2025-01-01T00:00:00+00:00", "trials": 5, "to_run": 5}
     )
     [said] = best.sentences(best.rank(analysis.open(tmp_path)))
@@ -365,7 +365,7 @@ def test_no_correlation_counts_as_tested_while_a_study_runs(tmp_path):
         for c in ("snip", "force", "grasp", "magnitude", "random") for s in range(5)
     ]  # fmt: skip
     write(tmp_path / "r", rows)
-    results.note_launch(
+    launches.note_launch(
         tmp_path / "r", "r", "", {"started_at": "2025-01-01T00:00:00+00:00", "trials": 50, "to_run": 50}
     )
     found = correlation.correlate(analysis.open(tmp_path / "r"))

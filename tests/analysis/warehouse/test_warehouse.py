@@ -11,7 +11,7 @@ import analysis
 from analysis.report import report
 from analysis.warehouse import shell, unfinished
 from sweep.errors import BadInput
-from sweep.store import results
+from sweep.store import launches, results
 from sweep.store.schema import SCHEMAS
 from tests.analysis.conftest import LATER, trial
 
@@ -203,7 +203,7 @@ BEGAN = trial("x")["finished_at"]
 
 
 def launched(folder, began=BEGAN, **counts):
-    results.note_launch(folder, folder.name, "", {"started_at": began.isoformat(), **counts})
+    launches.note_launch(folder, folder.name, "", {"started_at": began.isoformat(), **counts})
 
 
 @pytest.mark.slow

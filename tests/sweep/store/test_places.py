@@ -14,7 +14,7 @@ import analysis
 from analysis.warehouse import unfinished
 from sweep.data import catalog
 from sweep.errors import ONE_LINE, BadInput, StoreError
-from sweep.store import lease, places, remote, results
+from sweep.store import launches, lease, places, remote, results
 from sweep.store.places import Remote, place, put
 from sweep.store.results import finished
 from sweep.store.states import Claims, Store
@@ -161,8 +161,8 @@ def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path, monkeypa
         layer = {"trial_id": str(seed), "layer": 0, "name": "a", "shape": [2, seed]}
         curve = {"trial_id": str(seed), "phase": "retrain", "epoch": 1.0}
         results.write(folder, [row], [[curve]], [[layer]])
-    results.note_launch(folder, "made", "name: made", {"n": 1})
-    results.note_launch(folder, "made", "name: made", {"n": 2})
+    launches.note_launch(folder, "made", "name: made", {"n": 1})
+    launches.note_launch(folder, "made", "name: made", {"n": 2})
     put(folder / "trials" / "part-0.parquet", text("damaged"))
     assert len(list((folder / "trials").glob("part-*"))) == 4
     results.compact(folder)
@@ -176,7 +176,7 @@ def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path, monkeypa
         assert shapes == [([2, seed],) for seed in range(3)]
     assert analysis.open(str(folder), where="seed < 2").execute("FROM curves").fetchall().__len__() == 2
     launch = {"started_at": "2026-01-01T00:00:00+00:00", "trials": 12, "to_run": 12}
-    results.note_launch(folder, "made", "name: made", launch)
+    launches.note_launch(folder, "made", "name: made", launch)
     for at in (str(folder), str(folder.parent)):
         assert unfinished(analysis.open(at)) == {"made": (3, 12)}
 

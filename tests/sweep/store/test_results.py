@@ -13,7 +13,7 @@ import pytest
 
 import analysis
 from sweep.errors import BadInput
-from sweep.store import results
+from sweep.store import launches, results
 from sweep.store.schema import SCHEMAS
 
 
@@ -147,7 +147,7 @@ def test_a_results_folder_that_cannot_be_is_one_line(tmp_path):
         pass
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(BadInput, match=r"study\.json: damaged"):
-        results.note_launch(tmp_path, "small", "", {})
+        launches.note_launch(tmp_path, "small", "", {})
 
 
 def hold(folder, ready):
@@ -174,8 +174,8 @@ def test_a_second_writer_is_told_who_holds_the_results_until_that_one_dies(tmp_p
 
 
 def test_each_launch_adds_an_entry_to_study_json(tmp_path):
-    results.note_launch(tmp_path, "small", "text", {"n": 1})
-    results.note_launch(tmp_path, "small", "new text", {"n": 2})
+    launches.note_launch(tmp_path, "small", "text", {"n": 1})
+    launches.note_launch(tmp_path, "small", "new text", {"n": 2})
     written = json.loads((tmp_path / "study.json").read_text())
     assert written == {"study": "small", "spec": "new text", "launches": [{"n": 1}, {"n": 2}]}
 
@@ -219,5 +219,5 @@ def test_a_lock_is_taken_where_the_system_has_none_whatever_was_left_there(tmp_p
 def test_a_study_json_of_somebody_else_is_one_line(tmp_path, text):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(BadInput, match="damaged: move it away and launch again"):
-        results.note_launch(tmp_path, "study", "", {})
+        launches.note_launch(tmp_path, "study", "", {})
     assert (tmp_path / "study.json").read_text() == text

@@ -1,0 +1,51 @@
+"""The texts that fields of a config take: names of tables, references to parts, lists of numbers.
+
+This module imports no torch: a table is looked up when a name is checked against it.
+"""
+
+from difflib import get_close_matches
+from functools import cache
+from pkgutil import resolve_name
+
+from pydantic import AfterValidator
+
+from sweep import parts
+
+_at = cache(resolve_name)
+
+
+def one_of(kind: str, *tables: str, prefix: str = "", own: bool = False) -> AfterValidator:
+    """Accept a name that one of some tables has, or one with the prefix; the error gives the nearest name.
+
+    Args:
+        tables: where the tables are, as `module:name`.
+        prefix: where the prefix is, as `module:name`.
+        own: accept the name of a part of one's own too, as configs write it.
+    """
+
+    def check(name: str) -> str:
+        for table in tables:
+            if name in _at(table):
+                return name
+        before: str = _at(prefix) if prefix else ""
+        if before and name.startswith(before) and name != before:
+            return name
+        if own and parts.is_name(name):
+            return name
+        known = [name for table in tables for name in _at(table)]
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        listed = ", ".join([*known, f"{before}NAME"] if before else known)
+        raise ValueError(f"no such {kind}; " + (f"did you mean {near[0]}?" if near else f"known: {listed}"))
+
+    return AfterValidator(check)
+
+
+def fractions(text: str) -> str:
+    """Rising shares of the training, one space between them."""
+    try:
+        shares = [float(word) for word in text.split()]
+    except ValueError:
+        shares = [2.0]
+    if shares != sorted(set(shares)) or not all(0 < share < 1 for share in shares):
+        raise ValueError("it takes rising shares of the training, such as '0.5 0.75'")
+    return " ".join(map(repr, shares))

@@ -1,0 +1,62 @@
+"""The launches of a study: entries of study.json beside its results."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow.compute as pc
+
+from sweep.errors import BadInput
+from sweep.parts import Part, recorded
+from sweep.store import results
+from sweep.store.places import Place, put, remedy, small
+
+Row = Mapping[str, Any]
+
+
+def note_launch(folder: Place, study: str, spec: str, launch: Row) -> None:
+    """Write the study's text to study.json, and add an entry about this launch.
+
+    Raises:
+        BadInput: study.json is damaged, or cannot be read or written.
+    """
+    path = folder / "study.json"
+    try:
+        earlier = list(json.loads(small(path) or "")["launches"]) if path.exists() else []
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror or error}: make it readable and launch again") from None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise BadInput(f"{path}: damaged: move it away and launch again") from None
+    text = json.dumps({"study": study, "spec": spec, "launches": [*earlier, launch]}, indent=2)
+    try:
+        put(path, lambda file: file.write(text.encode() + b"\n"))
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror or error}: {remedy(path)} and launch again") from None
+
+
+def parts_of(folder: Place) -> list[Part]:
+    """The parts of one's own that the launches of a study named, the latest last; they are without code.
+
+    A study.json that is missing or damaged has none.
+    """
+    try:
+        return list(_recorded(json.loads(small(folder / "study.json") or "{}")))
+    except (OSError, ValueError, RecursionError):
+        return []
+
+
+def _recorded(content: object) -> Iterator[Part]:
+    launches = content.get("launches") if isinstance(content, dict) else None
+    for launch in launches if isinstance(launches, list) else ():
+        entries = launch.get("parts") if isinstance(launch, dict) else None
+        for entry in entries if isinstance(entries, list) else ():
+            if part := recorded(entry):
+                yield part
+
+
+def of_other_code(folder: Place, part: Part) -> int:
+    """How many results are of a part with this label and of other code."""
+    configs = results.configs(folder)
+    with_label = pc.match_substring(configs, json.dumps(f"{part.label}@")[:-1])
+    with_code = pc.match_substring(configs, json.dumps(part.name))
+    return int(pc.sum(pc.and_not(with_label, with_code)).as_py() or 0)

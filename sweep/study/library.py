@@ -1,0 +1,109 @@
+"""The parts of one's own that a study names, and the parameters that parts take."""
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pruners
+from sweep import parts
+from sweep.config import FIELDS
+from sweep.parts import Missing, Parameter, Part
+from sweep.parts.kinds import BY_FIELD
+from sweep.parts.signature import of_function
+from sweep.study.fields import Values
+
+# The fields of a config that name parts.
+PART_FIELDS = tuple(field for field in BY_FIELD if field in FIELDS)
+# Field → name → the function of a built-in part whose parameters a study can set.
+_BUILT_IN: Mapping[str, Callable[[str], Callable[..., Any] | None]] = {
+    "criterion": lambda name: pruners.find(name).score if name in pruners.names() else None,
+}
+
+
+class Library:
+    """The parts of one's own that one study names.
+
+    Attributes:
+        parts: name → part, in the order of the study.
+    """
+
+    def __init__(self, folder: Path, recorded: Callable[[], Iterable[Part]] = tuple) -> None:
+        """A library without parts yet.
+
+        Args:
+            folder: of the study file, from which references go.
+            recorded: gives the parts as earlier launches of the study read them; used where code is missing.
+        """
+        self._folder, self._recorded = folder, recorded
+        self.parts: dict[str, Part] = {}
+
+    def name(self, field: str, reference: str) -> str:
+        """The name, in a config, of the part that the study names.
+
+        Raises:
+            BadInput: there is no such part.
+        """
+        try:
+            part = parts.declare(field, reference, self._folder)
+        except Missing:
+            label = parts.label(reference)
+            earlier = [each for each in self._recorded() if each.label == label]
+            if not earlier:
+                raise
+            part = earlier[-1]
+            parts.register([part])
+        self.parts[part.name] = part
+        return part.name
+
+
+def parameters(field: str, name: str) -> Mapping[str, Parameter]:
+    """The parameters that a study can set of the part that a field names."""
+    part = parts.find(name)
+    return {each.name: each for each in (part.parameters if part else _of_built_in(field, name))}
+
+
+@cache
+def _of_built_in(field: str, name: str) -> tuple[Parameter, ...]:
+    function = _BUILT_IN[field](name) if field in _BUILT_IN else None
+    return of_function(function) if function else ()
+
+
+def values(name: str, named: Iterable[str]) -> Values:
+    """The values that a parameter takes, such as `criterion.power`.
+
+    Args:
+        named: the parts that the study gives its field.
+
+    Raises:
+        ValueError: none of these parts takes such a parameter.
+    """
+    field, _, own = name.partition(".")
+    takes = {each: parameters(field, each) for each in named}
+    found = {each: known[own] for each, known in takes.items() if own in known}
+    if not found:
+        known = sorted({f"{field}.{each}" for known in takes.values() for each in known})
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        of = " and ".join(each.partition("@")[0] for each in takes) or f"no {field} here"
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
+        raise ValueError(f"{of} takes no such parameter; {hint}")
+    [*kinds] = {str(each.annotation): each.annotation for each in found.values()}.values()
+    annotation = kinds[0]
+    for other in kinds[1:]:
+        annotation = annotation | other
+    return Values(annotation)
+
+
+def takes(parameter: Parameter, value: Any) -> bool:
+    """Whether a parameter takes a value."""
+    try:
+        Values(parameter.annotation).check(value, str(value))
+    except ValueError:
+        return False
+    return True
+
+
+def canonical(value: Any) -> Any:
+    """A value as configs hold it: whole real numbers are integers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

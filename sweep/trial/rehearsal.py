@@ -1,0 +1,101 @@
+"""A trial in small: a few steps on a few images, twice, to see whether the parts that it names work."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from sweep import data, parts
+from sweep.config import Config
+from sweep.data import Data, Split
+from sweep.errors import BadInput
+from sweep.parts import Part
+from sweep.study.identity import Trial
+from sweep.trial.prefixes import Shared
+from sweep.trial.run import one_thread
+from sweep.trial.stages import Stages
+
+# Samples of the training part, of a batch, and steps.
+_SAMPLES, _BATCH, _STEPS = 64, 8, 4
+
+
+def rehearse(trial: Trial, known: Sequence[Part], data_root: str) -> str:
+    """Run a trial in small, twice.
+
+    Args:
+        known: the parts that the trial may name.
+
+    Returns:
+        One line that says what is wrong with a part, with its file and line; empty: nothing is.
+    """
+    named = [part for part in known if f'"{part.name}"' in trial.canonical]
+    try:
+        config = _small(trial.config)
+    except BadInput:  # a setting that has no small form
+        return ""
+    try:
+        with one_thread(torch.device("cpu")):
+            one, other = (_outcome(config, _samples(config, data_root)) for _ in range(2))
+    except Exception as error:
+        guilty = next((part for part in named if parts.trace(error, [part])), named[0])
+        return parts.line(error, guilty)
+    if one != other:
+        return (
+            f"{named[0].at}: {named[0].label}: two runs with equal seeds differ: draw from torch's generator"
+        )
+    return ""
+
+
+def _small(config: Config) -> Config:
+    """The config with few steps, small batches and at most two iterations."""
+    return Trial.of(
+        replace(
+            config,
+            epochs=None,
+            steps=_STEPS,
+            batch_size=_BATCH,
+            score_batches=1,
+            score_batch_size=_BATCH,
+            iterations=min(2, config.iterations),
+            prune_epoch=0,
+            rewind_epoch=None if config.rewind_epoch is None else 0,
+            retrain_epochs=None,
+            retrain_lr=None,
+            update_every=1,
+            warmup_epochs=0,
+            compile=False,
+        )
+    ).config
+
+
+def _samples(config: Config, data_root: str) -> Data:
+    """A few samples of the data; random images where the data set is not on this machine."""
+    try:
+        loaded = data.load(config.dataset, data_root, config.validation_fraction, config.roots.split)
+    except BadInput:
+        if config.dataset not in data.DATASETS:
+            raise
+        return _random(config.dataset)
+    few = {
+        name: split.part(torch.arange(min(_SAMPLES, len(split))))
+        for name, split in (("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test))
+    }
+    return replace(loaded, **few, scoring=few["train"])
+
+
+def _random(dataset: str) -> Data:
+    entry, draws = data.DATASETS[dataset], torch.Generator().manual_seed(0)
+    images = torch.randint(256, (_SAMPLES, *entry.shape), generator=draws, dtype=torch.uint8)
+    split = Split(images, torch.arange(_SAMPLES) % entry.classes)
+    channels = (1, entry.shape[0], 1, 1)
+    half = torch.full(channels, 127.5)
+    return Data(split, split, split, split, entry.classes, half, half)
+
+
+def _outcome(config: Config, samples: Data) -> object:
+    """The numbers of a run that a second run must repeat."""
+    recorder = Stages(config, samples, Shared()).run()
+    outcome = recorder.outcome()
+    layers = [(row["name"], row["kept"], row["score_mean"]) for row in recorder.layers]
+    numbers = [repr(value) for name, value in sorted(outcome.items()) if not name.endswith("_seconds")]
+    return layers, numbers
