@@ -3,12 +3,14 @@
     masks = pruners.prune("snip", model, [(inputs, targets)], sparsity=0.95)
     pruners.apply_masks(model, masks)
 
-Any criterion (module `saliency`) combines with any scope (`scopes`) and any schedule (`schedules`). The
-decorator `criterion` registers a criterion of your own. `pruners.interop` writes masks to files and applies
-them as `torch.nn.utils.prune` does.
+Any criterion (module `saliency`) combines with any scope (`scopes`) and any schedule (`schedules`). A
+function of your own is given where the name of a criterion is: `pruners.prune(my_function, model, ...)`; the
+decorator `criterion` says what it needs, and registers it under a name. `pruners.interop` writes masks to
+files and applies them as `torch.nn.utils.prune` does.
 """
 
 from pruners.cost import Cost, cost, multiply_adds, pq_index
+from pruners.criteria import Criterion, criterion
 from pruners.effective import effective_masks
 from pruners.masks import (
     Masks,
@@ -22,7 +24,6 @@ from pruners.masks import (
     shuffle,
 )
 from pruners.pruning import Step, final, find, names, prune, saliencies, saliency, trajectory
-from pruners.saliency import Criterion, criterion
 from pruners.schedules import SCHEDULES
 from pruners.scopes import SCOPES
 from pruners.structured import block_masks, block_scores, filter_masks, precrop, removable_blocks

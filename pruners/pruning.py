@@ -1,8 +1,9 @@
 """Saliency and pruning: any criterion with any scope and any schedule."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from inspect import signature
 from itertools import islice
 from math import prod
 from typing import Any, Literal, NamedTuple
@@ -13,15 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pruners.batches import Batch, Loss
+from pruners.criteria import Criterion, Mode, checked, of_function
 from pruners.masks import Masks, Sparsity, kept_count, prunable, select
+from pruners.own import BadFunction, place
 from pruners.probe import Scores
-from pruners.saliency import CRITERIA, Criterion, Mode
+from pruners.saliency import CRITERIA
 from pruners.schedules import SCHEDULES, kept_counts
 from pruners.scopes import SCOPES, Group, Shapes, proportional
 from pruners.scoring import score
 from pruners.structured import expanded, filter_scores, filter_shapes
 
 Scope = str | Mapping[str, float]
+# A criterion: its name, a function of one's own, or the object itself.
+Chosen = str | Criterion | Callable[..., Any]
 
 
 def names() -> list[str]:
@@ -29,17 +34,32 @@ def names() -> list[str]:
     return list(CRITERIA)
 
 
-def find(name: str) -> Criterion:
-    """The criterion of that name, with its source and its needs.
+def find(criterion: Chosen) -> Criterion:
+    """The criterion of a name, or that a function is, with its source and its needs.
+
+    A function of one's own is `(probe, *, …) -> scores` or `(model, batches, loss, *, …) -> scores`. The
+    first form sees the network through a `Probe`. The second gets a copy of the network with its pruned
+    weights at 0, the list of batches, and the loss; the last inputs may be left out.
 
     Raises:
-        ValueError: no criterion has this name; the message suggests the nearest one.
+        ValueError: no criterion has this name; the message suggests the nearest one. Or the function has
+            neither form, or an option with the name of an argument of `prune`.
     """
-    return CRITERIA[_checked("criterion", name, CRITERIA)]
+    if isinstance(criterion, Criterion):
+        return checked(criterion)
+    if not callable(criterion):
+        return CRITERIA[_checked("criterion", criterion, CRITERIA)]
+    chosen = of_function(criterion)
+    taken = {*signature(prune).parameters, *signature(trajectory).parameters}
+    if clash := [name for name in [*signature(chosen.score).parameters][1:] if name in taken - {"options"}]:
+        raise BadFunction(
+            f"{place(criterion)}: parameter {clash[0]} has the name of an argument of prune: rename it"
+        )
+    return chosen
 
 
 def saliency(
-    name: str,
+    criterion: Chosen,
     model: nn.Module,
     batches: Iterable[Batch] = (),
     *,
@@ -52,7 +72,7 @@ def saliency(
     """Score every prunable weight of `model`; the model is not changed.
 
     Args:
-        name: one of `names()`.
+        criterion: one of `names()`, or a function of one's own; see `find`.
         batches: (inputs, targets) on the model's device. Criteria that need only a shape take it from the
             inputs; criteria that need nothing ignore the batches.
         loss: (outputs, targets) → mean loss over the samples. Criteria that score with single samples refuse
@@ -67,9 +87,10 @@ def saliency(
 
     Raises:
         ValueError: an unknown name, no batches, a network, batches or a loss that the criterion cannot use,
-            or scores that are not finite; the message names the criterion and the layer.
+            or scores that are not finite; the message names the criterion and the layer. Or the scores of a
+            function of one's own are not as they should be; the message names its file and line.
     """
-    chosen = find(name)
+    chosen = find(criterion)
     weights = prunable(model, exclude)
     return score(
         [chosen], model, weights, None, batches, loss=loss, seed=seed, score_mode=score_mode, **options
@@ -77,7 +98,7 @@ def saliency(
 
 
 def saliencies(
-    names: Sequence[str],
+    criteria: Sequence[Chosen],
     model: nn.Module,
     batches: Sequence[Batch] = (),
     *,
@@ -88,12 +109,15 @@ def saliencies(
 ) -> dict[str, Scores]:
     """Scores of several criteria for the same batches: name of the criterion → as `saliency` returns.
 
-    Gradients and curvature that several criteria need are computed once.
+    Gradients and curvature that several built-in criteria need are computed once.
 
     Raises:
-        ValueError: as `saliency` does.
+        ValueError: as `saliency` does, or two criteria have one name.
     """
-    chosen = [find(name) for name in names]
+    chosen = [find(criterion) for criterion in criteria]
+    by_name = {each.name: each for each in chosen}
+    if odd := [each.name for each in chosen if each != by_name[each.name]]:
+        raise ValueError(f"two criteria are named {odd[0]}: rename one")
     weights = prunable(model, exclude)
     return score(chosen, model, weights, None, batches, loss=loss, seed=seed, score_mode=score_mode)
 
@@ -106,7 +130,7 @@ class Step(NamedTuple):
 
 
 def prune(
-    name: str,
+    criterion: Chosen,
     model: nn.Module,
     batches: Iterable[Batch] = (),
     *,
@@ -129,7 +153,7 @@ def prune(
     scored anew at each mask. Pruned weights stay pruned, except with criteria that rank them again (FORCE).
 
     Args:
-        name: one of `names()`.
+        criterion: one of `names()`, or a function of one's own; see `find`.
         batches: (inputs, targets), iterated over once in each pruning iteration: a list gives every iteration
             the same data, an object whose `__iter__` draws gives fresh data.
         sparsity: share of weights to remove, in [0, 1); a decimal is taken exactly.
@@ -153,11 +177,11 @@ def prune(
         ValueError: an unknown name, an impossible sparsity, no batches, or scores that are not finite.
     """
     steps = trajectory(
-        name, model, batches, sparsity=sparsity, scope=scope, iterations=iterations, schedule=schedule,
+        criterion, model, batches, sparsity=sparsity, scope=scope, iterations=iterations, schedule=schedule,
         loss=loss, seed=seed, exclude=exclude, invert=invert, score_mode=score_mode,
         min_per_layer=min_per_layer, structure=structure, **options,
     )  # fmt: skip
-    return final(steps, iterations or find(name).iterations).masks
+    return final(steps, iterations or find(criterion).iterations).masks
 
 
 def final(steps: Iterator[Step], iterations: int) -> Step:
@@ -167,7 +191,7 @@ def final(steps: Iterator[Step], iterations: int) -> Step:
 
 
 def trajectory(
-    name: str,
+    criterion: Chosen,
     model: nn.Module,
     batches: Iterable[Batch] = (),
     *,
@@ -190,7 +214,7 @@ def trajectory(
     Args:
         first: scores of the first iteration, if `saliency` has computed them already.
     """
-    chosen = find(name)
+    chosen = find(criterion)
     if iterations is not None and iterations < 1:
         raise ValueError(f"iterations {iterations}: at least 1")
     _checked("schedule", schedule, SCHEDULES)
@@ -217,7 +241,7 @@ def trajectory(
             scores = score(
                 [chosen], model, weights, masks, batches,
                 loss=loss, seed=draw, score_mode=score_mode, **options,
-            )[name]  # fmt: skip
+            )[chosen.name]  # fmt: skip
         ranked = _ranked(scores, None if chosen.revives else masks, invert, structure)
         masks = select(ranked, groups, kept, min_per_layer)
         if structure == "filter":

@@ -1,84 +1,18 @@
-"""Criteria: a score for each weight, one small function a criterion. Weights of higher score are kept.
+"""The built-in criteria: a score for each weight, one small function a criterion. Higher scores are kept.
 
 A criterion sees the network through a `Probe`, which evaluates it at any mask without changing the model. To
-add a criterion, decorate a function `Probe -> Scores` with `@criterion(...)`: `CRITERIA` then has it, and so
-have all functions, commands and tables that list criteria.
+add a criterion, decorate a function with `@criterion("name", ...)`: `CRITERIA` then has it, and so have all
+functions, commands and tables that list criteria.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
-
+from pruners.criteria import CRITERIA, criterion
 from pruners.probe import Probe, Scores
+
+# The table, with what this module registers in it.
+__all__ = ["CRITERIA"]
 
 # GraSP and the Hessian criteria divide the outputs by this, so that the softmax of a fresh network is even.
 _TEMPERATURE = 200.0
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """A saliency criterion and what it needs.
-
-    Attributes:
-        score: a `Probe` and the criterion's options → scores of all prunable weights.
-        source: the paper or code that defines it.
-        equation: its score.
-        needs: `data`: training batches; `shape`: a batch of inputs of the right shape; `nothing`.
-        train_mode: BatchNorm uses the batch's statistics while scoring, otherwise its running statistics.
-        iterations: default number of pruning iterations; 1 is one-shot.
-        revives: each iteration ranks pruned weights too, so that they can be kept again.
-    """
-
-    name: str
-    score: Callable[..., Scores]
-    source: str
-    equation: str
-    needs: Literal["data", "shape", "nothing"] = "data"
-    train_mode: bool = True
-    iterations: int = 1
-    revives: bool = False
-
-    @property
-    def needs_data(self) -> bool:
-        """Whether the score depends on the training data."""
-        return self.needs == "data"
-
-    @property
-    def static(self) -> bool:
-        """Whether several iterations give the same masks as one, because the scores never change."""
-        return self.needs == "nothing"
-
-
-Mode = Literal["train", "eval"]
-
-CRITERIA: dict[str, Criterion] = {}
-
-
-def criterion(
-    name: str,
-    *,
-    source: str,
-    equation: str,
-    needs: Literal["data", "shape", "nothing"] = "data",
-    train_mode: bool = True,
-    iterations: int = 1,
-    revives: bool = False,
-) -> Callable[[Callable[..., Scores]], Callable[..., Scores]]:
-    """Register a scoring function as a criterion; one function can serve several names.
-
-    The arguments are those of `Criterion`. Example::
-
-        @pruners.criterion("weight-times-gradient", source="example", equation="w · E g")
-        def weight_times_gradient(probe):
-            gradient = probe.gradient()
-            return {name: weight * gradient[name] for name, weight in probe.weights.items()}
-    """
-
-    def enter(score: Callable[..., Scores]) -> Callable[..., Scores]:
-        CRITERIA[name] = Criterion(name, score, source, equation, needs, train_mode, iterations, revives)
-        return score
-
-    return enter
 
 
 @criterion("random", source="baseline", equation="u ~ U(0, 1)", needs="nothing")

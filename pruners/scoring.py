@@ -1,14 +1,15 @@
 """Scores of several criteria at once, which share gradients and curvature."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from inspect import signature
+from inspect import Parameter, signature
 
 from torch import Tensor, nn
 
 from pruners.batches import Batch, Loss, ScoringBatches
 from pruners.context import scoring_context
+from pruners.criteria import Criterion, Mode
+from pruners.own import BadFunction
 from pruners.probe import Probe, Scores
-from pruners.saliency import Criterion, Mode
 
 
 def score(
@@ -37,11 +38,7 @@ def score(
     if score_mode not in (None, "train", "eval"):
         raise ValueError(f"score_mode {score_mode!r}: train, eval or None")
     for criterion in chosen:
-        own = [*signature(criterion.score).parameters][1:]
-        if unknown := [name for name in options if name not in own]:
-            raise ValueError(
-                f"{criterion.name} has no option {unknown[0]!r}; it has {', '.join(own) or 'none'}"
-            )
+        _check_options(criterion, options)
         if not criterion.static and (odd := [n for n, w in weights.items() if not w.is_floating_point()]):
             raise ValueError(f"{criterion.name}: layer {odd[0]} is of {weights[odd[0]].dtype}: exclude it")
     device = next(iter(weights.values())).device
@@ -55,6 +52,8 @@ def score(
                 if mode == train_mode:
                     try:
                         all_scores[criterion.name] = criterion.score(probe, **options)
+                    except BadFunction:
+                        raise
                     except ValueError as error:
                         raise ValueError(f"{criterion.name}: {error}") from error
     for name, scores in all_scores.items():
@@ -65,3 +64,12 @@ def score(
                     f"{name} gives NaN or infinite scores in layer {layer}: check the loss and the weights"
                 )
     return all_scores
+
+
+def _check_options(criterion: Criterion, options: Iterable[str]) -> None:
+    """Raise `ValueError` if the criterion has not all of these options."""
+    _, *parameters = signature(criterion.score).parameters.values()
+    own = [each.name for each in parameters if each.kind != Parameter.VAR_KEYWORD]
+    unknown = [name for name in options if name not in own]
+    if unknown and len(own) == len(parameters):
+        raise ValueError(f"{criterion.name} has no option {unknown[0]!r}; it has {', '.join(own) or 'none'}")
