@@ -1,7 +1,7 @@
 """A rehearsal of parts of one's own before a launch: a few small steps with each, in a process of its own."""
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 
 from sweep import parts
@@ -60,7 +60,7 @@ def _try(answer: Connection, known: tuple[Part, ...], canonicals: Sequence[str],
     answer.send("")
 
 
-def _of_each(names: Sequence[str], trials: Sequence[Trial]) -> list[Trial]:
+def _of_each(names: Iterable[str], trials: Sequence[Trial]) -> list[Trial]:
     """A few trials that name all the parts."""
     missing, chosen = set(names), []
     for trial in trials:

@@ -150,8 +150,7 @@ def _by_trial(folders: Iterable[Place], columns: Sequence[str], *, stopped: bool
 
 def _trials(folder: Place, columns: Sequence[str]) -> list[Row]:
     """Some columns of all rows that describe a trial."""
-    every = dict.fromkeys((*columns, *parts.REQUIRED["trials"], "arm", "seed", "sparsity"))
-    rows = _read_all(folder, "trials", tuple(every))
+    rows = _read_all(folder, "trials", _telling(*columns))
     sound = rows.filter(parts.are_trials(rows)).select(columns)
     if len(sound) < len(rows):
         parts.leave_rows_aside(folder, len(rows) - len(sound))
@@ -161,8 +160,13 @@ def _trials(folder: Place, columns: Sequence[str]) -> list[Row]:
 
 def configs(folder: Place) -> pa.ChunkedArray:
     """The canonical config of every row that describes a trial."""
-    rows = _read_all(folder, "trials", tuple(parts.REQUIRED["trials"]))
+    rows = _read_all(folder, "trials", _telling())
     return rows.filter(parts.are_trials(rows))["config"]
+
+
+def _telling(*columns: str) -> tuple[str, ...]:
+    """Some columns, and those that tell whether a row describes a trial."""
+    return tuple(dict.fromkeys((*columns, *parts.REQUIRED["trials"], "arm", "seed", "sparsity")))
 
 
 def compact(folder: Place) -> None:

@@ -40,9 +40,7 @@ def rehearse(trial: Trial, known: Sequence[Part], data_root: str) -> str:
         guilty = next((part for part in named if parts.trace(error, [part])), named[0])
         return parts.line(error, guilty)
     if one != other:
-        return (
-            f"{named[0].at}: {named[0].label}: two runs with equal seeds differ: draw from torch's generator"
-        )
+        return f"{named[0].at}: {named[0].label}: two runs of one seed differ: draw from torch's generator"
     return ""
 
 
@@ -76,11 +74,12 @@ def _samples(config: Config, data_root: str) -> Data:
         if config.dataset not in data.DATASETS:
             raise
         return _random(config.dataset)
-    few = {
-        name: split.part(torch.arange(min(_SAMPLES, len(split))))
-        for name, split in (("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test))
-    }
-    return replace(loaded, **few, scoring=few["train"])
+    train, validation, test = map(_few, (loaded.train, loaded.validation, loaded.test))
+    return replace(loaded, train=train, validation=validation, test=test, scoring=train)
+
+
+def _few(split: Split) -> Split:
+    return split.part(torch.arange(min(_SAMPLES, len(split))))
 
 
 def _random(dataset: str) -> Data:
