@@ -22,7 +22,7 @@ from sweep.engine.preflight import check_here
 from sweep.engine.progress import Progress
 from sweep.engine.rehearsal import rehearse
 from sweep.errors import BadInput, command
-from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, Workers, leave
+from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, TrialSeconds, Workers, leave
 from sweep.plan.cost import Costs
 from sweep.store import launches, results
 from sweep.store.places import Place, Remote, place
@@ -47,6 +47,7 @@ def launch(
     gpus_per_trial: GpusPerTrial = 0,
     max_trials: Annotated[int | None, typer.Option(min=1, help="trials to run now, at most")] = None,
     max_hours: MaxHours = math.inf,
+    trial_seconds: TrialSeconds = math.inf,
     max_failures: Annotated[int | None, typer.Option(min=1, help="failed trials after which to stop")] = None,
     max_retries: Annotated[int, typer.Option(min=0, help="further tries of a trial whose worker died")] = 3,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed trials again")] = False,
@@ -62,11 +63,7 @@ def launch(
     # Imported objects stay: the garbage collector need not visit them for every few thousand trials.
     gc.freeze()
     console = Console()
-    study = load_study(
-        path, (lambda name: launches.parts_of(place(results_root) / name)) if dry_run else None
-    )
-    if study.search:
-        raise BadInput(f"{path}: this study searches: python -m sweep.search {path}")
+    study = _load(path, place(results_root) if dry_run else None)
     trials = study.trials()
     folder = place(results_root) / study.name
     if log:
@@ -79,12 +76,10 @@ def launch(
         max_hours=max_hours,
         max_failures=max_failures or math.inf,
         retries=max_retries,
+        trial_seconds=trial_seconds,
         log=log,
     )
-    if not address:
-        check_here(trials, data_root, gpus_per_trial, download, run_code=not dry_run)
-    if not dry_run:
-        rehearse(study, trials, data_root)
+    _check(study, trials, options, download=download, dry_run=dry_run)
     costs = Costs(data_root, torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu"))
     with nullcontext() if dry_run else results.lock(folder):
         if not dry_run:
@@ -100,6 +95,30 @@ def launch(
         ending = _run(study, todo, folder, options, costs, console)
         done = results.finished(folder)
     return summary(console, trials, done, folder, ending, limited=max_trials is not None)
+
+
+def _load(path: Path, results_root: Place | None) -> Study:
+    """The study of a file.
+
+    Args:
+        results_root: where parts that the study names may be recorded, if their code need not be here.
+
+    Raises:
+        BadInput: it is no study, or one that searches.
+    """
+    recorded = None if results_root is None else (lambda name: launches.parts_of(results_root / name))
+    study = load_study(path, recorded)
+    if study.search:
+        raise BadInput(f"{path}: this study searches: python -m sweep.search {path}")
+    return study
+
+
+def _check(study: Study, trials: Sequence[Trial], options: Options, *, download: bool, dry_run: bool) -> None:
+    """Raise `BadInput` if trials of the study are known to fail. A dry run runs no code of its parts."""
+    if not options.address:
+        check_here(trials, options.data_root, options.gpus, download, run_code=not dry_run)
+    if not dry_run:
+        rehearse(study, trials, options.data_root, options.trial_seconds)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ GpusPerTrial = Annotated[
     Any,
     typer.Option(parser=gpus, metavar="SHARE", help="share of a GPU each trial gets; auto: by its memory"),
 ]
+TrialSeconds = Annotated[float, typer.Option(min=0.1, help="seconds after which a trial is ended, as failed")]
 MaxHours = Annotated[float, typer.Option(min=0, help="hours after which to stop")]
 
 

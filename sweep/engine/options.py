@@ -25,6 +25,7 @@ class Options:
         max_hours: hours after which the session ends early.
         max_failures: number of failed trials at which the session ends early.
         retries: how often a trial whose worker died is tried again.
+        trial_seconds: seconds after which a trial is ended, as failed.
         log: service that finished trials are also logged to.
     """
 
@@ -35,6 +36,7 @@ class Options:
     max_hours: float = math.inf
     max_failures: float = math.inf
     retries: int = 3
+    trial_seconds: float = math.inf
     log: Logger | None = None
 
 

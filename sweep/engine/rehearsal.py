@@ -5,18 +5,25 @@ from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 
 from sweep import parts
+from sweep.engine.time_limit import TooLong, limited
 from sweep.errors import BadInput
 from sweep.parts import Part
 from sweep.study import Study
 from sweep.study.identity import Trial
+from sweep.trial.rehearsal import guilty
 from sweep.trial.rehearsal import rehearse as try_parts
 
 # Seconds after which a rehearsal is given up: a part that runs forever would otherwise do so in each trial.
 _LONGEST = 300.0
+# Seconds that its process may take to start.
+_STARTS = 60.0
 
 
-def rehearse(study: Study, trials: Sequence[Trial], data_root: str, longest: float = _LONGEST) -> None:
+def rehearse(study: Study, trials: Sequence[Trial], data_root: str, trial_seconds: float) -> None:
     """Try each part that a study names, in one trial of few steps on few images.
+
+    Args:
+        trial_seconds: that a trial may take.
 
     Raises:
         BadInput: the code of a part is not here, or it fails; the message names the file and the line.
@@ -27,11 +34,14 @@ def rehearse(study: Study, trials: Sequence[Trial], data_root: str, longest: flo
     chosen = _of_each(study.parts, trials)
     if not chosen:
         return
+    longest = min(_LONGEST, 2 * trial_seconds + _STARTS)
     # Not a fork: the code gets a process as a worker's, and may end it.
     context = multiprocessing.get_context("spawn")
     ours, its = context.Pipe()
     known = tuple(study.parts.values())
-    process = context.Process(target=_try, args=(its, known, [each.canonical for each in chosen], data_root))
+    process = context.Process(
+        target=_try, args=(its, known, [each.canonical for each in chosen], data_root, trial_seconds)
+    )
     process.start()
     its.close()
     try:
@@ -51,10 +61,19 @@ class Fault(str):
     """A line that names the part and its place."""
 
 
-def _try(answer: Connection, known: tuple[Part, ...], canonicals: Sequence[str], data_root: str) -> None:
+def _try(
+    answer: Connection, known: tuple[Part, ...], canonicals: Sequence[str], data_root: str, seconds: float
+) -> None:
+    """Try trials one by one, and send the first fault; an empty text if there is none."""
     parts.register(known)
     for canonical in canonicals:
-        if fault := try_parts(Trial.parse(canonical), known, data_root):
+        trial = Trial.parse(canonical)
+        try:
+            with limited(min(seconds, _LONGEST)):
+                fault = try_parts(trial, known, data_root)
+        except TooLong as error:
+            fault = parts.line(error, guilty(trial, known, error), f"it runs longer than {seconds:g} seconds")
+        if fault:
             answer.send(Fault(fault))
             return
     answer.send("")

@@ -149,6 +149,7 @@ class Session:
             gpus=share,
             cpus=cores,
             parts=tuple(self.study.parts.values()),
+            seconds=options.trial_seconds,
             judge=cluster.start_judge(judge) if judge else None,
         )
         needs = {job.trial.id: {point.key for point in job.path} for job in jobs if job.path}

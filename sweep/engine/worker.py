@@ -1,6 +1,7 @@
 """A worker: one process that runs packs of trials, one after another, and reports each trial's result."""
 
 import gc
+import math
 import os
 import time
 import traceback
@@ -16,6 +17,7 @@ from ray.exceptions import RayError
 
 from sweep import data
 from sweep.engine import malloc
+from sweep.engine.time_limit import TooLong, limited
 from sweep.parts import Part, register, trace
 from sweep.store.places import place
 from sweep.store.states import Store
@@ -36,6 +38,7 @@ class Where:
         gpus: share of a GPU for each worker; 0: none.
         cpus: cores for each worker.
         parts: of one's own that trials name.
+        seconds: that a trial may take.
         judge: Ray's handle of a `sweep.search.stopping.Judge`, which stops poor trials; None: none does.
     """
 
@@ -44,6 +47,7 @@ class Where:
     gpus: float = 0
     cpus: float = 1
     parts: tuple[Part, ...] = ()
+    seconds: float = math.inf
     judge: Any = None
 
     @property
@@ -144,7 +148,12 @@ class Worker(tune.Trainable):
             self.where.store, tuple(Point(*p) for p in path), tuple(Point(*p) for p in saves), self.scores
         )
         try:
-            result = self.run(trial, self.where, shared)
+            with limited(self.where.seconds):
+                result = self.run(trial, self.where, shared)
+        except TooLong as error:
+            self.scores.clear()
+            seconds = f"it took longer than the {self.where.seconds:g} seconds of --trial-seconds"
+            result = failure(trial, f"{trace(error, self.where.parts) or ''}{seconds}")
         except Exception as error:
             # After such an error a process cannot use its GPU again: it ends, and another one takes its pack.
             if isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError):

@@ -17,12 +17,20 @@ def trace(error: BaseException, parts: Iterable[Part]) -> str | None:
     return "".join([*lines, *traceback.format_exception_only(error)])
 
 
-def line(error: BaseException, part: Part) -> str:
-    """One line about an error in a part: its file and line, its name, and what is wrong."""
+def line(error: BaseException | None, part: Part, problem: str = "") -> str:
+    """One line about a part: its file and line, its name, and what is wrong.
+
+    Args:
+        error: that its code raised; None: the problem is not an error.
+        problem: what is wrong; by default what the error says.
+    """
     own = {module.path for module in part.source.modules} if part.source else set()
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
+    frames = (
+        [each for each in traceback.extract_tb(error.__traceback__) if each.filename in own] if error else []
+    )
     at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else part.at
-    name = part.label.rpartition(":")[2]
-    what = " ".join(str(error).split())
-    said = what if isinstance(error, ValueError) and not frames else f"{type(error).__name__}: {what}"
-    return f"{at}: {name}: {said}" if not what.startswith(at) else what
+    said = " ".join(str(error).split()) if error else ""
+    if not problem and said.startswith(at):
+        return said
+    raised = said if isinstance(error, ValueError) and not frames else f"{type(error).__name__}: {said}"
+    return f"{at}: {part.label.rpartition(':')[2]}: {problem or raised}"

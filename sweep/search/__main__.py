@@ -12,8 +12,9 @@ from rich.console import Console
 from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_here
 from sweep.engine.progress import Progress
+from sweep.engine.rehearsal import rehearse
 from sweep.errors import BadInput, command
-from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, Workers, leave
+from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, TrialSeconds, Workers, leave
 from sweep.search.answer import answer
 from sweep.search.history import History
 from sweep.search.journal import Journal, opened
@@ -38,6 +39,7 @@ def search(
     workers: Workers = None,
     gpus_per_trial: GpusPerTrial = 0,
     max_hours: MaxHours = math.inf,
+    trial_seconds: TrialSeconds = math.inf,
 ) -> int:
     """Search for the best schedule. Ctrl-C keeps what is done; the same command goes on.
 
@@ -51,7 +53,12 @@ def search(
     results_root = place(results_at)
     folder = results_root / study.name
     options = Options(
-        data_root=data_root, address=address, workers=workers, gpus=gpus_per_trial, max_hours=max_hours
+        data_root=data_root,
+        address=address,
+        workers=workers,
+        gpus=gpus_per_trial,
+        max_hours=max_hours,
+        trial_seconds=trial_seconds,
     )
     ending = Ending.FINISHED
     with results.lock(folder):
@@ -61,6 +68,7 @@ def search(
         tuner = _tuner(search, opened(study, search, journal), results_root, folder)
         if not address:
             check_here(tuner.examples(), data_root, gpus_per_trial, False)
+        rehearse(study, tuner.examples(), data_root, trial_seconds)
         console.out(
             f"{study.name}: {tuner.history.warm} schedules known, {tuner.ran} of {search.trials} trials run",
             highlight=False,

@@ -28,7 +28,6 @@ def rehearse(trial: Trial, known: Sequence[Part], data_root: str) -> str:
     Returns:
         One line that says what is wrong with a part, with its file and line; empty: nothing is.
     """
-    named = [part for part in known if f'"{part.name}"' in trial.canonical]
     try:
         config = _small(trial.config)
     except BadInput:  # a setting that has no small form
@@ -37,11 +36,17 @@ def rehearse(trial: Trial, known: Sequence[Part], data_root: str) -> str:
         with one_thread(torch.device("cpu")):
             one, other = (_outcome(config, _samples(config, data_root)) for _ in range(2))
     except Exception as error:
-        guilty = next((part for part in named if parts.trace(error, [part])), named[0])
-        return parts.line(error, guilty)
+        return parts.line(error, guilty(trial, known, error))
     if one != other:
-        return f"{named[0].at}: {named[0].label}: two runs of one seed differ: draw from torch's generator"
+        suspect = guilty(trial, known)
+        return parts.line(None, suspect, "two runs with one seed differ: draw from torch's own generator")
     return ""
+
+
+def guilty(trial: Trial, known: Sequence[Part], error: BaseException | None = None) -> Part:
+    """The part of a trial in whose files an error is; else the first that the trial names."""
+    named = [part for part in known if f'"{part.name}"' in trial.canonical]
+    return next((part for part in named if error and parts.trace(error, [part])), named[0])
 
 
 def _small(config: Config) -> Config:
