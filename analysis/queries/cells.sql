@@ -28,10 +28,10 @@ SELECT
     arm, hash(setting) AS place, sparsity, lost,
     coalesce(seeds, []) AS seeds, coalesce(accuracies, []) AS accuracies, lost_seeds,
     CASE coalesce(getvariable('first'), 'snip')
-        WHEN '*' THEN criterion <> split_part(coalesce(getvariable('second'), 'random'), ':', 1)
-        ELSE coalesce(getvariable('first'), 'snip') IN (criterion, criterion || ':' || scope)
+        WHEN '*' THEN NOT is_criterion(coalesce(getvariable('second'), 'random'), criterion)
+        ELSE is_named(coalesce(getvariable('first'), 'snip'), criterion, scope)
     END AS is_first,
-    coalesce(getvariable('second'), 'random') IN (criterion, criterion || ':' || scope) AS is_second
+    is_named(coalesce(getvariable('second'), 'random'), criterion, scope) AS is_second
 FROM cells
 JOIN settings ON key = hash(arm)
 ORDER BY arm, sparsity

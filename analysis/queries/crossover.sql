@@ -25,20 +25,18 @@ WITH cells AS MATERIALIZED (
         AND sparsity > 0 AND NOT is_drawn(criterion)
         AND (
             coalesce(getvariable('first'), 'snip') = '*'
-            OR criterion IN (
-                split_part(coalesce(getvariable('first'), 'snip'), ':', 1),
-                split_part(coalesce(getvariable('second'), 'random'), ':', 1)
-            )
+            OR is_criterion(coalesce(getvariable('first'), 'snip'), criterion)
+            OR is_criterion(coalesce(getvariable('second'), 'random'), criterion)
         )
     GROUP BY ALL
 ),
 placed AS MATERIALIZED (
     -- One key to join by: sparsity by itself would be a poor one to begin with.
     SELECT *, hash(setting, sparsity) AS place,
-        coalesce(getvariable('second'), 'random') IN (criterion, criterion || ':' || scope) AS is_second,
+        is_named(coalesce(getvariable('second'), 'random'), criterion, scope) AS is_second,
         CASE coalesce(getvariable('first'), 'snip')
-            WHEN '*' THEN criterion <> split_part(coalesce(getvariable('second'), 'random'), ':', 1)
-            ELSE coalesce(getvariable('first'), 'snip') IN (criterion, criterion || ':' || scope)
+            WHEN '*' THEN NOT is_criterion(coalesce(getvariable('second'), 'random'), criterion)
+            ELSE is_named(coalesce(getvariable('first'), 'snip'), criterion, scope)
         END AS is_first
     FROM cells JOIN settings ON key = hash(arm)
 ),

@@ -26,6 +26,16 @@ BASELINES = ("random", "magnitude")
 NO_PAIR = "No pair to compare: it takes two criteria of one setting, with a sparsity and a seed in common."
 _READS = {duckdb.StatementType.SELECT}
 
+# How people name criteria: by name, by name and scope as in `random:erk`, and parts of one's own without the
+# code that they are of, which stands behind an @.
+_MACROS = (
+    "CREATE MACRO label_of(criterion) AS split_part(criterion, '@', 1)",
+    "CREATE MACRO is_criterion(named, criterion) AS named IN (criterion, label_of(criterion)) "
+    "OR starts_with(named, criterion || ':') OR starts_with(named, label_of(criterion) || ':')",
+    "CREATE MACRO is_named(named, criterion, scope) AS named IN (criterion, criterion || ':' || scope, "
+    "label_of(criterion), label_of(criterion) || ':' || scope)",
+)
+
 
 def open(
     results: str | Place = "results", *, study: str | None = None, where: str | None = None
@@ -60,6 +70,8 @@ def open(
         connection.register_filesystem(ResultsOnly(folder))
     drawn = ", ".join(f"'{name}'" for name in sorted(DRAWN))
     connection.execute(f"CREATE MACRO is_drawn(criterion) AS criterion IN ({drawn})")
+    for macro in _MACROS:
+        connection.execute(macro)
     connection.execute(f"SET VARIABLE results = '{quoted(str(folder))}'")
     for table in KEYS:
         views.create(connection, table, folder, parts.pattern(table, one_study))
@@ -191,7 +203,9 @@ def baseline(connection: duckdb.DuckDBPyConnection, other_than: str = "") -> str
         other_than: a criterion, or criterion:scope, that cannot be its own baseline.
     """
     known = {name for (name,) in rows(connection, "SELECT DISTINCT criterion FROM trials WHERE sparsity > 0")}
-    return next((name for name in BASELINES if name in known and name != other_than.partition(":")[0]), None)
+    return next(
+        (name for name in BASELINES if name in known and not f"{other_than}:".startswith(f"{name}:")), None
+    )
 
 
 def checked(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
