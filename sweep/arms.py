@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from sweep.config import CHOICE
@@ -12,14 +12,22 @@ Fields = Mapping[str, Any]
 
 
 def short(config: Fields) -> str:
-    """A short name for how the mask is chosen, from its fields: `snip`, `random erk`, `force T=20`."""
-    criterion, scope = config.get("criterion"), config.get("scope")
+    """A short name for how the mask is chosen, from its fields: `snip`, `random erk`, `force T=20`.
+
+    The code that a part of one's own is of is left out.
+    """
+    criterion, scope = (config.get("criterion") or "").partition("@")[0], config.get("scope")
     words = [
         word for word in (criterion, scope if scope != "global" or criterion == "random" else "") if word
     ]
     if (config.get("iterations") or 1) > 1:
         words.append(f"T={config['iterations']}")
     return " ".join(words) or "all"
+
+
+def is_among(name: str, fields: Collection[str]) -> bool:
+    """Whether a key of a config is one of some fields, or a parameter of a part that one of them names."""
+    return name.partition(".")[0] in fields
 
 
 def listed(fields: Fields) -> str:

@@ -30,7 +30,13 @@ def pair(connection: duckdb.DuckDBPyConnection, first: str, second: str | None) 
         connection,
         "SELECT DISTINCT criterion, scope FROM trials WHERE sparsity > 0 AND NOT is_drawn(criterion)",
     )
-    known = {criterion for criterion, _ in trained} | {f"{criterion}:{scope}" for criterion, scope in trained}
+    # A part of one's own can be named without the code that it is of.
+    known = {
+        name
+        for criterion, scope in trained
+        for named in (criterion, criterion.partition("@")[0])
+        for name in (named, f"{named}:{scope}")
+    }
     for name in (first, second):
         if name not in (*known, warehouse.EACH, None):
             raise BadInput(f"{name}: no trials of it; there are: {', '.join(sorted(known))}")

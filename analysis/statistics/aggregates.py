@@ -19,6 +19,7 @@ from analysis.statistics.draws import Draws, Runs, interquartile_mean, mean_inte
 from analysis.statistics.estimates import Estimate, at_chance, held, over, wins
 from analysis.warehouse import ask, unfinished
 from analysis.warehouse.arms import label
+from sweep.arms import is_among
 from sweep.config import CHOICE
 from sweep.errors import BadInput
 
@@ -98,7 +99,7 @@ def aggregate_cells(cells: Sequence[Cell], baseline: str | None = None, tested: 
     """
     arms = {row["arm"]: json.loads(row["arm"]) for row in cells}
     settings = {arm: known.setting for arm, known in label(arms).items()}
-    choices = {arm: {k: config[k] for k in CHOICE if k in config} for arm, config in arms.items()}
+    choices = {arm: {k: config[k] for k in config if is_among(k, CHOICE)} for arm, config in arms.items()}
     names = _names(arms, choices)
     ways = sorted(set(names.values()))
     index = {task: number for number, task in enumerate(_common_tasks(cells, names, ways))}
@@ -155,7 +156,7 @@ def _names(arms: dict[str, dict[str, Any]], choices: dict[str, dict[str, Any]]) 
     """The way of each arm: the label that it would have if all arms were in one setting."""
     if not arms:
         return {}
-    rest = {key: value for key, value in next(iter(arms.values())).items() if key not in CHOICE}
+    rest = {key: value for key, value in next(iter(arms.values())).items() if not is_among(key, CHOICE)}
     alike = {arm: json.dumps(rest | choice, sort_keys=True) for arm, choice in choices.items()}
     known = label(alike.values())
     return {arm: known[text].name for arm, text in alike.items()}

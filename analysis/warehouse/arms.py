@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sweep.arms import Fields, differing, names, place, shared, told_apart
+from sweep.arms import Fields, differing, is_among, names, place, shared, told_apart
 from sweep.config import AFTER_DENSE, CHOICE, DENSE
 
 __all__ = ["AFTER_DENSE", "CHOICE", "Label", "label", "without"]
@@ -41,13 +41,14 @@ def label(arms: Iterable[str], choice: Collection[str] = CHOICE) -> dict[str, La
     configs = {arm: json.loads(arm) for arm in dict.fromkeys(arms)}
     dense = {arm: config.get("criterion") == DENSE for arm, config in configs.items()}
     pruned = [config for arm, config in configs.items() if not dense[arm]] or list(configs.values())
-    others = sorted({name for config in pruned for name in config} - {*CHOICE, *_ALWAYS})
+    every = {name for config in pruned for name in config}
+    others = sorted(name for name in every if not is_among(name, (*CHOICE, *_ALWAYS)) or _is_of_place(name))
     also = {*differing(others, pruned), *_differing_where_known(others, configs.values())}
     settings, rests = {}, {}
     for arm, config in configs.items():
         unsaid = {*choice, *(AFTER_DENSE if dense[arm] else ())}
-        rests[arm] = {name: value for name, value in config.items() if name not in unsaid}
-        text = place({name: value for name, value in config.items() if name not in choice})
+        rests[arm] = {name: value for name, value in config.items() if not is_among(name, unsaid)}
+        text = place({name: value for name, value in config.items() if not is_among(name, choice)})
         named = [name for name in others if name in also and name in rests[arm] and name != "steps"]
         settings[arm] = text + "".join(f", {name} {config[name]}" for name in named)
     # A dense network may share the name of a setting, beside the pruned networks there. Two dense or two
@@ -61,11 +62,16 @@ def label(arms: Iterable[str], choice: Collection[str] = CHOICE) -> dict[str, La
 
 def without(arm: str, fields: Collection[str]) -> str:
     """An arm's config without some fields, as JSON: equal texts for equal configs."""
-    return json.dumps({k: v for k, v in json.loads(arm).items() if k not in fields}, sort_keys=True)
+    return json.dumps({k: v for k, v in json.loads(arm).items() if not is_among(k, fields)}, sort_keys=True)
+
+
+def _is_of_place(name: str) -> bool:
+    """Whether a key is a parameter of the data set or the model, which every label names without it."""
+    return "." in name and is_among(name, _ALWAYS)
 
 
 def _differing_where_known(fields: Iterable[str], among: Iterable[Fields]) -> list[str]:
     """Fields that a dense network depends on too, with several values among the configs that have them."""
     configs = list(among)
-    trained = (name for name in fields if name not in AFTER_DENSE)
+    trained = (name for name in fields if not is_among(name, AFTER_DENSE))
     return [name for name in trained if differing([name], (config for config in configs if name in config))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from sweep.arms import names, place
+from sweep.arms import is_among, names, place
 from sweep.config import CHOICE, DENSE
 
 # Sparsity and seed.
@@ -54,10 +54,11 @@ class Standings:
 
     def _place(self, config: dict[str, Any]) -> tuple["_Setting", int]:
         """The setting of a new arm, and the arm's number in it."""
-        rest = {name: value for name, value in config.items() if name not in CHOICE}
+        rest = {name: value for name, value in config.items() if not is_among(name, CHOICE)}
         key = hash(json.dumps(rest, sort_keys=True))
         setting = self._settings.setdefault(key, _Setting(place(rest)))
-        setting.choices.append(tuple(config.get(name) for name in CHOICE))
+        own = [(name, value) for name, value in config.items() if "." in name and is_among(name, CHOICE)]
+        setting.choices.append((*(config.get(name) for name in CHOICE), *own))
         return setting, len(setting.choices) - 1
 
     def latest(self, most: int) -> Standing | None:
@@ -67,10 +68,15 @@ class Standings:
             if setting is None or not setting.shared:
                 return None
             best = heapq.nlargest(most, enumerate(setting.sums), key=lambda arm: arm[1])
-            configs = {arm: dict(zip(CHOICE, setting.choices[arm], strict=True)) for arm, _ in best}
+            configs = {arm: _chosen(setting.choices[arm]) for arm, _ in best}
             named = names(configs, dict.fromkeys(configs))
             means = {named[arm]: total / setting.shared for arm, total in best}
             return Standing(setting.name, means, setting.shared, len(setting.sums))
+
+
+def _chosen(values: tuple[Any, ...]) -> dict[str, Any]:
+    """The fields that choose a mask, from their values in order and the parameters of the criterion."""
+    return dict([*zip(CHOICE, values, strict=False), *values[len(CHOICE) :]])
 
 
 class _Setting:
