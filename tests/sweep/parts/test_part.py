@@ -131,7 +131,11 @@ def test_an_installed_package_offers_parts_under_bare_names(folder, monkeypatch)
         (CRITERION, "no.such.module:mine", "there is no module no.such.module"),
         (CRITERION, "scores.py:", "write FILE.py:NAME"),
         (CRITERION, "scores.py", "write FILE.py:NAME"),
-        ("def mine(probe, power): ...", "scores.py:mine", r"scores.py:1: mine: a criterion is \(probe, \*, …\)"),
+        (
+            "def mine(probe, power): ...",
+            "scores.py:mine",
+            r"scores.py:1: mine: a criterion is \(probe, \*, …\)",
+        ),
         ("def mine(probe, *, power: list): ...", "scores.py:mine", "parameter power has no default"),
         ("@model()\ndef mine(shape, classes): ...", "scores.py:mine", "is a model: it belongs in model"),
         ("@criterion(version='a b')\n" + CRITERION, "scores.py:mine", "version 'a b'"),

@@ -51,7 +51,9 @@ def test_a_parameter_that_a_study_cannot_write_is_left_to_the_code():
 
 
 def test_whole_numbers_become_real_where_the_function_takes_real_ones():
-    assert [type(Parameter("p", kind).coerced(1)) for kind in (float, int, float | int, float | None, bool)] == [
+    assert [
+        type(Parameter("p", kind).coerced(1)) for kind in (float, int, float | int, float | None, bool)
+    ] == [
         float,
         int,
         int,

@@ -132,7 +132,9 @@ def test_packages_import_each_other_relatively(tmp_path):
     package = tmp_path / "mine"
     package.mkdir()
     (package / "__init__.py").write_text("from .scores import by_size\n")
-    (package / "scores.py").write_text("from . import tools\n\n\ndef by_size(probe):\n    return tools.half(probe)\n")
+    (package / "scores.py").write_text(
+        "from . import tools\n\n\ndef by_size(probe):\n    return tools.half(probe)\n"
+    )
     (package / "tools.py").write_text("def half(x):\n    return x / 2\n")
     before = collect(tmp_path, "mine.scores", "by_size")
     assert [module.name for module in before.modules] == ["mine", "mine.scores", "mine.tools"]
