@@ -104,7 +104,7 @@ def test_an_installed_package_is_known_by_its_version(tmp_path):
 
     assert part.load() is poisson_nll_loss
     assert part.code == part.package[1]
-    with pytest.raises(BadInput, match="is not 0.0.1 here"):
+    with pytest.raises(BadInput, match=r"is not 0\.0\.1 here"):
         type(part)(part.kind, part.label, "1", module=part.module, package=("torch", "0.0.1")).load()
 
 

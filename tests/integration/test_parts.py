@@ -1,0 +1,115 @@
+"""Studies of one's own parts as people run them: which code ran, and what is said when a part changes."""
+
+import subprocess
+import sys
+
+import pytest
+from ray.cluster_utils import Cluster
+
+import analysis
+from sweep.launch import main
+from sweep.study import load
+from sweep.trial import run
+from tests import commands
+
+SCORES = """\
+import helpers
+
+
+def mine(probe, *, power: float = 1.0):
+    return {name: helpers.size(weight, power) for name, weight in probe.weights.items()}
+"""
+LARGEST = "def size(weight, power):\n    return weight.abs() ** power\n"
+SMALLEST = "def size(weight, power):\n    return -(weight.abs() ** power)\n"
+STUDY = """\
+name: {name}
+dataset: digits
+model: conv-5
+epochs: 1
+sparsity: [0.8, 0.9]
+criterion: [scores.py:mine]
+seed: [0, 1, 2]
+"""
+SEEN = "trial_id, test_accuracy, pre_test_loss"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "scores.py").write_text(SCORES)
+    (tmp_path / "helpers.py").write_text(LARGEST)
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(STUDY.format(name=name))
+    return tmp_path
+
+
+def expected(study):
+    return sorted(
+        tuple(row[column] for column in SEEN.split(", "))
+        for row in (run(trial).trial for trial in load(study).trials())
+    )
+
+
+def rows(results, study):
+    return sorted(analysis.open(results, study=study).execute(f"SELECT {SEEN} FROM trials").fetchall())
+
+
+def test_two_launches_with_two_versions_of_a_file_do_not_mix_on_a_cluster(folder):
+    """Each of two nodes has one core, so that each launch has a worker on either or both."""
+    results = folder / "results"
+    one = expected(folder / "one.yaml")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    launches = []
+    try:
+        cluster.add_node(num_cpus=1)
+        for name in ("one", "two"):
+            words = ("--results", results, "--address", cluster.address, "--workers", 1)
+            command = [sys.executable, "-m", "sweep.launch", folder / f"{name}.yaml", *words]
+            launches.append(
+                subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            )
+            while not (results / name / "study.json").exists():  # from then on it has read its parts
+                assert launches[-1].poll() is None, launches[-1].communicate()
+            (folder / "helpers.py").write_text(SMALLEST)
+        assert [launch.wait(300) for launch in launches] == [0, 0], [each.communicate() for each in launches]
+    finally:
+        for launch in launches:
+            launch.kill()
+        cluster.shutdown()
+    two = expected(folder / "two.yaml")
+    assert {row[0] for row in one}.isdisjoint({row[0] for row in two})
+    assert (rows(results, "one"), rows(results, "two")) == (one, two)
+    # Two versions are never averaged: each is an arm of its own, and says its code.
+    connection = analysis.open(results)
+    [(arms, codes)] = connection.execute(
+        "SELECT count(DISTINCT arm), count(DISTINCT split_part(code, ' ', 2)) FROM trials"
+    ).fetchall()
+    assert (arms, codes) == (2, 2)
+    answer = commands.run(analysis_main(), "accuracy", "--results", results)
+    assert answer.stdout.count("criterion=scores.py:mine@") == 4  # two sparsities of each
+
+
+def analysis_main():
+    from analysis.__main__ import main
+
+    return main
+
+
+def test_a_changed_part_makes_new_trials_and_says_so(folder, on_cluster):
+    words = (folder / "one.yaml", "--results", folder / "results", "--workers", 1)
+    assert commands.run(main, *words).returncode == 0
+    (folder / "helpers.py").write_text("# a comment\n" + LARGEST)
+    assert "6 with a result, 0 to run" in commands.run(main, *words).stdout
+    (folder / "helpers.py").write_text(SMALLEST)
+    said = commands.run(main, *words, "--dry-run").stdout
+    assert "0 with a result, 6 to run" in said
+    assert "scores.py:mine has changed: 6 results are of other code" in said
+
+
+def test_results_are_read_and_previewed_where_the_code_is_not(folder, on_cluster, tmp_path):
+    words = (folder / "one.yaml", "--results", folder / "results", "--workers", 1)
+    assert commands.run(main, *words).returncode == 0
+    (folder / "scores.py").unlink()
+    assert "6 with a result, 0 to run" in commands.run(main, *words, "--dry-run").stdout
+    assert commands.run(main, *words).stderr.count("there is no file") == 1
+    assert commands.run(analysis_main(), "accuracy", "--results", folder / "results").returncode == 0
+    assert commands.run(analysis_main(), "report", "--results", folder / "results").returncode == 0
