@@ -46,10 +46,6 @@ class _Bench:
         """The criterion's scores of the unpruned network."""
         return pruners.saliency(self.criterion, self.model, self.batches, seed=self.seed, **self.parameters)
 
-    def built_in(self, name: str) -> dict[str, Tensor]:
-        """The scores of a built-in criterion."""
-        return pruners.saliency(name, self.model, self.batches)
-
 
 def check_criterion(
     criterion: Callable[..., Any] | pruners.Criterion,
@@ -247,7 +243,7 @@ def _tell_ties(report: Report, bench: _Bench, scores: dict[str, Tensor]) -> None
 
 
 def _tell_time(report: Report, bench: _Bench) -> None:
-    own, snip = _seconds(bench.scores), _seconds(lambda: bench.built_in("snip"))
+    own, snip = _seconds(bench.scores), _seconds(lambda: pruners.saliency("snip", bench.model, bench.batches))
     report.tell(
         f"{bench.name}: time", None, f"{own:.2g} s an iteration, SNIP {snip:.2g} s: {own / snip:.2f} times"
     )
@@ -264,11 +260,11 @@ def _seconds(run: Callable[[], object]) -> float:
 
 def _correlations(bench: _Bench, scores: dict[str, Tensor]) -> dict[str, float]:
     """Name of each built-in criterion → its Spearman rank correlation with the scores; NaN: it has none."""
-    own, found = _numbers(scores), {}
-    for name in pruners.names():
-        if isinstance(pruners.find(name).score, Own):
-            continue
-        other = _numbers(bench.built_in(name))
+    own = _numbers(scores)
+    names = [name for name in pruners.names() if not isinstance(pruners.find(name).score, Own)]
+    found = {}
+    for name, others in pruners.saliencies(names, bench.model, bench.batches).items():
+        other = _numbers(others)
         constant = other.min() == other.max() or own.min() == own.max()
         found[name] = float("nan") if constant else float(spearmanr(own, other).statistic)
     return found

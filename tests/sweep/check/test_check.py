@@ -36,6 +36,7 @@ def parts(tmp_path, monkeypatch):
     return "parts_to_check.py"
 
 
+@pytest.mark.slow
 def test_a_sound_criterion_is_code_0_in_another_process_too(parts):
     done = commands.run(main, f"{parts}:sound", "--set", "power=2")
     assert done.returncode == 0, done.stdout
@@ -43,6 +44,7 @@ def test_a_sound_criterion_is_code_0_in_another_process_too(parts):
     assert "the same in another process" in done.stdout and "NO" not in done.stdout
 
 
+@pytest.mark.slow
 def test_scores_that_depend_on_the_process_are_found_out(parts):
     done = commands.run(main, f"{parts}:by_hash")
     assert done.returncode == 1
@@ -57,12 +59,14 @@ def test_a_check_that_fails_is_code_1_and_no_traceback(parts):
     )
 
 
+@pytest.mark.slow
 def test_a_model_takes_a_shape_and_classes(parts):
     done = commands.run(main, f"{parts}:mixer", "--shape", "7", "--classes", "4", "--set", "bias=false")
     assert done.returncode == 0, done.stdout
     assert "28 parameters, 28 prunable weights, output 4" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_data_set_takes_parameters_and_a_task(parts):
     done = commands.run(main, f"{parts}:tables", "--set", "rows=30", "--task", "regression")
     assert done.returncode == 0, done.stdout
