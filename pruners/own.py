@@ -9,7 +9,7 @@ from contextlib import suppress
 from copy import deepcopy
 from difflib import get_close_matches
 from functools import partial
-from inspect import Parameter, Signature, isfunction, ismethod, signature, unwrap
+from inspect import Parameter, Signature, isclass, isroutine, signature, unwrap
 from pathlib import Path
 from typing import Any, overload
 
@@ -38,6 +38,8 @@ class Own:
     Attributes:
         function: the function itself.
         place: its file, line and name, for messages.
+        inputs: names of the parameters that are no options.
+        is_plain: whether these are a model, batches and a loss, or the first of them; otherwise a probe.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -60,9 +62,12 @@ class Own:
                 f"{self.place}: takes ({names}), expected {_FORMS}: "
                 "give every other parameter a default, or put it behind a *"
             )
-        self._plain_inputs = len(inputs) if is_plain else 0
+        self.inputs = tuple(each.name for each in inputs)
+        self.is_plain = is_plain
         options = [each for each in parameters if each not in inputs and each.kind != each.VAR_POSITIONAL]
-        self._required = [each.name for each in options if each.kind == each.KEYWORD_ONLY and _must(each)]
+        self._required = [
+            each.name for each in options if each.kind == each.KEYWORD_ONLY and each.default is each.empty
+        ]
         self.__signature__ = Signature([Parameter("probe", Parameter.POSITIONAL_ONLY), *options])
 
     def __eq__(self, other: object) -> bool:
@@ -87,7 +92,7 @@ class Own:
         except (RuntimeError, TypeError) as error:
             raise BadFunction(f"{self.place}: the network cannot be copied for it: {error}") from error
         apart.seed()
-        inputs = apart.plain()[: self._plain_inputs] if self._plain_inputs else (apart,)
+        inputs = apart.plain()[: len(self.inputs)] if self.is_plain else (apart,)
         scores = self.function(*inputs, **options)
         return _checked(scores, probe.dense, apart.network, self.place)
 
@@ -147,9 +152,9 @@ def place(function: Callable[..., Any]) -> str:
         function = function.func
     function = unwrap(function)
     name = name_of(function)
-    # An object that is called has its code in its class.
-    called = function if isfunction(function) or ismethod(function) else type(function).__call__
-    code = getattr(called, "__code__", None)
+    # A class has its code in `__init__`, and an object that is called has it in its class.
+    called = function.__init__ if isclass(function) else type(function).__call__
+    code = getattr(function if isroutine(function) else called, "__code__", None)
     if code is None:
         return name
     path = Path(code.co_filename)
@@ -162,10 +167,6 @@ def name_of(function: Callable[..., Any]) -> str:
     while isinstance(function, partial):
         function = function.func
     return str(getattr(function, "__name__", type(function).__name__))
-
-
-def _must(parameter: Parameter) -> bool:
-    return parameter.default is parameter.empty
 
 
 def _copies(batches: ScoringBatches) -> Iterator[Batch]:

@@ -50,8 +50,10 @@ def find(criterion: Chosen) -> Criterion:
     if not callable(criterion):
         return CRITERIA[_checked("criterion", criterion, CRITERIA)]
     chosen = of_function(criterion)
-    taken = {*signature(prune).parameters, *signature(trajectory).parameters}
-    if clash := [name for name in [*signature(chosen.score).parameters][1:] if name in taken - {"options"}]:
+    _, *options = signature(chosen.score).parameters
+    # An option of such a name could not be given.
+    taken = {*signature(prune).parameters, *signature(trajectory).parameters} - {"options"}
+    if clash := [name for name in options if name in taken]:
         raise BadFunction(
             f"{place(criterion)}: parameter {clash[0]} has the name of an argument of prune: rename it"
         )

@@ -29,6 +29,7 @@ ORDER = (
     "sweep.trial",
     "sweep.plan",
     "sweep.engine",
+    "sweep.check",
     "sweep.options",
     "sweep.search",
     "sweep.launch",
