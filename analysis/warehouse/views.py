@@ -227,10 +227,12 @@ def _define(
         # Of all rows, for speed: a superseded row has the same arm as the row that counts.
         connection.execute(
             f"""CREATE OR REPLACE VIEW settings AS
-            SELECT arm, json_merge_patch(arm, '{json.dumps(dict.fromkeys(CHOICE))}', '{{' || coalesce(list_aggregate([
-                to_json(key) || ':null' FOR key IN json_keys(arm)
-                IF contains(key, '.') AND split_part(key, '.', 1) IN ({of_choice})
-            ], 'string_agg', ','), '') || '}}')::VARCHAR AS setting
+            SELECT arm, json_merge_patch(
+                arm, '{json.dumps(dict.fromkeys(CHOICE))}', '{{' || coalesce(list_aggregate([
+                    to_json(key) || ':null' FOR key IN json_keys(arm)
+                    IF contains(key, '.') AND split_part(key, '.', 1) IN ({of_choice})
+                ], 'string_agg', ','), '') || '}}'
+            )::VARCHAR AS setting
             FROM (SELECT DISTINCT {arm} AS arm FROM all_trials)"""
         )
     _leave_rows(connection, table, every, sound)

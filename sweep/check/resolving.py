@@ -1,10 +1,8 @@
 """The object that a reference names: `myscores.py:half_gradient`, or `package.module:name`."""
 
 import importlib
-import sys
 from collections.abc import Callable
 from difflib import get_close_matches
-from importlib.util import module_from_spec, spec_from_file_location
 from inspect import isclass, signature
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +12,8 @@ from torch import nn
 
 from sweep.check.running import fault, shown
 from sweep.errors import BadInput
+from sweep.parts import importing
+from sweep.parts.source import collect
 
 KINDS = ("criterion", "model", "dataset")
 # First parameter → kind.
@@ -33,7 +33,7 @@ def resolve(reference: str, kind: str | None = None) -> tuple[str, Callable[...,
     home, colon, name = reference.rpartition(":")
     if not colon or not home or not name.isidentifier():
         raise BadInput(f"{reference}: no reference: write FILE.py:NAME or PACKAGE.MODULE:NAME")
-    module = _from_file(Path(home)) if home.endswith(".py") else _imported(home)
+    module = _from_file(Path(home), name) if home.endswith(".py") else _imported(home)
     found = getattr(module, name, None)
     if not callable(found):
         names = [each for each, value in vars(module).items() if callable(value) and each[0] != "_"]
@@ -57,19 +57,14 @@ def _kind(reference: str, part: Callable[..., Any]) -> str:
     return _BY_FIRST[first]
 
 
-def _from_file(path: Path) -> ModuleType:
-    """The module of a file, which imports others beside it as a script does."""
+def _from_file(path: Path, name: str) -> ModuleType:
+    """The module of a file, imported as a trial imports it."""
     if not path.is_file():
         raise BadInput(f"{path}: there is no such file")
-    folder = str(path.parent.resolve())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    spec = spec_from_file_location(path.stem, path)
-    loader = spec.loader if spec else None
-    assert spec and loader
-    module = sys.modules[path.stem] = module_from_spec(spec)
-    _guarded(str(path), lambda: loader.exec_module(module))
-    return module
+    modules: list[ModuleType] = []
+    source = collect(path.parent, path.stem, name)
+    _guarded(str(path), lambda: modules.append(importing.module(source)))
+    return modules[0]
 
 
 def _imported(name: str) -> ModuleType:

@@ -8,7 +8,6 @@ import ast
 import importlib
 import sys
 from collections.abc import Sequence
-from functools import cache
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
@@ -21,9 +20,15 @@ _PREFIX = "_part_"
 _SOURCES: dict[str, Source] = {}
 
 
-@cache
-def _object(digest: str, module: str, name: str) -> Any:
-    return getattr(importlib.import_module(f"{digest}.{module}"), name)
+def module(source: Source) -> ModuleType:
+    """The module that has the object of a part.
+
+    Raises:
+        Exception: whatever its code raises while it is imported.
+    """
+    package = _PREFIX + source.digest
+    _SOURCES[package] = source
+    return importlib.import_module(f"{package}.{source.module}")
 
 
 def load(source: Source) -> Any:
@@ -33,9 +38,7 @@ def load(source: Source) -> Any:
         Exception: whatever its code raises while it is imported; `AttributeError` if the code defines no
             such object.
     """
-    package = _PREFIX + source.digest
-    _SOURCES[package] = source
-    return _object(package, source.module, source.name)
+    return getattr(module(source), source.name)
 
 
 class _Finder(MetaPathFinder):
@@ -49,16 +52,16 @@ class _Finder(MetaPathFinder):
         source = _SOURCES.get(package)
         if not source:
             return None
-        modules = {module.name: module for module in source.modules}
+        modules = {each.name: each for each in source.modules}
         inside = f"{name}." if name else ""
         is_package = any(each.startswith(inside) for each in modules)
-        module = modules.get(name) or (Module(name, "", "", package=True) if is_package else None)
-        if not module:
+        found = modules.get(name) or (Module(name, "", "", package=True) if is_package else None)
+        if not found:
             return None
-        loader = _Loader(module, package, frozenset(each.partition(".")[0] for each in modules))
-        spec = spec_from_loader(fullname, loader, is_package=module.package or is_package)
-        if spec and module.path:
-            spec.origin, spec.has_location = module.path, True
+        loader = _Loader(found, package, frozenset(each.partition(".")[0] for each in modules))
+        spec = spec_from_loader(fullname, loader, is_package=found.package or is_package)
+        if spec and found.path:
+            spec.origin, spec.has_location = found.path, True
         return spec
 
 
