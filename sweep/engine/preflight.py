@@ -44,12 +44,14 @@ def check_here(
     for dataset in {trial.config.dataset for trial in trials}:
         if download:
             catalog.download(dataset, catalog.local(dataset, data_root))
-        shape = data.check(dataset, data_root)
+        form = data.check(dataset, data_root)
         configs = [trial.config for trial in trials if trial.config.dataset == dataset]
         for model in {config.model for config in configs}:
-            models.check(model, shape)
+            models.check(model, form.shape, form.dtype)
+        for config in configs:
+            consistency.check_form(config, form)
         _check_steps(configs, data_root)
-        _check_masks(configs, shape)
+        _check_masks(configs, form)
 
 
 def _runs_code(config: Config) -> bool:
@@ -71,7 +73,7 @@ def _check_steps(configs: Sequence[Config], data_root: str) -> None:
         rules.find(config.criterion).check_steps(config, epoch)
 
 
-def _check_masks(configs: Sequence[Config], shape: data.Shape) -> None:
+def _check_masks(configs: Sequence[Config], form: data.Form) -> None:
     """Check that the masks of each config exist, once for all configs for which the answer is the same.
 
     Raises:
@@ -87,4 +89,6 @@ def _check_masks(configs: Sequence[Config], shape: data.Shape) -> None:
         kind = (config.model, arguments, rules.find(config.criterion), config.sparsity, config.scope, *layers)
         if kind not in checked:
             checked.add(kind)
-            masking.check(config, models.build(config.model, shape, classes=10, seed=0, arguments=arguments))
+            form_of_model = (form.shape, 10, 0)
+            model = models.build(config.model, *form_of_model, dtype=form.dtype, arguments=arguments)
+            masking.check(config, model)

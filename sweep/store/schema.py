@@ -61,6 +61,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             # outcome
             "status": _text,
             "error": _text,
+            # The metric that the columns of accuracy hold: `accuracy`, `r2` or another of which higher is
+            # better. NULL in older rows, where it is `accuracy`.
+            "headline": _text,
             "pre_train_loss": _real,
             "pre_test_loss": _real,
             "pre_test_accuracy": _real,

@@ -12,6 +12,7 @@ from torch import nn
 import pruners
 from sweep import rules
 from sweep.config import Config
+from sweep.data import TASKS
 from sweep.models import cost
 from sweep.trial import network
 from sweep.trial.training import Training
@@ -93,7 +94,8 @@ class Recorder:
         """Record the network and its layers under masks, from the weights before the masks are applied."""
         data, config = self._training.data, self._config
         masks = chosen.masks
-        macs = cost.multiply_adds(config.model, data.shape, data.classes, config.arguments("model"))
+        form, arguments = data.form, config.arguments("model")
+        macs = cost.multiply_adds(config.model, form.shape, data.classes, arguments, form.dtype)
         example = data.inputs(data.train.take(torch.arange(1)).images)
         self._network, effective = network.columns(model, masks, macs, example)
         weights = dict(model.named_parameters())
@@ -139,13 +141,14 @@ class Recorder:
     def outcome(self) -> Row:
         """The columns of `trials` that say how the trial ended, and at what cost.
 
-        The accuracies are those of the epochs after the last pruning. Where the density falls along training,
-        they are those of the epochs at the final density.
+        Accuracies are values of the task's headline metric, in the epochs after the last pruning. Where the
+        density falls along training, they are those of the epochs at the final density.
         """
         training = self._training
         # Without a training step, the mean over the steps is the number of weights that the masks keep.
         active = training.active / training.spent if training.spent else training.kept
         row = self._network | self._after_prune | self._seconds
+        row |= {"headline": TASKS[training.data.task].headline}
         row |= {"mean_active_params": active, "trained_steps": training.trained}
         if self.diverged:
             return row | {"status": "diverged", "diverged": True}
