@@ -121,11 +121,7 @@ class Config:
     ] = "own"
     score_loss: Annotated[
         Literal["cross-entropy", "logit"],
-        About(
-            Role.SCORING,
-            "loss of the scoring batches; cross-entropy: the loss that trains; logit: that of FORCE's code",
-            memory=True,
-        ),
+        About(Role.SCORING, "loss that scores; cross-entropy: that of training; logit: FORCE's", memory=True),
     ] = "cross-entropy"
     score_init: Annotated[
         Literal["same", "fresh"],

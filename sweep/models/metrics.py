@@ -4,9 +4,11 @@ The headline of each task is computed here, every epoch. torchmetrics computes m
 to import, so the first metric that needs it imports it.
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -41,8 +43,9 @@ class Metric:
     reduce: Callable[[Tensor], Tensor] = _unchanged
 
     def value(self, outputs: Tensor, targets: Tensor) -> float:
-        """The metric of outputs (N, ...) of a network, without gradients."""
-        with torch.inference_mode():
+        """The metric of outputs (N, ...) of a network; NaN where it has none."""
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torchmetrics warns where it returns NaN
             return float(self.compute(self.reduce(outputs), targets))
 
     def fits(self, task: str) -> bool:
@@ -143,10 +146,8 @@ def _brier(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _functional(name: str, **options: Any) -> Callable[..., Any]:
-    """A function of torchmetrics, with some of its options."""
-    import torchmetrics.functional
-
-    return partial(getattr(torchmetrics.functional, name), **options)
+    """A function of `torchmetrics.functional`, with some of its options."""
+    return partial(resolve_name(f"torchmetrics.functional.{name}"), **options)
 
 
 def _of_probabilities(name: str, **options: Any) -> Callable[[Tensor, Tensor], Any]:
@@ -155,10 +156,12 @@ def _of_probabilities(name: str, **options: Any) -> Callable[[Tensor, Tensor], A
     def compute(outputs: Tensor, targets: Tensor) -> Any:
         outputs = outputs.double()
         if targets.is_floating_point():
-            function = _functional(f"multilabel_{name}", num_labels=outputs.shape[1], **options)
+            function = _functional(
+                f"classification.multilabel_{name}", num_labels=outputs.shape[1], **options
+            )
             return function(outputs.sigmoid(), targets.int())
         # Never "binary": with two classes too, both have their score.
-        function = _functional(f"multiclass_{name}", num_classes=outputs.shape[1], **options)
+        function = _functional(f"classification.multiclass_{name}", num_classes=outputs.shape[1], **options)
         return function(outputs.softmax(1), targets)
 
     return compute

@@ -134,13 +134,11 @@ class Costs:
         """Whether the network has BatchNorm, looked up once for all trials."""
         key = config.dataset, config.model, config.arguments("model")
         if key not in self._normalized:
-            sizes = self._data(config)
             _, self._normalized[key] = cost.known(*self._network(config))
         return self._normalized[key]
 
     def _multiply_adds(self, config: Config) -> int:
-        """Multiply-adds of a forward pass of one image."""
-        sizes = self._data(config)
+        """Multiply-adds of a forward pass of one input."""
         return sum(cost.multiply_adds(*self._network(config)).values())
 
     def _network(self, config: Config) -> tuple[str, data.Shape, int, Arguments, torch.dtype]:

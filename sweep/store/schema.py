@@ -35,6 +35,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             "pq_index": _real,
         }
     ),
+    # Of the final network; `split` is `validation` or `test`. A value that is not finite is NULL.
+    "metrics": pa.schema(
+        {
+            "trial_id": _text,
+            "name": _text,
+            "split": _text,
+            "value": _real,
+            "higher_is_better": _flag,
+        }
+    ),
     "trials": pa.schema(
         {
             # identity
@@ -115,4 +125,5 @@ KEYS = {
     "trials": ("trial_id",),
     "curves": ("trial_id", "phase", "epoch"),
     "layers": ("trial_id", "layer"),
+    "metrics": ("trial_id", "name", "split"),
 }

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import pruners
 from sweep import rules
 from sweep.config import Config
 from sweep.data import TASKS
-from sweep.models import cost
+from sweep.models import cost, metrics
 from sweep.trial import network
 from sweep.trial.training import Training
 
@@ -137,6 +137,31 @@ class Recorder:
             validation = self._training.evaluate(self._training.data.validation)
             test = self._training.evaluate(self._training.data.test)
         return dict(zip(_MEASURED, (train_loss, *validation, *test), strict=True))
+
+    def metrics(self, names: Iterable[str]) -> list[Row]:
+        """A row for each metric of the network as it is, on validation and on test data.
+
+        Raises:
+            BadInput: a metric does not exist, or is not for the task.
+        """
+        training = self._training
+        asked = {name: metrics.find(name) for name in names}
+        if not asked:
+            return []
+        rows = []
+        for split, data in (("validation", training.data.validation), ("test", training.data.test)):
+            outputs = training.outputs(data)
+            for name, metric in asked.items():
+                value = metric.value(outputs, data.labels)
+                rows.append(
+                    {
+                        "name": name,
+                        "split": split,
+                        "value": value if math.isfinite(value) else None,
+                        "higher_is_better": metric.higher_is_better,
+                    }
+                )
+        return rows
 
     def outcome(self) -> Row:
         """The columns of `trials` that say how the trial ended, and at what cost.
