@@ -159,15 +159,20 @@ def _numbers(name: str, values: Any) -> Tensor:
             array = np.asarray(values)
         except ValueError:  # lists of different lengths
             raise BadInput(f"{name} are not of one shape: give a tensor or an array") from None
-        if array.dtype.kind not in "biuf":
-            raise BadInput(f"{name} are an array of {array.dtype}: give numbers")
-        values = torch.from_numpy(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="))))
+        values = _from_array(name, array)
     if values.is_complex() or values.is_sparse or values.is_quantized:
         raise BadInput(f"{name} are a tensor of {values.dtype}, {values.layout}: give plain numbers")
     if not values.dim():
         raise BadInput(f"{name} are a single number: give one for each sample")
     plain: Tensor = values.detach().cpu()
     return plain.float() if plain.is_floating_point() else plain
+
+
+def _from_array(name: str, array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor with the numbers of an array, in memory of its own and in the machine's order of bytes."""
+    if array.dtype.kind not in "biuf":
+        raise BadInput(f"{name} are an array of {array.dtype}: give numbers")
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
 
 
 def _stacked(name: str, part: Pairs[Any]) -> tuple[Any, Any]:
@@ -192,9 +197,7 @@ def _stack(name: str, values: list[Any]) -> Tensor | list[Any]:
         array = np.asarray(value)
         if hasattr(value, "getbands"):  # an image of Pillow
             array = array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
-        if array.dtype.kind not in "biuf":
-            raise BadInput(f"{name} have {_kind(value)}: give tensors, arrays or numbers")
-        tensors.append(torch.as_tensor(array))
+        tensors.append(_from_array(name, array))
     if len({each.shape for each in tensors}) > 1:
         raise BadInput(f"{name} are not of one shape: give equal shapes")
     return torch.stack(tensors) if tensors else tensors
