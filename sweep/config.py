@@ -66,7 +66,7 @@ class Config:
         About(Role.DATA, "how training images are altered, by batch, on the device", memory=True),
     ] = "none"
     random_labels: Annotated[
-        bool, About(Role.DATA, "training and validation labels are shuffled; scores see the true ones")
+        bool, About(Role.DATA, "training and validation targets are shuffled; scores see the true ones")
     ] = False
     model: Annotated[
         str,
@@ -121,7 +121,7 @@ class Config:
     ] = "own"
     score_loss: Annotated[
         Literal["cross-entropy", "logit"],
-        About(Role.SCORING, "loss of the scoring batches; logit: that of FORCE's code", memory=True),
+        About(Role.SCORING, "loss that scores; cross-entropy: that of training; logit: FORCE's", memory=True),
     ] = "cross-entropy"
     score_init: Annotated[
         Literal["same", "fresh"],
@@ -185,6 +185,10 @@ class Config:
         Field(ge=0, allow_inf_nan=False),
         About(Role.TRAINING, "L2 penalty; decoupled with adamw"),
     ] = 5e-4
+    loss: Annotated[
+        Annotated[str, one_of("loss", "sweep.models.losses:LOSSES")] | None,
+        About(Role.TRAINING, "the loss that trains and scores, by name; by default the task's own"),
+    ] = None
     label_smoothing: Annotated[
         float, Field(ge=0, lt=1), About(Role.TRAINING, "share of the label that all classes get")
     ] = 0

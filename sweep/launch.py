@@ -116,7 +116,9 @@ def _load(path: Path, results_root: Place | None) -> Study:
 def _check(study: Study, trials: Sequence[Trial], options: Options, *, download: bool, dry_run: bool) -> None:
     """Raise `BadInput` if trials of the study are known to fail. A dry run runs no code of its parts."""
     if not options.address:
-        check_here(trials, options.data_root, options.gpus, download, run_code=not dry_run)
+        check_here(
+            trials, options.data_root, options.gpus, download, run_code=not dry_run, metrics=study.metrics
+        )
     if not dry_run:
         rehearse(study, trials, options.data_root, options.trial_seconds)
 

@@ -1,6 +1,8 @@
 """The data sets by name: their properties, the files they need under the data root, and how to get these."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +48,8 @@ class Dataset:
     """Properties of a data set, known before its files are read.
 
     Attributes:
-        shape: channels, height and width of an image.
+        shape: channels, height and width of an image; None: known once the data are read.
+        classes: number of classes; None: known once the data are read.
         files: files and folders that the data set needs under the data root.
         hint: how to get them; the end of "it is not under ROOT; …", with {root} for the data root.
         reader: how the files are read.
@@ -57,10 +60,15 @@ class Dataset:
             the training images.
         mirrored: whether a mirror image shows the same thing, so that recipes may flip images.
         crops: whether images are of any size, and a crop of `shape` is cut from each.
+        give: a function that returns the data as a pair (train, test); None: they are read from files. Each
+            is a pair (inputs, targets) or a data set of pairs; see `sweep.data.given`. The function is called
+            with the data root if it has a positional parameter without a default, and with the parameters of
+            the trial by keyword.
+        task: a name of `sweep.data.tasks:TASKS`; None: guessed from the targets.
     """
 
-    shape: Shape
-    classes: int
+    shape: Shape | None = None
+    classes: int | None = None
     files: tuple[str, ...] = ()
     hint: str = ""
     reader: Reader = Reader.TORCHVISION
@@ -69,6 +77,8 @@ class Dataset:
     normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     mirrored: bool = False
     crops: bool = False
+    give: Callable[..., Any] | None = None
+    task: str | None = None
 
 
 def _mnist(name: str) -> Dataset:
@@ -132,14 +142,39 @@ DATASETS = {
 }
 
 
+def find(name: str) -> Dataset:
+    """The data set of a name: one of `DATASETS`, or `image-folder:NAME` for class folders of images.
+
+    Raises:
+        BadInput: there is no such data set; the message suggests the nearest name.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    inside = name.removeprefix(FOLDER)
+    if inside != name:
+        # The pictures in an image folder are taken to show the same thing in a mirror.
+        folders = (f"{inside}/train", f"{inside}/test")
+        return Dataset(reader=Reader.FOLDERS, folders=folders, mirrored=True)
+    near = get_close_matches(name, DATASETS, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(DATASETS)}, {FOLDER}NAME"
+    raise BadInput(f"no such dataset: {name}; {hint}")
+
+
 def chance(name: str) -> float:
-    """Accuracy of guessing among the classes; 0 for an image folder, whose classes are not known by name."""
-    return 1 / DATASETS[name].classes if name in DATASETS else 0.0
+    """Accuracy of guessing among the classes; 0 where the number of classes is not known by name."""
+    classes = DATASETS[name].classes if name in DATASETS else None
+    return 1 / classes if classes else 0.0
 
 
 def mirrored(name: str) -> bool:
-    """Whether a mirror image shows the same thing; assumed for the pictures in an image folder."""
-    return DATASETS[name].mirrored if name in DATASETS else True
+    """Whether a mirror image shows the same thing."""
+    return find(name).mirrored
+
+
+def task(name: str) -> str | None:
+    """The declared task of a data set; of one in files, classification; None: only its data say it."""
+    dataset = find(name)
+    return dataset.task or (None if dataset.give else "classification")
 
 
 def local(name: str, root: str | Path) -> Path:
@@ -158,7 +193,7 @@ def local(name: str, root: str | Path) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(home / f"{name.replace('/', '_')}.lock"):
             if not _is_complete(name, home):
-                files = () if name.startswith(FOLDER) else DATASETS[name].files
+                files = find(name).files
                 complete = files and all((source / file).exists() for file in files)
                 for path in files if complete else folders(name, home):
                     target = home / path
@@ -218,7 +253,7 @@ def download(name: str, root: Path) -> None:
         require(name, root)
         return
     except BadInput:
-        if name.startswith(FOLDER) or DATASETS[name].reader is Reader.FOLDERS:
+        if find(name).reader is Reader.FOLDERS or find(name).give:
             raise
     try:
         folder = root / decoded.FOLDER
@@ -226,7 +261,7 @@ def download(name: str, root: Path) -> None:
         with FileLock(folder / f"{name}.download.lock"):
             if has_files(name, root):
                 return
-            if DATASETS[name].reader is Reader.TINY:
+            if find(name).reader is Reader.TINY:
                 from torchvision.datasets.utils import download_and_extract_archive
 
                 # Moved into place once it is complete: nothing else tells how many images there should be.
@@ -246,25 +281,22 @@ def torchvision(name: str, root: Path, download: bool) -> list[Any]:
     """
     import torchvision.datasets
 
-    source = DATASETS[name].torchvision
+    source = find(name).torchvision
     assert source is not None
     read = getattr(torchvision.datasets, source.name)
     return [read(str(root / source.folder), part, download=download) for part in source.parts]
 
 
 def hint(name: str, root: Path) -> str:
-    """How to get a data set of `DATASETS`."""
-    return DATASETS[name].hint.format(root=root)
+    """How to get a data set that is not an image folder."""
+    return find(name).hint.format(root=root)
 
 
 def has_files(name: str, root: Path) -> bool:
-    """Whether all files of a data set of `DATASETS` are under the data root, as published."""
-    return all((root / file).exists() for file in DATASETS[name].files)
+    """Whether all files of a data set that is not an image folder are under the data root, as published."""
+    return all((root / file).exists() for file in find(name).files)
 
 
 def folders(name: str, root: Path) -> tuple[Path, ...]:
     """The class folders of training and test images, which may be missing; none if it does not come so."""
-    if name.startswith(FOLDER):
-        folder = root / name.removeprefix(FOLDER)
-        return folder / "train", folder / "test"
-    return tuple(root / path for path in DATASETS[name].folders or ())
+    return tuple(root / path for path in find(name).folders or ())

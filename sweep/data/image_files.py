@@ -23,7 +23,7 @@ class Files(Dataset[Tensor | BadInput]):
         crops: whether images are of any size, and a crop is cut from each: a random one, or the middle.
     """
 
-    device = torch.device("cpu")  # of decoded images
+    device, dtype = torch.device("cpu"), torch.uint8  # of decoded images
 
     def __init__(self, paths: Sequence[str], shape: Shape, crops: bool) -> None:
         self.shape = (len(paths), *shape)

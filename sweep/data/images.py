@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sweep.errors import BadInput
 
-Shape = tuple[int, int, int]
+# Channels, height and width of an image; of other inputs their own dimensions.
+Shape = tuple[int, ...]
 # ImageNet's usual sizes: crops of 224 pixels, the ones from the middle after the image's shorter side is
 # resized to 256 (He et al. 2016, section 3.4).
 CROPPED: Shape = (3, 224, 224)

@@ -12,51 +12,61 @@ from torch import Tensor
 from sweep.data import catalog, decoded, reading
 from sweep.data.catalog import DATASETS
 from sweep.data.image_files import Files
-from sweep.data.images import Shape
+from sweep.data.reading import Parameters
 from sweep.data.splits import Data, Split
+from sweep.data.tasks import CLASSIFICATION, Form
 from sweep.errors import BadInput
 from sweep.seeds import generator
 
 # Shapes known without reading anything, so that a study can be checked before it starts.
-SHAPES = {name: dataset.shape for name, dataset in DATASETS.items()}
+SHAPES = {name: dataset.shape for name, dataset in DATASETS.items() if dataset.shape}
 # Images that are counted at a time.
 _AT_ONCE = 512
 
 
-def check(name: str, root: str | Path) -> Shape:
-    """Channels, height and width of the images of a data set, without reading all of it.
+def check(name: str, root: str | Path, parameters: Parameters = ()) -> Form:
+    """The form of a data set: of one in files without reading all of it, else of what its function gives.
+
+    Args:
+        parameters: of the data set's function.
 
     Raises:
-        BadInput: the data set is not under `root`; the message says what to do.
+        BadInput: the data set is not under `root`, or cannot be used; the message says what to do.
     """
     root = catalog.local(name, root)
     catalog.require(name, root)
-    return reading.shape(name, root)
+    if catalog.find(name).give:
+        found = reading.find(name, root, parameters)
+        return Form.of(found.train[0], found.task)
+    return Form(reading.shape(name, root))
 
 
 class Sizes(NamedTuple):
-    """Numbers of images in the splits of a data set, their shape, and the number of classes."""
+    """Numbers of inputs in the splits of a data set, their form, and the number of classes or outputs."""
 
     train: int
     validation: int
     test: int
-    shape: Shape
+    form: Form
     classes: int
 
 
-def sizes(name: str, root: str | Path, validation_fraction: float) -> Sizes:
+def sizes(name: str, root: str | Path, validation_fraction: float, parameters: Parameters = ()) -> Sizes:
     """Sizes of the data that `load` would return, without loading it.
+
+    Args:
+        parameters: of the data set's function.
 
     Raises:
         BadInput: the data set is missing or cannot be used.
     """
     root = catalog.local(name, root)
     catalog.require(name, root)
-    images = reading.find(name, root)
+    images = reading.find(name, root, parameters)
     train, test = len(images.train[1]), len(images.test[1])
     held_out = _held_out(name, train, validation_fraction)
-    _, channels, height, width = images.train[0].shape
-    return Sizes(train - held_out, held_out, test, (channels, height, width), images.classes)
+    form = Form.of(images.train[0], images.task)
+    return Sizes(train - held_out, held_out, test, form, images.classes)
 
 
 def _held_out(name: str, images: int, validation_fraction: float) -> int:
@@ -96,6 +106,7 @@ def load(
     *,
     random_labels: bool = False,
     stratified: bool = False,
+    parameters: Parameters = (),
 ) -> Data:
     """Find a data set and split it: validation images are drawn from the training images by `split_seed`.
 
@@ -106,19 +117,21 @@ def load(
     Args:
         root: a folder, or the URI of a prefix in an object store; from there the data set is copied to this
             machine once.
-        random_labels: shuffle the labels of training and validation images, by `split_seed` too.
-        stratified: draw of each class its share of the validation images, by the true labels.
+        random_labels: shuffle the targets of training and validation inputs, by `split_seed` too.
+        stratified: draw of each class its share of the validation images, by the true labels. Without effect
+            for another task than classification.
+        parameters: of the data set's function.
 
     Raises:
         BadInput: the data set is missing or cannot be used.
     """
     root = catalog.local(name, root)
     catalog.require(name, root)
-    images = reading.find(name, root)
+    images = reading.find(name, root, parameters)
     everything = Split(*images.train)
     order = torch.randperm(len(everything), generator=generator(split_seed, "validation"))
     held_out = _held_out(name, len(order), validation_fraction)
-    if stratified:
+    if stratified and images.task == CLASSIFICATION:
         order = _in_proportion(order, everything.labels, held_out)
     labelled = everything
     if random_labels:
@@ -126,34 +139,46 @@ def load(
         labelled = replace(everything, labels=everything.labels[shuffled])
     train = labelled.part(order[held_out:])
     scoring = everything.part(order[held_out:]) if random_labels else train
-    normalization = DATASETS[name].normalization if name in DATASETS else None
-    if normalization:
-        mean, deviation = (torch.tensor(values) * 255 for values in normalization)
-    elif isinstance(train.pixels, Files):
-        # Counting decodes a whole epoch, so the counts are kept.
+    mean = deviation = None
+    if Form.of(train.pixels, images.task).images:
         by_class = "-stratified" if stratified else ""
         key = f"{images.key}-counts-{validation_fraction}-{split_seed}{by_class}"
-        counts = decoded.kept(root, key, ["counts"], lambda: {"counts": _counts(train)})["counts"]
-        mean, deviation = _moments(counts)
-    else:
-        mean, deviation = _moments(_counts(train))
+        mean, deviation = (each.view(1, -1, 1, 1) for each in _normalization(name, train, root, key))
     return Data(
         train,
         labelled.part(order[:held_out]),
         Split(*images.test),
         scoring,
         images.classes,
-        mean.view(1, -1, 1, 1),
-        deviation.view(1, -1, 1, 1),
+        mean,
+        deviation,
+        images.task,
     )
+
+
+def _normalization(name: str, train: Split, root: Path, key: str) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel of images, (C,): those of the data set, or of its training images.
+
+    Args:
+        root, key: where the counts of pixel values are kept, if the images stay in files.
+    """
+    published = catalog.find(name).normalization
+    if published:
+        mean, deviation = (torch.tensor(values) * 255 for values in published)
+        return mean, deviation
+    if isinstance(train.pixels, Files):
+        # Counting decodes a whole epoch, so the counts are kept.
+        return _moments(decoded.kept(root, key, ["counts"], lambda: {"counts": _counts(train)})["counts"])
+    return _moments(_counts(train))
 
 
 @lru_cache(maxsize=2)
 def to(data: Data, device: torch.device) -> Data:
-    """The data set for a training device, with its images if they take at most half of its free memory."""
-    if data.mean.device == device:
+    """The data set for a training device, with its inputs if they take at most half of its free memory."""
+    if data.device == device:
         return data
-    size = sum(len(split) for split in (data.train, data.validation, data.test)) * math.prod(data.shape)
+    count = sum(len(split) for split in (data.train, data.validation, data.test))
+    size = count * math.prod(data.shape) * data.train.pixels.dtype.itemsize
     fits = size <= reading.room(device)
     train = data.train.to(device, fits)
     return replace(
@@ -162,8 +187,8 @@ def to(data: Data, device: torch.device) -> Data:
         validation=data.validation.to(device, fits),
         test=data.test.to(device, fits),
         scoring=replace(train, labels=data.scoring.labels.to(device)),
-        mean=data.mean.to(device),
-        deviation=data.deviation.to(device),
+        mean=None if data.mean is None else data.mean.to(device),
+        deviation=None if data.deviation is None else data.deviation.to(device),
     )
 
 

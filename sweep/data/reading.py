@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
-from sweep.data import catalog, decoded
-from sweep.data.catalog import DATASETS, FOLDER, TINY, Reader
+from sweep.data import catalog, decoded, given
+from sweep.data.catalog import FOLDER, TINY, Reader
 from sweep.data.image_files import Files
 from sweep.data.images import Shape, header, sized
+from sweep.data.tasks import CLASSIFICATION
 from sweep.errors import BadInput
 from sweep.seeds import generator
 
@@ -21,6 +22,8 @@ from sweep.seeds import generator
 _DIGITS_TEST = 360
 # Path of an image file, and its label.
 Sample = tuple[str, int]
+# Pairs of name and value: what a data set's function is called with. Hashable, so that the data are kept.
+Parameters = tuple[tuple[str, Any], ...]
 
 
 class InMemory(NamedTuple):
@@ -41,38 +44,49 @@ class Listing(NamedTuple):
 
 
 class Images(NamedTuple):
-    """The images of a data set, in memory or in files, and their labels (N,).
+    """The images or other inputs of a data set, in memory or in files, and their targets (N, ...).
 
     Attributes:
+        classes: number of classes, or of a network's outputs.
         key: name of the data set in the cache; it contains a fingerprint of its files.
+        task: a name of `sweep.data.tasks:TASKS`.
     """
 
     train: tuple[Tensor | Files, Tensor]
     test: tuple[Tensor | Files, Tensor]
     classes: int
     key: str
+    task: str = CLASSIFICATION
 
 
 @lru_cache(maxsize=2)
-def find(name: str, root: Path) -> Images:
+def find(name: str, root: Path, parameters: Parameters = ()) -> Images:
     """The images of a data set whose files are under `root`: decoded before, decoded now, or left in files.
 
-    ImageNet stays in its files, as do images that would take more memory than `room` allows. The headers of
-    all image files are read once, except ImageNet's.
+    A data set with a function is what the function gives; nothing of it is kept on disk. ImageNet stays in
+    its files, as do images that would take more memory than `room` allows. The headers of all image files
+    are read once, except ImageNet's.
+
+    Args:
+        parameters: of the data set's function.
 
     Raises:
         BadInput: the data set cannot be used.
     """
+    dataset = catalog.find(name)
+    if dataset.give:
+        data = given.read(name, root, dict(parameters))
+        return Images(data.train, data.test, data.outputs, name, data.task)
     files = listing(name, root)
     if files is None:
-        dataset = DATASETS[name]
+        assert dataset.classes is not None
         key = f"{name}-{decoded.fingerprint(root, [(str(root / file), 0) for file in dataset.files])}"
         # Kept even if decoding is fast: importing the decoder would take seconds in every process.
         pixels = _kept(root, key, partial(read, name, root))
         return Images(pixels[:2], pixels[2:], dataset.classes, key)
     train, test, classes = files
-    if name in DATASETS and DATASETS[name].crops:
-        size = DATASETS[name].shape
+    if dataset.crops:
+        size = _shape(name, train)
         return Images(_in_files(train, size, True), _in_files(test, size, True), classes, name)
     # Equal images under two names are kept once.
     key = f"{name.removeprefix(FOLDER).replace('/', '-')}-{decoded.fingerprint(root, train + test)}"
@@ -89,8 +103,8 @@ def find(name: str, root: Path) -> Images:
 
 def shape(name: str, root: Path) -> Shape:
     """Channels, height and width of an image of a data set under `root`; at most one image is read."""
-    if name in DATASETS:
-        return DATASETS[name].shape
+    if known := catalog.find(name).shape:
+        return known
     train, _ = catalog.folders(name, root)
     return _shape(name, _image_folder(train)[1])
 
@@ -113,7 +127,7 @@ def listing(name: str, root: Path) -> Listing | None:
     Raises:
         BadInput: the files cannot be used as a data set.
     """
-    reader = DATASETS[name].reader if name in DATASETS else Reader.FOLDERS
+    reader = catalog.find(name).reader
     if reader is Reader.TINY:
         return _tiny(root / TINY)
     folders = catalog.folders(name, root)
@@ -131,7 +145,7 @@ def read(name: str, root: Path) -> InMemory:
     Raises:
         BadInput: its files are damaged.
     """
-    if DATASETS[name].reader is Reader.SCIKIT_LEARN:
+    if catalog.find(name).reader is Reader.SCIKIT_LEARN:
         return _digits()
     try:
         train, test = catalog.torchvision(name, root, download=False)
@@ -160,8 +174,8 @@ def decode(files: Listing, shape: Shape) -> InMemory:
 
 
 def _shape(name: str, samples: Sequence[Sample]) -> Shape:
-    if name in DATASETS:
-        return DATASETS[name].shape
+    if known := catalog.find(name).shape:
+        return known
     path, _ = samples[0]
     return header(path)[0]
 

@@ -1,4 +1,4 @@
-"""Images and labels of a split, read in batches and moved to the device that is trained on."""
+"""Inputs and targets of a split, read in batches and moved to the device that is trained on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from sweep.data import augmentation
 from sweep.data.augmentation import AUGMENTATIONS
 from sweep.data.image_files import Files
 from sweep.data.images import Shape
+from sweep.data.tasks import CLASSIFICATION, Form
 
 # Images that are copied at a time.
 _AT_ONCE = 512
@@ -18,11 +19,12 @@ _AT_ONCE = 512
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images and labels of a split. `batches` and `take` read images and move them to the training device.
+    """Inputs and targets of a split. `batches` and `take` read inputs and move them to the training device.
 
     Attributes:
-        pixels: images (M, C, H, W) as uint8: on the training device, in the machine's memory, or in files.
-        labels: (N,) as int64, on the training device.
+        pixels: images (M, C, H, W) as uint8: on the training device, in the machine's memory, or in files; or
+            other inputs (M, ...) as float32 or int64, not in files.
+        labels: targets (N, ...) as the task takes them, on the training device; classes (N,) as int64.
         rows: (N,), the rows of `pixels` that belong to the split, on the device of `pixels`; None: all, in
             their order.
     """
@@ -36,7 +38,7 @@ class Split:
 
     @cached_property
     def images(self) -> Tensor:
-        """All images (N, C, H, W) as uint8, on the training device. `TypeError` if they stay in files."""
+        """All images or other inputs, on the training device. `TypeError` if they stay in files."""
         if isinstance(self.pixels, Files):
             raise TypeError("the images of this data set stay in files: use batches or take")
         return self._read(self._all()) if self.rows is not None else self.pixels.to(self.labels.device)
@@ -59,7 +61,7 @@ class Split:
         start: int = 0,
         stop: int | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch: images (n, C, H, W) as uint8 and labels (n,), batch by batch, on the training device.
+        """One epoch: inputs (n, ...) and targets (n, ...), batch by batch, on the training device.
 
         Args:
             order: a CPU generator that draws the order of the images and their augmentation. A last batch
@@ -99,7 +101,7 @@ class Split:
             return replace(self, labels=labels)
         if self.rows is None:
             return Split(self.pixels.to(device), labels)
-        images = torch.empty(len(self), *self.pixels.shape[1:], dtype=torch.uint8, device=device)
+        images = torch.empty(len(self), *self.pixels.shape[1:], dtype=self.pixels.dtype, device=device)
         # In parts: indexing all rows at once would take as much memory again on the old device.
         for rows, part in zip(self.rows.split(_AT_ONCE), images.split(_AT_ONCE), strict=True):
             part.copy_(self.pixels[rows])
@@ -127,11 +129,14 @@ class Data:
     """The splits of a data set, and the mean and deviation that normalize its images.
 
     Networks are trained on `train`; settings are chosen by `validation`; results on `test` are only reported.
-    `scoring` is `train` with true labels: weights are scored with them even if training uses random labels
+    `scoring` is `train` with true targets: weights are scored with them even if training uses random labels
     (SNIP, section 5.6).
 
     Attributes:
-        mean, deviation: of each channel, (1, C, 1, 1), for pixel values from 0 to 255.
+        classes: number of classes; of a task without classes, numbers that a network puts out for an input.
+        mean, deviation: of each channel, (1, C, 1, 1), for pixel values from 0 to 255; None: the inputs are
+            no images.
+        task: a name of `sweep.data.tasks:TASKS`.
     """
 
     train: Split
@@ -139,17 +144,32 @@ class Data:
     test: Split
     scoring: Split
     classes: int
-    mean: Tensor
-    deviation: Tensor
+    mean: Tensor | None
+    deviation: Tensor | None
+    task: str = CLASSIFICATION
+
+    @property
+    def device(self) -> torch.device:
+        """The training device."""
+        return self.train.labels.device
+
+    @property
+    def form(self) -> Form:
+        """What the inputs are, and the task."""
+        return Form.of(self.train.pixels, self.task)
 
     @property
     def shape(self) -> Shape:
-        """Channels, height and width of an image."""
-        _, channels, height, width = self.train.pixels.shape
-        return channels, height, width
+        """The shape of one input; of an image channels, height and width."""
+        return tuple(self.train.pixels.shape[1:])
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Images as inputs of a network: float32, normalized per channel, in channels-last layout."""
+        """Inputs of a network: images in float32, normalized per channel, in channels-last layout.
+
+        Other inputs are as they are.
+        """
+        if self.mean is None or self.deviation is None:
+            return images
         inputs = (images.float() - self.mean) / self.deviation
         return inputs.contiguous(memory_format=torch.channels_last)
 

@@ -10,6 +10,7 @@ from sweep.config import Config
 from sweep.data import catalog
 from sweep.engine.options import AUTO, Gpus
 from sweep.errors import BadInput
+from sweep.models import metrics as known_metrics
 from sweep.parts import is_name
 from sweep.plan.cost import Costs
 from sweep.study import consistency
@@ -24,16 +25,18 @@ def check_here(
     download: bool,
     *,
     run_code: bool = True,
+    metrics: Sequence[str] = (),
 ) -> None:
     """Check that this machine has what the trials need. On a cluster its nodes check that.
 
     Args:
         download: whether missing data sets are downloaded.
         run_code: whether parts of one's own may run; if not, trials of such data or networks are left out.
+        metrics: names of the metrics that the final networks are measured by.
 
     Raises:
-        BadInput: a GPU or a data set is missing, a model does not take the images, or the masks or the
-            steps of a trial are impossible.
+        BadInput: a GPU or a data set is missing, a model does not take the inputs, a metric is not for the
+            task, or the masks or the steps of a trial are impossible.
     """
     gpus = torch.cuda.device_count()
     if (1 if gpus_per_trial == AUTO else gpus_per_trial) > gpus:
@@ -44,12 +47,15 @@ def check_here(
     for dataset in {trial.config.dataset for trial in trials}:
         if download:
             catalog.download(dataset, catalog.local(dataset, data_root))
-        shape = data.check(dataset, data_root)
+        form = data.check(dataset, data_root)
+        known_metrics.check(metrics, form.task)
         configs = [trial.config for trial in trials if trial.config.dataset == dataset]
         for model in {config.model for config in configs}:
-            models.check(model, shape)
+            models.check(model, form.shape, form.dtype)
+        for config in configs:
+            consistency.check_form(config, form)
         _check_steps(configs, data_root)
-        _check_masks(configs, shape)
+        _check_masks(configs, form)
 
 
 def _runs_code(config: Config) -> bool:
@@ -71,7 +77,7 @@ def _check_steps(configs: Sequence[Config], data_root: str) -> None:
         rules.find(config.criterion).check_steps(config, epoch)
 
 
-def _check_masks(configs: Sequence[Config], shape: data.Shape) -> None:
+def _check_masks(configs: Sequence[Config], form: data.Form) -> None:
     """Check that the masks of each config exist, once for all configs for which the answer is the same.
 
     Raises:
@@ -87,4 +93,6 @@ def _check_masks(configs: Sequence[Config], shape: data.Shape) -> None:
         kind = (config.model, arguments, rules.find(config.criterion), config.sparsity, config.scope, *layers)
         if kind not in checked:
             checked.add(kind)
-            masking.check(config, models.build(config.model, shape, classes=10, seed=0, arguments=arguments))
+            form_of_model = (form.shape, 10, 0)
+            model = models.build(config.model, *form_of_model, dtype=form.dtype, arguments=arguments)
+            masking.check(config, model)

@@ -151,6 +151,7 @@ class Session:
             parts=tuple(self.study.parts.values()),
             seconds=options.trial_seconds,
             judge=cluster.start_judge(judge) if judge else None,
+            metrics=self.study.metrics,
         )
         needs = {job.trial.id: {point.key for point in job.path} for job in jobs if job.path}
         self._claims = Claims(where.store, self.study.name, needs)

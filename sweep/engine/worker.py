@@ -8,6 +8,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
@@ -40,6 +41,7 @@ class Where:
         parts: of one's own that trials name.
         seconds: that a trial may take.
         judge: Ray's handle of a `sweep.search.stopping.Judge`, which stops poor trials; None: none does.
+        metrics: names of the metrics that each trial's final network is measured by.
     """
 
     data_root: str
@@ -49,6 +51,7 @@ class Where:
     parts: tuple[Part, ...] = ()
     seconds: float = math.inf
     judge: Any = None
+    metrics: tuple[str, ...] = ()
 
     @property
     def device(self) -> str:
@@ -74,15 +77,16 @@ Run = Callable[[Trial, Where, Shared], Result]
 def run_trial(trial: Trial, where: Where, shared: Shared) -> Result:
     """Run a trial; if its GPU has too little memory, clear the memory and run it once more."""
     after_epoch = _asks(where.judge, trial) if where.judge else None
+    attempt = partial(run, trial, where.data_root, where.device, shared, after_epoch, metrics=where.metrics)
     try:
-        return run(trial, where.data_root, where.device, shared, after_epoch)
+        return attempt()
     except torch.OutOfMemoryError:
         pass  # not in the handler: its traceback holds the tensors that were allocated
     shared.scores.clear()
     data.to.cache_clear()
     gc.collect()
     torch.cuda.empty_cache()
-    return run(trial, where.data_root, where.device, shared, after_epoch)
+    return attempt()
 
 
 def _asks(judge: Any, trial: Trial) -> AfterEpoch:

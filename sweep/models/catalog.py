@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache, partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,20 +23,23 @@ class Model:
     """How to build a network, and which images it accepts.
 
     Attributes:
-        build: image shape and number of classes → network.
+        build: shape of an input and number of classes or outputs → network.
         smallest: the smallest image side that leaves at least one pixel after all pooling.
         patch: side of the square patches that it cuts images into, which must be square; None: no patches.
         bf16: whether its layers compute in bfloat16 on a GPU.
+        inputs: which inputs it accepts: `images`, which are real numbers (C, H, W); `real` numbers of any
+            shape; or `any`, whole numbers too.
     """
 
     build: Callable[[Shape, int], nn.Module]
     smallest: int = 1
     patch: int | None = None
     bf16: bool = True
+    inputs: Literal["images", "real", "any"] = "images"
 
 
 MODELS = {
-    "lenet-300-100": Model(lenets.lenet_300_100),
+    "lenet-300-100": Model(lenets.lenet_300_100, inputs="real"),
     "lenet-5-caffe": Model(lenets.lenet_5_caffe, 16),
     "lenet-5-mini": Model(lenets.lenet_5_mini, 28),
     "conv-5": Model(lenets.conv_5, 4),
@@ -83,9 +87,26 @@ def find(name: str) -> Model:
     raise BadInput(f"no such model: {name}; {hint}")
 
 
-def check(name: str, shape: Shape) -> None:
-    """Raise `BadInput` if there is no such network, or if it does not accept images of this shape."""
+def check(name: str, shape: Shape, dtype: torch.dtype = torch.float32) -> None:
+    """Check that there is such a network, and that it accepts inputs of this shape and type.
+
+    Raises:
+        BadInput: there is none, or it does not.
+    """
     model = find(name)
+    if model.inputs != "any" and (not shape or not dtype.is_floating_point):
+        kind = str(dtype).removeprefix("torch.")
+        raise BadInput(
+            f"{name} needs real numbers (N, ...) and these inputs are (N, {', '.join(map(str, shape))}) of "
+            f"{kind}: choose another model or dataset"
+        )
+    if model.inputs != "images":
+        return
+    if len(shape) != 3:
+        raise BadInput(
+            f"{name} needs images and these inputs are of shape {shape}: choose another model or dataset; "
+            "images are uint8 (N, C, H, W)"
+        )
     _, height, width = shape
     if min(height, width) < model.smallest:
         side = f"at least {model.smallest}×{model.smallest}"
@@ -106,6 +127,7 @@ def build(
     seed: int,
     init: str = "kaiming",
     *,
+    dtype: torch.dtype = torch.float32,
     arguments: Arguments = (),
     init_arguments: Arguments = (),
 ) -> nn.Module:
@@ -116,13 +138,16 @@ def build(
     layers. The global random state is not changed.
 
     Args:
+        shape: of one input.
+        classes: number of classes, or of other outputs.
+        dtype: of the inputs.
         arguments: parameters of the model.
         init_arguments: parameters of the initialization.
 
     Raises:
         BadInput: as `check`.
     """
-    check(name, shape)
+    check(name, shape, dtype)
     draw = parts.bind(initialization.find(init), init_arguments)
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too

@@ -16,13 +16,30 @@ def normalizes(model: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
-def multiply_adds(model: str, shape: Shape, classes: int, arguments: Arguments = ()) -> dict[str, int]:
-    """Weight name → multiply-adds of the weight's layer in a forward pass of one image, unmasked."""
-    return known(model, shape, classes, arguments)[0]
+def multiply_adds(
+    model: str,
+    shape: Shape,
+    classes: int,
+    arguments: Arguments = (),
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, int]:
+    """Weight name → multiply-adds of the weight's layer in a forward pass of one input, unmasked.
+
+    Args:
+        shape, dtype: of one input.
+        arguments: parameters of the model.
+    """
+    return known(model, shape, classes, arguments, dtype)[0]
 
 
 @lru_cache(maxsize=32)
-def known(model: str, shape: Shape, classes: int, arguments: Arguments = ()) -> tuple[dict[str, int], bool]:
+def known(
+    model: str,
+    shape: Shape,
+    classes: int,
+    arguments: Arguments = (),
+    dtype: torch.dtype = torch.float32,
+) -> tuple[dict[str, int], bool]:
     """Multiply-adds of each weight, and whether the network has BatchNorm."""
-    network = build(model, shape, classes, seed=0, arguments=arguments)
-    return pruners.multiply_adds(network, torch.zeros(1, *shape)), normalizes(network)
+    network = build(model, shape, classes, seed=0, dtype=dtype, arguments=arguments)
+    return pruners.multiply_adds(network, torch.zeros(1, *shape, dtype=dtype)), normalizes(network)

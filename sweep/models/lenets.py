@@ -1,16 +1,20 @@
 """Networks for images of digits: LeNets, and a small convolutional network with BatchNorm."""
 
+import math
+
 from torch import nn
 
 from sweep.data import Shape
 
 
 def lenet_300_100(shape: Shape, classes: int) -> nn.Module:
-    """Two hidden layers of 300 and 100 units (LeCun et al. 1998); 266,200 weights on 28×28 images."""
-    channels, height, width = shape
+    """Two hidden layers of 300 and 100 units (LeCun et al. 1998); 266,200 weights on 28×28 images.
+
+    Inputs have any shape.
+    """
     return nn.Sequential(
         nn.Flatten(),
-        nn.Linear(channels * height * width, 300),
+        nn.Linear(math.prod(shape), 300),
         nn.ReLU(),
         nn.Linear(300, 100),
         nn.ReLU(),

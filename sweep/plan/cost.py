@@ -9,12 +9,11 @@ from statistics import median
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from sweep import data, models, rules
 from sweep.config import Config
 from sweep.errors import BadInput
-from sweep.models import cost
+from sweep.models import cost, losses
 from sweep.parts import Arguments
 from sweep.plan.jobs import Job, own_steps, training_steps
 from sweep.store import parts
@@ -135,18 +134,18 @@ class Costs:
         """Whether the network has BatchNorm, looked up once for all trials."""
         key = config.dataset, config.model, config.arguments("model")
         if key not in self._normalized:
-            sizes = self._data(config)
-            _, self._normalized[key] = cost.known(
-                config.model, sizes.shape, sizes.classes, config.arguments("model")
-            )
+            _, self._normalized[key] = cost.known(*self._network(config))
         return self._normalized[key]
 
     def _multiply_adds(self, config: Config) -> int:
-        """Multiply-adds of a forward pass of one image."""
+        """Multiply-adds of a forward pass of one input."""
+        return sum(cost.multiply_adds(*self._network(config)).values())
+
+    def _network(self, config: Config) -> tuple[str, data.Shape, int, Arguments, torch.dtype]:
+        """What the multiply-adds of a config's network depend on."""
         sizes = self._data(config)
-        return sum(
-            cost.multiply_adds(config.model, sizes.shape, sizes.classes, config.arguments("model")).values()
-        )
+        form = sizes.form
+        return config.model, form.shape, sizes.classes, config.arguments("model"), form.dtype
 
     def _timed_speed(self, config: Config) -> float:
         """Seconds of a multiply-add, measured in a few training steps with one thread."""
@@ -155,9 +154,12 @@ class Costs:
         per_image = self._multiply_adds(config)
         affordable = int(_TIMED_MULTIPLY_ADDS / _PASSES / _TIMED_STEPS / per_image)
         images = max(1, min(config.batch_size, affordable, len(loaded.train)))
+        form, arguments = loaded.form, config.arguments("model")
         model = models.build(
-            config.model, loaded.shape, loaded.classes, seed=0, arguments=config.arguments("model")
-        ).to(self.device)
+            config.model, form.shape, loaded.classes, seed=0, dtype=form.dtype, arguments=arguments
+        )
+        model.to(self.device)
+        loss = losses.chosen(config.loss, form.task)
         batch = loaded.train.take(torch.arange(images))
         inputs, labels = loaded.inputs(batch.images).to(self.device), batch.labels.to(self.device)
         threads = torch.get_num_threads()
@@ -165,7 +167,7 @@ class Costs:
         seconds = []
         for _ in range(_WARM_UP_STEPS + _TIMED_STEPS):
             started = time.perf_counter()
-            F.cross_entropy(model.train(images > 1)(inputs), labels).backward()
+            loss.compute(model.train(images > 1)(inputs), labels).backward()
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             seconds.append(time.perf_counter() - started)

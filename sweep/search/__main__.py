@@ -67,7 +67,7 @@ def search(
         journal = Journal(folder)
         tuner = _tuner(search, opened(study, search, journal), results_root, folder)
         if not address:
-            check_here(tuner.examples(), data_root, gpus_per_trial, False)
+            check_here(tuner.examples(), data_root, gpus_per_trial, False, metrics=study.metrics)
         rehearse(study, tuner.examples(), data_root, trial_seconds)
         console.out(
             f"{study.name}: {tuner.history.warm} schedules known, {tuner.ran} of {search.trials} trials run",

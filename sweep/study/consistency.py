@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 import pruners
 from sweep import models, rules
 from sweep.config import SEEDS, Config
+from sweep.data import CLASSIFICATION, TASKS, Form, catalog
 from sweep.errors import BadInput
+from sweep.models import losses
 
 # Fields that no check reads: their values change no verdict.
 UNCHECKED = (*SEEDS, "combination")
@@ -33,7 +35,7 @@ def check(config: Config) -> None:
         BadInput: the model does not exist.
     """
     rule = rules.find(config.criterion)
-    for problems in (_length, _training, rule.inconsistencies, _retraining, _masks):
+    for problems in (_length, _training, _known_task, rule.inconsistencies, _retraining, _masks):
         for field, message in problems(config):
             raise Inconsistent(field, message)
 
@@ -53,6 +55,46 @@ def check_steps(config: Config, epoch: Callable[[], int]) -> None:
         at = getattr(config, field)
         if config.steps and at and round(at * epoch()) > config.steps:
             raise Inconsistent(*_too_late(field, at, f"{config.steps} steps of training, {epoch()} an epoch"))
+
+
+def check_form(config: Config, form: Form) -> None:
+    """Check that a config goes with the inputs and the task of its data set.
+
+    Raises:
+        Inconsistent: it does not.
+    """
+    if config.augment != "none" and not form.images:
+        raise Inconsistent(
+            "augment",
+            f"augment {config.augment}: the inputs of {config.dataset} are no images of 8 bits: leave it out",
+        )
+    for field, message in _of_task(config, form.task):
+        raise Inconsistent(field, message)
+
+
+def _known_task(config: Config) -> Iterator[Problem]:
+    task = catalog.task(config.dataset)
+    return _of_task(config, task) if task else iter(())
+
+
+def _of_task(config: Config, task: str) -> Iterator[Problem]:
+    loss = losses.chosen(config.loss, task)
+    if not loss.fits(task):
+        known = ", ".join(name for name, each in losses.LOSSES.items() if each.fits(task))
+        yield "loss", f"loss {config.loss}: it is not for {task}: take one of {known}"
+    if config.label_smoothing and not loss.smooths:
+        name = config.loss or TASKS[task].loss
+        yield "label_smoothing", f"label_smoothing: the loss {name} takes none: leave it out"
+    if task == CLASSIFICATION:
+        return
+    for field, asked in (
+        ("score_loss logit", config.score_loss == "logit"),
+        ("balanced", config.balanced),
+        ("stratified", config.stratified),
+    ):
+        if asked:
+            name = field.partition(" ")[0]
+            yield name, f"{field} is for classification and {config.dataset} is {task}: leave it out"
 
 
 def _too_late(field: str, epoch: float, training: str) -> Problem:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sweep import rules
 from sweep.config import AFTER_DENSE, FIELDS, Config
+from sweep.data import TASKS, catalog
 from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS, lr_schedule, optimizer
 from sweep.store.schema import SCHEMAS
 from sweep.study.consistency import check
@@ -149,11 +150,14 @@ class Trial:
 def irrelevant_fields(config: Config) -> Mapping[str, Any]:
     """The fields that cannot change the outcome of a config, each with its default.
 
-    These are the fields that neither its rule nor its optimizer nor its learning-rate schedule reads.
+    These are the fields that neither its rule nor its optimizer nor its learning-rate schedule reads, and
+    the name of a loss that the task of the data set has anyway.
     """
     rule = rules.find(config.criterion) if config.sparsity else rules.DENSE
     optimized, scheduled = optimizer(config.optimizer), lr_schedule(config.lr_schedule)
-    return _unread(rule.reads(config), optimized.reads, scheduled.reads)
+    unread = _unread(rule.reads(config), optimized.reads, scheduled.reads)
+    task = catalog.task(config.dataset) if config.loss else None
+    return {**unread, "loss": None} if task and TASKS[task].loss == config.loss else unread
 
 
 @lru_cache(maxsize=1024)

@@ -10,6 +10,7 @@ from typing import Annotated
 import yaml
 from pydantic import Field
 
+from sweep.config import one_of
 from sweep.errors import BadInput
 from sweep.parts import Part
 from sweep.study import axes, space_reader
@@ -24,6 +25,9 @@ from sweep.study.space import Search
 # The price of one GPU for an hour, for estimates of what a study costs.
 _PRICE = "price_per_gpu_hour"
 _PRICES = Values(Annotated[float, Field(ge=0, allow_inf_nan=False)])
+# The metrics of every trial's final network: one list, no axis.
+_METRICS = "metrics"
+_METRIC_NAMES = Values(Annotated[str, one_of("metric", "sweep.models.metrics:METRICS")])
 # Added to the name of a search, it is the name of the study of the search's best schedules.
 BEST = "-best"
 # File systems allow names of 255 bytes, and the engine makes files such as `.NAME-best.needs.1234abcd`.
@@ -43,6 +47,7 @@ class Study:
         parts: of one's own that it names: name in configs → part.
         price_per_gpu_hour: of one GPU, in any currency.
         search: what to search for; None: the study runs all its trials.
+        metrics: names of the metrics that each trial's final network is measured by.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Study:
     parts: Mapping[str, Part] = field(default_factory=dict)
     price_per_gpu_hour: float | None = None
     search: Search | None = None
+    metrics: tuple[str, ...] = ()
 
     def trials(self) -> list[Trial]:
         """Each trial once, in the order of the file."""
@@ -76,20 +82,22 @@ def load(path: str | Path, recorded: Callable[[str], Iterable[Part]] | None = No
     root = document.root()
     if root is None:
         raise document.error(1, "the file is empty; see docs/studies.md for what a study looks like")
-    nodes = document.mapping(root, "a study", (*NAMES, "name", "blocks", "search", _PRICE), PART_FIELDS)
-    name_node, blocks, price_node, search = (
-        nodes.pop(key, None) for key in ("name", "blocks", _PRICE, "search")
+    keys = (*NAMES, "name", "blocks", "search", _PRICE, _METRICS)
+    nodes = document.mapping(root, "a study", keys, PART_FIELDS)
+    name_node, blocks, price_node, metrics_node, search = (
+        nodes.pop(key, None) for key in ("name", "blocks", _PRICE, _METRICS, "search")
     )
     name, price = _name(document, name_node), _price(document, price_node)
     library = Library(document.path.parent, lambda: recorded(name) if recorded else ())
     document.name_of_part = library.name
+    metrics = _metrics(document, metrics_node)
     if search is not None:
         if blocks is not None:
             raise document.error(line_of(blocks), "blocks: a search has none, its space says it all")
         parsed = space_reader.read(document, search, _single(document, nodes))
-        return Study(name, document.path, document.text, (), 0, library.parts, price, parsed)
+        return Study(name, document.path, document.text, (), 0, library.parts, price, parsed, metrics)
     trials, count = _trials(document, nodes, blocks)
-    return Study(name, document.path, document.text, trials, count, library.parts, price)
+    return Study(name, document.path, document.text, trials, count, library.parts, price, metrics=metrics)
 
 
 def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> tuple[tuple[Trial, ...], int]:
@@ -170,3 +178,10 @@ def _price(document: Document, node: yaml.Node | None) -> float | None:
     except BadInput as error:
         raise BadInput(f"{error}: a price, such as 2.5") from None
     return price
+
+
+def _metrics(document: Document, node: yaml.Node | None) -> tuple[str, ...]:
+    """The names of metrics, each once, in the order of the file."""
+    if node is None:
+        return ()
+    return tuple(dict.fromkeys(document.values(_METRICS, node, _METRIC_NAMES)))

@@ -20,16 +20,18 @@ def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:
         stream: the stream that the initial weights are drawn from.
     """
     seed = derive(root, stream)
+    form = data.form
     model = models.build(
         config.model,
-        data.shape,
+        form.shape,
         data.classes,
         seed,
         config.init,
+        dtype=form.dtype,
         arguments=config.arguments("model"),
         init_arguments=config.arguments("init"),
     )
-    return model.to(data.mean.device)
+    return model.to(data.device)
 
 
 def columns(

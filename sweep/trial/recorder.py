@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch import nn
 import pruners
 from sweep import rules
 from sweep.config import Config
-from sweep.models import cost
+from sweep.data import TASKS
+from sweep.models import cost, metrics
 from sweep.trial import network
 from sweep.trial.training import Training
 
@@ -93,7 +94,8 @@ class Recorder:
         """Record the network and its layers under masks, from the weights before the masks are applied."""
         data, config = self._training.data, self._config
         masks = chosen.masks
-        macs = cost.multiply_adds(config.model, data.shape, data.classes, config.arguments("model"))
+        form, arguments = data.form, config.arguments("model")
+        macs = cost.multiply_adds(config.model, form.shape, data.classes, arguments, form.dtype)
         example = data.inputs(data.train.take(torch.arange(1)).images)
         self._network, effective = network.columns(model, masks, macs, example)
         weights = dict(model.named_parameters())
@@ -136,16 +138,42 @@ class Recorder:
             test = self._training.evaluate(self._training.data.test)
         return dict(zip(_MEASURED, (train_loss, *validation, *test), strict=True))
 
+    def metrics(self, names: Iterable[str]) -> list[Row]:
+        """A row for each metric of the network as it is, on validation and on test data.
+
+        Raises:
+            BadInput: a metric does not exist, or is not for the task.
+        """
+        training = self._training
+        asked = {name: metrics.find(name) for name in names}
+        if not asked:
+            return []
+        rows = []
+        for split, data in (("validation", training.data.validation), ("test", training.data.test)):
+            outputs = training.outputs(data)
+            for name, metric in asked.items():
+                value = metric.value(outputs, data.labels)
+                rows.append(
+                    {
+                        "name": name,
+                        "split": split,
+                        "value": value if math.isfinite(value) else None,
+                        "higher_is_better": metric.higher_is_better,
+                    }
+                )
+        return rows
+
     def outcome(self) -> Row:
         """The columns of `trials` that say how the trial ended, and at what cost.
 
-        The accuracies are those of the epochs after the last pruning. Where the density falls along training,
-        they are those of the epochs at the final density.
+        Accuracies are values of the task's headline metric, in the epochs after the last pruning. Where the
+        density falls along training, they are those of the epochs at the final density.
         """
         training = self._training
         # Without a training step, the mean over the steps is the number of weights that the masks keep.
         active = training.active / training.spent if training.spent else training.kept
         row = self._network | self._after_prune | self._seconds
+        row |= {"headline": TASKS[training.data.task].headline}
         row |= {"mean_active_params": active, "trained_steps": training.trained}
         if self.diverged:
             return row | {"status": "diverged", "diverged": True}

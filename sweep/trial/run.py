@@ -1,7 +1,7 @@
 """One trial: it trains, prunes, evaluates, retrains and evaluates, as its config says. Needs no Ray."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from sweep import data
+from sweep.models import metrics as known_metrics
 from sweep.study.consistency import check
 from sweep.study.identity import Trial
 from sweep.trial.prefixes import Shared
@@ -19,11 +20,12 @@ from sweep.trial.stages import AfterEpoch, Stages
 
 @dataclass
 class Result:
-    """The result of a trial: its row of `trials`, and its rows of `curves` and `layers`."""
+    """The result of a trial: its row of `trials`, and its rows of `curves`, `layers` and `metrics`."""
 
     trial: Row
     curves: list[Row] = field(default_factory=list)
     layers: list[Row] = field(default_factory=list)
+    metrics: list[Row] = field(default_factory=list)
 
 
 def run(
@@ -32,6 +34,8 @@ def run(
     device: str | torch.device = "cpu",
     shared: Shared | None = None,
     after_epoch: AfterEpoch | None = None,
+    *,
+    metrics: Sequence[str] = (),
 ) -> Result:
     """Run one trial from its config to its result.
 
@@ -42,10 +46,12 @@ def run(
         shared: the states that it loads and saves; None: none.
         after_epoch: whether to stop after an epoch of retraining; None: never. The result of a stopped trial
             has the status `stopped`, its rows so far, and no accuracy.
+        metrics: names of metrics of the final network. They change no other number, and no id. A trial that
+            diverged or was stopped has none.
 
     Raises:
-        BadInput: the fields of the config do not go together, the data set is missing, or the model does not
-            take its images.
+        BadInput: the fields of the config do not go together, the data set is missing, a metric is not for
+            its task, or the model does not take its inputs.
     """
     check(trial.config)
     started = datetime.now(UTC)
@@ -60,17 +66,22 @@ def run(
             random_labels=config.random_labels,
             stratified=config.stratified,
         )
+        known_metrics.check(metrics, loaded.task)
         recorder = Stages(config, data.to(loaded, device), shared or Shared(), after_epoch).run()
+        outcome = recorder.outcome()
+        measured = recorder.metrics(metrics if outcome["status"] == "ok" else ())
     row = {
         **trial.columns(),
-        **recorder.outcome(),
+        **outcome,
         "wall_seconds": time.perf_counter() - clock,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "started_at": started,
         "finished_at": datetime.now(UTC),
     }
     key = {"trial_id": trial.id}
-    return Result(row, [key | each for each in recorder.curves], [key | each for each in recorder.layers])
+    return Result(
+        row, *([key | each for each in rows] for rows in (recorder.curves, recorder.layers, measured))
+    )
 
 
 def failure(trial: Trial, error: str) -> Result:

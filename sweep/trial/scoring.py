@@ -8,19 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pruners
+from pruners.batches import Loss
 from sweep import parts
 from sweep.config import Config
 from sweep.data import Data
+from sweep.models import losses
 from sweep.rules import once
 from sweep.seeds import derive, generator
 from sweep.trial import masking, network
-
-_LOSSES = {
-    "cross-entropy": F.cross_entropy,
-    # The negative mean of the true class's output, with which the code of de Jorge et al. 2021 scores.
-    "logit": F.nll_loss,
-}
-
 
 # All that scores depend on -> the scores of an unpruned network, and how many passes over the scoring data
 # they took. A cache holds one entry.
@@ -54,7 +49,7 @@ def choose(config: Config, model: nn.Module, data: Data, cache: ScoreCache | Non
         scope=config.scope,
         iterations=config.iterations,
         schedule=config.schedule,
-        loss=_LOSSES[config.score_loss],
+        loss=_loss(config, data.task),
         seed=derive(config.roots.mask, "mask"),
         exclude=masking.excluded(config, model),
         invert=config.ablation == "invert",
@@ -72,6 +67,14 @@ def choose(config: Config, model: nn.Module, data: Data, cache: ScoreCache | Non
         del last  # frees its scores and masks before the next iteration
         last = pruners.final(steps, config.iterations - 1)
     return last._replace(masks=_shuffled(config, last.masks))
+
+
+def _loss(config: Config, task: str) -> Loss:
+    """The loss that scores: the loss that trains, without label smoothing, unless the config says logit."""
+    if config.score_loss == "logit":
+        # The negative mean of the true class's output, with which the code of de Jorge et al. 2021 scores.
+        return F.nll_loss
+    return losses.chosen(config.loss, task).compute
 
 
 def _shuffled(config: Config, masks: pruners.Masks) -> pruners.Masks:

@@ -47,9 +47,10 @@ class Stages:
         """Build the network and its training.
 
         Raises:
-            BadInput: the prune or the rewind comes after the last step of training, or the network has none
-                of the layers that the config names.
+            BadInput: the config does not go with the data, the prune or the rewind comes after the last step
+                of training, or the network has none of the layers that the config names.
         """
+        consistency.check_form(config, data.form)
         self.config, self.data, self.shared, self.after_epoch = config, data, shared, after_epoch
         self.rule = rules.find(config.criterion)
         self.model = network.built(config, data, config.roots.init, "init")

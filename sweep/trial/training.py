@@ -7,15 +7,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from pruners.masks import total_kept
 from sweep import parts
 from sweep.config import Config
-from sweep.data import Data, Split
-from sweep.models import optimizers
+from sweep.data import TASKS, Data, Split
+from sweep.models import losses, metrics, optimizers
 from sweep.rules.rule import Between
 from sweep.seeds import derive, generator
 
@@ -69,7 +68,10 @@ class Training:
         self.step = self.spent = self.active = self.trained = 0
         self.first_loss: float | None = None
         # The sum of the losses since the last epoch was yielded, and how many steps it is of.
-        self._sum, self._summed = torch.zeros((), device=data.mean.device), 0
+        self._sum, self._summed = torch.zeros((), device=data.device), 0
+        self._loss = losses.chosen(config.loss, data.task)
+        self._training_loss = self._loss.smoothed(config.label_smoothing)
+        self._headline = metrics.find(TASKS[data.task].headline)
         self._forward: Callable[[Tensor], Tensor] = _compiled(model) if config.compile else model
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._trainable = [name for name, p in model.named_parameters() if p.requires_grad]
@@ -148,7 +150,7 @@ class Training:
         Yields:
             The mean training loss of each epoch when it ends, and of the part of an epoch before `until`.
         """
-        device = self.data.mean.device
+        device = self.data.device
         while self.step < until:
             epoch, within = divmod(self.step, self.steps_per_epoch)
             order = generator(self.config.roots.order, "order", epoch)
@@ -170,7 +172,7 @@ class Training:
 
     def _train(self, batches: Iterator[tuple[Tensor, Tensor]], between: Between | None) -> None:
         self.model.train()
-        config, roots = self.config, self.config.roots
+        roots = self.config.roots
         if not self._summed:
             self.rate = self.learning_rate(self.step)
         for images, labels in batches:
@@ -180,11 +182,7 @@ class Training:
                 group["lr"] = self.learning_rate(self.step)
             self._optimizer.zero_grad()
             with self._precision():
-                loss = F.cross_entropy(
-                    self._forward(self.data.inputs(images)),
-                    labels,
-                    label_smoothing=config.label_smoothing,
-                )
+                loss = self._training_loss(self._forward(self.data.inputs(images)), labels)
             loss.backward()
             if between is None or not between(self.step):
                 # Where weight, momentum and gradient are 0, the weight stays exactly 0.
@@ -202,15 +200,24 @@ class Training:
             self.active += self.kept
 
     def evaluate(self, split: Split) -> tuple[float, float]:
-        """Mean loss and accuracy on a split, in eval mode."""
+        """Mean loss and headline metric on a split, in eval mode."""
+        loss, outputs = self._evaluate(split, self._headline.reduce)
+        return loss, float(self._headline.compute(outputs, split.labels))
+
+    def outputs(self, split: Split) -> Tensor:
+        """The outputs (N, ...) for a split, in eval mode and float32."""
+        return self._evaluate(split, Tensor.float)[1]
+
+    def _evaluate(self, split: Split, reduce: Callable[[Tensor], Tensor]) -> tuple[float, Tensor]:
+        """Mean loss on a split, and all that `reduce` takes of the outputs of each batch."""
         self.model.eval()
-        loss, correct = 0.0, 0
+        loss, kept = 0.0, []
         with torch.inference_mode(), self._precision():
             for images, labels in split.batches(_EVALUATION_BATCH):
                 output = self._forward(self.data.inputs(images))
-                loss += float(F.cross_entropy(output, labels, reduction="sum"))
-                correct += int((output.argmax(1) == labels).count_nonzero())
-        return loss / len(split.labels), correct / len(split.labels)
+                loss += float(self._loss.total(output, labels))
+                kept.append(reduce(output))
+        return loss / len(split), torch.cat(kept)
 
     @contextmanager
     def recalibrated(self) -> Iterator[None]:
@@ -225,7 +232,7 @@ class Training:
         # images that are omitted is below the number of batches.
         size = len(images) // math.ceil(len(images) / _EVALUATION_BATCH)
         batches = images.batches(size, generator(root, "recalibration"))
-        device = self.data.mean.device
+        device = self.data.device
         try:
             with torch.random.fork_rng([device] if device.type == "cuda" else []), self._precision():
                 _seed_layers(derive(root, "recalibration", "layers"), device)
@@ -239,7 +246,7 @@ class Training:
     def _precision(self) -> AbstractContextManager[Any]:
         if self.config.precision == "float32":
             return nullcontext()
-        return torch.autocast(self.data.mean.device.type, torch.bfloat16)
+        return torch.autocast(self.data.device.type, torch.bfloat16)
 
     def state(self) -> dict[str, Any]:
         """A copy of all that the rest of the training depends on."""

@@ -73,6 +73,7 @@ VALUES = {
     "momentum": (0.9, 0),
     "nesterov": (False, True),
     "weight_decay": (5e-4, 0),
+    "loss": (None, "focal"),
     "label_smoothing": (0, 0.1),
     "precision": ("float32", "bf16"),
     "compile": (False, True),

@@ -145,7 +145,7 @@ def test_an_image_of_another_size_is_one_line_with_both(pets, monkeypatch):
 
 
 def test_imagenet_is_evaluated_on_the_middle_of_its_images(imagenet):
-    assert data.check("imagenet", imagenet) == (3, 224, 224)
+    assert data.check("imagenet", imagenet).shape == (3, 224, 224)
     whole = data.load("imagenet", imagenet, 0.25, 0)
     assert whole.shape == (3, 224, 224) and whole.classes == 2
     assert [len(split) for split in (whole.train, whole.validation, whole.test)] == [9, 3, 4]

@@ -169,7 +169,7 @@ def image_folder(folder, parts=("train", "test"), size=(32, 32)):
 @pytest.mark.parametrize("name", SETS)
 def test_published_files_are_read_as_they_are(name, tmp_path, monkeypatch):
     shape, pixels, classes = SETS[name](tmp_path, monkeypatch)
-    assert data.check(name, tmp_path) == shape[1:] == data.SHAPES[name]
+    assert data.check(name, tmp_path).shape == shape[1:] == data.SHAPES[name]
     for _ in range(2):  # decoded, and from the cache
         reading.find.cache_clear()
         found = reading.find(name, tmp_path)
@@ -220,7 +220,7 @@ def test_the_command_of_the_line_is_one_that_gets_it(name, tmp_path, monkeypatch
 
 def test_cifar10_as_image_folders_is_taken_if_torchvisions_files_are_not_there(tmp_path, monkeypatch):
     image_folder(tmp_path / "cifar10")
-    assert data.check("cifar10", tmp_path) == (3, 32, 32)
+    assert data.check("cifar10", tmp_path).shape == (3, 32, 32)
     found = reading.find("cifar10", tmp_path)
     assert found.classes == 2 and len(found.train[1]) == len(found.test[1]) == 10
     # The same images by their other name are not kept a second time.
@@ -238,7 +238,7 @@ def test_images_of_another_size_are_not_taken_for_cifar10(tmp_path):
 
 def test_tiny_imagenet_is_read_from_the_layout_of_its_archive(tmp_path):
     tiny_imagenet(tmp_path)
-    assert data.check("tiny-imagenet", tmp_path) == (3, 64, 64)
+    assert data.check("tiny-imagenet", tmp_path).shape == (3, 64, 64)
     found = reading.find("tiny-imagenet", tmp_path)
     assert found.classes == 3 and found.train[0].shape == (12, 3, 64, 64)
     assert found.train[1].tolist() == [0] * 4 + [1] * 4 + [2] * 4

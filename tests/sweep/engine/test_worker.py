@@ -13,7 +13,7 @@ def test_too_little_memory_on_a_gpu_is_tried_once_more_with_it_cleared(monkeypat
     trial = Trial.of(Config(dataset="digits", model="conv-5", criterion="snip", sparsity=0.9, epochs=2))
     attempts = []
 
-    def greedy(trial, data_root, device, shared, after_epoch):
+    def greedy(trial, data_root, device, shared, after_epoch, metrics):
         attempts.append(len(shared.scores))
         if len(attempts) == 1:
             raise torch.OutOfMemoryError("too little")
@@ -24,7 +24,9 @@ def test_too_little_memory_on_a_gpu_is_tried_once_more_with_it_cleared(monkeypat
     assert worker.run_trial(trial, where, shared) == "result"
     assert attempts == [1, 0]
     attempts.clear()
-    monkeypatch.setattr(worker, "run", lambda *rest: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
+    monkeypatch.setattr(
+        worker, "run", lambda *rest, **metrics: (_ for _ in ()).throw(torch.OutOfMemoryError("no"))
+    )
     with pytest.raises(torch.OutOfMemoryError):
         worker.run_trial(trial, where, shared)
 

@@ -211,6 +211,15 @@ def test_a_criterion_with_static_scores_has_one_iteration(study_file):
     ]
 
 
+def test_a_study_may_ask_for_metrics_which_are_no_axis_and_change_no_trial(study_file):
+    base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0\n"
+    plain, asked = load(study_file(base)), load(study_file(base + "metrics: [top5, ece, top5]\n"))
+    assert plain.metrics == () and asked.metrics == ("top5", "ece")
+    assert [t.id for t in plain.trials()] == [t.id for t in asked.trials()]
+    with pytest.raises(BadInput, match="5: metrics topp5: no such metric; did you mean top5"):
+        load(study_file(base + "metrics: topp5\n"))
+
+
 def test_a_study_may_give_the_price_of_a_gpu_hour(study_file):
     base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0\n"
     assert load(study_file(base)).price_per_gpu_hour is None
