@@ -31,16 +31,17 @@ def rehearse(study: Study, trials: Sequence[Trial], data_root: str, trial_second
     for part in study.parts.values():
         if not part.here:
             raise BadInput(f"{part.label}: its code is not here: put it beside {study.path}")
-    chosen = _of_each(study.parts, trials)
-    if not chosen:
+    if not study.parts:
         return
+    chosen = _of_each(study.parts, trials)
     longest = min(_LONGEST, 2 * trial_seconds + _STARTS)
     # Not a fork: the code gets a process as a worker's, and may end it.
     context = multiprocessing.get_context("spawn")
     ours, its = context.Pipe()
     known = tuple(study.parts.values())
+    canonicals = [each.canonical for each in chosen]
     process = context.Process(
-        target=_try, args=(its, known, [each.canonical for each in chosen], data_root, trial_seconds)
+        target=_try, args=(its, known, canonicals, data_root, trial_seconds, study.metrics)
     )
     process.start()
     its.close()
@@ -62,7 +63,12 @@ class Fault(str):
 
 
 def _try(
-    answer: Connection, known: tuple[Part, ...], canonicals: Sequence[str], data_root: str, seconds: float
+    answer: Connection,
+    known: tuple[Part, ...],
+    canonicals: Sequence[str],
+    data_root: str,
+    seconds: float,
+    metrics: Sequence[str],
 ) -> None:
     """Try trials one by one, and send the first fault; an empty text if there is none."""
     parts.register(known)
@@ -70,7 +76,7 @@ def _try(
         trial = Trial.parse(canonical)
         try:
             with limited(min(seconds, _LONGEST)):
-                fault = try_parts(trial, known, data_root)
+                fault = try_parts(trial, known, data_root, metrics)
         except TooLong as error:
             fault = parts.line(error, guilty(trial, known, error), f"it runs longer than {seconds:g} seconds")
         if fault:
@@ -80,7 +86,7 @@ def _try(
 
 
 def _of_each(names: Iterable[str], trials: Sequence[Trial]) -> list[Trial]:
-    """A few trials that name all the parts."""
+    """A few trials that name all the parts; the first trial where a part is none of a trial's, as a metric."""
     missing, chosen = set(names), []
     for trial in trials:
         named = {name for name in missing if f'"{name}"' in trial.canonical}
@@ -89,4 +95,4 @@ def _of_each(names: Iterable[str], trials: Sequence[Trial]) -> list[Trial]:
             missing -= named
         if not missing:
             break
-    return chosen
+    return chosen or list(trials[:1])

@@ -19,11 +19,12 @@ from sweep.trial.stages import Stages
 _SAMPLES, _BATCH, _STEPS = 64, 8, 4
 
 
-def rehearse(trial: Trial, known: Sequence[Part], data_root: str) -> str:
+def rehearse(trial: Trial, known: Sequence[Part], data_root: str, metrics: Sequence[str] = ()) -> str:
     """Run a trial in small, twice.
 
     Args:
-        known: the parts that the trial may name.
+        known: the parts that the trial or the metrics may name.
+        metrics: names of the metrics of the final network.
 
     Returns:
         One line that says what is wrong with a part, with its file and line; empty: nothing is.
@@ -34,7 +35,7 @@ def rehearse(trial: Trial, known: Sequence[Part], data_root: str) -> str:
         return ""
     try:
         with one_thread(torch.device("cpu")):
-            one, other = (_outcome(config, _samples(config, data_root)) for _ in range(2))
+            one, other = (_outcome(config, _samples(config, data_root), metrics) for _ in range(2))
     except Exception as error:
         return parts.line(error, guilty(trial, known, error))
     if one != other:
@@ -44,9 +45,9 @@ def rehearse(trial: Trial, known: Sequence[Part], data_root: str) -> str:
 
 
 def guilty(trial: Trial, known: Sequence[Part], error: BaseException | None = None) -> Part:
-    """The part of a trial in whose files an error is; else the first that the trial names."""
+    """The part in whose files an error is; else the first that the trial names."""
     named = [part for part in known if f'"{part.name}"' in trial.canonical]
-    return next((part for part in named if error and parts.trace(error, [part])), named[0])
+    return next((part for part in known if error and parts.trace(error, [part])), [*named, *known][0])
 
 
 def _small(config: Config) -> Config:
@@ -76,7 +77,8 @@ def _samples(config: Config, data_root: str) -> Data:
     try:
         loaded = data.load(config.dataset, data_root, config.validation_fraction, config.roots.split)
     except BadInput:
-        if config.dataset not in data.DATASETS:
+        entry = data.DATASETS.get(config.dataset)
+        if not entry or entry.give:
             raise
         return _random(config.dataset)
     train, validation, test = map(_few, (loaded.train, loaded.validation, loaded.test))
@@ -88,18 +90,20 @@ def _few(split: Split) -> Split:
 
 
 def _random(dataset: str) -> Data:
-    entry, draws = data.DATASETS[dataset], torch.Generator().manual_seed(0)
-    images = torch.randint(256, (_SAMPLES, *entry.shape), generator=draws, dtype=torch.uint8)
-    split = Split(images, torch.arange(_SAMPLES) % entry.classes)
-    channels = (1, entry.shape[0], 1, 1)
-    half = torch.full(channels, 127.5)
-    return Data(split, split, split, split, entry.classes, half, half)
+    shape, classes = data.DATASETS[dataset].shape, data.DATASETS[dataset].classes
+    assert shape and classes  # it is read from files
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (_SAMPLES, *shape), generator=draws, dtype=torch.uint8)
+    split = Split(images, torch.arange(_SAMPLES) % classes)
+    half = torch.full((1, shape[0], 1, 1), 127.5)
+    return Data(split, split, split, split, classes, half, half)
 
 
-def _outcome(config: Config, samples: Data) -> object:
+def _outcome(config: Config, samples: Data, metrics: Sequence[str]) -> object:
     """The numbers of a run that a second run must repeat."""
     recorder = Stages(config, samples, Shared()).run()
     outcome = recorder.outcome()
     layers = [(row["name"], row["kept"], row["score_mean"]) for row in recorder.layers]
     numbers = [repr(value) for name, value in sorted(outcome.items()) if not name.endswith("_seconds")]
-    return layers, numbers
+    measured = [(row["name"], row["split"], repr(row["value"])) for row in recorder.metrics(metrics)]
+    return layers, numbers, measured

@@ -69,7 +69,7 @@ class Training:
         self.first_loss: float | None = None
         # The sum of the losses since the last epoch was yielded, and how many steps it is of.
         self._sum, self._summed = torch.zeros((), device=data.device), 0
-        self._loss = losses.chosen(config.loss, data.task)
+        self._loss = losses.chosen(config.loss, data.task, config.arguments("loss"))
         self._training_loss = self._loss.smoothed(config.label_smoothing)
         self._headline = metrics.find(TASKS[data.task].headline)
         self._forward: Callable[[Tensor], Tensor] = _compiled(model) if config.compile else model
