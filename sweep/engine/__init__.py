@@ -1,7 +1,13 @@
 """Trials run by Ray Tune, on this machine or a cluster. Only here and in `sweep.search` is Ray imported."""
 
+import gc
 import os
 
+# Imports of PyTorch and Ray make half a million objects that stay. With Python's own threshold the garbage
+# collector goes through them so often that it takes a sixth of a worker's start.
+# A worker goes back to the usual threshold once it has its imports.
+USUAL = gc.get_threshold()
+gc.set_threshold(100_000)
 # Ray reads these when it is imported, which is after this package.
 # Results go through our own writer: Tune's loggers and snapshots would cost more than short trials do.
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
