@@ -50,7 +50,7 @@ class Forked:
         for file in self._files:
             file.touch()
         arguments = (module, [*map(str, words)], dict(os.environ), self._files, strict)
-        self._process = _server().Process(target=_command_line, args=arguments, daemon=True)
+        self._process = _server().Process(target=_command_line, args=arguments)
         self._process.start()
         self.pid = self._process.pid
 
