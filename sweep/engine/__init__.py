@@ -3,11 +3,12 @@
 import gc
 import os
 
-# Imports of PyTorch and Ray make half a million objects that stay. With Python's own threshold the garbage
-# collector goes through them so often that it takes a sixth of a worker's start.
-# A worker goes back to the usual threshold once it has its imports.
+# Imports of PyTorch and Ray make half a million objects that stay. With the usual threshold the garbage
+# collector visits these objects so often that it takes a sixth of the seconds in which a worker starts. A
+# worker returns to the usual threshold when its imports are done.
 USUAL = gc.get_threshold()
 gc.set_threshold(100_000)
+
 # Ray reads these when it is imported, which is after this package.
 # Results go through our own writer: Tune's loggers and snapshots would cost more than short trials do.
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"

@@ -1,4 +1,7 @@
-"""Launches that begin with their imports done, which take three seconds of each: forks of one process that has them."""
+"""Launches without the seconds that their imports take: forks of one process that has done the imports.
+
+Each is a process of its own, with its own words, environment, streams and signals, as one of `python -m` is.
+"""
 
 import multiprocessing
 import os
@@ -10,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from subprocess import TimeoutExpired
 
-# In the process that is forked this is imported first: what its environment has later comes from the other imports.
+# The process that is forked imports this module first: later changes of its environment are by other imports.
 _AT_FIRST = dict(os.environ)
 
 
@@ -24,11 +27,11 @@ def _server():
 
 
 def _command_line(name, words, environment, files, strict):
-    """What `python -m` does, in a new process: its words, environment, streams and directory are its own."""
+    """Do what `python -m` does, in a forked process."""
     by_imports = {name: value for name, value in os.environ.items() if _AT_FIRST.get(name) != value}
     os.environ.clear()
     os.environ.update(environment | by_imports)
-    tempfile.tempdir = None  # it is in the environment
+    tempfile.tempdir = None  # the environment says where it is
     for file, stream in zip(files, (sys.stdout, sys.stderr), strict=True):
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
         os.dup2(descriptor, stream.fileno())
@@ -41,10 +44,10 @@ def _command_line(name, words, environment, files, strict):
 
 
 class Forked:
-    """A command line in a process of its own; it is used as `subprocess.Popen` is."""
+    """A command line in a forked process, with the methods of `subprocess.Popen` that tests use."""
 
     def __init__(self, module, *words, strict=False):
-        """Begin `python -m` of this module; `strict`: a FutureWarning is an error."""
+        """Start the module's `main` with these words; `strict` makes a FutureWarning an error."""
         self._folder = tempfile.TemporaryDirectory()
         self._files = [Path(self._folder.name) / name for name in ("out", "err")]
         for file in self._files:
