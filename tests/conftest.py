@@ -18,6 +18,13 @@ torch.set_num_threads(1)
 # A shell's background jobs ignore Ctrl-C, and so would all that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Until all tests are collected, which is mostly imports, there is no garbage to speak of.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.enable()
+
 
 @pytest.fixture(scope="module", autouse=True)
 def imports_set_aside():

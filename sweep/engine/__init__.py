@@ -1,6 +1,13 @@
 """Trials run by Ray Tune, on this machine or a cluster. Only here and in `sweep.search` is Ray imported."""
 
+import gc
 import os
+
+# Imports of PyTorch and Ray make half a million objects that stay. With the usual threshold the garbage
+# collector visits these objects so often that it takes a sixth of the seconds in which a worker starts. A
+# worker returns to the usual threshold when its imports are done.
+USUAL = gc.get_threshold()
+gc.set_threshold(100_000)
 
 # Ray reads these when it is imported, which is after this package.
 # Results go through our own writer: Tune's loggers and snapshots would cost more than short trials do.

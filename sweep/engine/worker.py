@@ -17,7 +17,7 @@ from ray import tune
 from ray.exceptions import RayError
 
 from sweep import data
-from sweep.engine import malloc
+from sweep.engine import USUAL, malloc
 from sweep.engine.time_limit import TooLong, limited
 from sweep.parts import Part, register, trace
 from sweep.store.places import place
@@ -110,6 +110,8 @@ class Worker(tune.Trainable):
         # The first optimizer imports this, which would count a second to the first trial.
         import torch._dynamo  # noqa: F401
 
+        gc.freeze()  # what is imported stays
+        gc.set_threshold(*USUAL)
         malloc.keep()
         # The code is what the launch has read, whatever lies on this node's disk.
         register(where.parts)

@@ -15,6 +15,7 @@ from sweep.store.results import finished
 from sweep.study import load
 from sweep.trial import run
 from tests import commands
+from tests.integration.forked import Forked
 
 # Long enough for a launch to be caught in the middle.
 LONGER = """\
@@ -51,6 +52,12 @@ def _alone(trial):
 
 
 def launch(*words):
+    """A launch that begins with its imports done."""
+    return Forked("sweep.launch", *words)
+
+
+def launch_anew(*words):
+    """A launch as people run it, from its first import on."""
     command = [sys.executable, "-m", "sweep.launch", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -94,8 +101,8 @@ def end(process, timeout=300):
 
 
 @contextmanager
-def running(*words):
-    process = launch(*words)
+def running(*words, start=launch):
+    process = start(*words)
     try:
         yield process
     finally:

@@ -13,7 +13,17 @@ import analysis
 from analysis.warehouse import unfinished
 from sweep.store.results import finished
 from tests.integration.faults import ordeal
-from tests.integration.launching import LONG, LONGER, end, launch, rows, running, undisturbed, wait_for
+from tests.integration.launching import (
+    LONG,
+    LONGER,
+    end,
+    launch,
+    launch_anew,
+    rows,
+    running,
+    undisturbed,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +63,7 @@ def test_an_interrupt_ends_within_seconds_and_keeps_what_is_done(number, request
     if number == signal.SIGTERM:  # what ends jobs on clusters
         request.getfixturevalue("on_cluster")
     path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
-    with running(path, "--results", results, "--workers", 1) as process:
+    with running(path, "--results", results, "--workers", 1, start=launch_anew) as process:
         wait_for(results / "longer", 2, process)
         started = time.monotonic()
         process.send_signal(number)

@@ -22,6 +22,7 @@ from tests.integration.launching import (
     end,
     here,
     launch,
+    launch_anew,
     processes,
     rows,
     running,
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_study_runs_to_the_end_and_then_has_nothing_left_to_do(study_file, tmp_path):
     path, results = study_file(), tmp_path / "results"
-    code, out, err = end(launch(path, "--results", results))
+    code, out, err = end(launch_anew(path, "--results", results))
     assert (code, err) == (0, "")
     assert "20 trials, 0 with a result, 20 to run" in out and "small: 20 of 20 trials" in out
     assert rows(results) == undisturbed(path)
@@ -213,7 +214,7 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_written(words, message, s
     for option, folder in (("--results", "r"), ("--data-root", "no-data")):
         words += [] if option in words else [option, tmp_path / folder]
     if words[0] == tmp_path / "broken.yaml":
-        code, out, err = end(launch(*words))
+        code, out, err = end(launch_anew(*words))
     else:  # in this process, which is faster
         code, out, err = here(*words)
     assert code == 2 and message in err and err.count("\n") == 1 and out == ""

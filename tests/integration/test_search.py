@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import optuna
@@ -18,6 +16,7 @@ from analysis.__main__ import main as ask
 from sweep.arms import listed
 from sweep.store.results import finished, stopped
 from tests import commands
+from tests.integration.forked import Forked
 from tests.integration.launching import end, here, launch, processes
 
 pytestmark = pytest.mark.slow
@@ -41,8 +40,7 @@ search:
 
 
 def search(*words):
-    command = [sys.executable, "-W", "error::FutureWarning", "-m", "sweep.search", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Forked("sweep.search.__main__", *words, strict=True)
 
 
 def history(folder):
@@ -110,16 +108,7 @@ def test_a_search_begins_with_what_a_sweep_has_found(study_file, tmp_path):
     results = tmp_path / "results"
     sweep = STUDY.partition("search:")[0].replace("look", "sweep")
     sweep += "criterion: [snip, magnitude]\nprune_epoch: [0, 0.5, 2]\nlr: [0.1, 0.9]\n"
-    command = [
-        sys.executable,
-        "-m",
-        "sweep.launch",
-        str(study_file(sweep, "sweep.yaml")),
-        "--results",
-        str(results),
-        "--workers=1",
-    ]
-    subprocess.run(command, capture_output=True, check=True)
+    assert end(launch(study_file(sweep, "sweep.yaml"), "--results", results, "--workers", 1))[0] == 0
     path = study_file(STUDY.replace("trials: 16", "trials: 6"), "look.yaml")
     code, out, err = end(search(path, "--results", results, "--workers", 1))
     # Two criteria, two of the three prune epochs and one of the two learning rates are its own.

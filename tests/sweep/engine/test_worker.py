@@ -1,8 +1,12 @@
+import gc
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from sweep.config import Config
-from sweep.engine import malloc, worker
+from sweep.engine import USUAL, malloc, worker
 from sweep.study.identity import Trial
 from sweep.trial import Result
 from sweep.trial.prefixes import Shared
@@ -46,6 +50,21 @@ def work(brief, monkeypatch, tmp_path):
     at_work = worker.Worker.__new__(worker.Worker)
     at_work.setup({"pack": 7, "jobs": jobs, "brief": brief}, run, worker.Where("data", str(tmp_path)))
     return at_work, begun
+
+
+def test_garbage_is_collected_seldom_during_imports_and_as_usual_during_trials(monkeypatch, tmp_path):
+    during_imports = (
+        "import gc; usual = gc.get_threshold(); import sweep.engine; print(gc.get_threshold() > usual)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", during_imports], capture_output=True, text=True, check=True
+    )
+    before = gc.get_threshold()
+    try:
+        work(False, monkeypatch, tmp_path)
+        assert answer.stdout == "True\n" and gc.get_threshold() == USUAL and gc.isenabled()
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_a_trial_is_reported_before_the_next_begins(monkeypatch, tmp_path):

@@ -1,9 +1,11 @@
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from sweep import plan
+from sweep import data, plan
 from sweep.config import Config
 from sweep.store.states import Claims, Store
 from sweep.study.identity import Trial
@@ -15,22 +17,35 @@ from tests.sweep.trial.test_run import numbers
 
 def trial(**fields):
     base = {
-        "dataset": "digits",
+        "dataset": "image-folder:few",
         "model": "conv-5",
         "criterion": "snip",
         "sparsity": 0.9,
         "epochs": 3,
+        "batch_size": 32,
         "lr": 0.2,
     }
     return Trial.of(Config(**(base | fields)))
 
 
-def together(trials, store):
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A quarter of the digits as a folder of images: an epoch has ten steps, as with all of them."""
+    digits, folder = data.load("digits", Path("data"), 0.1, 0), tmp_path_factory.mktemp("data")
+    for part, split, count in (("train", digits.train, 360), ("test", digits.test, 90)):
+        for number in range(count):
+            label = folder / "few" / part / str(int(split.labels[number]))
+            label.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(split.pixels[number, 0].numpy()).save(label / f"{number}.png")
+    return folder
+
+
+def together(trials, store, root):
     """Results of trials that share training as planned, and the steps that they trained in total."""
     found, scores = {}, {}
     for pack in plan.packs(trials, 1):
         for job in pack.jobs:
-            found[job.trial.id] = run(job.trial, shared=Shared(store, job.path, job.saves, scores))
+            found[job.trial.id] = run(job.trial, root, shared=Shared(store, job.path, job.saves, scores))
     return [found[each.id] for each in trials], sum(r.trial["trained_steps"] for r in found.values())
 
 
@@ -113,10 +128,10 @@ STUDIES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
-def test_shared_training_is_done_once_and_changes_no_number(study, tmp_path):
+def test_shared_training_is_done_once_and_changes_no_number(study, tmp_path, root):
     trials = list({each.id: each for each in STUDIES[study]}.values())
-    alone = [run(each) for each in trials]
-    shared, steps = together(trials, Store(tmp_path))
+    alone = [run(each, root) for each in trials]
+    shared, steps = together(trials, Store(tmp_path), root)
     same(shared, alone)
     apart = sum(result.trial["trained_steps"] for result in alone)
     assert steps < apart
@@ -124,26 +139,26 @@ def test_shared_training_is_done_once_and_changes_no_number(study, tmp_path):
         assert steps == plan.work(plan.share(trials), lambda config: 10).shared
 
 
-def test_a_prune_after_the_end_of_training_harms_no_other_trial(tmp_path):
+def test_a_prune_after_the_end_of_training_harms_no_other_trial(tmp_path, root):
     """Only the data say how many steps an epoch has: the plan cannot know that the prune comes too late."""
     good = [trial(epochs=None, steps=15, prune_epoch=t, sparsity=s) for t, s in ((0, 0), (1, 0.9))]
     bad = trial(epochs=None, steps=15, prune_epoch=4)
     jobs = [job for pack in plan.packs([*good, bad], 1) for job in pack.jobs if job.trial != bad]
     store = Store(tmp_path)
-    found = {job.trial.id: run(job.trial, shared=Shared(store, job.path, job.saves)) for job in jobs}
-    same([found[each.id] for each in good], [run(each) for each in good])
+    found = {job.trial.id: run(job.trial, root, shared=Shared(store, job.path, job.saves)) for job in jobs}
+    same([found[each.id] for each in good], [run(each, root) for each in good])
     assert 0 <= plan.work(plan.share([*good, bad]), lambda config: 10).saved < 1
 
 
 @pytest.mark.slow
-def test_lost_or_damaged_states_cost_time_only(tmp_path):
+def test_lost_or_damaged_states_cost_time_only(tmp_path, root):
     trials = STUDIES["without a dense run, rewound"]
-    alone = [run(each) for each in trials]
+    alone = [run(each, root) for each in trials]
     jobs = [job for pack in plan.packs(trials, 1) for job in pack.jobs]
     store = Store(tmp_path)
     found = {}
     for number, job in enumerate(jobs):
-        found[job.trial.id] = run(job.trial, shared=Shared(store, job.path, job.saves))
+        found[job.trial.id] = run(job.trial, root, shared=Shared(store, job.path, job.saves))
         states = sorted(tmp_path.glob("*.pt"))
         if states and number % 2:
             states[0].unlink()
@@ -191,13 +206,13 @@ PAIRS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pair", PAIRS)
-def test_foreign_files_in_the_place_of_states_cost_time_only(tmp_path, pair):
+def test_foreign_files_in_the_place_of_states_cost_time_only(tmp_path, pair, root):
     trials = PAIRS[pair]
-    alone = [run(each) for each in trials]
+    alone = [run(each, root) for each in trials]
     jobs = [job for pack in plan.packs(trials, 1) for job in pack.jobs]
     own = Store(tmp_path / "own")
     for job in jobs:
-        run(job.trial, shared=Shared(own, job.path, job.saves))
+        run(job.trial, root, shared=Shared(own, job.path, job.saves))
     states = {path.name: torch.load(path) for path in (tmp_path / "own").glob("*.pt")}
     assert states and all(state["curves"] for state in states.values())
     for kind in foreign(next(iter(states.values()))):
@@ -207,26 +222,26 @@ def test_foreign_files_in_the_place_of_states_cost_time_only(tmp_path, pair):
             torch.save(foreign(state)[kind], folder / name)
         store = Store(folder)
         same(
-            [run(job.trial, shared=Shared(store, job.path, job.saves)) for job in jobs],
+            [run(job.trial, root, shared=Shared(store, job.path, job.saves)) for job in jobs],
             [alone[trials.index(job.trial)] for job in jobs],
         )
 
 
-def test_a_killed_trial_goes_on_from_the_states_that_it_saved(tmp_path):
+def test_a_killed_trial_goes_on_from_the_states_that_it_saved(tmp_path, root):
     trials = [trial(prune_epoch=t, criterion=c) for t in (1, 2) for c in ("snip", "random")]
     [maker] = [job for chain in plan.share(trials) for job in chain if job.saves]
     store = Store(tmp_path)
-    first = run(maker.trial, shared=Shared(store, maker.path, maker.saves))
-    again = run(maker.trial, shared=Shared(store, maker.path, maker.saves))
+    first = run(maker.trial, root, shared=Shared(store, maker.path, maker.saves))
+    again = run(maker.trial, root, shared=Shared(store, maker.path, maker.saves))
     same([again], [first])
     assert (first.trial["trained_steps"], again.trial["trained_steps"]) == (30, 10)
 
 
-def test_a_disk_that_takes_no_state_loses_no_trial(tmp_path):
+def test_a_disk_that_takes_no_state_loses_no_trial(tmp_path, root):
     blocked = tmp_path / "file"
     blocked.write_text("a file in the place of the folder")
     point = dense_point(trial().config, 1)
-    result = run(trial(prune_epoch=1), shared=Shared(Store(blocked), (point,), (point,)))
+    result = run(trial(prune_epoch=1), root, shared=Shared(Store(blocked), (point,), (point,)))
     assert result.trial["status"] == "ok"
 
 
@@ -279,9 +294,8 @@ def test_states_of_a_killed_launch_are_removed_by_the_next_launch(tmp_path):
     assert not store.folder.exists()
 
 
-def test_scores_of_one_network_serve_every_sparsity_and_scope(monkeypatch):
+def test_scores_of_one_network_serve_every_sparsity_and_scope(monkeypatch, root):
     import pruners.pruning
-    from sweep import data
     from sweep.trial import network
 
     calls = []
@@ -298,9 +312,7 @@ def test_scores_of_one_network_serve_every_sparsity_and_scope(monkeypatch):
         for s in (0.5, 0.9)
         for scope in ("global", "uniform")
     ]
-    from pathlib import Path
-
-    loaded = data.load("digits", Path("data"), 0.1, 0)
+    loaded = data.load(asked[0].dataset, root, 0.1, 0)
     model = network.built(asked[0], loaded, 0, "init")
     alone = [choose(config, model, loaded) for config in asked]
     assert len(calls) == 4 + 4 * 3
