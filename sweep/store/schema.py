@@ -35,6 +35,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             "pq_index": _real,
         }
     ),
+    # Of the final network; `split` is `validation` or `test`. A value that is not finite is NULL.
+    "metrics": pa.schema(
+        {
+            "trial_id": _text,
+            "name": _text,
+            "split": _text,
+            "value": _real,
+            "higher_is_better": _flag,
+        }
+    ),
     "trials": pa.schema(
         {
             # identity
@@ -61,6 +71,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             # outcome
             "status": _text,
             "error": _text,
+            # The metric that the columns of accuracy hold: `accuracy`, `r2` or another of which higher is
+            # better. NULL in older rows, where it is `accuracy`.
+            "headline": _text,
             "pre_train_loss": _real,
             "pre_test_loss": _real,
             "pre_test_accuracy": _real,
@@ -112,4 +125,5 @@ KEYS = {
     "trials": ("trial_id",),
     "curves": ("trial_id", "phase", "epoch"),
     "layers": ("trial_id", "layer"),
+    "metrics": ("trial_id", "name", "split"),
 }

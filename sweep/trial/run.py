@@ -19,11 +19,12 @@ from sweep.trial.stages import AfterEpoch, Stages
 
 @dataclass
 class Result:
-    """The result of a trial: its row of `trials`, and its rows of `curves` and `layers`."""
+    """The result of a trial: its row of `trials`, and its rows of `curves`, `layers` and `metrics`."""
 
     trial: Row
     curves: list[Row] = field(default_factory=list)
     layers: list[Row] = field(default_factory=list)
+    metrics: list[Row] = field(default_factory=list)
 
 
 def run(
