@@ -159,7 +159,7 @@ def _narrow(connection: duckdb.DuckDBPyConnection, study: str | None, where: str
                 "CREATE OR REPLACE VIEW trials AS "
                 f"FROM every_trials AS trials WHERE {' AND '.join(conditions)}"
             )
-            for table in ("curves", "layers"):
+            for table in ("curves", "layers", "metrics"):
                 connection.execute(
                     f"CREATE OR REPLACE VIEW {table} AS FROM every_{table} "
                     "WHERE trial_id IN (SELECT trial_id FROM trials)"

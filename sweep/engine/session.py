@@ -123,7 +123,8 @@ class Session:
         """Write a trial's result; tell the proposer of it once it is on disk."""
         own = [name for name in self.study.parts if json.dumps(name) in result.trial["config"]]
         code = " ".join([self._columns["code"], *own])
-        self._writer.add(result.trial | self._columns | {"code": code}, result.curves, result.layers)
+        row = result.trial | self._columns | {"code": code}
+        self._writer.add(row, result.curves, result.layers, result.metrics)
         self.progress.add(result.trial)
         self._failed += result.trial["status"] == "failed"
         if self._claims:

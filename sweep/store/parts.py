@@ -37,9 +37,13 @@ SOUND = {
     "curves": "trial_id IS NOT NULL AND isfinite(epoch) "
     "AND regexp_full_match(phase, 'dense|sparse|retrain|level [0-9]{1,9}')",
     "layers": "trial_id IS NOT NULL AND layer IS NOT NULL AND name IS NOT NULL",
+    # NULL stands for a value that is not finite: the trial lacks the metric.
+    "metrics": "trial_id IS NOT NULL AND split IN ('validation', 'test') AND higher_is_better IS NOT NULL "
+    r"AND (value IS NULL OR isfinite(value)) AND length(name) <= 200 "
+    r"AND regexp_full_match(name, '[^\pC\s]([^\pC]*[^\pC\s])?')",
 }
 # What a row of each table describes.
-_SUBJECTS = {"trials": "trial", "curves": "epoch", "layers": "layer"}
+_SUBJECTS = {"trials": "trial", "curves": "epoch", "layers": "layer", "metrics": "metric"}
 # Fields that every config has, with text as value.
 _TEXT_FIELDS = ("dataset", "model", "criterion")
 # Rows that are decoded at a time.
@@ -163,7 +167,7 @@ def are_trials(rows: pa.Table) -> pa.Array:
 
 
 def leave_rows_aside(place: object, count: int, table: str = "trials") -> None:
-    """Print once, on stderr, that rows are left aside, because they describe no trial, epoch or layer."""
+    """Print once, on stderr, that rows are left aside, because they describe no trial, epoch, layer or metric."""
     rows = "1 row" if count == 1 else f"{count:,} rows"
     _print_once(f"{place}: {rows} of no {_SUBJECTS[table]}: left aside")
 

@@ -1,6 +1,6 @@
 """Results in a folder or an object store: Parquet parts, each written atomically, and a provenance file.
 
-RESULTS/STUDY/{trials,curves,layers}/part-*.parquet
+RESULTS/STUDY/{trials,curves,layers,metrics}/part-*.parquet
 RESULTS/STUDY/study.json
 """
 
@@ -205,7 +205,11 @@ def _precedence(row: Row) -> tuple[bool, bool, bool, Any]:
 
 
 def write(
-    folder: Place, trials: Iterable[Row], curves: Iterable[Sequence[Row]], layers: Iterable[Sequence[Row]]
+    folder: Place,
+    trials: Iterable[Row],
+    curves: Iterable[Sequence[Row]],
+    layers: Iterable[Sequence[Row]],
+    metrics: Iterable[Sequence[Row]] = (),
 ) -> dict[str, Part]:
     """Write one part of each table, `trials` last.
 
@@ -213,6 +217,7 @@ def write(
         trials: the row of each trial in `trials`.
         curves: the rows of each trial in `curves`.
         layers: the rows of each trial in `layers`.
+        metrics: the rows of each trial in `metrics`.
 
     Returns:
         Table → the part written, for tables with rows.
@@ -220,6 +225,7 @@ def write(
     rows: dict[str, Sequence[Row]] = {
         "curves": [row for rows in curves for row in rows],
         "layers": [row for rows in layers for row in rows],
+        "metrics": [row for rows in metrics for row in rows],
         "trials": list(trials),
     }
     return {

@@ -15,6 +15,8 @@ from sweep.store.places import Place, Remote, cached, remedy, remove_all
 from sweep.store.results import Part, Row, write, write_part
 from sweep.store.schema import SCHEMAS
 
+# A trial's row of `trials`, and its rows of `curves`, `layers` and `metrics`.
+_Rows = tuple[Row, Sequence[Row], Sequence[Row], Sequence[Row]]
 # Number of small parts of a table that are merged into one, because opening thousands takes seconds.
 # And the bytes below which a part is small.
 _MANY, _SMALL = 200, 100_000
@@ -34,18 +36,20 @@ class Writer:
         self.folder, self.study = folder, study
         self.error: BaseException | None = None
         self._small: dict[str, list[Part]] = {table: [] for table in SCHEMAS}
-        self._queue: queue.SimpleQueue[tuple[Row, Sequence[Row], Sequence[Row]] | None] = queue.SimpleQueue()
-        self._unwritten: list[tuple[Row, Sequence[Row], Sequence[Row]]] = []
+        self._queue: queue.SimpleQueue[_Rows | None] = queue.SimpleQueue()
+        self._unwritten: list[_Rows] = []
         # Numbers of trials: handed over, waited for by `flush`, and on disk.
         self._added = self._wanted = self._written = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="results", daemon=True)
         self._thread.start()
 
-    def add(self, trial: Row, curves: Sequence[Row], layers: Sequence[Row]) -> None:
-        """Hand over one trial: its row of `trials`, and its rows of `curves` and `layers`."""
+    def add(
+        self, trial: Row, curves: Sequence[Row], layers: Sequence[Row], metrics: Sequence[Row] = ()
+    ) -> None:
+        """Hand over one trial: its row of `trials`, and its rows of `curves`, `layers` and `metrics`."""
         self._added += 1
-        self._queue.put(({**trial, "study": self.study}, curves, layers))
+        self._queue.put(({**trial, "study": self.study}, curves, layers, metrics))
 
     def flush(self) -> bool:
         """Wait until all trials handed over so far are on disk. Returns False if writing has failed."""

@@ -24,7 +24,9 @@ def rows(name, status="ok"):
         "config": '{"dataset":"digits","model":"conv-5","criterion":"snip"}',
     }  # fmt: skip
     curve = {"trial_id": name, "phase": "retrain", "epoch": 1.0, "train_loss": 0.1}
-    return trial, [curve], [{"trial_id": name, "layer": 0, "name": "a", "shape": [2, 3]}]
+    layer = {"trial_id": name, "layer": 0, "name": "a", "shape": [2, 3]}
+    metric = {"trial_id": name, "name": "ece", "split": "test", "value": 0.1, "higher_is_better": False}
+    return trial, [curve], [layer], [metric]
 
 
 def test_a_later_success_wins_over_a_failure_in_any_order(tmp_path):

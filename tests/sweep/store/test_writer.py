@@ -76,8 +76,8 @@ def test_parts_are_merged_while_a_launch_runs_and_no_row_is_ever_missing(tmp_pat
 
 def test_rows_that_cannot_be_written_are_an_error_not_a_loss(tmp_path):
     writer = Writer(tmp_path, "small")
-    trial, curves, layers = rows("a")
-    writer.add({**trial, "seed": "seven"}, curves, layers)
+    trial, *others = rows("a")
+    writer.add({**trial, "seed": "seven"}, *others)
     with pytest.raises(Exception, match="seven"):
         writer.close()
 
@@ -103,8 +103,8 @@ def test_whoever_waits_finds_on_disk_what_was_handed_over(tmp_path):
         writer.add(*rows(f"{number}"))
         assert writer.flush()
         assert len(results.finished(tmp_path)) == number + 1
-    trial, curves, layers = rows("last")
-    writer.add({**trial, "seed": "seven"}, curves, layers)
+    trial, *others = rows("last")
+    writer.add({**trial, "seed": "seven"}, *others)
     assert not writer.flush() and not writer.flush()
 
 
