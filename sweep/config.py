@@ -186,7 +186,7 @@ class Config:
         About(Role.TRAINING, "L2 penalty; decoupled with adamw"),
     ] = 5e-4
     loss: Annotated[
-        Annotated[str, one_of("loss", "sweep.models.losses:LOSSES")] | None,
+        Annotated[str, one_of("loss", "sweep.models.losses:LOSSES", own=True)] | None,
         About(Role.TRAINING, "the loss that trains and scores, by name; by default the task's own"),
     ] = None
     label_smoothing: Annotated[

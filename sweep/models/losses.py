@@ -1,14 +1,16 @@
 """Losses by name, which train a network and score its weights."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from sweep import parts
 from sweep.data import TASKS
 from sweep.errors import BadInput
+from sweep.parts import Arguments
 
 
 def _summed_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -28,7 +30,7 @@ class Loss:
     """
 
     compute: Callable[..., Tensor]
-    tasks: frozenset[str] | None = None
+    tasks: Collection[str] | None = None
     smooths: bool = False
     summed: Callable[[Tensor, Tensor], Tensor] | None = None
 
@@ -88,20 +90,27 @@ LOSSES = {
 
 
 def find(name: str) -> Loss:
-    """The loss of a name.
+    """The loss of a name: one of `LOSSES`, or a part.
 
     Raises:
         BadInput: there is none.
     """
-    if name not in LOSSES:
-        raise BadInput(f"no such loss: {name}; known: {', '.join(LOSSES)}")
-    return LOSSES[name]
+    if name in LOSSES:
+        return LOSSES[name]
+    if parts.is_name(name):
+        part = parts.need(name)
+        return parts.made(Loss, part, part)
+    raise BadInput(f"no such loss: {name}; known: {', '.join(LOSSES)}")
 
 
-def chosen(name: str | None, task: str) -> Loss:
+def chosen(name: str | None, task: str, arguments: Arguments = ()) -> Loss:
     """The loss that a trial names, or the task's own.
+
+    Args:
+        arguments: parameters of the loss.
 
     Raises:
         BadInput: there is no such loss.
     """
-    return find(name or TASKS[task].loss)
+    loss = find(name or TASKS[task].loss)
+    return replace(loss, compute=parts.bind(loss.compute, arguments)) if arguments else loss

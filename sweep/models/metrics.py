@@ -5,7 +5,7 @@ to import, so the first metric that needs it imports it.
 """
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pkgutil import resolve_name
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sweep import parts
 from sweep.errors import BadInput
 
 
@@ -38,7 +39,7 @@ class Metric:
     """
 
     compute: Callable[[Tensor, Tensor], float | Tensor]
-    tasks: frozenset[str] | None = None
+    tasks: Collection[str] | None = None
     higher_is_better: bool = True
     reduce: Callable[[Tensor], Tensor] = _unchanged
 
@@ -210,14 +211,17 @@ METRICS = {
 
 
 def find(name: str) -> Metric:
-    """The metric of a name.
+    """The metric of a name: one of `METRICS`, or a part.
 
     Raises:
         BadInput: there is none.
     """
-    if name not in METRICS:
-        raise BadInput(f"no such metric: {name}; known: {', '.join(METRICS)}")
-    return METRICS[name]
+    if name in METRICS:
+        return METRICS[name]
+    if parts.is_name(name):
+        part = parts.need(name)
+        return parts.made(Metric, part, part)
+    raise BadInput(f"no such metric: {name}; known: {', '.join(METRICS)}")
 
 
 def check(names: Iterable[str], task: str) -> None:

@@ -58,7 +58,7 @@ class Values:
             raise ValueError(f"{message[0].lower()}{message[1:]}") from None
 
 
-class _Named(Values):
+class Named(Values):
     """The values of a field that names a part: a built-in one, or one's own by a reference."""
 
     def __init__(self, annotation: Any, field: str) -> None:
@@ -89,7 +89,7 @@ def values(name: str) -> Values:
     annotation: Any = FIELDS[name].annotation
     constraints = FIELDS[name].metadata
     annotation = Annotated[annotation, *constraints] if constraints else annotation
-    return _Named(annotation, name) if name in BY_FIELD else Values(annotation)
+    return Named(annotation, name) if name in BY_FIELD else Values(annotation)
 
 
 def _plain_types(annotation: Any) -> frozenset[object]:

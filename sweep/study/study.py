@@ -10,14 +10,14 @@ from typing import Annotated
 import yaml
 from pydantic import Field
 
-from sweep.config import one_of
 from sweep.errors import BadInput
+from sweep.names import one_of
 from sweep.parts import Part
 from sweep.study import axes, space_reader
 from sweep.study.axes import MOST_TRIALS
 from sweep.study.consistency import UNCHECKED
 from sweep.study.document import Document, Item, line_of, quoted
-from sweep.study.fields import NAMES, Values, values
+from sweep.study.fields import NAMES, Named, Values, values
 from sweep.study.identity import Trial
 from sweep.study.library import PART_FIELDS, Library
 from sweep.study.space import Search
@@ -27,7 +27,7 @@ _PRICE = "price_per_gpu_hour"
 _PRICES = Values(Annotated[float, Field(ge=0, allow_inf_nan=False)])
 # The metrics of every trial's final network: one list, no axis.
 _METRICS = "metrics"
-_METRIC_NAMES = Values(Annotated[str, one_of("metric", "sweep.models.metrics:METRICS")])
+_METRIC_NAMES = Named(Annotated[str, one_of("metric", "sweep.models.metrics:METRICS", own=True)], _METRICS)
 # Added to the name of a search, it is the name of the study of the search's best schedules.
 BEST = "-best"
 # File systems allow names of 255 bytes, and the engine makes files such as `.NAME-best.needs.1234abcd`.

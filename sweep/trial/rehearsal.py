@@ -74,9 +74,16 @@ def _small(config: Config) -> Config:
 def _samples(config: Config, data_root: str) -> Data:
     """A few samples of the data; random images where the data set is not on this machine."""
     try:
-        loaded = data.load(config.dataset, data_root, config.validation_fraction, config.roots.split)
+        loaded = data.load(
+            config.dataset,
+            data_root,
+            config.validation_fraction,
+            config.roots.split,
+            arguments=config.arguments("dataset"),
+        )
     except BadInput:
-        if config.dataset not in data.DATASETS:
+        entry = data.DATASETS.get(config.dataset)
+        if not entry or entry.give:
             raise
         return _random(config.dataset)
     train, validation, test = map(_few, (loaded.train, loaded.validation, loaded.test))
@@ -89,6 +96,7 @@ def _few(split: Split) -> Split:
 
 def _random(dataset: str) -> Data:
     entry, draws = data.DATASETS[dataset], torch.Generator().manual_seed(0)
+    assert entry.shape and entry.classes, "only the data of a function say these themselves"
     images = torch.randint(256, (_SAMPLES, *entry.shape), generator=draws, dtype=torch.uint8)
     split = Split(images, torch.arange(_SAMPLES) % entry.classes)
     channels = (1, entry.shape[0], 1, 1)

@@ -74,7 +74,7 @@ def _loss(config: Config, task: str) -> Loss:
     if config.score_loss == "logit":
         # The negative mean of the true class's output, with which the code of de Jorge et al. 2021 scores.
         return F.nll_loss
-    return losses.chosen(config.loss, task).compute
+    return losses.chosen(config.loss, task, config.arguments("loss")).compute
 
 
 def _shuffled(config: Config, masks: pruners.Masks) -> pruners.Masks:
