@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
+from sweep import parts
 from sweep.data import decoded
 from sweep.data.images import CROPPED, Shape
 from sweep.errors import BadInput
@@ -143,7 +144,7 @@ DATASETS = {
 
 
 def find(name: str) -> Dataset:
-    """The data set of a name: one of `DATASETS`, or `image-folder:NAME` for class folders of images.
+    """The data set of a name: one of `DATASETS`, `image-folder:NAME` for class folders of images, or a part.
 
     Raises:
         BadInput: there is no such data set; the message suggests the nearest name.
@@ -155,6 +156,9 @@ def find(name: str) -> Dataset:
         # The pictures in an image folder are taken to show the same thing in a mirror.
         folders = (f"{inside}/train", f"{inside}/test")
         return Dataset(reader=Reader.FOLDERS, folders=folders, mirrored=True)
+    if parts.is_name(name):
+        part = parts.need(name)
+        return replace(parts.made(Dataset, part), give=part)
     near = get_close_matches(name, DATASETS, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(DATASETS)}, {FOLDER}NAME"
     raise BadInput(f"no such dataset: {name}; {hint}")
@@ -172,7 +176,9 @@ def mirrored(name: str) -> bool:
 
 
 def task(name: str) -> str | None:
-    """The declared task of a data set; of one in files, classification; None: only its data say it."""
+    """The declared task of a data set; of one in files, classification; None: only data or code say it."""
+    if parts.is_name(name) and not parts.find(name):
+        return None
     dataset = find(name)
     return dataset.task or (None if dataset.give else "classification")
 

@@ -1,7 +1,6 @@
 """Data that a function gives: tensors, arrays, data sets of PyTorch or of Hugging Face, checked."""
 
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from torch.utils.data import IterableDataset
 from sweep.data import catalog
 from sweep.data.tasks import TASKS, guessed
 from sweep.errors import BadInput
+from sweep.parts import Arguments, Part, bind
 
 # Names of the column of a Hugging Face data set that holds the targets; the other columns are the inputs.
 _TARGETS = ("label", "labels", "target", "targets", "y")
@@ -39,18 +39,19 @@ class Given(NamedTuple):
     outputs: int
 
 
-def read(name: str, root: Path, parameters: Mapping[str, Any]) -> Given:
+def read(name: str, root: Path, arguments: Arguments = ()) -> Given:
     """Call the function of a data set, and check what it returns.
 
     Args:
-        parameters: of the function, by keyword.
+        arguments: parameters of the function.
 
     Raises:
         BadInput: the data are no data set; the message says what is wrong with them.
     """
     give = catalog.find(name).give
     assert give is not None
-    parts = give(root, **parameters) if _takes_root(give) else give(**parameters)
+    call = bind(give, arguments)
+    parts = call(root) if _takes_root(give) else call()
     if not isinstance(parts, tuple | list) or len(parts) != 2:
         raise BadInput(f"{name}: gives {_kind(parts)}: give a pair (train, test)")
     (train, given), (test, held) = (
@@ -79,6 +80,8 @@ def read(name: str, root: Path, parameters: Mapping[str, Any]) -> Given:
 
 def _takes_root(give: Any) -> bool:
     """Whether a function has a positional parameter without a default."""
+    if isinstance(give, Part):
+        return bool(give.inputs)
     return any(
         each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD) and each.default is each.empty
         for each in inspect.signature(give).parameters.values()

@@ -12,10 +12,10 @@ from torch import Tensor
 from sweep.data import catalog, decoded, reading
 from sweep.data.catalog import DATASETS
 from sweep.data.image_files import Files
-from sweep.data.reading import Parameters
 from sweep.data.splits import Data, Split
 from sweep.data.tasks import CLASSIFICATION, Form
 from sweep.errors import BadInput
+from sweep.parts import Arguments
 from sweep.seeds import generator
 
 # Shapes known without reading anything, so that a study can be checked before it starts.
@@ -24,11 +24,11 @@ SHAPES = {name: dataset.shape for name, dataset in DATASETS.items() if dataset.s
 _AT_ONCE = 512
 
 
-def check(name: str, root: str | Path, parameters: Parameters = ()) -> Form:
+def check(name: str, root: str | Path, arguments: Arguments = ()) -> Form:
     """The form of a data set: of one in files without reading all of it, else of what its function gives.
 
     Args:
-        parameters: of the data set's function.
+        arguments: parameters of the data set's function.
 
     Raises:
         BadInput: the data set is not under `root`, or cannot be used; the message says what to do.
@@ -36,7 +36,7 @@ def check(name: str, root: str | Path, parameters: Parameters = ()) -> Form:
     root = catalog.local(name, root)
     catalog.require(name, root)
     if catalog.find(name).give:
-        found = reading.find(name, root, parameters)
+        found = reading.find(name, root, arguments)
         return Form.of(found.train[0], found.task)
     return Form(reading.shape(name, root))
 
@@ -51,18 +51,18 @@ class Sizes(NamedTuple):
     classes: int
 
 
-def sizes(name: str, root: str | Path, validation_fraction: float, parameters: Parameters = ()) -> Sizes:
+def sizes(name: str, root: str | Path, validation_fraction: float, arguments: Arguments = ()) -> Sizes:
     """Sizes of the data that `load` would return, without loading it.
 
     Args:
-        parameters: of the data set's function.
+        arguments: parameters of the data set's function.
 
     Raises:
         BadInput: the data set is missing or cannot be used.
     """
     root = catalog.local(name, root)
     catalog.require(name, root)
-    images = reading.find(name, root, parameters)
+    images = reading.find(name, root, arguments)
     train, test = len(images.train[1]), len(images.test[1])
     held_out = _held_out(name, train, validation_fraction)
     form = Form.of(images.train[0], images.task)
@@ -106,7 +106,7 @@ def load(
     *,
     random_labels: bool = False,
     stratified: bool = False,
-    parameters: Parameters = (),
+    arguments: Arguments = (),
 ) -> Data:
     """Find a data set and split it: validation images are drawn from the training images by `split_seed`.
 
@@ -120,14 +120,14 @@ def load(
         random_labels: shuffle the targets of training and validation inputs, by `split_seed` too.
         stratified: draw of each class its share of the validation images, by the true labels. Without effect
             for another task than classification.
-        parameters: of the data set's function.
+        arguments: parameters of the data set's function.
 
     Raises:
         BadInput: the data set is missing or cannot be used.
     """
     root = catalog.local(name, root)
     catalog.require(name, root)
-    images = reading.find(name, root, parameters)
+    images = reading.find(name, root, arguments)
     everything = Split(*images.train)
     order = torch.randperm(len(everything), generator=generator(split_seed, "validation"))
     held_out = _held_out(name, len(order), validation_fraction)

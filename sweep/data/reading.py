@@ -16,14 +16,13 @@ from sweep.data.image_files import Files
 from sweep.data.images import Shape, header, sized
 from sweep.data.tasks import CLASSIFICATION
 from sweep.errors import BadInput
+from sweep.parts import Arguments
 from sweep.seeds import generator
 
 # Images of digits that are drawn as its test set.
 _DIGITS_TEST = 360
 # Path of an image file, and its label.
 Sample = tuple[str, int]
-# Pairs of name and value: what a data set's function is called with. Hashable, so that the data are kept.
-Parameters = tuple[tuple[str, Any], ...]
 
 
 class InMemory(NamedTuple):
@@ -60,7 +59,7 @@ class Images(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def find(name: str, root: Path, parameters: Parameters = ()) -> Images:
+def find(name: str, root: Path, arguments: Arguments = ()) -> Images:
     """The images of a data set whose files are under `root`: decoded before, decoded now, or left in files.
 
     A data set with a function is what the function gives; nothing of it is kept on disk. ImageNet stays in
@@ -68,14 +67,14 @@ def find(name: str, root: Path, parameters: Parameters = ()) -> Images:
     are read once, except ImageNet's.
 
     Args:
-        parameters: of the data set's function.
+        arguments: parameters of the data set's function.
 
     Raises:
         BadInput: the data set cannot be used.
     """
     dataset = catalog.find(name)
     if dataset.give:
-        data = given.read(name, root, dict(parameters))
+        data = given.read(name, root, arguments)
         return Images(data.train, data.test, data.outputs, name, data.task)
     files = listing(name, root)
     if files is None:

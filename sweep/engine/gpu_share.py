@@ -38,7 +38,13 @@ def peak(config: Config, data_root: str | Path, device: torch.device) -> int:
     Raises:
         BadInput: the data set is missing, or the model does not take its images.
     """
-    loaded = data.load(config.dataset, data_root, config.validation_fraction, config.roots.split)
+    loaded = data.load(
+        config.dataset,
+        data_root,
+        config.validation_fraction,
+        config.roots.split,
+        arguments=config.arguments("dataset"),
+    )
     on_device = data.to(loaded, device)
     if rules.find(config.criterion).scores:
         # Further iterations, and batches after the second, need no more memory.

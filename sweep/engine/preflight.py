@@ -11,7 +11,7 @@ from sweep.data import catalog
 from sweep.engine.options import AUTO, Gpus
 from sweep.errors import BadInput
 from sweep.models import metrics as known_metrics
-from sweep.parts import is_name
+from sweep.parts import Arguments, is_name
 from sweep.plan.cost import Costs
 from sweep.study import consistency
 from sweep.study.identity import Trial
@@ -44,18 +44,22 @@ def check_here(
         raise BadInput(f"--gpus-per-trial {share}: this machine has {gpus} GPUs; leave it out to use CPUs")
     if not run_code:
         trials = [trial for trial in trials if not _runs_code(trial.config)]
-    for dataset in {trial.config.dataset for trial in trials}:
+    for dataset, arguments in {_data(trial.config) for trial in trials}:
         if download:
             catalog.download(dataset, catalog.local(dataset, data_root))
-        form = data.check(dataset, data_root)
+        form = data.check(dataset, data_root, arguments)
         known_metrics.check(metrics, form.task)
-        configs = [trial.config for trial in trials if trial.config.dataset == dataset]
+        configs = [trial.config for trial in trials if _data(trial.config) == (dataset, arguments)]
         for model in {config.model for config in configs}:
             models.check(model, form.shape, form.dtype)
         for config in configs:
             consistency.check_form(config, form)
         _check_steps(configs, data_root)
         _check_masks(configs, form)
+
+
+def _data(config: Config) -> tuple[str, Arguments]:
+    return config.dataset, config.arguments("dataset")
 
 
 def _runs_code(config: Config) -> bool:

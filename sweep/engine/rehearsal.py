@@ -86,7 +86,7 @@ def _try(
 
 
 def _of_each(names: Iterable[str], trials: Sequence[Trial]) -> list[Trial]:
-    """A few trials that name all the parts; the first trial where a part is none of a trial's, as a metric."""
+    """A few trials that name all the parts; the first one where a part is no trial's own, as a metric."""
     missing, chosen = set(names), []
     for trial in trials:
         named = {name for name in missing if f'"{name}"' in trial.canonical}

@@ -1,7 +1,7 @@
 """Networks by name: built for an image shape and a number of classes, initialized from a seed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from typing import Literal
@@ -77,7 +77,9 @@ def find(name: str) -> Model:
         return MODELS[name]
     if parts.is_name(name):
         part = parts.need(name)
-        return parts.made(Model, part, part)
+        model = parts.made(Model, part, part)
+        # A part that says nothing of the sides of images may take other inputs.
+        return model if model.smallest > 1 or model.patch else replace(model, inputs="any")
     inside = name.removeprefix(TORCHVISION)
     if inside != name and inside in _of_torchvision():
         return Model(partial(_from_torchvision, inside))

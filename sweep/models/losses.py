@@ -99,7 +99,7 @@ def find(name: str) -> Loss:
         return LOSSES[name]
     if parts.is_name(name):
         part = parts.need(name)
-        return parts.made(partial(Loss, part), part)
+        return parts.made(Loss, part, part)
     raise BadInput(f"no such loss: {name}; known: {', '.join(LOSSES)}")
 
 

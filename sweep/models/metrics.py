@@ -220,7 +220,7 @@ def find(name: str) -> Metric:
         return METRICS[name]
     if parts.is_name(name):
         part = parts.need(name)
-        return parts.made(partial(Metric, part), part)
+        return parts.made(Metric, part, part)
     raise BadInput(f"no such metric: {name}; known: {', '.join(METRICS)}")
 
 

@@ -98,10 +98,14 @@ class Costs:
 
     def _data(self, config: Config) -> data.Sizes:
         """The sizes of a data set, read once for all trials; that it is missing is remembered too."""
-        key = config.dataset, config.validation_fraction
+        key = dataset, share, arguments = (
+            config.dataset,
+            config.validation_fraction,
+            config.arguments("dataset"),
+        )
         if key not in self._sizes:
             try:
-                self._sizes[key] = data.sizes(config.dataset, self.data_root, config.validation_fraction)
+                self._sizes[key] = data.sizes(dataset, self.data_root, share, arguments)
             except BadInput as missing:
                 self._sizes[key] = missing
         sizes = self._sizes[key]
@@ -150,7 +154,8 @@ class Costs:
     def _timed_speed(self, config: Config) -> float:
         """Seconds of a multiply-add, measured in a few training steps with one thread."""
         # The time does not depend on the split: its seed is 0.
-        loaded = data.load(config.dataset, self.data_root, config.validation_fraction, 0)
+        given, share = config.arguments("dataset"), config.validation_fraction
+        loaded = data.load(config.dataset, self.data_root, share, 0, arguments=given)
         per_image = self._multiply_adds(config)
         affordable = int(_TIMED_MULTIPLY_ADDS / _PASSES / _TIMED_STEPS / per_image)
         images = max(1, min(config.batch_size, affordable, len(loaded.train)))
@@ -159,7 +164,7 @@ class Costs:
             config.model, form.shape, loaded.classes, seed=0, dtype=form.dtype, arguments=arguments
         )
         model.to(self.device)
-        loss = losses.chosen(config.loss, form.task)
+        loss = losses.chosen(config.loss, form.task, config.arguments("loss"))
         batch = loaded.train.take(torch.arange(images))
         inputs, labels = loaded.inputs(batch.images).to(self.device), batch.labels.to(self.device)
         threads = torch.get_num_threads()

@@ -75,7 +75,13 @@ def _small(config: Config) -> Config:
 def _samples(config: Config, data_root: str) -> Data:
     """A few samples of the data; random images where the data set is not on this machine."""
     try:
-        loaded = data.load(config.dataset, data_root, config.validation_fraction, config.roots.split)
+        loaded = data.load(
+            config.dataset,
+            data_root,
+            config.validation_fraction,
+            config.roots.split,
+            arguments=config.arguments("dataset"),
+        )
     except BadInput:
         entry = data.DATASETS.get(config.dataset)
         if not entry or entry.give:

@@ -65,6 +65,7 @@ def run(
             config.roots.split,
             random_labels=config.random_labels,
             stratified=config.stratified,
+            arguments=config.arguments("dataset"),
         )
         known_metrics.check(metrics, loaded.task)
         recorder = Stages(config, data.to(loaded, device), shared or Shared(), after_epoch).run()

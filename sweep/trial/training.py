@@ -75,13 +75,11 @@ class Training:
         self._forward: Callable[[Tensor], Tensor] = _compiled(model) if config.compile else model
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._trainable = [name for name, p in model.named_parameters() if p.requires_grad]
-        self.kept = 0
-        self.rate = 0.0
+        self.kept, self.rate = 0, 0.0
         schedule = optimizers.lr_schedule(config.lr_schedule)
         # Share of the training done, and the config → factor of the highest learning rate.
         self._falls = parts.bind(schedule.rate, config.arguments("lr_schedule"))
-        length = config.steps or self.steps_of(config.epochs or 0)
-        self.restart(0, length, config.lr)
+        self.restart(0, config.steps or self.steps_of(config.epochs or 0), config.lr)
 
     def steps_of(self, epochs: float) -> int:
         """The steps of a number of epochs, rounded."""
@@ -172,12 +170,11 @@ class Training:
 
     def _train(self, batches: Iterator[tuple[Tensor, Tensor]], between: Between | None) -> None:
         self.model.train()
-        roots = self.config.roots
         if not self._summed:
             self.rate = self.learning_rate(self.step)
         for images, labels in batches:
             # Layers such as dropout draw the same numbers in a step, whatever was drawn before it.
-            _seed_layers(derive(roots.order, "layers", self.step), images.device)
+            _seed_layers(derive(self.config.roots.order, "layers", self.step), images.device)
             for group in self._optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
             self._optimizer.zero_grad()

@@ -168,16 +168,16 @@ def test_the_task_is_what_is_declared_or_what_the_targets_look_like(targets, dec
 def test_a_function_gets_the_data_root_if_it_takes_one_and_its_parameters_by_name(own):
     calls = []
 
-    def rooted(root, *, size=3):
+    def rooted(root, *, size: int = 3):
         calls.append((root, size))
         return (X[:size], LABELS[:size]), (X[:size], LABELS[:size])
 
-    def free(*, size=3):
+    def free(*, size: int = 3):
         return rooted(None, size=size)
 
-    assert len(own(rooted, fraction=0.3, parameters=(("size", 9),)).test) == 9
+    assert len(own(rooted, fraction=0.3, arguments=(("size", 9),)).test) == 9
     assert len(own(rooted, fraction=0.3).test) == 3
-    assert len(own(free, fraction=0.3, parameters=(("size", 6),)).test) == 6
+    assert len(own(free, fraction=0.3, arguments=(("size", 6),)).test) == 6
     assert calls == [(Path("data"), 9), (Path("data"), 3), (None, 6)]
     assert data.check("own", "data", (("size", 6),)) == data.Form((4,), images=False)
     assert data.sizes("own", "data", 0.3, (("size", 6),))[:3] == (4, 2, 6)

@@ -209,7 +209,10 @@ def test_what_does_not_go_with_the_data_is_one_line_before_a_launch_and_in_a_tri
 
 def test_a_metric_of_another_task_is_one_line_before_a_launch_and_in_a_trial():
     trial = Trial.of(config("regression"))
-    for ask in (lambda: check_here([trial], "data", 0, False, ["ece"]), lambda: run(trial, metrics=["ece"])):
+    for ask in (
+        lambda: check_here([trial], "data", 0, False, metrics=["ece"]),
+        lambda: run(trial, metrics=["ece"]),
+    ):
         with pytest.raises(BadInput, match="metrics ece: it is not for regression"):
             ask()
 
@@ -226,3 +229,65 @@ def test_a_loss_that_does_not_go_with_a_known_task_is_named_with_its_line(study_
 
 def test_random_labels_leave_nothing_to_learn_in_any_task():
     assert outcome("regression", random_labels=True, epochs=2).trial["test_accuracy"] < 0.3
+
+
+OWN = """
+import torch
+from torch import nn
+
+from sweep.parts import dataset, loss, metric
+
+
+@dataset(task="regression")
+def slopes(root, *, noise: float = 1.0):
+    draws = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 4, generator=draws)
+    y = x.sum(1) + noise * torch.randn(300, generator=draws)
+    return (x[:200], y[:200]), (x[200:], y[200:])
+
+
+def two_layers(shape, classes, *, width: int = 8):
+    return nn.Sequential(nn.Linear(*shape, width), nn.ReLU(), nn.Linear(width, classes))
+
+
+@loss(tasks=["regression"])
+def power(outputs, targets, *, exponent: float = 2.0):
+    return ((outputs - targets).abs() ** exponent).mean()
+
+
+@metric(higher_is_better=False)
+def farthest(outputs, targets):
+    return (outputs - targets).abs().max()
+"""
+
+
+OWN_STUDY = """\
+dataset: mine.py:slopes
+dataset.noise: [0.0, 3.0]
+model: mine.py:two_layers
+model.width: 32
+loss: [mae, mine.py:power]
+loss.exponent: 1.5
+metrics: [mae, mine.py:farthest]
+criterion: snip
+sparsity: 0.5
+epochs: 10
+batch_size: 16
+optimizer: adam
+lr: 0.02
+"""
+
+
+def test_data_a_loss_and_a_metric_of_ones_own_make_a_trial(study_file, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    study = load(study_file(OWN_STUDY))
+    results = {}
+    for trial in study.trials():
+        key = trial.config.value("dataset.noise"), trial.config.loss.partition("@")[0]
+        results[key] = run(trial, metrics=study.metrics)
+    clean, noisy = (results[noise, "mine.py:power"] for noise in (0, 3))
+    assert clean.trial["test_accuracy"] > 0.9 > noisy.trial["test_accuracy"]
+    assert results[0, "mae"].trial["test_loss"] != clean.trial["test_loss"]
+    rows = {(row["name"].partition("@")[0], row["split"]): row for row in clean.metrics}
+    farthest, mean = rows["mine.py:farthest", "test"], rows["mae", "test"]
+    assert farthest["value"] > mean["value"] and farthest["higher_is_better"] is False
