@@ -1,32 +1,64 @@
 """Random flips and crops of batches of images, on the device of the images."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sweep import parts
+from sweep.parts import Arguments
+
 
 class Augmentation(NamedTuple):
-    """Random changes of an image: a mirror image, and a crop of the padded image.
+    """Random changes of an image: a mirror image, and a crop of the padded image; or a function.
 
     Attributes:
         flip: mirror half of the images, left to right.
         pad: black pixels on each side of an image, from which a crop of the image's own size is cut.
+        alter: inputs (N, ...) of a batch and a generator of the CPU → new inputs of the same form.
     """
 
-    flip: bool
-    pad: int
+    flip: bool = False
+    pad: int = 0
+    alter: Callable[[Tensor, torch.Generator], Tensor] | None = None
+
+    @property
+    def alters(self) -> bool:
+        """Whether it changes anything."""
+        return self.flip or bool(self.pad or self.alter)
 
 
 # `crop` is for data sets such as MNIST: mirrored digits and letters mean something else or nothing. Most work
 # on CIFAR pads 32 pixels by 4, as He et al. (2016), section 4.2, do.
 AUGMENTATIONS = {
-    "none": Augmentation(False, 0),
-    "flip": Augmentation(True, 0),
-    "crop": Augmentation(False, 4),
-    "flip-crop": Augmentation(True, 4),
+    "none": Augmentation(),
+    "flip": Augmentation(flip=True),
+    "crop": Augmentation(pad=4),
+    "flip-crop": Augmentation(flip=True, pad=4),
 }
+
+
+def find(name: str, arguments: Arguments = ()) -> Augmentation:
+    """The augmentation of a name: one of `AUGMENTATIONS`, or a part.
+
+    Args:
+        arguments: parameters of the part.
+    """
+    if name in AUGMENTATIONS:
+        return AUGMENTATIONS[name]
+    part = parts.need(name)
+    alter = parts.bind(part, arguments)
+
+    def checked(inputs: Tensor, draws: torch.Generator) -> Tensor:
+        altered = alter(inputs, draws)
+        if not isinstance(altered, Tensor) or (altered.shape, altered.dtype) != (inputs.shape, inputs.dtype):
+            form = f"{tuple(inputs.shape)}, {inputs.dtype}"
+            raise ValueError(f"{part.label} returns no tensor of the form of the inputs, expected {form}")
+        return altered.to(inputs.device)
+
+    return Augmentation(alter=checked)
 
 
 def augment(images: Tensor, generator: torch.Generator, flip: bool, pad: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sweep.data import augmentation
-from sweep.data.augmentation import AUGMENTATIONS
+from sweep.data.augmentation import AUGMENTATIONS, Augmentation
 from sweep.data.image_files import Files
 from sweep.data.images import Shape
 from sweep.data.tasks import CLASSIFICATION, Form
@@ -57,7 +57,7 @@ class Split:
         self,
         size: int,
         order: torch.Generator | None = None,
-        augment: str = "none",
+        augment: Augmentation = AUGMENTATIONS["none"],
         start: int = 0,
         stop: int | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -67,27 +67,31 @@ class Split:
             order: a CPU generator that draws the order of the images and their augmentation. A last batch
                 that is not full is left out, unless it is the only one. None: all images in their order, not
                 augmented.
-            augment: one of `AUGMENTATIONS`. The draws for a batch depend on its number alone, not on the
+            augment: how inputs are altered. The draws for a batch depend on its number alone, not on the
                 batches read before it.
             start: number of the first batch.
             stop: number after the last batch; None: the end of the epoch.
         """
-        kind, home = AUGMENTATIONS[augment], self.pixels.device
+        home = self.pixels.device
         if order is None:
             chunks = list(self._all().split(size))
         else:
             chunks = _full(torch.randperm(len(self), generator=order).to(home), size)
         seeds = None
-        if order is not None and augment != "none":
+        if order is not None and augment.alters:
             # Two seeds for each batch: for the crops made on reading, and for the augmentation afterwards.
             seeds = torch.randint(2**62, (2, len(chunks)), generator=order)[:, start:stop].tolist()
         crops = isinstance(self.pixels, Files) and self.pixels.crops
         chosen = chunks[start:stop]
-        images = self._stream(chosen, seeds[0] if seeds and crops and kind.pad else None)
+        images = self._stream(chosen, seeds[0] if seeds and crops and augment.pad else None)
         for number, (rows, batch) in enumerate(zip(chosen, images, strict=True)):
             if seeds:
                 draws = torch.Generator().manual_seed(seeds[1][number])
-                batch = augmentation.augment(batch, draws, kind.flip, 0 if crops else kind.pad)
+                batch = (
+                    augment.alter(batch, draws)
+                    if augment.alter
+                    else augmentation.augment(batch, draws, augment.flip, 0 if crops else augment.pad)
+                )
             yield batch, self.labels[rows.to(self.labels.device)]
 
     def to(self, device: torch.device, with_images: bool = True) -> "Split":

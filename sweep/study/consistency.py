@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pruners
 from sweep import models, rules
 from sweep.config import SEEDS, Config
-from sweep.data import CLASSIFICATION, TASKS, Form, catalog
+from sweep.data import AUGMENTATIONS, CLASSIFICATION, TASKS, Form, catalog
 from sweep.errors import BadInput
 from sweep.models import losses
 
@@ -63,7 +63,7 @@ def check_form(config: Config, form: Form) -> None:
     Raises:
         Inconsistent: it does not.
     """
-    if config.augment != "none" and not form.images:
+    if config.augment in AUGMENTATIONS and config.augment != "none" and not form.images:
         raise Inconsistent(
             "augment",
             f"augment {config.augment}: the inputs of {config.dataset} are no images of 8 bits: leave it out",

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import update_bn
 from pruners.masks import total_kept
 from sweep import parts
 from sweep.config import Config
-from sweep.data import TASKS, Data, Split
+from sweep.data import TASKS, Data, Split, augmentation
 from sweep.models import losses, metrics, optimizers
 from sweep.rules.rule import Between
 from sweep.seeds import derive, generator
@@ -71,6 +71,7 @@ class Training:
         self._sum, self._summed = torch.zeros((), device=data.device), 0
         self._loss = losses.chosen(config.loss, data.task, config.arguments("loss"))
         self._training_loss = self._loss.smoothed(config.label_smoothing)
+        self._augment = augmentation.find(config.augment, config.arguments("augment"))
         self._headline = metrics.find(TASKS[data.task].headline)
         self._forward: Callable[[Tensor], Tensor] = _compiled(model) if config.compile else model
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
@@ -153,9 +154,7 @@ class Training:
             epoch, within = divmod(self.step, self.steps_per_epoch)
             order = generator(self.config.roots.order, "order", epoch)
             stop = min(within + until - self.step, self.steps_per_epoch)
-            batches = self.data.train.batches(
-                self.config.batch_size, order, self.config.augment, within, stop
-            )
+            batches = self.data.train.batches(self.config.batch_size, order, self._augment, within, stop)
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 self._train(batches, between)
             if self.step % self.steps_per_epoch == 0:

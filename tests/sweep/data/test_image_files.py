@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision import transforms
 
 from sweep import data
-from sweep.data import decoded, loading, reading
+from sweep.data import augmentation, decoded, loading, reading
 from sweep.errors import BadInput
 from sweep.seeds import generator
 
@@ -65,8 +65,8 @@ def test_images_too_large_to_hold_are_the_same_batches_from_their_files(pets, mo
     assert streamed.shape == held.shape == (3, 5, 6) and streamed.classes == 2
     assert torch.equal(streamed.mean, held.mean) and torch.equal(streamed.deviation, held.deviation)
     for augment in data.AUGMENTATIONS:
-        one = list(held.train.batches(4, generator(0, "order"), augment))
-        other = list(streamed.train.batches(4, generator(0, "order"), augment))
+        one = list(held.train.batches(4, generator(0, "order"), augmentation.find(augment)))
+        other = list(streamed.train.batches(4, generator(0, "order"), augmentation.find(augment)))
         assert len(one) == len(other) == 4
         for (images, labels), (same, also) in zip(one, other, strict=True):
             assert torch.equal(images, same) and torch.equal(labels, also)
@@ -180,7 +180,7 @@ def test_imagenet_is_augmented_as_the_name_says(imagenet, augment, crops, flips)
     plain = {image.sum().item() for image, _ in train.batches(1)}
     images, blue = [], []
     for seed in range(4):
-        for batch, labels in train.batches(3, generator(seed, "order"), augment):
+        for batch, labels in train.batches(3, generator(seed, "order"), augmentation.find(augment)):
             images.append(batch)
             blue += (batch[:, 2].float().mean((1, 2)) - 200 * labels).tolist()
     images = torch.cat(images)

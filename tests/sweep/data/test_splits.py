@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from sweep import data
+from sweep.data import augmentation
 from sweep.seeds import generator
 
 
@@ -39,8 +40,8 @@ def test_batches_are_the_rows_of_the_order_and_then_all_in_their_order(tmp_path)
 @pytest.mark.parametrize("augment", data.AUGMENTATIONS)
 def test_a_batch_is_the_same_whichever_batch_an_epoch_begins_with(tmp_path, augment):
     train = data.load("digits", tmp_path, 0.1, 0).train
-    whole = list(train.batches(100, generator(0), augment))
-    some = list(train.batches(100, generator(0), augment, start=3, stop=5))
+    whole = list(train.batches(100, generator(0), augmentation.find(augment)))
+    some = list(train.batches(100, generator(0), augmentation.find(augment), start=3, stop=5))
     assert len(some) == 2
     for (images, labels), (same, also) in zip(whole[3:5], some, strict=True):
         assert torch.equal(images, same) and torch.equal(labels, also)
