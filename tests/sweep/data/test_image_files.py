@@ -194,20 +194,20 @@ def test_random_parts_follow_the_seed_and_the_batch_but_not_the_processes(imagen
     train = data.load("imagenet", imagenet, 0.25, 0).train
 
     def epoch(seed, **some):
-        return [images for images, _ in train.batches(3, generator(seed, "order"), "flip-crop", **some)]
+        return [images for images, _ in train.batches(3, generator(seed, "order"), augmentation.find("flip-crop"), **some)]
 
     one = epoch(0)
     assert len(one) == 3 and not torch.equal(one[0], epoch(1)[0])
     monkeypatch.setattr("sweep.data.image_files._PROCESSES", 1)
     assert all(map(torch.equal, one, epoch(0)))
     assert all(map(torch.equal, one[1:2], epoch(0, start=1, stop=2)))
-    assert len(list(islice(train.batches(3, generator(0, "order"), "flip-crop"), 1))) == 1
+    assert len(list(islice(train.batches(3, generator(0, "order"), augmentation.find("flip-crop")), 1))) == 1
 
 
 def test_no_global_random_state_is_touched(imagenet):
     states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     train = data.load("imagenet", imagenet, 0.25, 0).train
-    list(train.batches(3, generator(0, "order"), "flip-crop"))
+    list(train.batches(3, generator(0, "order"), augmentation.find("flip-crop")))
     train.pixels[0, 5]  # in this process, as with no other
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (np.random.get_state()[1].tolist(), random.getstate()) == states[1:]

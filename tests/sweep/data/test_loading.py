@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from sweep import data
-from sweep.data import reading
+from sweep.data import augmentation, reading
 from sweep.errors import BadInput
 from sweep.seeds import generator
 
@@ -113,7 +113,7 @@ def test_images_that_do_not_fit_on_a_device_are_brought_there_by_batches(tmp_pat
     there = data.to(data.load("digits", tmp_path, 0.1, 0), torch.device("meta"))
     assert there.train.pixels.device.type == "cpu"
     for split in (there.train, there.validation, there.test):
-        for images, labels in split.batches(100, generator(0), "crop"):
+        for images, labels in split.batches(100, generator(0), augmentation.find("crop")):
             assert images.device == labels.device == torch.device("meta")
         assert split.take(torch.arange(3)).images.device.type == split.images.device.type == "meta"
     data.to.cache_clear()

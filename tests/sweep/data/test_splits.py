@@ -53,7 +53,7 @@ def test_a_batch_is_the_same_whichever_batch_an_epoch_begins_with(tmp_path, augm
 def test_every_batch_and_every_epoch_is_augmented_in_another_way(tmp_path):
     blank = data.Split(torch.full((8, 1, 9, 9), 255, dtype=torch.uint8), torch.zeros(8, dtype=torch.int64))
     order = generator(0)
-    found = [images for _ in range(2) for images, _ in blank.batches(4, order, "crop")]
+    found = [images for _ in range(2) for images, _ in blank.batches(4, order, augmentation.find("crop"))]
     assert len({tuple(images.flatten().tolist()) for images in found}) == 4
 
 
@@ -61,7 +61,7 @@ def test_a_split_on_another_device_gives_batches_there(tmp_path):
     whole = data.load("digits", tmp_path, 0.1, 0)
     for there in (data.to(whole, torch.device("meta")), whole):
         device = there.mean.device
-        for images, labels in there.train.batches(100, generator(0), "crop"):
+        for images, labels in there.train.batches(100, generator(0), augmentation.find("crop")):
             assert images.device == labels.device == device and images.shape == (100, 1, 8, 8)
             assert there.inputs(images).device == device
         assert there.scoring.labels.device == there.test.images.device == there.train.pixels.device == device
