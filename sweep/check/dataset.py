@@ -16,6 +16,8 @@ from pruners.own import place
 from sweep.check.report import Grid, Report
 from sweep.check.running import check_parameters, digest, fault, listed, shape_text
 from sweep.check.sheet import channels_first, images, save_sheet
+from sweep.data.given import pair
+from sweep.data.tasks import guessed
 from sweep.errors import BadInput
 
 _Array = NDArray[Any]
@@ -64,10 +66,12 @@ def check_dataset(
         same,
         "" if same else "expected equal bits: draw random numbers from a generator with a seed of its own",
     )
-    found = task or _task(splits["train"][1])
-    report.tell("task", None, found if task else f"{found}, as the targets look")
+    inputs, targets = splits["train"]
+    found = task or guessed(torch.as_tensor(targets), inputs.shape[1:])
+    report.tell("task", None if found else False, str(found) if task else f"{found}, as the targets look")
     _try_inputs(report, splits)
-    _try_targets(report, splits, found)
+    if found:
+        _try_targets(report, splits, found)
     _try_repeats(report, splits)
     if sheet:
         pictures = images(splits["train"][0])
@@ -107,9 +111,7 @@ def _takes_root(give: Callable[..., Any]) -> bool:
 
 
 def _split(name: str, part: object) -> Pair:
-    if not isinstance(part, tuple | list) or len(part) != 2:
-        raise BadInput(f"gives {_kind(part)} for {name}, {_FORM}")
-    inputs, targets = (_array(name, each) for each in part)
+    inputs, targets = (_array(name, each) for each in pair(name, part))
     if not len(inputs) or len(inputs) != len(targets):
         raise BadInput(
             f"gives {len(inputs)} inputs and {len(targets)} targets for {name}, expected as many, and some"
@@ -131,16 +133,6 @@ def _kind(value: object) -> str:
 
 def _digest(splits: Mapping[str, Pair]) -> str:
     return digest(each for split in splits.values() for each in split)
-
-
-def _task(targets: _Array) -> str:
-    """What targets look like."""
-    whole = targets.dtype.kind in "iub"
-    if targets.ndim == 1:
-        return "classification" if whole else "regression"
-    if targets.ndim == 2 and targets.shape[1] > 1 and np.isin(targets, (0, 1)).all():
-        return "multi-label"
-    return "segmentation" if whole and targets.ndim > 2 else "regression"
 
 
 def _try_inputs(report: Report, splits: Mapping[str, Pair]) -> None:

@@ -125,16 +125,7 @@ def _tensors(name: str, part: Any) -> tuple[Tensor, Tensor]:
     Args:
         name: of the data set and the part, for errors.
     """
-    if isinstance(part, IterableDataset):
-        raise BadInput(f"{name} is an IterableDataset: give {_KINDS}")
-    if isinstance(part, Pairs):
-        inputs, targets = _stacked(name, part)
-    elif hasattr(part, "column_names") and hasattr(part, "with_format"):
-        inputs, targets = _columns(name, part)
-    elif isinstance(part, tuple | list) and len(part) == 2:
-        inputs, targets = part
-    else:
-        raise BadInput(f"{name} is {_kind(part)}: give {_KINDS}")
+    inputs, targets = pair(name, part)
     inputs, targets = _numbers(f"{name} inputs", inputs), _numbers(f"{name} targets", targets)
     inputs = inputs.float() if inputs.dtype == torch.bool else inputs
     if not len(inputs) or not len(targets):
@@ -146,6 +137,27 @@ def _tensors(name: str, part: Any) -> tuple[Tensor, Tensor]:
             raise BadInput(f"{name} {kind} have NaN or infinite numbers: remove or replace them")
     as_given = _is_images(inputs) or inputs.is_floating_point()
     return inputs if as_given else inputs.long(), targets if targets.is_floating_point() else targets.long()
+
+
+def pair(name: str, part: Any) -> tuple[Any, Any]:
+    """Inputs and targets of a part of a data set, as they are given.
+
+    Args:
+        name: of the data set and the part, for errors.
+
+    Raises:
+        BadInput: the part is of no known form.
+    """
+    if isinstance(part, IterableDataset):
+        raise BadInput(f"{name} is an IterableDataset: give {_KINDS}")
+    if isinstance(part, Pairs):
+        return _stacked(name, part)
+    if hasattr(part, "column_names") and hasattr(part, "with_format"):
+        return _columns(name, part)
+    if isinstance(part, tuple | list) and len(part) == 2:
+        inputs, targets = part
+        return inputs, targets
+    raise BadInput(f"{name} is {_kind(part)}: give {_KINDS}")
 
 
 def _is_images(inputs: Tensor) -> bool:

@@ -44,6 +44,7 @@ class Part:
         source: its files; None: it is in an installed package, or not here.
         module, package: where it is installed, and the name and version of that package; None: it is not.
         at: file and line of its definition.
+        reference: by which any study can name it: of a file, with its complete path.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Part:
     module: str | None = None
     package: tuple[str, str] | None = None
     at: str = ""
+    reference: str = ""
 
     @property
     def name(self) -> str:
@@ -174,7 +176,8 @@ def declare(field: str, reference: str, folder: Path) -> Part:
         raise BadInput(f"{reference}: no reference: write FILE.py:NAME or PACKAGE.MODULE:NAME")
     home, name = match["home"], match["name"]
     part = (_from_file if home.endswith(".py") else _from_module)(field, home, name, folder)
-    part = replace(part, label=label(reference))
+    where = str((folder / home).resolve()) if home.endswith(".py") else home
+    part = replace(part, label=label(reference), reference=reference if bare else f"{where}:{name}")
     register([part])
     return part
 

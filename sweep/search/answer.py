@@ -112,6 +112,10 @@ def _as_study(study: Study, best: Sequence[Candidate]) -> str:
         config = candidate.trial(0).config
         values = {name: getattr(config, name) for name in FIELDS}
         changed = {name: value for name, value in values.items() if value != FIELDS[name].default}
+        changed |= {
+            name: study.parts[value].reference for name, value in changed.items() if value in study.parts
+        }
+        changed |= dict(config.parameters)
         # The default of `iterations` depends on the criterion: it is always written.
         blocks.append({**changed, "iterations": config.iterations, "seed": seeds})
     text = yaml.safe_dump({"name": f"{study.name}{BEST}", "blocks": blocks}, sort_keys=False)

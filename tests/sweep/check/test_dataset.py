@@ -53,12 +53,12 @@ def test_a_sound_data_set_is_described():
         (np.arange(20) % 3, "classification"),
         (np.linspace(0, 1, 20), "regression"),
         (np.ones((20, 1)), "regression"),
-        (np.eye(20)[:, :4], "multi-label"),
+        (np.eye(20, dtype=int)[:, :4], "multi-label"),
         (np.zeros((20, 4, 4), int), "segmentation"),
     ],
 )
 def test_the_targets_tell_the_task(targets, task):
-    inputs = np.random.default_rng(0).normal(size=(20, 6))
+    inputs = np.random.default_rng(0).normal(size=(20, 1, 4, 4))
     report = check_dataset(lambda: ((inputs[:10], targets[:10]), (inputs[10:], targets[10:])))
     assert told(report)["task"] == f"{task}, as the targets look"
     assert report.holds
@@ -87,7 +87,7 @@ def test_tensors_and_a_data_root_are_taken(tmp_path):
         (lambda s: s.__setitem__(3, s[3] + 4), "labels from 0, all in train", "test has classes that train"),
         (lambda s: s.__setitem__(1, s[1][:-1]), "loads", "gives 30 inputs and 29 targets for train"),
         (lambda s: s.__setitem__(0, list("ab")), "loads", "expected real numbers in rows"),
-        (lambda s: s.pop(), "loads", "gives tuple of 1 for test, expected (train, test)"),
+        (lambda s: s.pop(), "loads", "test is a tuple of 1: give a pair"),
         (lambda s: 1 / 0, "loads", "ZeroDivisionError"),
     ],
 )  # fmt: skip

@@ -43,16 +43,16 @@ def test_the_share_is_measured_in_a_process_that_has_a_gpu_and_what_fails_there_
     try:
         trials = [Trial.of(SNIP), Trial.of(replace(SNIP, seed=1))]
 
-        def measure(canonicals, data_root):
+        def measure(canonicals, data_root, parts):
             assert ray.get_gpu_ids() and data_root == "data"
             return 1 / len(canonicals)
 
-        def fail(canonicals, data_root):
+        def fail(canonicals, data_root, parts):
             raise BadInput("no such data")
 
-        assert cluster.measured(trials, "data", measure) == 1.0
+        assert cluster.measured(trials, "data", measure=measure) == 1.0
         with pytest.raises(BadInput) as told:
-            cluster.measured(trials, "data", fail)
+            cluster.measured(trials, "data", measure=fail)
         assert str(told.value) == "--gpus-per-trial auto: no such data; say a share, such as 0.25"
     finally:
         ray.shutdown()
