@@ -15,6 +15,8 @@ from sweep.errors import BadInput
 
 # Packages that are never a part's own modules, wherever they lie.
 _NEVER_OWN = frozenset(sys.stdlib_module_names) | {"sweep", "pruners", "analysis", "torch", "numpy"}
+# The largest file, in bytes.
+_MOST_BYTES = 4 << 20
 # Decorators under which a function or class that nothing names can be left out of the fingerprint. Another
 # decorator may enter it into a table.
 _HARMLESS = frozenset(
@@ -88,11 +90,14 @@ def read(path: Path) -> str:
     """The text of a file, with the line ends of Unix.
 
     Raises:
-        BadInput: it cannot be read.
+        BadInput: it cannot be read, or is too large.
     """
     try:
         with path.open("rb") as file:
-            return io.StringIO(file.read().decode("utf-8-sig"), newline=None).read()
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise BadInput(f"{path}: over {_MOST_BYTES >> 20} MiB: no file of code is so large")
+        return io.StringIO(content.decode("utf-8-sig"), newline=None).read()
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -35,7 +35,7 @@ HANGS = 90.0
 
 KEYS = (*FIELDS, "recipe", "name", "blocks", "search", "price_per_gpu_hour", "space", "trials", "seeds", "low",
         "high", "step", "log", "when", "values", "sampler", "objectives", "stop", "stop_after", "no_collapse",
-        "min_accuracy", "<<", "=", "?")  # fmt: skip
+        "min_accuracy", "<<", "=", "?", "metrics", "criterion.temperature", "model.width", "seed.x", "loss.", ".x")  # fmt: skip
 LAUGHS = "[&a0 [x, x], " + ", ".join(f"&a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)) + "]"
 PIECES = (
     *("", "null", "~", "true", "n", "-1", "0", "1", "3", "0.5", "1e-3", "1e309", ".nan", "-.inf", "010", "0x1F"),
@@ -47,6 +47,8 @@ PIECES = (
     *('"\\e[2J"', '"\\UFFFFFFFF"', '"\\uD800"', '"\\0"', '"a\\nb"', "'", '"', "|", ">-\n  folded", "é", "磁" * 100),
     *("x" * 5000, "\t", "\x00", "\x1b]0;x\x07", "\ufeff", "%YAML 9.9", "%YAML 1." + "9" * 5000, "---", "...", "#", "- a"),
     *("snip", "imp", "oracle", "gmp", "dense", "random", "[snip, force]", "global", "filter", "image-folder:..", "quick"),
+    *("tests/test_doors.py:own", "conftest.py:", ":x", "os:system", "torch.nn.functional:nll_loss", "a.py:b@c", "x@y"),
+    *("../../../etc/hostname.py:x", "sweep.launch:main", "[nowhere.py:f, snip]", "pruners.saliency:snip", "no.mod:f"),
     *("torchvision:resnet18", "torchvision:__class__", "digits", "mnist", "conv-5", "0.5 0.75", "* !fc.*", "seed"),
     *("{low: 0, high: 1}", "{low: 0.5, high: 0.9, step: 0.05}", "{low: 1, high: 60, log: true}", "{low: 1, high: 0}"),
     *("{low: 5, high: 60, step: 2.5, when: {criterion: force}}", "{values: [1, 2], when: {criterion: [snip]}}"),
