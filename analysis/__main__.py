@@ -24,6 +24,9 @@ Results = Annotated[
 ]
 Study = Annotated[str | None, typer.Option(help="only trials of this study")]
 Where = Annotated[str | None, typer.Option(help="only trials for which this SQL condition holds")]
+Metric = Annotated[
+    str | None, typer.Option(help="answer about this metric of the final networks, not their headline metric")
+]
 Form = Annotated[Format | None, typer.Option("--format", help="default: by the name of --out, else a table")]
 Out = Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")]
 RESULTS = "results"
@@ -31,7 +34,7 @@ RESULTS = "results"
 
 def sql(
     query: Annotated[
-        str | None, typer.Argument(help="a query over the views trials, curves and layers")
+        str | None, typer.Argument(help="a query over the views trials, curves, layers and metrics")
     ] = None,
     file: Annotated[Path | None, typer.Option("-f", help="read the query from this file")] = None,
     *,
@@ -41,7 +44,7 @@ def sql(
     form: Form = None,
     out: Out = None,
 ) -> None:
-    """Answer a query over the views trials, curves and layers."""
+    """Answer a query over the views trials, curves, layers and metrics."""
     if (query is None) == (file is None):
         raise BadInput('give one query: python -m analysis sql "SELECT …", or -f FILE.sql')
     if file is not None:
@@ -63,7 +66,7 @@ def sql(
 def views(results: Results = RESULTS) -> None:
     """Print the columns of the views."""
     connection = warehouse.open(results)
-    for view in ("trials", "curves", "layers", "settings"):
+    for view in ("trials", "curves", "layers", "metrics", "settings"):
         print(view)
         for name, kind, *_ in warehouse.rows(connection, f"DESCRIBE {view}"):
             print(f"  {name:32}{kind}")
@@ -78,6 +81,7 @@ def report(
     results: Results = RESULTS,
     study: Study = None,
     where: Where = None,
+    metric: Metric = None,
     target: Annotated[
         Path | None,
         typer.Option("--output", help="default: report.html, in the results folder"),
@@ -91,10 +95,13 @@ def report(
     if watch:
         from analysis.report.watch import serve
 
-        serve(folder, lambda: page.render(warehouse.open(results, study=study, where=where), folder))
+        def render() -> str:
+            return page.render(warehouse.open(results, study=study, where=where, metric=metric), folder)
+
+        serve(folder, render)
         return
     file = target or (folder / "report.html" if isinstance(folder, Path) else Path("report.html"))
-    output.save(file, page.render(_open(results, study, where), folder).encode())
+    output.save(file, page.render(_open(results, study, where, metric), folder).encode())
     print(f"report: {file}")
 
 
@@ -105,11 +112,14 @@ def export(
     results: Results = RESULTS,
     study: Study = None,
     where: Where = None,
+    metric: Metric = None,
 ) -> None:
     """Write all trials as a tidy table, accuracies for LaTeX, or the crossover chart as a picture."""
-    from analysis.report.export import write
+    from analysis.report import export as exports
 
-    for path in write(_open(results, study, where), target):
+    if metric is not None and target.suffix.lower() in exports.TABLES:
+        raise BadInput(f"{target}: a table has every metric: leave --metric out")
+    for path in exports.write(_open(results, study, where, metric), target):
         print(f"export: {path}")
 
 
@@ -121,26 +131,32 @@ def _command_of(question: Question[Any]) -> Callable[..., None]:
         results: Results = RESULTS,
         study: Study = None,
         where: Where = None,
+        metric: Metric = None,
         form: Form = None,
         out: Out = None,
         **own: Any,
     ) -> None:
         chosen = output.format_of(form, out)
-        connection = _open(results, study, where, compared=question.compares_criteria)
+        connection = _open(results, study, where, metric, compared=question.compares_criteria)
         answer = question.answer(connection, **own)
         if question.terminal and chosen is Format.TABLE and out is None:
             print(question.terminal(answer))
         else:
-            _write(question.rows(answer), chosen, out, question.sentences(answer))
+            rows = question.rows(answer)
+            if question.about_accuracy:
+                rows = warehouse.headline(connection).columns(rows)
+            _write(rows, chosen, out, question.sentences(answer))
 
     _, *own = inspect.signature(question.answer, eval_str=True).parameters.values()
     shared = [one for one in inspect.signature(ask).parameters.values() if one.kind is not one.VAR_KEYWORD]
+    if not question.about_accuracy:
+        shared = [one for one in shared if one.name != "metric"]
     ask.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     return ask
 
 
 def _open(
-    results: str, study: str | None, where: str | None, *, compared: bool = False
+    results: str, study: str | None, where: str | None, metric: str | None, *, compared: bool = False
 ) -> duckdb.DuckDBPyConnection:
     """Open the results, and say on stderr which studies are unfinished.
 
@@ -150,7 +166,7 @@ def _open(
     Raises:
         BadInput: there are no trials, no finished ones, or none of criteria.
     """
-    connection = warehouse.open(results, study=study, where=where)
+    connection = warehouse.open(results, study=study, where=where, metric=metric)
     [(trials, finished, criteria)] = warehouse.rows(
         connection,
         "SELECT count(*), count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)), "
@@ -161,7 +177,7 @@ def _open(
         raise BadInput(f"{results}: no finished trials yet{narrowed}; see python -m sweep.launch")
     if not finished:
         raise BadInput(
-            f"{results}: none of {trials} trials ended with an accuracy; "
+            f"{results}: none of {trials} trials ended with {f'a {metric}' if metric else 'an accuracy'}; "
             f'see python -m analysis sql "SELECT trial_id, status, error FROM trials" --results {results}'
         )
     if compared and not criteria:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from analysis.charts import Figure
+from analysis.warehouse import ACCURACIES, Headline
 from sweep.foreign import chart, html
 
 # The most settings in a section of the page.
@@ -20,10 +21,12 @@ class Page:
     """A page in the making.
 
     Attributes:
+        headline: the metric in the accuracy columns of the answers.
         parts: pieces of HTML.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, headline: Headline = ACCURACIES) -> None:
+        self.headline = headline
         self.parts: list[str] = []
         self._charts = 0
 

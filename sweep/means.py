@@ -19,6 +19,7 @@ class Mean:
             interval then tells nothing, because no spread was observed.
         lost: number of trials without a value, because they failed or diverged.
         least, most: bounds of the value; the interval is cut to them.
+        digits: number of decimals in its text.
     """
 
     value: float
@@ -26,6 +27,7 @@ class Mean:
     lost: int = 0
     least: float = 0.0
     most: float = 1.0
+    digits: int = 3
 
     @property
     def low(self) -> float | None:
@@ -50,7 +52,7 @@ class Mean:
         return self.high - self.low < 2 * self.half_width - ROUNDING
 
     def __str__(self) -> str:
-        return self._text(1, 3, " ± ")
+        return self._text(1, self.digits, " ± ")
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Mean":

@@ -8,7 +8,7 @@
 --   deviation  its standard deviation over the seeds (NULL for one seed)
 --   median     its median: far from the mean where some seeds collapse
 --   apart      finished trials more than 5 robust standard deviations (1.4826 times the median absolute deviation),
---              and more than 2 points, from that median: one mean says little of two kinds of runs
+--              and more than 2 points (2 % of SET VARIABLE range, for another metric), from that median: one mean says little of two kinds of runs
 WITH cells AS (
     SELECT
         arm,
@@ -31,7 +31,7 @@ SELECT
     median,
     len(list_filter(accuracies, lambda a: abs(a - median) > far)) AS apart
 FROM (
-    SELECT *, list_median(accuracies) AS median, greatest(0.02, 5 * 1.4826 * list_mad(accuracies)) AS far
+    SELECT *, list_median(accuracies) AS median, greatest(0.02 * coalesce(getvariable('range'), '1')::DOUBLE, 5 * 1.4826 * list_mad(accuracies)) AS far
     FROM cells
 )
 ORDER BY arm, sparsity

@@ -1,6 +1,7 @@
 -- Does a pruned network's loss, before it is retrained, say how accurate it will be?
 -- SET VARIABLE before = 'pre_train_loss' (the default), 'pre_test_loss' or 'pre_test_accuracy', each as it is or
--- with '_recalibrated' behind it, and after = 'test_accuracy' (the default) or 'test_loss' choose the two.
+-- with '_recalibrated' behind it, and after = 'test_accuracy' (the default) or 'test_loss' choose the two. sign = '-1'
+-- says that test_accuracy is the negative of another metric, which the answer is about.
 -- One row for each setting (data, model, training) and sparsity:
 --   setting    the trials' config without seed, sparsity and all that chooses the mask
 --   sparsity   share of prunable weights removed
@@ -60,7 +61,10 @@ ranked AS (
 signs AS (
     SELECT
         CASE WHEN getvariable('before') LIKE '%accuracy%' THEN -1 ELSE 1 END AS bad,
-        CASE WHEN getvariable('after') LIKE '%loss' THEN -1 ELSE 1 END AS good
+        CASE
+            WHEN getvariable('after') LIKE '%loss' THEN -1
+            ELSE coalesce(getvariable('sign'), '1')::INT
+        END AS good
 ),
 coefficients AS (
     SELECT

@@ -9,7 +9,7 @@ import typer
 from analysis.charts import Figure, band, style
 from analysis.page import Page
 from analysis.questions.question import Question, Row, Section
-from analysis.statistics.aggregates import THRESHOLDS, Aggregates, aggregate
+from analysis.statistics.aggregates import Aggregates, aggregate
 from analysis.statistics.differences import certain
 from analysis.statistics.estimates import columns, number
 from sweep.errors import BadInput
@@ -60,12 +60,16 @@ def rows(aggregates: Aggregates) -> list[Row]:
 
 
 def profiles(aggregates: Aggregates) -> list[Row]:
-    """One row for each way and threshold: the share of runs above it."""
+    """One row for each way and threshold: the share of runs above it, or below it where lower is better."""
     return [
-        {"way": one.way, "threshold": float(threshold), **columns("above", share)}
+        {"way": one.way, "threshold": threshold, **columns(_better(aggregates), share)}
         for one in aggregates.ways
-        for threshold, share in zip(THRESHOLDS, one.profile, strict=True)
+        for threshold, share in zip(aggregates.thresholds, one.profile, strict=True)
     ]
+
+
+def _better(aggregates: Aggregates) -> str:
+    return "above" if aggregates.headline.sign > 0 else "below"
 
 
 def sentences(aggregates: Aggregates) -> list[str]:
@@ -89,17 +93,18 @@ def caption(aggregates: Aggregates) -> str:
         f"{setting} at {', '.join(f'{s:g}' for s in sparsities)}"
         for setting, sparsities in aggregates.settings.items()
     ]
+    name = aggregates.headline.name
     more = f"; and {len(named) - _NAMED} settings more" if len(named) > _NAMED else ""
     tests = sum(not math.isnan(one.p) for one in aggregates.ways)
     tasks = f"{aggregates.tasks:,} task{'s' * (aggregates.tasks != 1)} (setting × sparsity)"
     text = (
-        f"Aggregates of test accuracy over {tasks} that all {len(aggregates.ways)} ways have; no accuracy of "
-        f"any arm. Tasks: {'; '.join(named[:_NAMED])}{more}. "
+        f"Aggregates of test {name} over {tasks} that all {len(aggregates.ways)} ways have; no {name} of "
+        f"any arm.{aggregates.headline.direction} Tasks: {'; '.join(named[:_NAMED])}{more}. "
     )
     if aggregates.left_out:
         text += f"Left out: {aggregates.left_out:,}, of which not all ways have a finished run. "
     if any(one.lost for one in aggregates.ways):
-        text += "What is certain is so with the lost runs at chance too. "
+        text += f"What is certain is so with the lost runs {aggregates.headline.guess} too. "
     text += (
         f"95 % intervals over {aggregates.over}; runs of one seed on one data set and model are one draw. "
     )
@@ -111,11 +116,11 @@ def caption(aggregates: Aggregates) -> str:
 
 
 def chart(aggregates: Aggregates) -> Figure:
-    """The share of runs above each test accuracy with its 95 % band, a line a way (Agarwal et al. 2021)."""
+    """The share of runs better than each value with its 95 % band, a line a way (Agarwal et al. 2021)."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    thresholds = list(THRESHOLDS)
+    thresholds = aggregates.thresholds
     for index, one in enumerate(aggregates.ways):
         known = [
             (t, share.low, share.high)
@@ -128,15 +133,15 @@ def chart(aggregates: Aggregates) -> Figure:
             x=thresholds,
             y=[share.value for share in one.profile],
             customdata=[str(share) for share in one.profile],
-            hovertemplate="above %{x}: %{customdata}",
+            hovertemplate=f"{_better(aggregates)} %{{x}}: %{{customdata}}",
             name=one.way,
             legendgroup=one.way,
             mode="lines",
             line=style(index)["line"] | {"shape": "hv"},
         )
     figure.update_layout(
-        xaxis={"title": "test accuracy"},
-        yaxis={"title": "share of runs above it", "range": [0, 1.02]},
+        xaxis={"title": f"test {aggregates.headline.name}"},
+        yaxis={"title": f"share of runs {_better(aggregates)} it", "range": [0, 1.02]},
     )
     return figure
 
@@ -176,5 +181,6 @@ QUESTION = Question(
     rows=_rows,
     sentences=_sentences,
     compares_criteria=True,
+    about_accuracy=True,
     section=Section(find=_compared, show=show, place=20),
 )

@@ -8,6 +8,7 @@ from analysis.page import Page
 from analysis.questions.question import Question, Row, Section, Summary
 from analysis.statistics.estimates import number
 from analysis.statistics.ranking import Ranked, rank
+from analysis.warehouse import ACCURACIES
 
 
 def rows(ranked: Sequence[Ranked]) -> list[Row]:
@@ -62,7 +63,7 @@ def sentences(ranked: Sequence[Ranked]) -> list[str]:
             rest = f"; tied with it: {_some(ties)}" if ties else "; better than all others" if ended else ""
         lost = sum(other.validation.lost for other in (one, *ended))
         said.append(
-            f"{place}: {one.schedule}, test accuracy {one.quoted}{rest}"
+            f"{place}: {one.schedule}, test {one.headline.name} {one.quoted}{rest}"
             + (f"; {lost} trials lost" if lost else "")
             + (failed if nothing else "")
         )
@@ -76,8 +77,10 @@ def _some(names: Sequence[str]) -> str:
 def note(ranked: Sequence[Ranked]) -> str:
     """How the best was chosen, and what tied means; printed below every answer."""
     places = len({(one.setting, one.sparsity) for one in ranked})
+    measured = ranked[0].headline if ranked else ACCURACIES
     return (
-        "Chosen by validation accuracy. (selected): the interval of the best's test accuracy is corrected "
+        f"Chosen by validation {measured.name}.{measured.direction} (selected): the interval of the best's "
+        f"test {measured.name} is corrected "
         "for the choice among all schedules; the mean itself is partly luck. ± are 95 % Student-t intervals "
         "over seeds. Tied: not told from the best at 5 %, corrected for the choice among all schedules and "
         f"for all places (settings and sparsities: {places}) of this answer."
@@ -85,7 +88,7 @@ def note(ranked: Sequence[Ranked]) -> str:
 
 
 def charts(ranked: Sequence[Ranked]) -> dict[str, Figure]:
-    """Validation accuracy against density, and against hours, with 95 % intervals and the front of the means.
+    """Validation means against density, and against hours, with 95 % intervals and the front of the means.
 
     Schedules that are off the front, but not certainly, are drawn hollow.
     """
@@ -120,7 +123,9 @@ def charts(ranked: Sequence[Ranked]) -> dict[str, Figure]:
                 marker=colour["marker"] | {"symbol": symbol},
             )
         axis = "density" if price == "density" else "seconds a trial"
-        figure.update_layout(xaxis={"title": axis, "type": "log"}, yaxis={"title": "validation accuracy"})
+        figure.update_layout(
+            xaxis={"title": axis, "type": "log"}, yaxis={"title": f"validation {priced[0].headline.name}"}
+        )
         figures[name] = figure
     return figures
 
@@ -132,8 +137,8 @@ def show(page: Page, ranked: Sequence[Ranked]) -> None:
         return
     page.heading(
         "Which schedule is best?",
-        f"{note(ranked)} Bars of the chart are those of validation accuracy; its hollow points are not "
-        "on the front, and not certainly off it.",
+        f"{note(ranked)} Bars of the chart are those of validation {page.headline.name}; its hollow points "
+        "are not on the front, and not certainly off it.",
     )
     for setting in page.settings(settings):
         figures = charts([one for one in ranked if one.setting == setting])
@@ -167,6 +172,7 @@ QUESTION = Question(
     rows=rows,
     sentences=_with_note,
     compares_criteria=True,
+    about_accuracy=True,
     section=Section(
         find=rank,
         show=show,

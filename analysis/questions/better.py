@@ -18,15 +18,15 @@ from analysis.questions.question import Question, Row
 from analysis.statistics.differences import Array, certain, holm
 from analysis.statistics.estimates import (
     Estimate,
-    at_chance,
     columns,
     held,
     number,
     over,
     score_interval,
     wins,
+    with_lost,
 )
-from analysis.warehouse import EACH, NO_PAIR, ask, unfinished
+from analysis.warehouse import ACCURACIES, EACH, NO_PAIR, Headline, ask, headline, unfinished
 from analysis.warehouse.arms import label
 from sweep.means import LEVEL
 
@@ -61,6 +61,7 @@ class Better:
     others: int
     pairs: int
     lost: int
+    headline: Headline = ACCURACIES
 
     @property
     def verdict(self) -> str:
@@ -79,17 +80,21 @@ def probabilities(
 
     Args:
         first, second: a criterion, or criterion:scope.
-        margin: of test accuracy.
+        margin: of test accuracy, or of the headline in its place.
 
     Returns:
         The probabilities, and what their intervals are over, in words.
     """
     cells = ask(connection, "cells", {"first": first, "second": second})
-    return compare(cells, margin, tested=not unfinished(connection))
+    measured = headline(connection)
+    return compare(cells, margin, tested=not unfinished(connection), headline=measured)
 
 
 def compare(
-    cells: Sequence[Mapping[str, Any]], margin: float = 0.0, tested: bool = True
+    cells: Sequence[Mapping[str, Any]],
+    margin: float = 0.0,
+    tested: bool = True,
+    headline: Headline = ACCURACIES,
 ) -> tuple[list[Better], str]:
     """The same, from the rows of queries/cells.sql.
 
@@ -104,8 +109,10 @@ def compare(
         known = bool(len(mine) and len(theirs))
         probability, p = unpaired(mine, theirs, margin) if known else (None, math.nan)
         if known and one["lost"] + other["lost"]:
-            with_lost = [np.array(at_chance(row)["accuracies"], dtype=float) for row in (one, other)]
-            p = held(probability, p, *unpaired(with_lost[0], with_lost[1], margin))
+            mine, theirs = (
+                np.array(with_lost(row, headline)["accuracies"], dtype=float) for row in (one, other)
+            )
+            p = held(probability, p, *unpaired(mine, theirs, margin))
         differences = _differences(one, other)
         results.append(
             Better(
@@ -117,10 +124,11 @@ def compare(
                 probability=probability,
                 p=p,
                 paired=paired(differences, margin) if len(differences) else None,
-                runs=len(mine),
-                others=len(theirs),
+                runs=len(one["accuracies"]),
+                others=len(other["accuracies"]),
                 pairs=len(differences),
                 lost=one["lost"] + other["lost"],
+                headline=headline,
             )
         )
     adjusted = holm([one.p if tested else math.nan for one in results])
@@ -244,9 +252,11 @@ def sentences(results: Sequence[Better], over_what: str) -> list[str]:
             f"{setting}: {first} against {second}: {'; '.join(parts)}" + (f"; {lost} lost" if lost else "")
         )
     if results:
+        measured = results[0].headline
+        high = "higher" if measured.sign > 0 else "lower"
         margin = f" by more than {results[0].margin:g}" if results[0].margin else ""
         tests = sum(not math.isnan(one.p) for one in results)
-        chance = ", without the lost runs and with them at chance" * any(one.lost for one in results)
+        chance = f", without the lost runs and with them {measured.guess}" * any(one.lost for one in results)
         words = (
             f"Words hold at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}{chance}; "
             f"meaningfully: with a probability above {_MEANINGFUL:g}."
@@ -254,7 +264,7 @@ def sentences(results: Sequence[Better], over_what: str) -> list[str]:
             else "Nothing is tested: that takes two runs of each, and a study that has ended."
         )
         said.append(
-            f"probability: of a run of the first having a higher test accuracy than one of the "
+            f"probability: of a run of the first having a {high} test {measured.name} than one of the "
             f"second{margin}, any seeds; paired: of the same seed. Pointwise 95 % intervals over "
             f"{over_what}. {words}"
         )
@@ -265,7 +275,7 @@ def answer(
     connection: duckdb.DuckDBPyConnection,
     first: First = EACH,
     second: Second = None,
-    margin: Annotated[float, typer.Option(min=0, max=1, help="of test accuracy: better by more")] = 0.0,
+    margin: Annotated[float, typer.Option(min=0, help="of test accuracy: better by more")] = 0.0,
 ) -> tuple[list[Better], str]:
     """The probabilities of the criteria that the command names."""
     return probabilities(connection, *pair(connection, first, second), margin)
@@ -286,4 +296,5 @@ QUESTION = Question(
     rows=_rows,
     sentences=_sentences,
     compares_criteria=True,
+    about_accuracy=True,
 )

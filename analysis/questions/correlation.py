@@ -13,10 +13,11 @@ from analysis.charts import Figure, style, thin
 from analysis.page import Page
 from analysis.questions.question import Question, Row, Section, Summary
 from analysis.statistics.coefficients import Coefficient
-from analysis.statistics.correlations import NAMES, Correlation, correlate, tested
+from analysis.statistics.correlations import Correlation, correlate, tested
 from analysis.statistics.differences import certain
 from analysis.statistics.estimates import number
 from sweep.errors import BadInput
+from sweep.foreign import html
 
 
 class Before(StrEnum):
@@ -93,9 +94,9 @@ def sentences(correlations: Sequence[Correlation]) -> list[str]:
     alike: dict[tuple[str, str], list[Correlation]] = defaultdict(list)
     for one in correlations:
         alike[one.setting, one.measure].append(one)
-    for (setting, measure), group in alike.items():
+    for (setting, _), group in alike.items():
         within = [one for one in group if one.sparsity is not None]
-        text = f"{setting}: {NAMES[measure]}: τ "
+        text = f"{setting}: {group[0].name}: τ "
         if len(within) == 1:
             text += f"{within[0].kendall} at sparsity {within[0].sparsity:g} ({within[0].basis})."
         else:
@@ -152,7 +153,7 @@ def chart(groups: Sequence[Correlation]) -> Figure:
     """
     import plotly.graph_objects as go
 
-    figure = go.Figure()
+    figure, name = go.Figure(), groups[0].headline.name
     for index, group in enumerate(groups):
         chosen = thin(len(group.before), len(groups))
         figure.add_scatter(
@@ -160,15 +161,15 @@ def chart(groups: Sequence[Correlation]) -> Figure:
             y=group.after[chosen],
             mode="markers",
             name=f"{group.sparsity:g}: τ {group.kendall}",
-            hovertemplate="%{x:.3g}, accuracy %{y:.3f}",
+            hovertemplate=f"%{{x:.3g}}, {html(name)} %{{y:.4g}}",
             **style(index),
         )
     # Losses of collapsed networks can be far above the others.
     spread = [float(v) for group in groups for v in group.before if v > 0]
     far = bool(spread) and max(spread) > 30 * min(spread)
     figure.update_layout(
-        xaxis={"title": NAMES[groups[0].measure], "type": "log" if far else "linear"},
-        yaxis={"title": "test accuracy after retraining"},
+        xaxis={"title": groups[0].name, "type": "log" if far else "linear"},
+        yaxis={"title": f"test {name} after retraining"},
     )
     return figure
 
@@ -187,9 +188,10 @@ def show(page: Page, correlations: Sequence[Correlation]) -> None:
         f"{tests(correlations)}",
     )
     for setting in page.settings(list(settings)):
-        for measure, groups in settings[setting].items():
+        for groups in settings[setting].values():
             within = [one for one in groups if one.sparsity is not None]
-            page.chart(f"{NAMES[measure]} against final accuracy: {setting}", chart(within))
+            name = page.headline.named("against final accuracy")
+            page.chart(f"{groups[0].name} {name}: {setting}", chart(within))
             page.table(_HEAD, [_cells(one) for one in groups])
             limits: dict[str, list[str]] = defaultdict(list)
             for one in groups:
@@ -221,7 +223,7 @@ def _cells(one: Correlation) -> list[object]:
         "" if math.isnan(one.p_holm) else f"{one.p_holm:.2g}",
         one.spearman,
         one.pearson,
-        "" if one.regret_best is None else f"{one.regret_best:.3f}",
+        "" if one.regret_best is None else f"{one.regret_best:.{one.headline.digits}f}",
         "" if one.anomalies is None else f"{one.anomalies:.1%}",
     ]
 
@@ -232,6 +234,7 @@ QUESTION = Question(
     answer=answer,
     rows=rows,
     sentences=sentences,
+    about_accuracy=True,
     section=Section(
         find=correlate,
         show=show,

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -15,53 +15,18 @@ from analysis.output import draw, fold
 from analysis.page import Page
 from analysis.questions.pair import First, Second, pair
 from analysis.questions.question import Question, Section, Summary
-from analysis.questions.verdict import Crossover
+from analysis.questions.verdict import Comparison, Crossover
 from analysis.statistics.crossings import decide
-from analysis.statistics.differences import Paired, chance_of, paired
+from analysis.statistics.differences import Paired, paired
 from analysis.statistics.estimates import number
-from analysis.warehouse import EACH, NO_PAIR, ask, baseline, running
+from analysis.warehouse import ACCURACIES, EACH, NO_PAIR, Headline, ask, baseline, headline, running
 from analysis.warehouse.arms import Label, label, without
 from sweep.config import AFTER_DENSE
-from sweep.means import Mean, mean_interval
 
 _MEANS = (
-    "Mean test accuracy in percent ± 95 % Student-t interval over seeds, cut to 0 to 100. (equal): all "
-    "seeds ended alike, which is no interval. *: runs far from the cell's median, so that the mean is of "
-    "two kinds of runs. There is one test set: its own sampling is in no interval."
+    "(equal): all seeds ended alike, which is no interval. *: runs far from the cell's median, so that the "
+    "mean is of two kinds of runs. There is one test set: its own sampling is in no interval."
 )
-
-
-@dataclass
-class Comparison:
-    """One setting: the accuracy of every arm at every sparsity, and the crossovers.
-
-    Attributes:
-        second: the criterion, or criterion:scope, that the others are compared with; "" for none.
-        means: by name of the arm and sparsity.
-        apart: numbers of runs far from the median of their arm and sparsity.
-    """
-
-    setting: str
-    second: str
-    means: dict[str, dict[float, Mean]] = field(default_factory=dict)
-    crossovers: list[Crossover] = field(default_factory=list)
-    apart: dict[str, dict[float, int]] = field(default_factory=dict)
-
-    @property
-    def sparsities(self) -> list[float]:
-        """All tested sparsities, rising."""
-        return sorted({sparsity for row in self.means.values() for sparsity in row})
-
-    @property
-    def table(self) -> dict[str, list[str]]:
-        """The means of each arm in percent, by rising sparsity. `*` marks runs far from the median."""
-        return {
-            name: [
-                means[s].percent + ("*" if self.apart.get(name, {}).get(s) else "") if s in means else ""
-                for s in self.sparsities
-            ]
-            for name, means in self.means.items()
-        }
 
 
 def compare(
@@ -75,10 +40,11 @@ def compare(
     """
     if second is None:
         second = baseline(connection, first) or ""
-    answers = ask(connection, "accuracy")
+    measured = headline(connection)
+    answers = ask(connection, "accuracy", {"range": str(measured.range)})
     labels = label(row["arm"] for row in answers)
     settings = sorted({known.setting for known in labels.values()})
-    comparisons = {name: Comparison(name, second) for name in settings}
+    comparisons = {name: Comparison(name, second, headline=measured) for name in settings}
     rests = {arm: without(arm, AFTER_DENSE) for arm in labels}
     apart: dict[str, dict[float, tuple[int, int]]] = defaultdict(dict)
     for row in answers:
@@ -92,7 +58,7 @@ def compare(
             places = pruned or places
         for place in places:
             means = comparisons[place].means.setdefault(known.name, {})
-            means[row["sparsity"]] = mean_interval(row["mean"], row["deviation"], row["trials"], row["lost"])
+            means[row["sparsity"]] = measured.mean(row["mean"], row["deviation"], row["trials"], row["lost"])
             comparisons[place].apart.setdefault(known.name, {})[row["sparsity"]] = row["apart"]
     if second:
         _compare_pairs(connection, first, second, labels, apart, comparisons)
@@ -113,6 +79,7 @@ def _compare_pairs(
         apart: by arm and sparsity, the runs far from the median, and all finished runs.
         comparisons: the comparisons by setting.
     """
+    measured = headline(connection)
     pairs: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in ask(connection, "crossover", {"first": first, "second": second}):
         pairs[row["first"], row["second"]].append(row)
@@ -120,7 +87,7 @@ def _compare_pairs(
     tested = [
         (
             [row["sparsity"] for row in rows],
-            [_paired(row) for row in rows],
+            [_paired(row, measured) for row in rows],
             not (unfinished.get(one) or unfinished.get(other)),
         )
         for (one, other), rows in pairs.items()
@@ -138,13 +105,19 @@ def _compare_pairs(
                 differences,
                 (far[0], far[1]),
                 unfinished.get(one) or unfinished.get(other) or "",
+                measured,
             )
         )
 
 
-def _paired(row: Mapping[str, Any]) -> Paired:
+def _paired(row: Mapping[str, Any], headline: Headline) -> Paired:
     lost = [(pair["first"], pair["second"]) for pair in row["lost"] or ()]
-    return paired(row["differences"] or [], lost, chance_of(row["first"]) if lost else 0.0)
+    found = paired(row["differences"] or [], lost, headline.of_lost(row["first"]) if lost else 0.0)
+    return replace(
+        found,
+        mean=headline.unit(found.mean),
+        bound=None if found.bound is None else headline.unit(found.bound),
+    )
 
 
 def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
@@ -158,10 +131,10 @@ def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
             "seeds": d.paired.seeds,
             "first_lost": d.paired.lost[0],
             "second_lost": d.paired.lost[1],
-            "difference": number(d.mean.value),
-            "low": d.mean.low,
-            "high": d.mean.high,
-            "difference_lost_at_chance": number((d.paired.bound or d.mean).value),
+            "difference": number(crossover.headline.own(d.mean.value)),
+            "low": low,
+            "high": high,
+            "difference_lost_at_chance": number(crossover.headline.own((d.paired.bound or d.mean).value)),
             "p_holm": number(d.p),
             "verdict": crossover.verdict,
             "crossover": crossings[-1].at if crossings else None,
@@ -173,22 +146,25 @@ def rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
         for crossover in comparison.crossovers
         for crossings in [crossover.crossings]
         for d in crossover.differences
+        for low, high in [crossover.headline.ends(d.mean.low, d.mean.high)]
     ]
 
 
 def note(comparisons: Sequence[Comparison]) -> str:
     """What the intervals are over, and what certain means; printed below every answer."""
+    measured = comparisons[0].headline if comparisons else ACCURACIES
+    means = f"{measured.about} {_MEANS}"
     pairs = [crossover for comparison in comparisons for crossover in comparison.crossovers]
     tests = sum(not math.isnan(d.p) for crossover in pairs for d in crossover.differences)
     if not pairs:
-        return f"{_MEANS} {NO_PAIR}"
+        return f"{means} {NO_PAIR}"
     if not tests:
         return (
-            f"{_MEANS} No difference is tested: that takes two seeds that finished in both, and a study "
+            f"{means} No difference is tested: that takes two seeds that finished in both, and a study "
             "that has ended."
         )
     return (
-        f"{_MEANS} Differences are paired by seed (Student's t). Certain is what holds at 5 % after Holm's "
+        f"{means} Differences are paired by seed (Student's t). Certain is what holds at 5 % after Holm's "
         f"correction over all tests of this answer: {tests:,} (pairs: {len(pairs):,}). A crossing lies "
         "between two tested sparsities with certain signs, whatever the curves do in between."
     )
@@ -207,7 +183,7 @@ def text(comparison: Comparison) -> str:
 
 
 def chart(comparison: Comparison, names: Sequence[str]) -> Figure:
-    """Mean test accuracy with its 95 % band against density, on a log scale labelled with sparsity."""
+    """Means with their 95 % bands against density, on a log scale labelled with sparsity."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -253,7 +229,8 @@ def chart(comparison: Comparison, names: Sequence[str]) -> Figure:
             "tickvals": densities,
             "ticktext": [f"{sparsity:g}" for sparsity in comparison.sparsities],
         },
-        yaxis={"title": "test accuracy", "range": [0, 1.02]},
+        yaxis={"title": f"test {comparison.headline.name}"}
+        | ({"range": [0, 1.02]} if comparison.headline.is_accuracy else {}),
     )
     return figure
 
@@ -262,14 +239,18 @@ def show(page: Page, comparisons: Sequence[Comparison]) -> None:
     """The report's section: for each setting a chart and a table of means."""
     names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
     second = next((comparison.second for comparison in comparisons if comparison.second), "")
+    fall = "fall below" if page.headline.sign > 0 else "become worse than"
+    alone = page.headline.named("Which accuracy has each criterion?")
+    if page.headline.is_accuracy:
+        alone = "How accurate is each criterion?"
     page.heading(
-        f"Where does a criterion fall below {second}?" if second else "How accurate is each criterion?",
+        f"Where does a criterion {fall} {second}?" if second else alone,
         f"{note(comparisons)} The bands of a chart are the same intervals.",
     )
     by_setting = {comparison.setting: comparison for comparison in comparisons}
     for setting in page.settings(list(by_setting)):
         comparison = by_setting[setting]
-        page.chart(f"Test accuracy against sparsity: {setting}", chart(comparison, names))
+        page.chart(f"Test {page.headline.name} against sparsity: {setting}", chart(comparison, names))
         page.table(
             ["sparsity", *(f"{sparsity:g}" for sparsity in comparison.sparsities)],
             [[name, *cells] for name, cells in comparison.table.items()],
@@ -304,6 +285,7 @@ QUESTION = Question(
     rows=rows,
     terminal=terminal,
     compares_criteria=True,
+    about_accuracy=True,
     section=Section(
         find=compare, show=show, place=10, summary=Summary(place=10, title="", sentences=_sentences)
     ),

@@ -8,18 +8,20 @@ from analysis.charts import Figure, style
 from analysis.page import Page
 from analysis.questions.labelled import Labelled, labelled, named_rows
 from analysis.questions.question import Question, Section
+from analysis.warehouse.headlines import ACCURACY
 
 Row = Mapping[str, Any]
 # In the order of training. The levels of iterative pruning are numbered: "level 1", "level 2", …
 _PHASES = ("dense", "level", "sparse", "retrain")
 
 
-def charts(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, Figure]:
-    """Mean validation accuracy by epoch: a chart for each sparsity, by its name, a line for each criterion.
+def charts(rows: Sequence[Row], title: Mapping[str, str], metric: str = ACCURACY) -> dict[str, Figure]:
+    """Mean validation values by epoch: a chart for each sparsity, by its name, a line for each criterion.
 
     Args:
         rows: of queries/curves.sql.
         title: name of each arm.
+        metric: name of the headline metric.
     """
     import plotly.graph_objects as go
 
@@ -40,9 +42,8 @@ def charts(rows: Sequence[Row], title: Mapping[str, str]) -> dict[str, Figure]:
                 hovertemplate="epoch %{x} (%{text}): %{y:.3f}",
                 **style(index),
             )
-        figure.update_layout(
-            xaxis={"title": "epoch"}, yaxis={"title": "validation accuracy", "range": [0, 1.02]}
-        )
+        bounds = {"range": [0, 1.02]} if metric == ACCURACY else {}
+        figure.update_layout(xaxis={"title": "epoch"}, yaxis={"title": f"validation {metric}"} | bounds)
         figures[f"sparsity {sparsity:g}"] = figure
     return figures
 
@@ -66,9 +67,10 @@ def show(page: Page, answer: Labelled) -> None:
     """The report's section: a chart for each setting, with a menu of sparsities."""
     if not answer.settings:
         return
-    page.heading("How does training go?", "Mean validation accuracy over seeds at the end of each epoch.")
+    metric = page.headline.curves
+    page.heading("How does training go?", f"Mean validation {metric} over seeds at the end of each epoch.")
     for setting in page.settings(answer.settings):
-        figures = charts(answer.of(setting), answer.names)
+        figures = charts(answer.of(setting), answer.names, metric)
         page.chart(f"Learning curves: {setting}", *figures.values(), choices=list(figures))
 
 

@@ -38,11 +38,13 @@ class Labelled:
         return [row for row in self.rows if self.labels[row["arm"]].setting == setting]
 
 
-def labelled(query: str) -> Callable[[duckdb.DuckDBPyConnection], Labelled]:
-    """Returns a function that answers with the rows of a file in queries/, given its name."""
+def labelled(
+    query: str, variables: Mapping[str, str] | None = None
+) -> Callable[[duckdb.DuckDBPyConnection], Labelled]:
+    """Returns a function that answers with the rows of a file in queries/, given its name and variables."""
 
     def answer(connection: duckdb.DuckDBPyConnection) -> Labelled:
-        rows = ask(connection, query)
+        rows = ask(connection, query, variables)
         return Labelled(rows, label(row["arm"] for row in rows))
 
     return answer

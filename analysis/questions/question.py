@@ -59,6 +59,7 @@ class Question(Generic[A]):
         sentences: the answer in words, printed below the table.
         terminal: the text for a terminal, in place of table and sentences; None: there is none.
         compares_criteria: the question needs trials of criteria. The oracle's masks are drawn, not chosen.
+        about_accuracy: the question is about the accuracy columns, and so about any metric in their place.
         is_command: False: only the report asks it.
         section: None: the report does not show it.
     """
@@ -70,5 +71,6 @@ class Question(Generic[A]):
     sentences: Callable[[A], Sequence[str]] = _nothing
     terminal: Callable[[A], str] | None = None
     compares_criteria: bool = False
+    about_accuracy: bool = False
     is_command: bool = True
     section: Section[Any] | None = None

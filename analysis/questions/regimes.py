@@ -14,10 +14,11 @@ from analysis import warehouse
 from analysis.charts import Figure
 from analysis.page import Page
 from analysis.questions.question import Question, Row, Section
-from analysis.warehouse import ask
+from analysis.warehouse import ACCURACIES, Headline, ask, headline
 from analysis.warehouse.arms import label
 from sweep.errors import BadInput
-from sweep.means import Mean, mean_interval
+from sweep.foreign import html
+from sweep.means import Mean
 
 # Fields that set the temperature of training, or stand for it (Zhou et al. 2023).
 _TEMPERATURES = ("weight_decay", "epochs", "batch_size", "lr", "prune_epoch")
@@ -36,6 +37,7 @@ def regimes(connection: duckdb.DuckDBPyConnection, x: str = "sparsity", y: str =
     Args:
         x, y: fields of the config.
     """
+    measured = headline(connection)
     answers = ask(connection, "regimes", {"x": x, "y": y})
     beside = "sparsity" not in (x, y)
 
@@ -49,9 +51,10 @@ def regimes(connection: duckdb.DuckDBPyConnection, x: str = "sparsity", y: str =
     rows = []
     for row, name in zip(answers, panels, strict=True):
         known = labels[name]
-        half = mean_interval(row["test_accuracy"], row["deviation"], row["trials"]).half_width
+        mean = measured.mean(row["test_accuracy"], row["deviation"], row["trials"])
+        row["test_accuracy"] = mean.value
         columns = {key: value for key, value in row.items() if key not in ("arm", "sparsity")}
-        rows.append({"setting": known.setting, "label": known.name, **columns, "half_width": half})
+        rows.append({"setting": known.setting, "label": known.name, **columns, "half_width": mean.half_width})
     return sorted(rows, key=lambda row: (row["setting"], row["label"]))
 
 
@@ -64,8 +67,8 @@ def maps(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return {name: points for name, points in of_map.items() if len({point["y"] for point in points}) > 1}
 
 
-def chart(rows: Sequence[Mapping[str, Any]], field: str) -> Figure:
-    """A heat map: mean test accuracy, with its interval over the seeds, by sparsity and another field.
+def chart(rows: Sequence[Mapping[str, Any]], field: str, headline: Headline = ACCURACIES) -> Figure:
+    """A heat map: mean test value, with its interval over the seeds, by sparsity and another field.
 
     Args:
         rows: of one map of `regimes`, with sparsity as x and the field as y.
@@ -79,7 +82,7 @@ def chart(rows: Sequence[Mapping[str, Any]], field: str) -> Figure:
     for row in rows:
         place = y.index(row["y"]), x.index(row["x"])
         accuracy[place], trials[place] = row["test_accuracy"], row["trials"]
-        text[place] = str(Mean(row["test_accuracy"], row["half_width"]))
+        text[place] = str(headline.unit(Mean(row["test_accuracy"], row["half_width"])))
     figure = go.Figure(
         go.Heatmap(
             z=accuracy,
@@ -89,10 +92,9 @@ def chart(rows: Sequence[Mapping[str, Any]], field: str) -> Figure:
             texttemplate="%{text}",
             customdata=trials,
             colorscale="Cividis",
-            zmin=0,
-            zmax=1,
+            **({"zmin": 0, "zmax": 1} if headline.is_accuracy else {}),
             hovertemplate="%{x}, %{y}: %{text} over %{customdata} trials<extra></extra>",
-            colorbar={"title": "test<br>accuracy"},
+            colorbar={"title": f"test<br>{html(headline.name)}"},
             xgap=1,
             ygap=1,
         )
@@ -142,8 +144,9 @@ def show(page: Page, maps_of: Mapping[tuple[str, str], Sequence[Row]]) -> None:
         return
     page.heading(
         "Regimes",
-        "Mean test accuracy with its 95 % Student-t interval over seeds, cut to 0 to 1, by load and "
-        "temperature (Zhou et al. 2023). Within a map nothing else differs.",
+        f"Mean test {page.headline.name} with its 95 % Student-t interval over seeds"
+        f"{', cut to 0 to 1' * page.headline.is_accuracy}, by load and temperature (Zhou et al. 2023). "
+        f"Within a map nothing else differs.{page.headline.direction}",
     )
     largest = set(sorted(maps_of, key=lambda key: -len(maps_of[key]))[:_MENU])
     if len(maps_of) > _MENU:
@@ -152,11 +155,11 @@ def show(page: Page, maps_of: Mapping[tuple[str, str], Sequence[Row]]) -> None:
             "or ask python -m analysis regimes.</p>"
         )
     shown = {
-        f"{name}: {field}": chart(points, field)
+        f"{name}: {field}": chart(points, field, page.headline)
         for (name, field), points in maps_of.items()
         if (name, field) in largest
     }
-    page.chart("Accuracy over two axes", *shown.values(), choices=list(shown))
+    page.chart(page.headline.named("Mean test accuracy over two axes"), *shown.values(), choices=list(shown))
 
 
 QUESTION = Question(
@@ -164,5 +167,6 @@ QUESTION = Question(
     help="How does accuracy depend on two fields together, such as sparsity and learning rate?",
     answer=answer,
     rows=list,
+    about_accuracy=True,
     section=Section(find=temperature_maps, show=show, place=70),
 )

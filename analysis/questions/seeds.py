@@ -11,7 +11,7 @@ import typer
 from analysis.questions.pair import First, Second, pair
 from analysis.questions.question import Question, Row
 from analysis.statistics.differences import Array
-from analysis.warehouse import EACH, NO_PAIR, ask
+from analysis.warehouse import EACH, NO_PAIR, ask, headline
 from analysis.warehouse.arms import label
 from sweep.means import LEVEL, ROUNDING
 
@@ -30,8 +30,9 @@ def seeds_needed(
 
     Args:
         first, second: a criterion, or criterion:scope.
-        difference: of mean test accuracy, to be detected with a power of `POWER`.
+        difference: of mean test accuracy, or of another headline, to be detected with a power of `POWER`.
     """
+    headline(connection)  # one metric, or an error
     answers = ask(connection, "crossover", {"first": first, "second": second})
     labels = label(arm for row in answers for arm in (row["first"], row["second"]))
     lost = {(row["arm"], row["sparsity"]): row["lost"] for row in ask(connection, "accuracy")}
@@ -138,7 +139,7 @@ def answer(
     connection: duckdb.DuckDBPyConnection,
     first: First = EACH,
     second: Second = None,
-    difference: Annotated[float, typer.Option(min=1e-4, max=1, help="of mean test accuracy")] = 0.01,
+    difference: Annotated[float, typer.Option(min=1e-9, help="of mean test accuracy")] = 0.01,
 ) -> list[Row]:
     """The number of seeds for the criteria that the command names."""
     return seeds_needed(connection, *pair(connection, first, second), difference)
@@ -155,4 +156,5 @@ QUESTION = Question(
     rows=list,
     sentences=_sentences_or_none,
     compares_criteria=True,
+    about_accuracy=True,
 )

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -12,7 +12,7 @@ import numpy as np
 from analysis.questions.question import Question
 from analysis.statistics.differences import Array
 from analysis.statistics.estimates import Estimate, columns
-from analysis.warehouse import ask
+from analysis.warehouse import ACCURACIES, Headline, ask, headline
 from analysis.warehouse.arms import label
 from sweep.errors import BadInput
 from sweep.means import LEVEL, ROUNDING
@@ -45,6 +45,7 @@ class Spread:
     deviation: Estimate | None
     reference: tuple[str, ...] | None
     ratio: Estimate | None
+    headline: Headline = ACCURACIES
 
 
 def spreads(connection: duckdb.DuckDBPyConnection) -> list[Spread]:
@@ -53,6 +54,7 @@ def spreads(connection: duckdb.DuckDBPyConnection) -> list[Spread]:
     Raises:
         BadInput: no trial holds a source.
     """
+    measured = headline(connection)
     answers = ask(connection, "variance")
     if not answers:
         raise BadInput(
@@ -82,6 +84,7 @@ def spreads(connection: duckdb.DuckDBPyConnection) -> list[Spread]:
                     deviation=deviation,
                     reference=tuple(reference["moved"]) if reference else None,
                     ratio=ratio(deviation, against) if deviation and against else None,
+                    headline=measured,
                 )
             )
     return sorted(results, key=lambda one: (one.setting, one.way, one.sparsity, -len(one.moved), one.held))
@@ -174,19 +177,20 @@ def rows(results: Sequence[Spread]) -> list[dict[str, Any]]:
 
 def sentences(results: Sequence[Spread]) -> list[str]:
     """For each arm its deviation and its share of the reference's variance; then what the intervals are."""
-    said = []
+    said, name = [], results[0].headline.name
     for one in results:
         text = f"{one.setting}: {one.way} at {one.sparsity:g}: {_listed(one.moved)} moved"
         text += f" ({', '.join(one.held)} held)" if one.held else ""
         if one.deviation is None:
             text += f": {one.runs} finished run{'s' * (one.runs != 1)}, no standard deviation"
         else:
-            text += f": standard deviation {one.deviation} over {one.runs} runs"
+            deviation = replace(one.deviation, digits=one.headline.digits)
+            text += f": standard deviation {deviation} over {one.runs} runs"
         if one.ratio is not None and one.reference is not None:
             text += f", {one.ratio} of the variance with {_listed(one.reference)} moved"
         said.append(text + (f"; {one.lost} lost" if one.lost else ""))
     said.append(
-        "Standard deviations of test accuracy over seeds, one test set; pointwise 95 % intervals, nothing is "
+        f"Standard deviations of test {name} over seeds, one test set; pointwise 95 % intervals, nothing is "
         "tested. What is held is held at one value: at another the spread may differ. Shares need not add up "
         "to 1, since sources act together."
     )
@@ -205,4 +209,5 @@ QUESTION = Question(
     answer=spreads,
     rows=rows,
     sentences=sentences,
+    about_accuracy=True,
 )

@@ -1,12 +1,14 @@
-"""The verdict on one criterion against another, and the sentence that explains it."""
+"""The verdict on one criterion against another, the sentence that explains it, and those of a setting."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from analysis.statistics.crossings import Crossing, Difference, crossings
 from analysis.statistics.differences import wilson
+from analysis.warehouse import ACCURACIES, Headline
+from sweep.means import Mean
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Crossover:
     """One criterion against another in one setting.
 
     Attributes:
-        differences: by rising sparsity.
+        differences: by rising sparsity; above 0 where the first is better.
         apart: for the first and for the second, the number of runs far from the median of their arm and
             sparsity, and the number of finished runs.
         unfinished: how far an unfinished study is, in words; "" if it is done. Until then nothing is certain.
@@ -25,6 +27,7 @@ class Crossover:
     differences: list[Difference]
     apart: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     unfinished: str = ""
+    headline: Headline = ACCURACIES
 
     @property
     def crossings(self) -> list[Crossing]:
@@ -61,8 +64,8 @@ class Crossover:
         sides = [
             f"mean {side} at {_listed(at)}"
             for side, at in (
-                ("above", [d.sparsity for d in self.differences if d.mean.value > 0]),
-                ("below", [d.sparsity for d in self.differences if d.mean.value < 0]),
+                (self.headline.sides[1], [d.sparsity for d in self.differences if d.mean.value > 0]),
+                (self.headline.sides[-1], [d.sparsity for d in self.differences if d.mean.value < 0]),
             )
             if at
         ]
@@ -72,7 +75,7 @@ class Crossover:
     def _crossed(self) -> str:
         signs = [d for d in self.differences if d.sign]
         ends = [signs[0]] + [other for one, other in pairwise(signs) if one.sign != other.sign]
-        sides = {1: "above", -1: "below"}
+        sides = self.headline.sides
         parts = []
         for crossing, start, end in zip(self.crossings, ends, ends[1:], strict=False):
             parts.append(
@@ -83,7 +86,7 @@ class Crossover:
         return "; ".join([*parts, *self._not_certain()])
 
     def _one_side(self) -> str:
-        side = "above" if self.differences[0].sign > 0 else "below"
+        side = self.headline.sides[self.differences[0].sign]
         tested = [d.sparsity for d in self.differences]
         if len(tested) == 1:
             return f"no crossover: certainly {side} at {tested[0]:g}, the one sparsity tested"
@@ -98,7 +101,7 @@ class Crossover:
             few = {0: "no seed finished in both", 1: "one seed has no interval"}
             why = few.get(most, "no difference is certain")
             return f"undecided: {why} at {_listed([d.sparsity for d in self.differences])}"
-        side = "above" if signs[certain[0]] > 0 else "below"
+        side = self.headline.sides[signs[certain[0]]]
         if certain == list(range(certain[0], len(signs))):
             start, before = self.differences[certain[0]], self.differences[certain[0] - 1]
             said = f"certainly {side} from {start.sparsity:g} on; where that begins is open: more seeds at "
@@ -121,7 +124,7 @@ class Crossover:
             if count
         ]
         certain = any(d.sign for d in self.differences)
-        with_them = " (what is certain is so with them at chance too)" if certain else ""
+        with_them = f" (what is certain is so with them {self.headline.guess} too)" if certain else ""
         return [f"lost runs: {' and '.join(lost)}{with_them}"] if lost else []
 
     def _two_kinds(self) -> list[str]:
@@ -132,6 +135,43 @@ class Crossover:
         ]
         words = "which Student's t does not cover: more seeds, or medians, tell"
         return [f"runs far from the median of their cell: {' and '.join(apart)}, {words}"] if apart else []
+
+
+@dataclass
+class Comparison:
+    """One setting: the accuracy of every arm at every sparsity, and the crossovers.
+
+    Attributes:
+        second: the criterion, or criterion:scope, that the others are compared with; "" for none.
+        means: by name of the arm and sparsity.
+        apart: numbers of runs far from the median of their arm and sparsity.
+        headline: the metric, in whose own unit the means are.
+    """
+
+    setting: str
+    second: str
+    means: dict[str, dict[float, Mean]] = field(default_factory=dict)
+    crossovers: list[Crossover] = field(default_factory=list)
+    apart: dict[str, dict[float, int]] = field(default_factory=dict)
+    headline: Headline = ACCURACIES
+
+    @property
+    def sparsities(self) -> list[float]:
+        """All tested sparsities, rising."""
+        return sorted({sparsity for row in self.means.values() for sparsity in row})
+
+    @property
+    def table(self) -> dict[str, list[str]]:
+        """The means of each arm, by rising sparsity; accuracies in percent. `*`: runs far from the median."""
+        return {
+            name: [
+                self.headline.text(means[s]) + ("*" if self.apart.get(name, {}).get(s) else "")
+                if s in means
+                else ""
+                for s in self.sparsities
+            ]
+            for name, means in self.means.items()
+        }
 
 
 def _listed(sparsities: Sequence[float]) -> str:

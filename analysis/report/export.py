@@ -9,20 +9,22 @@ import duckdb
 
 from analysis import output
 from analysis.questions.crossover import Comparison, chart, compare
-from analysis.warehouse import provisional
+from analysis.warehouse import Headline, provisional, rows
+from analysis.warehouse.sources import quoted
 from sweep import foreign
 from sweep.errors import BadInput
 from sweep.means import Mean
 
-_TABLES = {".csv": output.Format.CSV, ".parquet": output.Format.PARQUET}
+TABLES = {".csv": output.Format.CSV, ".parquet": output.Format.PARQUET}
 _PICTURES = (".png", ".svg", ".pdf")
 
 
 def write(connection: duckdb.DuckDBPyConnection, target: Path) -> list[Path]:
     """Write the export that the ending of the file's name says.
 
-    `.csv`, `.parquet`: one row for each trial, with every column. `.tex`: a `tabular` (booktabs) for each
-    setting. `.png`, `.svg`, `.pdf`: the crossover chart, one file for each setting.
+    `.csv`, `.parquet`: one row for each trial, with every column, and one for each metric and split. `.tex`:
+    a `tabular` (booktabs) for each setting. `.png`, `.svg`, `.pdf`: the crossover chart, one file for each
+    setting.
 
     Returns:
         The written files.
@@ -31,8 +33,8 @@ def write(connection: duckdb.DuckDBPyConnection, target: Path) -> list[Path]:
         BadInput: another ending; no browser to draw with; a file that cannot be written.
     """
     kind = target.suffix.lower()
-    if kind in _TABLES:
-        output.stream(connection, "FROM trials", _TABLES[kind], target)
+    if kind in TABLES:
+        output.stream(connection, _every_trial(connection), TABLES[kind], target)
         return [target]
     if kind == ".tex":
         marks = "".join(f"% {foreign.latex(line)}\n" for line in provisional(connection))
@@ -43,12 +45,30 @@ def write(connection: duckdb.DuckDBPyConnection, target: Path) -> list[Path]:
     raise BadInput(f"{target}: export to .csv, .parquet, .tex, .png, .svg or .pdf")
 
 
+def _every_trial(connection: duckdb.DuckDBPyConnection) -> str:
+    """The SQL of all trials, each with its metrics as columns `NAME_validation` and `NAME_test`."""
+    names = rows(connection, "SELECT DISTINCT name, split FROM metrics ORDER BY name, split DESC")
+    if not names:
+        return "FROM trials"
+    columns = ", ".join(
+        f"max(value) FILTER (name = '{quoted(name)}' AND split = '{split}') "
+        f'AS "{name.replace(chr(34), chr(34) * 2)}_{split}"'
+        for name, split in names
+    )
+    return (
+        "SELECT trials.*, measured.* EXCLUDE (trial_id) FROM trials LEFT JOIN "
+        f"(SELECT trial_id, {columns} FROM metrics GROUP BY trial_id) AS measured USING (trial_id)"
+    )
+
+
 def latex(comparison: Comparison) -> str:
-    """Mean test accuracies in percent with their 95 % intervals, for the booktabs package."""
+    """Means on test data with their 95 % intervals, accuracies in percent, for the booktabs package."""
+    headline = comparison.headline
     sparsities = comparison.sparsities
     lines = [
         f"% {foreign.latex(comparison.setting)}: "
-        "test accuracy in percent, mean and 95 % Student-t interval over seeds",
+        f"{foreign.latex(f'test {headline.name}')}{' in percent' * headline.is_accuracy}, "
+        "mean and 95 % Student-t interval over seeds",
         "% (equal): all seeds ended alike, which is no interval",
         r"\begin{tabular}{l" + "r" * len(sparsities) + "}",
         r"\toprule",
@@ -62,23 +82,24 @@ def latex(comparison: Comparison) -> str:
             if mean is None:
                 cells.append("--")
                 continue
-            cells.append(_percent(mean) + (f" ({mean.lost} lost)" if mean.lost else ""))
+            cells.append(_cell(mean, headline) + (f" ({mean.lost} lost)" if mean.lost else ""))
         lines.append(" & ".join([foreign.latex(name), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _percent(mean: Mean) -> str:
-    """A mean in percent with its half width, or with both ends if the interval is cut to [0, 1]."""
+def _cell(mean: Mean, headline: Headline) -> str:
+    """A mean with its half width, or with both ends if the interval is cut; accuracies in percent."""
+    scale, digits = (100, 1) if headline.is_accuracy else (1, mean.digits)
     if math.isnan(mean.value):
         return "--"
-    value = f"{100 * mean.value:.1f}"
+    value, half = (f"{scale * one:.{digits}f}" for one in (mean.value, mean.half_width or 0.0))
     if mean.half_width is None or mean.low is None or mean.high is None:
         return value
     if mean.equal:
         return f"${value}$ (equal)"
     if mean.cut:
-        return f"${value}$ $[{100 * mean.low:.1f}, {100 * mean.high:.1f}]$"
-    return f"${value} \\pm {100 * mean.half_width:.1f}$"
+        return f"${value}$ $[{scale * mean.low:.{digits}f}, {scale * mean.high:.{digits}f}]$"
+    return f"${value} \\pm {half}$"
 
 
 def _pictures(comparisons: list[Comparison], target: Path, marks: list[str]) -> list[Path]:

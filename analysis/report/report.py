@@ -12,7 +12,8 @@ import plotly.offline
 from analysis.page import Page
 from analysis.questions import catalog
 from analysis.report import search, trials
-from analysis.warehouse import files, narrowed_studies, provisional, rows
+from analysis.warehouse import Headline, files, headline, narrowed_studies, provisional, rows
+from sweep.errors import BadInput
 from sweep.foreign import html
 from sweep.store.places import Place, small
 
@@ -24,17 +25,22 @@ def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
         connection: from `analysis.open`, perhaps narrowed.
         results: the folder of the results, for study files and provenance.
     """
-    page = Page()
+    mixed = []
+    try:
+        page = Page(headline(connection))
+    except BadInput as several:
+        # Questions about one metric have no answer then.
+        page, mixed = Page(Headline("headline metric", curves="headline metric")), [str(several)]
     answers = [
         (question.section, question.section.find(connection))
         for question in catalog.QUESTIONS
-        if question.section is not None
+        if question.section is not None and not (mixed and question.about_accuracy)
     ]
-    page.sentences(provisional(connection))
+    page.sentences([*provisional(connection), *mixed])
     page.heading("Summary")
     summaries = [(section.summary, answer) for section, answer in answers if section.summary is not None]
     for summary, answer in sorted(summaries, key=lambda pair: pair[0].place):
-        page.details(summary.title, summary.sentences(answer))
+        page.details(page.headline.named(summary.title), summary.sentences(answer))
     studies = narrowed_studies(connection)
     search.show(page, results, studies)
     for section, answer in sorted(answers, key=lambda pair: pair[0].place):

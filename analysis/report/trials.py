@@ -8,7 +8,8 @@ import duckdb
 
 from analysis.charts import Figure, thin
 from analysis.page import Page, embedded
-from analysis.warehouse import rows
+from analysis.warehouse import ACCURACIES, Headline, rows
+from sweep.foreign import html
 
 # The most trials that are listed: the latest.
 _TRIALS = 2_000
@@ -52,18 +53,20 @@ def show(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
         connection,
         f"SELECT {', '.join(_COLUMNS)} FROM trials ORDER BY finished_at DESC, trial_id LIMIT {_TRIALS}",
     )
-    trials: list[Mapping[str, Any]] = [dict(zip(_COLUMNS, row, strict=True)) for row in latest]
+    trials: list[dict[str, Any]] = [dict(zip(_COLUMNS, row, strict=True)) for row in latest]
+    for row in trials:
+        row.update({name: page.headline.own(row[name]) for name in ("val_accuracy", "test_accuracy")})
     accuracies = ((row, row["test_accuracy"]) for row in trials if row["status"] == "ok")
     finished = [row for row, accuracy in accuracies if accuracy is not None and math.isfinite(accuracy)]
     if len(finished) > 1:
         page.heading("All axes together", "Each line is a trial; drag along an axis to choose some.")
-        page.chart("Parallel coordinates of all trials", parallel(finished))
+        page.chart("Parallel coordinates of all trials", parallel(finished, page.headline))
     page.heading("Trials", "" if total <= _TRIALS else f"The latest {_TRIALS:,} of {total:,}.")
     values = [
-        [round(v, 5) if isinstance(v, float) and v == v else None if v != v else v for v in row]
-        for row in latest
+        [round(v, 5) if isinstance(v, float) and v == v else None if v != v else v for v in row.values()]
+        for row in trials
     ]
-    listed = {"columns": _COLUMNS, "rows": values}
+    listed = {"columns": [page.headline.named(name) for name in _COLUMNS], "rows": values}
     page.parts.append(
         '<p><label>Search <input type="search" id="search" placeholder="snip 0.99 failed"></label> '
         '<output id="matches"></output></p><div class="scroll" tabindex="0"><table id="trials"></table></div>'
@@ -71,8 +74,8 @@ def show(page: Page, connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def parallel(trials: Sequence[Mapping[str, Any]]) -> Figure:
-    """A line for each trial through its fields and accuracy. Dragging along an axis selects trials."""
+def parallel(trials: Sequence[Mapping[str, Any]], headline: Headline = ACCURACIES) -> Figure:
+    """A line for each trial through its fields and its test value. Dragging along an axis selects trials."""
     import plotly.graph_objects as go
 
     kept = [trials[i] for i in thin(len(trials), 1)]
@@ -81,7 +84,7 @@ def parallel(trials: Sequence[Mapping[str, Any]]) -> Figure:
         values = [row[column] for row in kept]
         if column != "test_accuracy" and len(set(values)) < 2:
             continue
-        name = column.replace("_", " ")
+        name = headline.named(column.replace("_", " "))
         if any(isinstance(value, str) for value in values):
             known = sorted({str(value) for value in values})
             places = {"tickvals": list(range(len(known))), "ticktext": known}
@@ -104,7 +107,7 @@ def parallel(trials: Sequence[Mapping[str, Any]]) -> Figure:
                 "color": colours,
                 "colorscale": "Cividis",
                 "showscale": True,
-                "colorbar": {"title": "test accuracy"},
+                "colorbar": {"title": f"test {html(headline.name)}"},
             },
         )
     )

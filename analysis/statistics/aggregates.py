@@ -14,16 +14,16 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from analysis.statistics.differences import holm
+from analysis.statistics.differences import Array, holm
 from analysis.statistics.draws import Draws, Runs, interquartile_mean, mean_interval, mean_share
-from analysis.statistics.estimates import Estimate, at_chance, held, over, wins
-from analysis.warehouse import ask, unfinished
+from analysis.statistics.estimates import Estimate, held, over, wins, with_lost
+from analysis.warehouse import ACCURACIES, Headline, ask, headline, unfinished
 from analysis.warehouse.arms import label
 from sweep.arms import is_among
 from sweep.config import CHOICE
 from sweep.errors import BadInput
 
-# The test accuracies at which a performance profile is computed.
+# The test accuracies at which a performance profile is computed; for other metrics, shares of their range.
 THRESHOLDS = np.arange(100) / 100
 # A row of queries/cells.sql, and a task: the number of its setting, and its sparsity.
 Cell = Mapping[str, Any]
@@ -42,7 +42,7 @@ class Aggregate:
             mean over the tasks. None for the baseline itself, and if there is no baseline.
         p: of a probability of ½, with Holm's correction for all ways compared with the baseline. With lost
             trials it is the larger p-value of those without them and with them at chance.
-        profile: share of runs above each of `THRESHOLDS`, all tasks with the same weight.
+        profile: share of runs better than each threshold, all tasks with the same weight.
     """
 
     way: str
@@ -64,6 +64,7 @@ class Aggregates:
         settings: the sparsities of each setting among the tasks.
         left_out: number of tasks on which some way has no finished run.
         over: what the intervals are over, in words.
+        headline: the metric, in whose own unit the means and the thresholds are.
     """
 
     ways: list[Aggregate]
@@ -71,11 +72,25 @@ class Aggregates:
     settings: dict[str, list[float]]
     left_out: int
     over: str
+    headline: Headline = ACCURACIES
 
     @property
     def tasks(self) -> int:
         """Number of tasks: settings × sparsities on which all ways have a finished run."""
         return sum(map(len, self.settings.values()))
+
+    @property
+    def thresholds(self) -> list[float]:
+        """The thresholds of the profiles, from bad to good."""
+        return [self.headline.own(float(one)) for one in _thresholds(self.headline)]
+
+
+def _thresholds(headline: Headline) -> Array:
+    """Thresholds from the worst to the best value, as the columns hold them; of accuracies from 0 to 1."""
+    if headline.is_accuracy:
+        return THRESHOLDS
+    spread: Array = headline.worst + THRESHOLDS * headline.range
+    return spread
 
 
 def aggregate(connection: duckdb.DuckDBPyConnection, baseline: str | None = None) -> Aggregates:
@@ -88,10 +103,20 @@ def aggregate(connection: duckdb.DuckDBPyConnection, baseline: str | None = None
     Raises:
         BadInput: no task is common to all ways, or the baseline matches no way, or several.
     """
-    return aggregate_cells(ask(connection, "cells"), baseline, tested=not unfinished(connection))
+    return aggregate_cells(
+        ask(connection, "cells"),
+        baseline,
+        tested=not unfinished(connection),
+        headline=headline(connection),
+    )
 
 
-def aggregate_cells(cells: Sequence[Cell], baseline: str | None = None, tested: bool = True) -> Aggregates:
+def aggregate_cells(
+    cells: Sequence[Cell],
+    baseline: str | None = None,
+    tested: bool = True,
+    headline: Headline = ACCURACIES,
+) -> Aggregates:
     """The same, from the rows of queries/cells.sql.
 
     Args:
@@ -112,20 +137,23 @@ def aggregate_cells(cells: Sequence[Cell], baseline: str | None = None, tested: 
     runs, draws = _drawn(of_way, arms, index)
     chosen = _baseline(baseline, ways, arms, names)
     aggregates = [
-        _aggregate(way, runs[way], sum(row["lost"] for row in of_way[way]), runs.get(chosen or ""), draws)
+        _aggregate(
+            way, runs[way], sum(row["lost"] for row in of_way[way]), runs.get(chosen or ""), draws, headline
+        )
         for way in ways
     ]
     if chosen is not None and any(one.lost for one in aggregates):
-        guessed = {way: list(map(at_chance, rows)) for way, rows in of_way.items()}
+        guessed = {way: [with_lost(row, headline) for row in rows] for way, rows in of_way.items()}
         _hold_at_chance(aggregates, chosen, *_drawn(guessed, arms, index))
     for one, p in zip(aggregates, holm([one.p if tested else math.nan for one in aggregates]), strict=True):
         one.p = p
     return Aggregates(
-        ways=sorted(aggregates, key=lambda one: -one.iqm.value),
+        ways=sorted(aggregates, key=lambda one: -one.iqm.value * headline.sign),
         baseline=chosen,
         settings={setting: sorted(sparsities[setting]) for setting in sorted(sparsities)},
         left_out=len(set(map(_task, cells))) - len(index),
         over=over(row["arm"] for rows in of_way.values() for row in rows),
+        headline=headline,
     )
 
 
@@ -199,16 +227,19 @@ def _drawn(
     return runs, Draws(np.array([stratum for stratum, _ in draws]), share)
 
 
-def _aggregate(way: str, runs: Runs, lost: int, baseline: Runs | None, draws: Draws) -> Aggregate:
+def _aggregate(
+    way: str, runs: Runs, lost: int, baseline: Runs | None, draws: Draws, headline: Headline
+) -> Aggregate:
     iqm, influence = interquartile_mean(runs.accuracy, runs.weight)
-    interval = mean_interval(iqm, *draws.error([runs], [influence]))
+    interval = mean_interval(iqm, *draws.error([runs], [influence]), bounds=headline.bounds)
+    low, high = headline.ends(interval.low, interval.high)
     improvement, p = None, math.nan
     if baseline is not None and baseline is not runs:
         improvement, p = _improvement(runs, baseline, draws)
     # Equal numbers of runs above two thresholds are the same runs.
     known: dict[int, Estimate] = {}
     profile = []
-    for threshold in THRESHOLDS:
+    for threshold in _thresholds(headline):
         above = runs.accuracy > threshold
         count = int(above.sum())
         if count not in known:
@@ -218,7 +249,7 @@ def _aggregate(way: str, runs: Runs, lost: int, baseline: Runs | None, draws: Dr
         way=way,
         runs=len(runs.accuracy),
         lost=lost,
-        iqm=interval,
+        iqm=Estimate(headline.own(interval.value), low, high, headline.digits),
         improvement=improvement,
         p=p,
         profile=profile,

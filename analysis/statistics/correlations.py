@@ -13,6 +13,7 @@ import numpy as np
 from analysis import warehouse
 from analysis.statistics.coefficients import ENOUGH, Array, Codes, Coefficient, rank_correlations
 from analysis.statistics.differences import holm
+from analysis.warehouse import ACCURACIES, Headline
 from analysis.warehouse.arms import label
 from sweep.config import CHOICE, DRAWN
 
@@ -69,6 +70,12 @@ class Correlation:
     criteria: Codes
     seeds: Codes
     alone: str = ""
+    headline: Headline = ACCURACIES
+
+    @property
+    def name(self) -> str:
+        """The measure before retraining, in words."""
+        return self.headline.named(NAMES[self.measure])
 
     @property
     def masks(self) -> int:
@@ -122,8 +129,10 @@ def correlate(
             they differ.
         after: `test_accuracy` or `test_loss`.
     """
+    measured = warehouse.headline(connection)
+    worse = 1 if after == "test_loss" else -measured.sign
     measures = [before] if before else ["pre_train_loss", "pre_train_loss" + _RECALIBRATED]
-    answers = [_groups(connection, measure, after) for measure in measures]
+    answers = [_groups(connection, measure, after, measured) for measure in measures]
     settings = list(dict.fromkeys(setting for groups in answers for setting in groups))
     names = _settings(settings)
     criteria = dict(warehouse.rows(connection, "SELECT hash(arm), arm ->> 'criterion' FROM settings"))
@@ -143,17 +152,18 @@ def correlate(
         for measure, rows in several.items():
             unit, codes = _clusters(criteria, {arm for row in rows for arm in row["arms"]})
             about = {"setting": names[setting], "measure": measure, "unit": unit, "alone": alone}
-            within = [_correlation(row, after, codes, **about) for row in rows]
+            within = [_correlation(row, worse, codes, measured, **about) for row in rows]
             correlations += [*within, *([_pooled(within)] if len(within) > 1 else [])]
     return correlations if warehouse.unfinished(connection) else _corrected(correlations)
 
 
 def _groups(
-    connection: duckdb.DuckDBPyConnection, before: str, after: str
+    connection: duckdb.DuckDBPyConnection, before: str, after: str, headline: Headline
 ) -> dict[str, list[dict[str, Any]]]:
     """The query's rows, by setting."""
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in warehouse.ask(connection, "correlation", {"before": before, "after": after}):
+    variables = {"before": before, "after": after, "sign": str(headline.sign)}
+    for row in warehouse.ask(connection, "correlation", variables):
         groups[row["setting"]].append(row)
     return groups
 
@@ -185,14 +195,16 @@ def _alike(rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> 
     )
 
 
-def _correlation(row: dict[str, Any], after: str, codes: Mapping[int, int], **about: str) -> Correlation:
+def _correlation(
+    row: dict[str, Any], worse: int, codes: Mapping[int, int], headline: Headline, **about: str
+) -> Correlation:
     """The correlation over the masks of a row of the query.
 
     Args:
+        worse: 1 if a higher value after retraining is worse, else −1.
         codes: the number of each arm's criterion.
         about: fields of `Correlation` that are the same at every sparsity.
     """
-    worse = 1 if after == "test_loss" else -1
     before, outcomes = np.array(row["befores"]), np.array(row["afters"])
     criteria, seeds = np.array([codes[arm] for arm in row["arms"]]), np.array(row["seeds"], np.int64)
     tau, rho = rank_correlations(before, outcomes, criteria, seeds)
@@ -209,6 +221,7 @@ def _correlation(row: dict[str, Any], after: str, codes: Mapping[int, int], **ab
         after=outcomes,
         criteria=criteria,
         seeds=seeds,
+        headline=headline,
         **about,
     )
 

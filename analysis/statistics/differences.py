@@ -1,6 +1,5 @@
 """Differences between arms, paired by seed, with intervals and p-values; corrections for several tests."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ def paired(differences: Sequence[float], lost: Sequence[Lost] = (), chance: floa
     Args:
         differences: the accuracy of the first minus that of the second, for each seed that finished in both.
         lost: both accuracies of each other seed.
-        chance: the accuracy of guessing, from 0 to 1.
+        chance: the accuracy that a lost run is taken to have: that of guessing.
     """
     mean, p = difference(differences)
     if not lost:
@@ -75,14 +74,6 @@ def certain_both_ways(effect: float, p: float, guessed: float, p_guessed: float)
     if math.isnan(p):
         return p
     return 1.0 if effect * guessed < 0 else max(p, p_guessed)
-
-
-def chance_of(arm: str) -> float:
-    """The accuracy of guessing on an arm's data set. The arm is the JSON of its config."""
-    # The catalog of data sets imports torch, which takes a second.
-    from sweep.data.catalog import chance
-
-    return chance(json.loads(arm)["dataset"])
 
 
 def certain(p: float) -> bool:
@@ -153,7 +144,9 @@ def behind_best(p: float, arms: int, seeds: int) -> float:
     return min(bound, share)
 
 
-def selected(values: Sequence[float], candidates: int) -> tuple[float, float] | None:
+def selected(
+    values: Sequence[float], candidates: int, bounds: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float] | None:
     """Interval of the mean accuracy of the best of several candidates, corrected for the choice of the best.
 
     The best was chosen by accuracies of the same runs, so an ordinary interval lies too high. The lower end
@@ -163,7 +156,7 @@ def selected(values: Sequence[float], candidates: int) -> tuple[float, float] | 
     the accuracy that is reported.
 
     Returns:
-        Both ends, cut to 0 and 1; None for fewer than two runs.
+        Both ends, cut to the bounds; None for fewer than two runs.
     """
     count = len(values)
     if count < 2:
@@ -173,7 +166,7 @@ def selected(values: Sequence[float], candidates: int) -> tuple[float, float] | 
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
     mean, tail = float(np.mean(values)), (1 - LEVEL) / 2
     low = mean + error * float(stdtrit(count - 1, tail / candidates))
-    return max(0.0, low), min(1.0, mean - error * float(stdtrit(count - 1, tail)))
+    return max(bounds[0], low), min(bounds[1], mean - error * float(stdtrit(count - 1, tail)))
 
 
 @lru_cache(maxsize=64)

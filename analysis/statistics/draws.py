@@ -21,7 +21,7 @@ class Runs:
     """The finished runs of one way to choose the mask. Each array has one element for each run.
 
     Attributes:
-        accuracy: test accuracy, in [0, 1].
+        accuracy: test accuracy, in [0, 1], or a metric that stands in its place.
         task: index of the task.
         draw: index of the draw. Runs with the same seed, data set and model share their initialization and
             order of data: they are one draw.
@@ -127,14 +127,16 @@ class Draws:
         return estimate, float(2 * stdtr(freedom, -abs(share - 0.5) * 2 * math.sqrt(size)))
 
 
-def mean_interval(mean: float, error: float, freedom: float) -> Estimate:
-    """A mean with Student's interval, cut to [0, 1]; without an interval if all seeds are alike."""
+def mean_interval(
+    mean: float, error: float, freedom: float, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Estimate:
+    """A mean with Student's interval, cut to the bounds; without an interval if all seeds are alike."""
     from scipy.special import stdtrit
 
     if math.isnan(error) or not error:
         return Estimate(mean)
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
-    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half))
+    return Estimate(mean, max(bounds[0], mean - half), min(bounds[1], mean + half))
 
 
 def interquartile_mean(values: Array, weights: Array) -> tuple[float, Array]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.statistics.differences import Array, certain_both_ways, chance_of
+from analysis.statistics.differences import Array, certain_both_ways
+from analysis.warehouse import Headline
 
 # Accuracies whose difference is this close to the margin are ties: decimal margins have rounding errors.
 _EQUAL = 1e-9
@@ -21,10 +22,13 @@ class Estimate:
     value: float
     low: float | None = None
     high: float | None = None
+    digits: int = 3
 
     def __str__(self) -> str:
-        interval = "" if self.low is None or self.high is None else f" [{self.low:.3f}, {self.high:.3f}]"
-        return f"{self.value:.3f}{interval}"
+        value, low, high = (
+            None if one is None else f"{one:.{self.digits}f}" for one in (self.value, self.low, self.high)
+        )
+        return f"{value}" if low is None or high is None else f"{value} [{low}, {high}]"
 
 
 def columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
@@ -65,12 +69,12 @@ def number(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def at_chance(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row of queries/cells.sql, with each lost trial as one that finished with the accuracy of chance."""
+def with_lost(row: Mapping[str, Any], headline: Headline) -> Mapping[str, Any]:
+    """A row of queries/cells.sql, with each lost trial as one that finished with `headline.of_lost`."""
     if not row["lost"]:
         return row
     seeds = [*row["seeds"], *row["lost_seeds"]]
-    guesses = [chance_of(row["arm"])] * row["lost"]
+    guesses = [headline.of_lost(row["arm"])] * row["lost"]
     return {**row, "lost": 0, "seeds": seeds, "accuracies": [*row["accuracies"], *guesses]}
 
 

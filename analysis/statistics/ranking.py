@@ -10,11 +10,11 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from analysis.statistics.differences import behind_best, certain, chance_of, holm, paired, selected
-from analysis.warehouse import ask, running
+from analysis.statistics.differences import behind_best, certain, holm, paired, selected
+from analysis.warehouse import ACCURACIES, Headline, ask, headline, running
 from analysis.warehouse.arms import label
 from sweep.config import CHOICE
-from sweep.means import Mean, mean_interval
+from sweep.means import Mean
 
 Row = Mapping[str, Any]
 _SCHEDULE = (*CHOICE, "prune_epoch")
@@ -22,7 +22,7 @@ _SCHEDULE = (*CHOICE, "prune_epoch")
 
 @dataclass(frozen=True)
 class Ranked:
-    """A schedule at one sparsity.
+    """A schedule at one sparsity. Accuracies are values of the headline, in its own unit.
 
     Attributes:
         rank: by mean validation accuracy; 1 is the best. Schedules without a finished trial come last.
@@ -31,7 +31,8 @@ class Ranked:
         selected: at rank 1, the interval of its test accuracy, corrected for the choice among all
             candidates. None at other ranks and for a single seed.
         behind: the best schedule's validation accuracy minus this one's, paired by seed, with its interval.
-            None for the best itself and if no seed finished in both.
+            None for the best itself and if no seed finished in both. Where lower is better, this one's minus
+            the best's.
         tied: not certainly worse than the best, corrected for the choice of the best among all candidates and
             for all places (settings and sparsities) of the answer. With a single seed, or in an unfinished
             study, all are tied.
@@ -59,6 +60,7 @@ class Ranked:
     density_front_tied: bool
     cost_front_tied: bool
     unfinished: str = ""
+    headline: Headline = ACCURACIES
 
     @property
     def quoted(self) -> str:
@@ -66,11 +68,13 @@ class Ranked:
         if self.rank > 1 or self.nothing_finished:
             return str(self.test)
         lost = f" ({self.test.lost} lost)" if self.test.lost else ""
+        value = f"{self.test.value:.{self.test.digits}f}"
         if self.test.equal:
-            return f"{self.test.value:.3f} (equal, selected){lost}"
+            return f"{value} (equal, selected){lost}"
         if self.selected is None:
-            return f"{self.test.value:.3f} (selected by a single seed){lost}"
-        return f"{self.test.value:.3f} [{self.selected[0]:.3f}, {self.selected[1]:.3f}] (selected){lost}"
+            return f"{value} (selected by a single seed){lost}"
+        low, high = (f"{end:.{self.test.digits}f}" for end in self.selected)
+        return f"{value} [{low}, {high}] (selected){lost}"
 
     @property
     def nothing_finished(self) -> bool:
@@ -89,14 +93,16 @@ class Place:
 
     candidates: list[Row]
     others: list[Row]
+    headline: Headline = ACCURACIES
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> "Place":
+    def of(cls, rows: Sequence[Row], headline: Headline = ACCURACIES) -> "Place":
         """The place of these rows."""
         finished = (row for row in rows if row["trials"])
         return cls(
             sorted(finished, key=lambda row: (-row["validation_accuracy"], row["arm"])),
             sorted((row for row in rows if not row["trials"]), key=lambda row: row["arm"]),
+            headline,
         )
 
     @property
@@ -107,7 +113,8 @@ class Place:
     @cached_property
     def behind(self) -> list[tuple[Mean | None, float]]:
         """For each candidate but the best, the difference from the best and its p-value."""
-        return [_behind(self.candidates[0], row, len(self.candidates)) for row in self.candidates[1:]]
+        every = self.candidates
+        return [_behind(every[0], row, len(every), self.headline) for row in every[1:]]
 
     @property
     def smallest(self) -> float:
@@ -117,6 +124,7 @@ class Place:
 
 def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
     """Schedules (criterion, scope, iterations, prune epoch) of each setting by validation accuracy."""
+    measured = headline(connection)
     answers = ask(connection, "best")
     unfinished = running(connection)
     labels = label((row["arm"] for row in answers), _SCHEDULE)
@@ -124,7 +132,7 @@ def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
     for answer in answers:
         groups[labels[answer["arm"]].setting][answer["sparsity"]].append(answer)
     settings = {
-        setting: {sparsity: Place.of(rows) for sparsity, rows in sorted(by_sparsity.items())}
+        setting: {sparsity: Place.of(rows, measured) for sparsity, rows in sorted(by_sparsity.items())}
         for setting, by_sparsity in sorted(groups.items())
     }
     worse = certainly_worse([place for places in settings.values() for place in places.values()])
@@ -133,7 +141,7 @@ def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
         every = [row for place in places.values() for row in place.rows]
         progress = next((unfinished[row["arm"]] for row in every if row["arm"] in unfinished), "")
         finished = [row for place in places.values() for row in place.candidates]
-        density, cost = (_Front(finished, price, len(settings)) for price in ("density", "hours"))
+        density, cost = (_Front(finished, price, len(settings), measured) for price in ("density", "hours"))
         for sparsity, place in places.items():
             for index, row in enumerate(place.rows):
                 compared = 0 < index < len(place.candidates)
@@ -142,9 +150,11 @@ def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
                     sparsity=sparsity,
                     rank=index + 1,
                     schedule=labels[row["arm"]].name,
-                    validation=_mean(row["validation_accuracies"], row["lost"]),
-                    test=_mean(row["test_accuracies"], row["lost"]),
-                    selected=selected_test(place.candidates) if place.candidates and not index else None,
+                    validation=_mean(row["validation_accuracies"], row["lost"], measured),
+                    test=_mean(row["test_accuracies"], row["lost"], measured),
+                    selected=selected_test(place.candidates, measured)
+                    if place.candidates and not index
+                    else None,
                     behind=place.behind[index - 1][0] if compared else None,
                     tied=bool(row["trials"]) and (bool(progress) or id(row) not in worse),
                     density=row["density"] if row["density"] is not None else 1 - sparsity,
@@ -154,6 +164,7 @@ def rank(connection: duckdb.DuckDBPyConnection) -> list[Ranked]:
                     density_front_tied=density.ties(row, provisional=bool(progress)),
                     cost_front_tied=cost.ties(row, provisional=bool(progress)),
                     unfinished=progress,
+                    headline=measured,
                 )
                 ranked.append(one)
     return ranked
@@ -175,15 +186,15 @@ def certainly_worse(places: Sequence[Place]) -> set[int]:
     return worse
 
 
-def _mean(values: Sequence[float | None] | None, lost: int) -> Mean:
+def _mean(values: Sequence[float | None] | None, lost: int, headline: Headline) -> Mean:
     known = [value for value in values or () if value is not None]
     if not known:
-        return mean_interval(None, None, 0, lost)
+        return headline.mean(None, None, 0, lost)
     deviation = float(np.std(known, ddof=1)) if len(known) > 1 else None
-    return mean_interval(float(np.mean(known)), deviation, len(known), lost)
+    return headline.mean(float(np.mean(known)), deviation, len(known), lost)
 
 
-def _behind(best: Row, other: Row, candidates: int) -> tuple[Mean | None, float]:
+def _behind(best: Row, other: Row, candidates: int, headline: Headline) -> tuple[Mean | None, float]:
     """The paired difference of two rows, and the p-value of a difference of 0 (NaN: not tested)."""
     one, another = _by_seed(best), _by_seed(other)
     runs = [(one[seed], another[seed]) for seed in sorted(one.keys() & another.keys())]
@@ -191,8 +202,8 @@ def _behind(best: Row, other: Row, candidates: int) -> tuple[Mean | None, float]
     if not differences:
         return None, math.nan
     lost = [(a, b) for a, b in runs if a is None or b is None]
-    difference = paired(differences, lost, chance_of(best["arm"]) if lost else 0.0)
-    return difference.mean, behind_best(difference.p, candidates, difference.seeds)
+    difference = paired(differences, lost, headline.of_lost(best["arm"]) if lost else 0.0)
+    return headline.unit(difference.mean), behind_best(difference.p, candidates, difference.seeds)
 
 
 def _by_seed(row: Row, column: str = "validation_accuracies") -> dict[int, float | None]:
@@ -200,10 +211,11 @@ def _by_seed(row: Row, column: str = "validation_accuracies") -> dict[int, float
     return dict.fromkeys(row["lost_seeds"] or ()) | dict(zip(row["seeds"], row[column], strict=True))
 
 
-def selected_test(candidates: Sequence[Row]) -> tuple[float, float] | None:
+def selected_test(candidates: Sequence[Row], headline: Headline = ACCURACIES) -> tuple[float, float] | None:
     """The interval of the best's test accuracy, corrected for the choice; None for a single seed."""
     values = [value for value in candidates[0]["test_accuracies"] if value is not None]
-    return selected(values, len(candidates))
+    found = selected(values, len(candidates), headline.bounds)
+    return found and headline.ends(*found)
 
 
 class _Front:
@@ -215,8 +227,9 @@ class _Front:
         settings: number of settings of the answer, for the correction.
     """
 
-    def __init__(self, rows: Sequence[Row], price: str, settings: int) -> None:
+    def __init__(self, rows: Sequence[Row], price: str, settings: int, headline: Headline) -> None:
         self._price, self._count, self._settings = price, len(rows), settings
+        self._headline = headline
         self._members: list[Row] = []
         for row in sorted(
             (row for row in rows if row[price] is not None),
@@ -240,5 +253,5 @@ class _Front:
         if self.has(row) or not row["trials"] or row[self._price] is None:
             return self.has(row)
         affordable = [member for member in self._members if member[self._price] <= row[self._price]]
-        _, p = _behind(affordable[-1], row, self._count)
+        _, p = _behind(affordable[-1], row, self._count, self._headline)
         return provisional or not certain(p * self._settings)

@@ -5,7 +5,7 @@ import sys
 import duckdb
 from rich.console import Console
 
-from analysis.warehouse.warehouse import checked, retried
+from analysis.warehouse.queries import checked, retried
 from sweep.errors import ONE_LINE
 
 
@@ -27,7 +27,7 @@ def loop(connection: duckdb.DuckDBPyConnection) -> None:
     if interactive:
         import readline  # noqa: F401  history and editing
 
-        print("views: trials, curves, layers, settings; a query ends with ;  .quit or Ctrl-D ends")
+        print("views: trials, curves, layers, metrics, settings; a query ends with ;  .quit or Ctrl-D ends")
     lines: list[str] = []
     while True:
         try:

@@ -54,6 +54,15 @@ def create(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pat
                 raise BadInput(f"{folder}: its parts cannot be read ({error}): try again") from None
 
 
+def show(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Define the view that queries see: that of all rows that count, or what SET VARIABLE shown_TABLE says.
+
+    The variable outlives a view whose parts are listed again.
+    """
+    [(sql,)] = connection.execute(f"SELECT getvariable('shown_{table}')").fetchall()
+    connection.execute(f"CREATE OR REPLACE VIEW {table} AS {sql or f'FROM every_{table}'}")
+
+
 def renew(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the views again. A view that lists its parts by name does not find parts merged since."""
     for table in KEYS:
@@ -237,7 +246,7 @@ def _define(
         )
     _leave_rows(connection, table, every, sound)
     connection.execute(
-        f"""CREATE OR REPLACE VIEW {table} AS
+        f"""CREATE OR REPLACE VIEW every_{table} AS
         WITH twice AS (SELECT hash({key}) AS h FROM all_{table} GROUP BY 1 HAVING count(*) > 1),
         superseded AS (
             SELECT hash(filename, file_row_number) AS h
@@ -247,3 +256,4 @@ def _define(
         {columns} FROM all_{table}
         WHERE hash(filename, file_row_number) NOT IN (FROM superseded)"""
     )
+    show(connection, table)

@@ -1,30 +1,24 @@
 """Results opened for queries: the views of one study or of all. Queries reach nothing else."""
 
 import glob
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from importlib import resources
-from typing import Any, TypeVar
 
 import duckdb
 
-from analysis.warehouse import views
+from analysis.warehouse import headlines, views
 from analysis.warehouse.launches import launches
+from analysis.warehouse.queries import READS, one_line_errors, rows
 from analysis.warehouse.sources import duckdb_name, quoted
 from sweep.config import DRAWN
 from sweep.errors import BadInput
 from sweep.store import parts
-from sweep.store.places import Place, Remote, attempts, place
+from sweep.store.places import Place, Remote, place
 from sweep.store.schema import KEYS
-
-T = TypeVar("T")
 
 # In the queries that compare two criteria: every criterion but the second.
 EACH = "*"
 # Criteria are compared with the first of these that was run, by default.
 BASELINES = ("random", "magnitude")
 NO_PAIR = "No pair to compare: it takes two criteria of one setting, with a sparsity and a seed in common."
-_READS = {duckdb.StatementType.SELECT}
 
 # How people name criteria: by name, by name and scope as in `random:erk`, and parts of one's own without the
 # code that they are of, which stands behind an @.
@@ -38,11 +32,15 @@ _MACROS = (
 
 
 def open(
-    results: str | Place = "results", *, study: str | None = None, where: str | None = None
+    results: str | Place = "results",
+    *,
+    study: str | None = None,
+    where: str | None = None,
+    metric: str | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """A connection with the views `trials`, `curves` and `layers` over one study's folder, or over all.
+    """A connection with the views `trials`, `curves`, `layers` and `metrics` over one study's folder, or all.
 
-    A fourth view, `settings`, has the setting of each arm of all results: the config without the fields that
+    A fifth view, `settings`, has the setting of each arm of all results: the config without the fields that
     choose the mask.
 
     The views read the files at the time of a query, so they follow a running study. They do not follow, and
@@ -53,10 +51,13 @@ def open(
     Args:
         study: only the trials of this study.
         where: only the trials for which this SQL condition over `trials` holds. `study` and `where` narrow
-            `curves` and `layers` too.
+            the other views too.
+        metric: the accuracy columns of `trials` hold this metric of the final network, or its negative where
+            lower is better; columns of other networks are NULL. `where` is about the columns as written.
 
     Raises:
-        BadInput: the folder does not exist, no trial is of the study, or the condition is not valid SQL.
+        BadInput: the folder does not exist, no trial is of the study or has the metric, or the condition is
+            not valid SQL.
     """
     folder = place(results).resolve()
     connection = duckdb.connect()
@@ -88,7 +89,7 @@ def open(
     connection.execute("CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE)")
     if latest := launches(folder):
         connection.executemany("INSERT INTO launches VALUES (?, ?, ?, ?)", latest)
-    _narrow(connection, study, where)
+    _narrow(connection, study, where, metric)
     return connection
 
 
@@ -130,10 +131,10 @@ def unfinished(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, in
     return {study: (done, trials) for study, done, trials in missing if study in present}
 
 
-def _narrow(connection: duckdb.DuckDBPyConnection, study: str | None, where: str | None) -> None:
-    """Replace the views by views of the trials that the conditions leave."""
-    if study is None and where is None:
-        return
+def _narrow(
+    connection: duckdb.DuckDBPyConnection, study: str | None, where: str | None, metric: str | None
+) -> None:
+    """Narrow the views to the trials that the conditions leave, and put a metric in place of accuracies."""
     conditions = []
     if study is not None:
         known = [row[0] for row in rows(connection, "SELECT DISTINCT study FROM trials ORDER BY 1")]
@@ -143,35 +144,41 @@ def _narrow(connection: duckdb.DuckDBPyConnection, study: str | None, where: str
     if where is not None:
         try:
             statements = connection.extract_statements(f"SELECT 1 FROM trials WHERE ({where}\n)")
-            if not where.strip() or len(statements) != 1 or statements[0].type not in _READS:
+            if not where.strip() or len(statements) != 1 or statements[0].type not in READS:
                 raise BadInput(f"--where {where}: not a condition")
             connection.execute(f"EXPLAIN SELECT 1 FROM trials WHERE ({where}\n)")
         except duckdb.Error as error:
             raise BadInput(f"--where {where}: {error}") from None
         conditions.append(f"({where}\n)")
-    for table in KEYS:
-        definition = rows(connection, f"SELECT sql FROM duckdb_views() WHERE view_name = '{table}'")[0][0]
-        body = definition.split(" AS ", 1)[1].rstrip().rstrip(";")
-        connection.execute(f"CREATE VIEW every_{table} AS {body}")
-    with _one_line_errors():
+    if metric is None and not conditions:
+        return
+    trials = "FROM every_trials AS trials"
+    if conditions:
+        trials += f" WHERE {' AND '.join(conditions)}"
+    others = {
+        table: f"FROM every_{table} WHERE trial_id IN (SELECT trial_id FROM trials)"
+        for table in KEYS
+        if table != "trials"
+    }
+    with one_line_errors():
         try:
-            connection.execute(
-                "CREATE OR REPLACE VIEW trials AS "
-                f"FROM every_trials AS trials WHERE {' AND '.join(conditions)}"
-            )
-            for table in ("curves", "layers", "metrics"):
-                connection.execute(
-                    f"CREATE OR REPLACE VIEW {table} AS FROM every_{table} "
-                    "WHERE trial_id IN (SELECT trial_id FROM trials)"
-                )
+            for table, sql in {"trials": trials, **others}.items():
+                _show(connection, table, sql)
         except duckdb.BinderException:
             why = "a condition on a trial's columns, without a query in it"
             raise BadInput(f"--where {where}: {why}") from None
+        if metric is not None:
+            _show(connection, "trials", headlines.shown(connection, trials, metric))
+
+
+def _show(connection: duckdb.DuckDBPyConnection, table: str, sql: str) -> None:
+    connection.execute(f"SET VARIABLE shown_{table} = '{quoted(sql)}'")
+    views.show(connection, table)
 
 
 def narrowed_studies(connection: duckdb.DuckDBPyConnection) -> set[str] | None:
     """The studies that have trials in a narrowed connection; None if it has all trials."""
-    if not rows(connection, "SELECT 1 FROM duckdb_views() WHERE view_name = 'every_trials'"):
+    if rows(connection, "SELECT getvariable('shown_trials')") == [(None,)]:
         return None
     return {name for (name,) in rows(connection, "SELECT DISTINCT study FROM trials")}
 
@@ -206,97 +213,3 @@ def baseline(connection: duckdb.DuckDBPyConnection, other_than: str = "") -> str
     return next(
         (name for name in BASELINES if name in known and not f"{other_than}:".startswith(f"{name}:")), None
     )
-
-
-def checked(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """A user's query, if it is one statement that only reads.
-
-    Raises:
-        BadInput: it is not valid SQL, not one statement, or does something other than read.
-    """
-    with _one_line_errors():
-        statements = connection.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type not in _READS:
-            raise BadInput("one query only: a SELECT, FROM, DESCRIBE or SUMMARIZE over the results")
-        return statements[0].query
-
-
-def rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:
-    """All rows of a trusted query."""
-    return answer(connection, sql)[1]
-
-
-def ask(
-    connection: duckdb.DuckDBPyConnection, name: str, variables: Mapping[str, str] | None = None
-) -> list[dict[str, Any]]:
-    """The rows of a query in queries/*.sql, as mappings.
-
-    Args:
-        name: of the file.
-        variables: SQL variables that the query reads. Each has a default in the query.
-    """
-    for variable, value in (variables or {}).items():
-        connection.execute(f"SET VARIABLE {variable} = '{quoted(value)}'")
-    columns, answers = answer(connection, query(name))
-    return [dict(zip(columns, row, strict=True)) for row in answers]
-
-
-def answer(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Columns and rows of a query."""
-
-    def read() -> tuple[list[str], list[tuple[Any, ...]]]:
-        result = connection.execute(sql)
-        return [column[0] for column in result.description or ()], result.fetchall()
-
-    return retried(connection, read)
-
-
-def retried(connection: duckdb.DuckDBPyConnection, read: Callable[[], T]) -> T:
-    """The result of reading from the views; retried if a launch merges parts meanwhile.
-
-    It is also retried without the parts that turn out to be damaged.
-
-    Args:
-        read: may be called several times.
-
-    Raises:
-        BadInput: DuckDB cannot answer.
-    """
-    with _one_line_errors():
-        for last in attempts():
-            try:
-                return _without_damaged(connection, read, last)
-            except duckdb.IOException:
-                if last:
-                    raise
-                views.renew(connection)
-    raise AssertionError("unreachable")
-
-
-def _without_damaged(connection: duckdb.DuckDBPyConnection, read: Callable[[], T], last: bool) -> T:
-    """One attempt; if no parts are being merged, retried without the damaged parts.
-
-    Args:
-        last: no other attempt follows, so that an error is not taken for a merge.
-    """
-    try:
-        return read()
-    except duckdb.Error as error:
-        merged = isinstance(error, duckdb.IOException) and not last
-        if merged or not views.leave_damaged(connection, error):
-            raise
-    return read()
-
-
-def query(name: str) -> str:
-    """The text of a query in queries/*.sql."""
-    return (resources.files("analysis") / "queries" / f"{name}.sql").read_text(encoding="utf-8")
-
-
-@contextmanager
-def _one_line_errors() -> Generator[None]:
-    """Turns DuckDB's errors into `BadInput`, which is printed as one line."""
-    try:
-        yield
-    except duckdb.Error as error:
-        raise BadInput(str(error)) from None

@@ -167,7 +167,7 @@ def are_trials(rows: pa.Table) -> pa.Array:
 
 
 def leave_rows_aside(place: object, count: int, table: str = "trials") -> None:
-    """Print once, on stderr, that rows are left aside: they describe no trial, epoch, layer or metric."""
+    """Print once, on stderr, that rows are left aside, because they describe nothing of this table."""
     rows = "1 row" if count == 1 else f"{count:,} rows"
     _print_once(f"{place}: {rows} of no {_SUBJECTS[table]}: left aside")
 
