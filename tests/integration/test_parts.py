@@ -1,16 +1,17 @@
 """Studies of one's own parts as people run them: which code ran, and what is said when a part changes."""
 
-import subprocess
-import sys
+import time
 
 import pytest
 from ray.cluster_utils import Cluster
 
 import analysis
+from analysis.__main__ import main as ask
 from sweep.launch import main
 from sweep.study import load
 from sweep.trial import run
 from tests import commands
+from tests.integration.launching import launch
 
 SCORES = """\
 import helpers
@@ -63,17 +64,16 @@ def test_two_launches_with_two_versions_of_a_file_do_not_mix_on_a_cluster(folder
         cluster.add_node(num_cpus=1)
         for name in ("one", "two"):
             words = ("--results", results, "--address", cluster.address, "--workers", 1)
-            command = [sys.executable, "-m", "sweep.launch", folder / f"{name}.yaml", *words]
-            launches.append(
-                subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            )
+            launches.append(launch(folder / f"{name}.yaml", *words))
             while not (results / name / "study.json").exists():  # from then on it has read its parts
                 assert launches[-1].poll() is None, launches[-1].communicate()
+                time.sleep(0.05)
             (folder / "helpers.py").write_text(SMALLEST)
-        assert [launch.wait(300) for launch in launches] == [0, 0], [each.communicate() for each in launches]
+        said = [each.communicate(timeout=300) for each in launches]
+        assert [each.returncode for each in launches] == [0, 0], said
     finally:
-        for launch in launches:
-            launch.kill()
+        for each in launches:
+            each.kill()
         cluster.shutdown()
     two = expected(folder / "two.yaml")
     assert {row[0] for row in one}.isdisjoint({row[0] for row in two})
@@ -84,32 +84,21 @@ def test_two_launches_with_two_versions_of_a_file_do_not_mix_on_a_cluster(folder
         "SELECT count(DISTINCT arm), count(DISTINCT split_part(code, ' ', 2)) FROM trials"
     ).fetchall()
     assert (arms, codes) == (2, 2)
-    answer = commands.run(analysis_main(), "accuracy", "--results", results)
+    answer = commands.run(ask, "accuracy", "--results", results)
     assert answer.stdout.count("criterion=scores.py:mine@") == 4  # two sparsities of each
 
 
-def analysis_main():
-    from analysis.__main__ import main
-
-    return main
-
-
-def test_a_changed_part_makes_new_trials_and_says_so(folder, on_cluster):
+def test_a_changed_part_makes_new_trials_and_a_lost_one_loses_no_answer(folder, on_cluster):
     words = (folder / "one.yaml", "--results", folder / "results", "--workers", 1)
     assert commands.run(main, *words).returncode == 0
     (folder / "helpers.py").write_text("# a comment\n" + LARGEST)
-    assert "6 with a result, 0 to run" in commands.run(main, *words).stdout
+    assert "6 with a result, 0 to run" in commands.run(main, *words, "--dry-run").stdout
     (folder / "helpers.py").write_text(SMALLEST)
     said = commands.run(main, *words, "--dry-run").stdout
     assert "0 with a result, 6 to run" in said
     assert "scores.py:mine has changed: 6 results are of other code" in said
-
-
-def test_results_are_read_and_previewed_where_the_code_is_not(folder, on_cluster, tmp_path):
-    words = (folder / "one.yaml", "--results", folder / "results", "--workers", 1)
-    assert commands.run(main, *words).returncode == 0
     (folder / "scores.py").unlink()
     assert "6 with a result, 0 to run" in commands.run(main, *words, "--dry-run").stdout
     assert commands.run(main, *words).stderr.count("there is no file") == 1
-    assert commands.run(analysis_main(), "accuracy", "--results", folder / "results").returncode == 0
-    assert commands.run(analysis_main(), "report", "--results", folder / "results").returncode == 0
+    for question in ("accuracy", "report"):
+        assert commands.run(ask, question, "--results", folder / "results").returncode == 0
