@@ -109,7 +109,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "device": _text,
             "node": _text,
             "pack": _whole,
-            # code: git commit of the launch, `-dirty` if files differed, or the package's version;
+            # code: git commit of the launch, `-dirty` if files differed, or the package's version; then the
+            # parts of one's own that the trial names, with their code;
             # launch: id of the launch's entry in study.json. Both are NULL in older rows.
             "code": _text,
             "launch": _text,
