@@ -45,7 +45,7 @@ def said(folder, lines, dataset="digits"):
         ("criterion: scores.py:fails\n", "scores.py:9: fails", "ZeroDivisionError"),
         ("criterion: scores.py:draws\n", "scores.py:12: draws", "two runs with one seed differ"),
         ("criterion: scores.py:short\n", "scores.py:16 short", "expected (16, 1, 3, 3)"),
-        ("criterion: snip\nmetrics: [scores.py:count]\n", "scores.py:21: count", "KeyError: 'no such class'"),
+        ("criterion: snip\nmetrics: [scores.py:count]\n", "scores.py:20: count", "KeyError: 'no such class'"),
     ],
 )
 def test_what_fails_is_one_line(tmp_path, lines, place, why):
