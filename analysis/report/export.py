@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 
 from analysis import output
-from analysis.questions.crossover import Comparison, chart, compare
+from analysis.questions.crossover import chart, compare
+from analysis.questions.verdict import Comparison
 from analysis.warehouse import Headline, provisional, rows
 from analysis.warehouse.sources import quoted
 from sweep import foreign
