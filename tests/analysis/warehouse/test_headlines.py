@@ -1,11 +1,13 @@
 """Answers about a metric in place of the accuracy: from the table `metrics`, or another task's headline."""
 
 import re
+from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
 
 import analysis
+from analysis.__main__ import main
 from analysis.questions import (
     accuracy,
     aggregate,
@@ -20,11 +22,14 @@ from analysis.questions import (
 )
 from analysis.report import report
 from analysis.report.export import latex, write
-from analysis.warehouse import ACCURACIES, Headline, headline, rows
+from analysis.warehouse import ACCURACIES, headline, rows
 from analysis.warehouse import queries as asked
 from sweep.errors import BadInput
 from sweep.store import results
+from tests import commands
 from tests.analysis.conftest import trial
+
+run = partial(commands.run, main)
 
 # Value of each metric from an accuracy, and whether higher is better.
 METRICS = {
@@ -79,11 +84,10 @@ def _alike(answers, name="accuracy"):
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
-def test_a_metric_that_equals_the_accuracy_has_its_answer(question, measured, monkeypatch):
+def test_a_metric_that_equals_the_accuracy_has_its_answer(question, measured):
     plain, said = _ask(measured, question)
     named, repeated = _ask(measured, question, "accuracy")  # the headline itself
     assert named == _alike(plain) and repeated == said
-    monkeypatch.setattr(Headline, "bounds", (0.0, 1.0))  # other metrics have no bounds that are known
     found, words = _ask(measured, question, "twin")
     assert plain == _alike(found, "twin") and plain
     assert [text.replace("twin", "accuracy") for text in words] == said
@@ -196,6 +200,27 @@ def test_unknown_metrics_and_trials_without_one(measured, add, capsys):
     assert "1 of 46 finished trials have no cost: left out" in capsys.readouterr().err
     assert rows(connection, "SELECT count(*) FROM trials") == [(45,)]
     assert headline(connection).name == "cost"
+
+
+def test_commands_take_a_metric(measured, tmp_path):
+    asked = run("crossover", "snip", "random:erk", "--metric", "cost", "--results", measured)
+    assert asked.returncode == 0 and "Mean test cost ±" in asked.stdout and "47.5" in asked.stdout
+    asked = run("best", "--metric", "cost", "--format", "csv", "--results", measured)
+    assert asked.stdout.splitlines()[0].startswith("setting,sparsity,rank,schedule,validation_cost,")
+    unknown = run("best", "--metric", "cots", "--results", measured)
+    assert (
+        unknown.returncode == 2 and unknown.stderr.count("\n") == 1 and "did you mean cost?" in unknown.stderr
+    )
+    assert run("layers", "--metric", "cost", "--results", measured).returncode == 2
+    for name, code in (("t.tex", 0), ("t.csv", 2)):
+        asked = run("export", tmp_path / name, "--metric", "cost", "--results", measured)
+        assert asked.returncode == code
+    assert "test cost, mean" in (tmp_path / "t.tex").read_text()
+    asked = run("report", "--metric", "cost", "--output", tmp_path / "r.html", "--results", measured)
+    assert asked.returncode == 0 and "validation cost" in (tmp_path / "r.html").read_text()
+    asked = run("sql", "SELECT count(*) AS n FROM metrics", "--format", "csv", "--results", measured)
+    assert asked.stdout == f"n\n{45 * 2 * len(METRICS)}\n"
+    assert "higher_is_better" in run("views", "--results", measured).stdout
 
 
 def test_where_is_about_the_columns_as_written(measured):
