@@ -79,7 +79,7 @@ def _compare_pairs(
         apart: by arm and sparsity, the runs far from the median, and all finished runs.
         comparisons: the comparisons by setting.
     """
-    measured = headline(connection)
+    measured = next((one.headline for one in comparisons.values()), ACCURACIES)
     pairs: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in ask(connection, "crossover", {"first": first, "second": second}):
         pairs[row["first"], row["second"]].append(row)

@@ -1,7 +1,9 @@
 """The answers of searches in the report, from the file that a search writes beside its results."""
 
 import json
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects as go
@@ -9,6 +11,7 @@ import plotly.graph_objects as go
 from analysis.charts import error_bars
 from analysis.page import Page
 from analysis.warehouse import files
+from analysis.warehouse.headlines import ACCURACY
 from sweep.arms import listed
 from sweep.means import Mean
 from sweep.store.places import Place, small
@@ -23,19 +26,20 @@ def show(page: Page, results: Place, studies: Collection[str] | None) -> None:
     Args:
         studies: only searches of these studies; None: all.
     """
+    metric = page.headline.curves
     paths = [path for path in files(results, FILE) if studies is None or path.parent.name in studies]
     if paths:
         page.heading(
             "What did the search find?",
-            "Chosen by validation accuracy: means over seeds, with 95 % Student-t intervals. The best of "
-            "many is partly lucky, and its test accuracy is of the same runs: both are selected. For a test "
-            "accuracy to quote run best.yaml, beside the results, with seeds that did not choose.",
+            f"Chosen by validation {metric}: means over seeds, with 95 % Student-t intervals. The best of "
+            f"many is partly lucky, and its test {metric} is of the same runs: both are selected. For a test "
+            f"{metric} to quote run best.yaml, beside the results, with seeds that did not choose.",
         )
     for path in paths:
         try:
             answer = json.loads(small(path) or "")
             name = str(answer["study"])
-            sentences, table, fronts = _sentences(answer), _table(answer), _fronts(answer)
+            sentences, table, fronts = _sentences(answer), _table(answer, metric), _fronts(answer, metric)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             page.sentences([f"{path}: damaged; the same search writes it again"])
             continue
@@ -62,13 +66,13 @@ def _sentences(answer: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _table(answer: Mapping[str, Any]) -> list[list[object]]:
+def _table(answer: Mapping[str, Any], metric: str) -> list[list[object]]:
     return [
         [
             _name(one),
             len(one["val_accuracy"]),
-            Mean.of(one["val_accuracy"]),
-            Mean.of(one["test_accuracy"]),
+            _mean(one["val_accuracy"], metric),
+            _mean(one["test_accuracy"], metric),
             f"{one['density']:.4g}",
             f"{one['cost']:,.0f}",
         ]
@@ -76,14 +80,20 @@ def _table(answer: Mapping[str, Any]) -> list[list[object]]:
     ]
 
 
-def _fronts(answer: Mapping[str, Any]) -> dict[str, go.Figure]:
-    """A chart of accuracy against each other objective, by its name."""
+def _mean(values: Sequence[float], metric: str) -> Mean:
+    """The mean of a headline metric; the interval of accuracies alone is cut, to 0 and 1."""
+    mean = Mean.of(values)
+    return mean if metric == ACCURACY else replace(mean, least=-math.inf, most=math.inf)
+
+
+def _fronts(answer: Mapping[str, Any], metric: str) -> dict[str, go.Figure]:
+    """A chart of the headline metric against each other objective, by its name."""
     figures = {}
     for objective in answer["objectives"]:
         if objective in _AXES and len(answer["best"]) > 1:
             figure = go.Figure()
             for name, column in (("validation", "val_accuracy"), ("test", "test_accuracy")):
-                means = [Mean.of(one[column]) for one in answer["best"]]
+                means = [_mean(one[column], metric) for one in answer["best"]]
                 figure.add_scatter(
                     x=[one[objective] for one in answer["best"]],
                     y=[mean.value for mean in means],
@@ -93,9 +103,9 @@ def _fronts(answer: Mapping[str, Any]) -> dict[str, go.Figure]:
                     name=name,
                 )
             figure.update_layout(
-                xaxis={"title": _AXES[objective], "type": "log"}, yaxis={"title": "accuracy, 95 % interval"}
+                xaxis={"title": _AXES[objective], "type": "log"}, yaxis={"title": f"{metric}, 95 % interval"}
             )
-            figures[f"accuracy against {objective}"] = figure
+            figures[f"{metric} against {objective}"] = figure
     return figures
 
 

@@ -69,7 +69,16 @@ def build(folder, victim, address="http://127.0.0.1:1"):
         for r in rows
         for phase, epoch in ((r["criterion"], 1.0), ("retrain", 1.0), ("retrain", float("nan")), (None, 2.0))
     ]
-    results.write(made, rows, [curves], [layers])
+    metrics = [
+        {"trial_id": r["trial_id"], "name": name, "split": split, "value": value, "higher_is_better": True}
+        for r in rows
+        for name, split, value in (
+            ("f1", "test", 0.5),
+            (r["criterion"], r["scope"], 0.5),
+            ("f1", "test", 9.0),
+        )
+    ]
+    results.write(made, rows, [curves], [layers], [metrics])
     when = datetime(2026, 1, 1, tzinfo=UTC)
     strange = [
         {**rows[0], "trial_id": f"s{i}", "finished_at": when, **fields}

@@ -9,6 +9,7 @@ from scipy import stats
 import analysis
 from analysis.questions import best, collapse, correlation, curves, regimes
 from analysis.report import report
+from analysis.statistics.correlations import NAMES
 from analysis.statistics.differences import wilson
 from analysis.warehouse import ask
 from sweep.store import launches, results
@@ -200,9 +201,7 @@ def test_the_loss_is_asked_with_both_batchnorm_statistics_where_they_differ(fres
     found = correlation.correlate(connection)
     assert [row["before"] for row in correlation.rows(found)] == measures
     *said, _ = correlation.sentences(found)
-    assert len(said) == len(measures) and all(
-        correlation.NAMES[m] in s for m, s in zip(measures, said, strict=True)
-    )
+    assert len(said) == len(measures) and all(NAMES[m] in s for m, s in zip(measures, said, strict=True))
     if why:
         assert why in said[0]
     else:

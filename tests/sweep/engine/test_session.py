@@ -85,6 +85,24 @@ def tells_all(packs, where, *, tell, **rest):
             tell(result(job.trial))
 
 
+def test_rows_of_every_table_of_a_result_are_written(start):
+    def tells(packs, where, *, tell, **rest):
+        for pack in packs:
+            for job in pack.jobs:
+                made, key = result(job.trial), {"trial_id": job.trial.id}
+                made.curves.append(key | {"phase": "dense", "epoch": 1.0})
+                made.layers.append(key | {"layer": 0, "name": "a"})
+                made.metrics.append(
+                    key | {"name": "ece", "split": "test", "value": 0.1, "higher_is_better": False}
+                )
+                tell(made)
+
+    _, folder = start(tells)
+    connection = analysis.open(folder)
+    for table in ("trials", "curves", "layers", "metrics"):
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(len(TRIALS),)]
+
+
 def test_rows_say_the_launch_and_the_code_that_ran_them(start):
     ending, folder = start(tells_all)
     assert ending is Ending.FINISHED

@@ -160,7 +160,14 @@ def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path, monkeypa
         row = trial(str(seed), seed=seed, test_accuracy=0.5)
         layer = {"trial_id": str(seed), "layer": 0, "name": "a", "shape": [2, seed]}
         curve = {"trial_id": str(seed), "phase": "retrain", "epoch": 1.0}
-        results.write(folder, [row], [[curve]], [[layer]])
+        metric = {
+            "trial_id": str(seed),
+            "name": "ece",
+            "split": "test",
+            "value": 0.1 * seed,
+            "higher_is_better": False,
+        }
+        results.write(folder, [row], [[curve]], [[layer]], [[metric]])
     launches.note_launch(folder, "made", "name: made", {"n": 1})
     launches.note_launch(folder, "made", "name: made", {"n": 2})
     put(folder / "trials" / "part-0.parquet", text("damaged"))
@@ -174,6 +181,10 @@ def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path, monkeypa
         assert found == (3, 1.5)
         shapes = analysis.open(at).execute("SELECT shape FROM layers ORDER BY trial_id").fetchall()
         assert shapes == [([2, seed],) for seed in range(3)]
+        values = (
+            analysis.open(at, metric="ece").execute("SELECT test_accuracy FROM trials ORDER BY 1").fetchall()
+        )
+        assert values == [(-0.2,), (-0.1,), (0.0,)]
     assert analysis.open(str(folder), where="seed < 2").execute("FROM curves").fetchall().__len__() == 2
     launch = {"started_at": "2026-01-01T00:00:00+00:00", "trials": 12, "to_run": 12}
     launches.note_launch(folder, "made", "name: made", launch)
