@@ -66,6 +66,8 @@ def read(name: str, folder: Place) -> bytes:
 
 def _content(file: Place) -> bytes:
     try:
+        if not file.exists():
+            raise FileNotFoundError
         if not is_small(file, _MOST_BYTES):
             raise BadInput(f"{file}: no file of at most {_MOST_BYTES >> 30} GiB")
         return file.read_bytes()
