@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 # Names in the files of torchvision's DenseNets; the networks have the same without the second dot.
 _OLD_NAME = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
 # A file of torchvision's is named by the first digits of its hash, as in resnet18-f37072fd.pth.
-_OF_TORCHVISION = re.compile(r"[\w.]+-(?P<hash>[0-9a-f]{8})\.pth@(?P=hash)")
+_OF_TORCHVISION = re.compile(r"[\w.-]+-(?P<hash>[0-9a-f]{8,10})\.pth@(?P=hash)")
 # Names that an error lists.
 _LISTED = 3
 
@@ -45,7 +46,8 @@ def parse(name: str, content: bytes) -> State:
         if file.endswith(".safetensors"):
             found: object = safetensors.torch.load(content)
         else:
-            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # about old formats
+                found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # both libraries raise many kinds for a damaged file
         hint = "" if file.endswith(".safetensors") else ": save the network's state_dict()"
         raise BadInput(f"weights {file}: no weights can be read from it ({_short(error)}){hint}") from None
