@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 from pydantic.fields import FieldInfo
 
-from sweep.names import fractions, one_of
+from sweep.names import fractions, one_of, trained_weights
 from sweep.parts import Arguments
 from sweep.roles import DENSE_TRAINING, SCORES, About, Role
 
@@ -78,6 +78,10 @@ class Config:
         one_of("initialization", "sweep.models:INITIALIZATIONS", own=True),
         About(Role.NETWORK, "the distribution that the initial weights are drawn from"),
     ] = "kaiming"
+    weights: Annotated[
+        Annotated[str, AfterValidator(trained_weights)] | None,
+        About(Role.NETWORK, "trained weights to start from: a file's, torchvision's or a trial's"),
+    ] = None
     # pruning
     criterion: Annotated[
         str,

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from sweep import plan
-from sweep.engine import provenance
+from sweep.engine import provenance, starts
 from sweep.engine.estimate import say_estimate, say_parts, say_plan, summary
 from sweep.engine.loggers import Logger
 from sweep.engine.options import Ending, Options
@@ -79,7 +79,8 @@ def launch(
         trial_seconds=trial_seconds,
         log=log,
     )
-    _check(study, trials, options, download=download, dry_run=dry_run)
+    for line in _check(study, trials, options, place(results_root), download=download, dry_run=dry_run):
+        console.out(line, highlight=False)
     costs = Costs(data_root, torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu"))
     with nullcontext() if dry_run else results.lock(folder):
         if not dry_run:
@@ -113,14 +114,33 @@ def _load(path: Path, results_root: Place | None) -> Study:
     return study
 
 
-def _check(study: Study, trials: Sequence[Trial], options: Options, *, download: bool, dry_run: bool) -> None:
-    """Raise `BadInput` if trials of the study are known to fail. A dry run runs no code of its parts."""
+def _check(
+    study: Study,
+    trials: Sequence[Trial],
+    options: Options,
+    results_root: Place,
+    *,
+    download: bool,
+    dry_run: bool,
+) -> list[str]:
+    """Check what is known to make trials of the study fail. A dry run runs no code of its parts.
+
+    Returns:
+        Lines to print about trained weights.
+
+    Raises:
+        BadInput: trials of the study are known to fail.
+    """
     if not options.address:
         check_here(
             trials, options.data_root, options.gpus, download, run_code=not dry_run, metrics=study.metrics
         )
-    if not dry_run:
-        rehearse(study, trials, options.data_root, options.trial_seconds)
+    device = "cuda" if options.gpus else "cpu"
+    if dry_run:
+        starts.earlier(study, trials, results_root, device)
+        return []
+    rehearse(study, trials, options.data_root, options.trial_seconds)
+    return starts.check(study, trials, results_root, options.data_root, device)
 
 
 @dataclass(frozen=True)

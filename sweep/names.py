@@ -3,6 +3,7 @@
 This module imports no torch: a table is looked up when a name is checked against it.
 """
 
+import re
 from difflib import get_close_matches
 from functools import cache
 from pkgutil import resolve_name
@@ -12,6 +13,11 @@ from pydantic import AfterValidator
 from sweep import parts
 
 _at = cache(resolve_name)
+# Weights of a study whose model says which file of torchvision's they are.
+TORCHVISION = "torchvision"
+# What weights are of an earlier trial: this, and the trial's id.
+RUN = "run:"
+_WEIGHTS = re.compile(rf"{TORCHVISION}|{RUN}[0-9a-f]{{16}}|[^@/\\\s\x00-\x1f]+@[0-9a-f]{{8,16}}")
 
 
 def one_of(kind: str, *tables: str, prefix: str = "", own: bool = False) -> AfterValidator:
@@ -49,3 +55,10 @@ def fractions(text: str) -> str:
     if shares != sorted(set(shares)) or not all(0 < share < 1 for share in shares):
         raise ValueError("it takes rising shares of the training, such as '0.5 0.75'")
     return " ".join(map(repr, shares))
+
+
+def trained_weights(text: str) -> str:
+    """Trained weights as configs name them: `FILE@HASH`, `run:TRIAL_ID`, or `torchvision`."""
+    if not _WEIGHTS.fullmatch(text):
+        raise ValueError("it takes a file of weights, torchvision, or run: and the id of a trial")
+    return text

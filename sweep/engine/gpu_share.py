@@ -46,10 +46,11 @@ def peak(config: Config, data_root: str | Path, device: torch.device) -> int:
         arguments=config.arguments("dataset"),
     )
     on_device = data.to(loaded, device)
+    config = replace(config, weights=None)  # trained weights take as much memory as random ones
     if rules.find(config.criterion).scores:
         # Further iterations, and batches after the second, need no more memory.
         shorter = replace(config, iterations=1, score_batches=min(2, config.score_batches))
-        scoring.choose(shorter, network.built(shorter, on_device, shorter.roots.init, "init"), on_device)
+        scoring.choose(shorter, network.initial(shorter, on_device, None), on_device)
     training = Stages(config, on_device, Shared()).training
     list(training.run(min(_STEPS, training.end)))
     training.evaluate(on_device.test.part(torch.arange(min(512, len(on_device.test)))))

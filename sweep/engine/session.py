@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweep import plan
-from sweep.engine import cluster, provenance, tune, worker
+from sweep.engine import cluster, provenance, starts, tune, worker
 from sweep.engine.options import AUTO, TUNE, Ending, Options
 from sweep.engine.progress import Progress
 from sweep.errors import ONE_LINE, BadInput
@@ -19,6 +19,7 @@ from sweep.plan import Job, Pack
 from sweep.store import launches
 from sweep.store.places import Place, absolute
 from sweep.store.states import Claims
+from sweep.store.weights import FOLDER
 from sweep.store.writer import Writer
 from sweep.study import Study
 from sweep.study.identity import Trial
@@ -141,18 +142,23 @@ class Session:
         share = self._gpu_share(trials)
         at_once, cores = cluster.capacity(options.address, options.workers, share)
         launches.note_launch(self.folder, self.study.name, self.study.text, self._launch)
+        root = self.folder.parent
+        kinds = self.proposer.examples() if self.proposer else trials
+        starts.send(self.study, kinds, root)
         packs = plan.packs(trials, at_once, self.cost, _LEAST)
         jobs = [job for pack in packs for job in pack.jobs]
         judge = self.proposer.judge() if self.proposer else None
         where = worker.Where(
             absolute(options.data_root),
-            absolute(self.folder.parent / _PREFIXES),
+            absolute(root / _PREFIXES),
             gpus=share,
             cpus=cores,
             parts=tuple(self.study.parts.values()),
             seconds=options.trial_seconds,
             judge=cluster.start_judge(judge) if judge else None,
             metrics=self.study.metrics,
+            weights=absolute(root / FOLDER),
+            earlier=starts.earlier(self.study, kinds, root, "cuda" if share else "cpu"),
         )
         needs = {job.trial.id: {point.key for point in job.path} for job in jobs if job.path}
         self._claims = Claims(where.store, self.study.name, needs)

@@ -6,8 +6,8 @@ import os
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from sweep.trial import Result, failure, run
 from sweep.trial.prefixes import Point, Shared
 from sweep.trial.scoring import ScoreCache
 from sweep.trial.stages import AfterEpoch
+from sweep.trial.starts import Starts
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Where:
         seconds: that a trial may take.
         judge: Ray's handle of a `sweep.search.stopping.Judge`, which stops poor trials; None: none does.
         metrics: names of the metrics that each trial's final network is measured by.
+        weights: folder of the trained weights that trials start from.
+        earlier: trial_id → canonical config of the trials whose final weights other trials start from.
     """
 
     data_root: str
@@ -52,6 +55,8 @@ class Where:
     seconds: float = math.inf
     judge: Any = None
     metrics: tuple[str, ...] = ()
+    weights: str = ""
+    earlier: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def device(self) -> str:
@@ -62,6 +67,11 @@ class Where:
     def store(self) -> Store:
         """The states that trials save for each other."""
         return Store(place(self.prefixes), self.device)
+
+    @property
+    def starts(self) -> Starts:
+        """The trained weights that trials start from."""
+        return Starts(place(self.weights), self.data_root, self.device, self.earlier)
 
 
 # Seconds within which the results of brief trials are gathered into one report, which takes a millisecond.
@@ -117,6 +127,7 @@ class Worker(tune.Trainable):
         register(where.parts)
         self.run, self.where = run, where
         self.scores: ScoreCache = {}
+        self.starts = where.starts
         self.node = os.uname().nodename
         self.broken: Exception | None = None
         self.reset_config(config)
@@ -151,7 +162,11 @@ class Worker(tune.Trainable):
         canonical, path, saves = self.todo.popleft()
         trial = Trial.parse(canonical)
         shared = Shared(
-            self.where.store, tuple(Point(*p) for p in path), tuple(Point(*p) for p in saves), self.scores
+            self.where.store,
+            tuple(Point(*p) for p in path),
+            tuple(Point(*p) for p in saves),
+            self.scores,
+            self.starts,
         )
         try:
             with limited(self.where.seconds):

@@ -9,6 +9,7 @@ import optuna
 import typer
 from rich.console import Console
 
+from sweep.engine import starts
 from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_here
 from sweep.engine.progress import Progress
@@ -69,6 +70,9 @@ def search(
         if not address:
             check_here(tuner.examples(), data_root, gpus_per_trial, False, metrics=study.metrics)
         rehearse(study, tuner.examples(), data_root, trial_seconds)
+        device = "cuda" if gpus_per_trial else "cpu"
+        for line in starts.check(study, tuner.examples(), results_root, data_root, device):
+            console.out(line, highlight=False)
         console.out(
             f"{study.name}: {tuner.history.warm} schedules known, {tuner.ran} of {search.trials} trials run",
             highlight=False,

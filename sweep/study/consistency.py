@@ -8,6 +8,7 @@ from sweep.config import SEEDS, Config
 from sweep.data import AUGMENTATIONS, CLASSIFICATION, TASKS, Form, catalog
 from sweep.errors import BadInput
 from sweep.models import losses
+from sweep.names import TORCHVISION
 
 # Fields that no check reads: their values change no verdict.
 UNCHECKED = (*SEEDS, "combination")
@@ -35,7 +36,7 @@ def check(config: Config) -> None:
         BadInput: the model does not exist.
     """
     rule = rules.find(config.criterion)
-    for problems in (_length, _training, _known_task, rule.inconsistencies, _retraining, _masks):
+    for problems in (_length, _training, _weights, _known_task, rule.inconsistencies, _retraining, _masks):
         for field, message in problems(config):
             raise Inconsistent(field, message)
 
@@ -131,6 +132,14 @@ def _training(config: Config) -> Iterator[Problem]:
         yield (
             "precision",
             f"precision bf16: {config.model} would be computed in float16 on a GPU: leave it out",
+        )
+
+
+def _weights(config: Config) -> Iterator[Problem]:
+    if config.weights == TORCHVISION and not config.model.startswith(models.TORCHVISION):
+        yield (
+            "weights",
+            f"weights torchvision: it has none for {config.model}: name a file or a trial",
         )
 
 

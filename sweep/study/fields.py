@@ -16,9 +16,11 @@ from sweep.parts.signature import ANY
 
 # A study file may also name a recipe: it gives values to the fields that the study leaves out.
 RECIPE = "recipe"
+# The field that may name a file of trained weights.
+WEIGHTS = "weights"
 # Every key with which a study file gives values.
 NAMES = (*FIELDS, RECIPE)
-# Field, reference → name of the part in a config.
+# Field, reference → name of the part, or of the file of weights, in a config.
 NameOfPart = Callable[[str, str], str]
 
 
@@ -79,6 +81,22 @@ class Named(Values):
             raise ValueError(str(error)) from None
 
 
+class Weights(Values):
+    """The values of the field of trained weights, which may name a file by its path."""
+
+    def check(self, value: object, written: str, name_of_part: NameOfPart | None = None) -> Any:
+        """The name of the weights in a config."""
+        try:
+            return super().check(value, written)
+        except ValueError:
+            if not isinstance(value, str) or not name_of_part:
+                raise
+        try:
+            return name_of_part(WEIGHTS, value)
+        except BadInput as error:
+            raise ValueError(str(error)) from None
+
+
 @cache
 def values(name: str) -> Values:
     """The values that a field of the config, or the recipe, takes; for a parameter of a part any value."""
@@ -89,6 +107,8 @@ def values(name: str) -> Values:
     annotation: Any = FIELDS[name].annotation
     constraints = FIELDS[name].metadata
     annotation = Annotated[annotation, *constraints] if constraints else annotation
+    if name == WEIGHTS:
+        return Weights(annotation)
     return Named(annotation, name) if name in BY_FIELD else Values(annotation)
 
 

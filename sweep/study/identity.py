@@ -11,7 +11,9 @@ from typing import Any
 from sweep import rules
 from sweep.config import AFTER_DENSE, FIELDS, Config
 from sweep.data import TASKS, catalog
+from sweep.models import weights
 from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS, lr_schedule, optimizer
+from sweep.names import TORCHVISION
 from sweep.store.schema import SCHEMAS
 from sweep.study.consistency import check
 
@@ -110,6 +112,8 @@ class Trial:
     def of(config: Config) -> "Trial":
         """The trial of a config, in which each irrelevant field has its default.
 
+        Weights `torchvision` become the name of the file of the model's default weights.
+
         For example, sparsity 0 is the same dense run with any criterion, and the fields of scoring batches
         are irrelevant to a criterion that does not look at data.
 
@@ -120,6 +124,8 @@ class Trial:
         canonical = dict(irrelevant_fields(config))
         if config.sparsity == 0:
             canonical["criterion"] = rules.DENSE.name
+        if config.weights == TORCHVISION:
+            canonical["weights"] = weights.of_torchvision(config.model)
         changed = {name: value for name, value in canonical.items() if getattr(config, name) != value}
         if changed and config.parameters:
             # The parameters of a part that is not asked for any more are not either.

@@ -1,4 +1,4 @@
-"""The parts of one's own that a study names, and the parameters that parts take."""
+"""The parts of one's own and the weights that a study names, and the parameters that parts take."""
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
@@ -12,7 +12,8 @@ from sweep.config import FIELDS
 from sweep.parts import Missing, Parameter, Part
 from sweep.parts.kinds import BY_FIELD
 from sweep.parts.signature import of_function
-from sweep.study.fields import Values
+from sweep.store import weights
+from sweep.study.fields import WEIGHTS, Values
 
 # The fields of a config that name parts.
 PART_FIELDS = tuple(field for field in BY_FIELD if field in FIELDS)
@@ -23,10 +24,11 @@ _BUILT_IN: Mapping[str, Callable[[str], Callable[..., Any] | None]] = {
 
 
 class Library:
-    """The parts of one's own that one study names.
+    """The parts of one's own, and the files of trained weights, that one study names.
 
     Attributes:
         parts: name → part, in the order of the study.
+        weights: name → file of weights.
     """
 
     def __init__(self, folder: Path, recorded: Callable[[], Iterable[Part]] = tuple) -> None:
@@ -38,13 +40,21 @@ class Library:
         """
         self._folder, self._recorded = folder, recorded
         self.parts: dict[str, Part] = {}
+        self.weights: dict[str, Path] = {}
+        # A file of weights that several blocks name is read once.
+        self._weights_at = cache(weights.name)
 
     def name(self, field: str, reference: str) -> str:
-        """The name, in a config, of the part that the study names.
+        """The name, in a config, of the part or the file of weights that the study names.
 
         Raises:
-            BadInput: there is no such part.
+            BadInput: there is no such part or file.
         """
+        if field == WEIGHTS:
+            path = self._folder / reference
+            name = self._weights_at(path)
+            self.weights[name] = path
+            return name
         try:
             part = parts.declare(field, reference, self._folder)
         except Missing:

@@ -48,6 +48,7 @@ class Study:
         price_per_gpu_hour: of one GPU, in any currency.
         search: what to search for; None: the study runs all its trials.
         metrics: names of the metrics that each trial's final network is measured by.
+        weights: files of trained weights that it names: name in configs → file.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Study:
     price_per_gpu_hour: float | None = None
     search: Search | None = None
     metrics: tuple[str, ...] = ()
+    weights: Mapping[str, Path] = field(default_factory=dict)
 
     def trials(self) -> list[Trial]:
         """Each trial once, in the order of the file."""
@@ -91,13 +93,27 @@ def load(path: str | Path, recorded: Callable[[str], Iterable[Part]] | None = No
     library = Library(document.path.parent, lambda: recorded(name) if recorded else ())
     document.name_of_part = library.name
     metrics = _metrics(document, metrics_node)
-    if search is not None:
-        if blocks is not None:
-            raise document.error(line_of(blocks), "blocks: a search has none, its space says it all")
+    parsed: Search | None = None
+    trials: tuple[Trial, ...] = ()
+    count = 0
+    if search is None:
+        trials, count = _trials(document, nodes, blocks)
+    elif blocks is not None:
+        raise document.error(line_of(blocks), "blocks: a search has none, its space says it all")
+    else:
         parsed = space_reader.read(document, search, _single(document, nodes))
-        return Study(name, document.path, document.text, (), 0, library.parts, price, parsed, metrics)
-    trials, count = _trials(document, nodes, blocks)
-    return Study(name, document.path, document.text, trials, count, library.parts, price, metrics=metrics)
+    return Study(
+        name,
+        document.path,
+        document.text,
+        trials,
+        count,
+        parts=library.parts,
+        price_per_gpu_hour=price,
+        search=parsed,
+        metrics=metrics,
+        weights=library.weights,
+    )
 
 
 def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> tuple[tuple[Trial, ...], int]:

@@ -1,6 +1,6 @@
 """A trial's network, and the columns of results that describe it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
@@ -9,6 +9,9 @@ from pruners.masks import total_kept
 from sweep import models
 from sweep.config import Config
 from sweep.data import Data
+from sweep.errors import BadInput
+from sweep.models import weights
+from sweep.models.weights import State
 from sweep.seeds import derive
 
 
@@ -32,6 +35,23 @@ def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:
         init_arguments=config.arguments("init"),
     )
     return model.to(data.device)
+
+
+def initial(config: Config, data: Data, trained: Callable[[str], State] | None) -> nn.Module:
+    """The network that the config's training starts from: with random weights, or with trained ones.
+
+    Args:
+        trained: gives the trained weights of a name; None: there are none.
+
+    Raises:
+        BadInput: the trained weights are not here, or are no weights of this network.
+    """
+    model = built(config, data, config.roots.init, "init")
+    if config.weights:
+        if not trained:
+            raise BadInput(f"weights {config.weights}: not here: launch the study that names them")
+        weights.load(model, config.weights, trained(config.weights))
+    return model
 
 
 def columns(

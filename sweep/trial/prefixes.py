@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
@@ -72,12 +73,14 @@ class Shared:
         path: points of the trial at which the store may have a state, in their order.
         saves: points of the trial whose state it saves for others.
         scores: of the network that was scored last.
+        weights: gives the trained weights of a name; None: no trial starts from such weights.
     """
 
     store: Store | None = None
     path: tuple[Point, ...] = ()
     saves: tuple[Point, ...] = ()
     scores: ScoreCache = field(default_factory=dict)
+    weights: Callable[[str], State] | None = None
 
     def load(self, point: Point) -> State | None:
         """The state at a point; None: the store has none."""

@@ -51,7 +51,7 @@ def guilty(trial: Trial, known: Sequence[Part], error: BaseException | None = No
 
 
 def _small(config: Config) -> Config:
-    """The config with few steps, small batches and at most two iterations."""
+    """The config with few steps, small batches, at most two iterations and random weights."""
     return Trial.of(
         replace(
             config,
@@ -68,6 +68,7 @@ def _small(config: Config) -> Config:
             update_every=1,
             warmup_epochs=0,
             compile=False,
+            weights=None,
         )
     ).config
 

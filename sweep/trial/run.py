@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from sweep import data
+from sweep.config import Config
 from sweep.models import metrics as known_metrics
 from sweep.study.consistency import check
 from sweep.study.identity import Trial
@@ -58,17 +59,9 @@ def run(
     clock = time.perf_counter()
     config, device = trial.config, torch.device(device)
     with one_thread(device):
-        loaded = data.load(
-            config.dataset,
-            data_root,
-            config.validation_fraction,
-            config.roots.split,
-            random_labels=config.random_labels,
-            stratified=config.stratified,
-            arguments=config.arguments("dataset"),
-        )
-        known_metrics.check(metrics, loaded.task)
-        recorder = Stages(config, data.to(loaded, device), shared or Shared(), after_epoch).run()
+        stages = prepared(config, data_root, device, shared or Shared(), after_epoch)
+        known_metrics.check(metrics, stages.data.task)
+        recorder = stages.run()
         outcome = recorder.outcome()
         measured = recorder.metrics(metrics if outcome["status"] == "ok" else ())
     row = {
@@ -83,6 +76,30 @@ def run(
     return Result(
         row, *([key | each for each in rows] for rows in (recorder.curves, recorder.layers, measured))
     )
+
+
+def prepared(
+    config: Config,
+    data_root: str | Path,
+    device: torch.device,
+    shared: Shared,
+    after_epoch: AfterEpoch | None = None,
+) -> Stages:
+    """The stages of a trial, with its data on the device.
+
+    Raises:
+        BadInput: as `run`.
+    """
+    loaded = data.load(
+        config.dataset,
+        data_root,
+        config.validation_fraction,
+        config.roots.split,
+        random_labels=config.random_labels,
+        stratified=config.stratified,
+        arguments=config.arguments("dataset"),
+    )
+    return Stages(config, data.to(loaded, device), shared, after_epoch)
 
 
 def failure(trial: Trial, error: str) -> Result:

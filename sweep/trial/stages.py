@@ -48,12 +48,13 @@ class Stages:
 
         Raises:
             BadInput: the config does not go with the data, the prune or the rewind comes after the last step
-                of training, or the network has none of the layers that the config names.
+                of training, the network has none of the layers that the config names, or the trained weights
+                are not here or are no weights of this network.
         """
         consistency.check_form(config, data.form)
         self.config, self.data, self.shared, self.after_epoch = config, data, shared, after_epoch
         self.rule = rules.find(config.criterion)
-        self.model = network.built(config, data, config.roots.init, "init")
+        self.model = network.initial(config, data, shared.weights)
         self.training = Training(config, self.model, data)
         consistency.check_steps(config, lambda: self.training.steps_per_epoch)
         self.recorder = Recorder(config, self.training)
