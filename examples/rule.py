@@ -4,7 +4,7 @@ from sweep.parts import rule
 
 @rule(reads=["mask_seed", "layers"])
 def random_steps(run, *, times: int = 3):
-    """A dense epoch; then random weights go at each of some epochs, the same share each time; then the rest."""
+    """Train an epoch; then remove random weights after each of some epochs, the same share each time."""
     run.dense(run.steps_of(1))
     for time in range(1, times + 1):
         masks = pruners.prune(
