@@ -66,8 +66,6 @@ def launch(
     study = _load(path, place(results_root) if dry_run else None)
     trials = study.trials()
     folder = place(results_root) / study.name
-    if log:
-        _check_log(log, results_root)
     options = Options(
         data_root=data_root,
         address=address,
@@ -79,7 +77,7 @@ def launch(
         trial_seconds=trial_seconds,
         log=log,
     )
-    for line in _check(study, trials, options, place(results_root), download=download, dry_run=dry_run):
+    for line in _check(study, trials, options, folder.parent, download=download, dry_run=dry_run):
         console.out(line, highlight=False)
     costs = Costs(data_root, torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu"))
     with nullcontext() if dry_run else results.lock(folder):
@@ -131,6 +129,8 @@ def _check(
     Raises:
         BadInput: trials of the study are known to fail.
     """
+    if options.log:
+        _check_log(options.log, results_root)
     if not options.address:
         check_here(
             trials, options.data_root, options.gpus, download, run_code=not dry_run, metrics=study.metrics
@@ -204,9 +204,9 @@ def _run(
     return ending
 
 
-def _check_log(log: Logger, results_root: str) -> None:
+def _check_log(log: Logger, results_root: Place) -> None:
     """Raise `BadInput` if finished trials cannot be logged to a service."""
-    if log is Logger.TENSORBOARD and isinstance(place(results_root), Remote):
+    if log is Logger.TENSORBOARD and isinstance(results_root, Remote):
         raise BadInput(f"--log {log}: its files go to a folder, not to {results_root}")
     if not find_spec(log.package):
         raise BadInput(f"--log {log}: it is not installed: pip install {log.package}")
