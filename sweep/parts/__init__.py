@@ -24,7 +24,7 @@ from sweep.parts.decorators import (
     optimizer,
     rule,
 )
-from sweep.parts.faults import line, trace
+from sweep.parts.faults import BadPart, explain, guilty, line, trace
 from sweep.parts.part import (
     Missing,
     Part,
@@ -44,6 +44,7 @@ from sweep.parts.signature import Arguments, Parameter
 
 __all__ = [
     "Arguments",
+    "BadPart",
     "Missing",
     "Parameter",
     "Part",
@@ -51,7 +52,9 @@ __all__ = [
     "bind",
     "dataset",
     "declare",
+    "explain",
     "find",
+    "guilty",
     "init",
     "is_name",
     "is_reference",

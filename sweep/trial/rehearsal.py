@@ -44,12 +44,6 @@ def rehearse(trial: Trial, known: Sequence[Part], data_root: str, metrics: Seque
     return ""
 
 
-def guilty(trial: Trial, known: Sequence[Part], error: BaseException | None = None) -> Part:
-    """The part in whose files an error is; else the first that the trial names."""
-    named = [part for part in known if f'"{part.name}"' in trial.canonical]
-    return next((part for part in known if error and parts.trace(error, [part])), [*named, *known][0])
-
-
 def _small(config: Config) -> Config:
     """The config with few steps, small batches and at most two iterations."""
     return Trial.of(
