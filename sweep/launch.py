@@ -18,9 +18,8 @@ from sweep.engine import provenance
 from sweep.engine.estimate import say_estimate, say_parts, say_plan, summary
 from sweep.engine.loggers import Logger
 from sweep.engine.options import Ending, Options
-from sweep.engine.preflight import check_here
+from sweep.engine.preflight import check_launch
 from sweep.engine.progress import Progress
-from sweep.engine.rehearsal import rehearse
 from sweep.errors import BadInput, command
 from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, TrialSeconds, Workers, leave
 from sweep.plan.cost import Costs
@@ -115,12 +114,7 @@ def _load(path: Path, results_root: Place | None) -> Study:
 
 def _check(study: Study, trials: Sequence[Trial], options: Options, *, download: bool, dry_run: bool) -> None:
     """Raise `BadInput` if trials of the study are known to fail. A dry run runs no code of its parts."""
-    if not options.address:
-        check_here(
-            trials, options.data_root, options.gpus, download, run_code=not dry_run, metrics=study.metrics
-        )
-    if not dry_run:
-        rehearse(study, trials, options.data_root, options.trial_seconds)
+    check_launch(study, trials, options, download=download, run_code=not dry_run)
 
 
 @dataclass(frozen=True)

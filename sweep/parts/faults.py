@@ -5,24 +5,13 @@ import traceback
 from collections.abc import Iterable
 
 from sweep.errors import BadInput
-from sweep.parts.part import Part
+from sweep.parts.bad_part import BadPart
+from sweep.parts.part import Part, find
 
 # Characters of an error's message that are said, and frames at each end of a traceback.
 _LONGEST, _FRAMES = 1000, 20
 # The place at which a message of `pruners` begins.
 _PLACE = re.compile(r"\S[^:]*:\d+ \w+: ")
-
-
-class BadPart(BadInput):
-    """A part did something that a trial cannot use. The message names the part's file and line.
-
-    Attributes:
-        part: the part.
-    """
-
-    def __init__(self, part: Part, problem: str) -> None:
-        super().__init__(f"{part.at}: {part.short}: {problem}")
-        self.part, self.problem = part, problem
 
 
 def explain(error: BaseException, canonical: str, known: Iterable[Part]) -> str | None:
@@ -41,7 +30,11 @@ def explain(error: BaseException, canonical: str, known: Iterable[Part]) -> str 
         return told
     said = line(error, guilty(error, canonical, known))
     frames = traceback.extract_tb(error.__traceback__)
-    return said if isinstance(error, BadInput) else f"{said} (raised in {frames[-1].filename}:{frames[-1].lineno})"
+    return (
+        said
+        if isinstance(error, BadInput)
+        else f"{said} (raised in {frames[-1].filename}:{frames[-1].lineno})"
+    )
 
 
 def trace(error: BaseException, parts: Iterable[Part]) -> str | None:
@@ -67,8 +60,8 @@ def trace(error: BaseException, parts: Iterable[Part]) -> str | None:
 def guilty(error: BaseException | None, canonical: str, known: Iterable[Part]) -> Part:
     """The part that an error is about: it says so, or is in the part's files; else the first in the trial."""
     known = list(known)
-    if isinstance(error, BadPart):
-        return error.part
+    if isinstance(error, BadPart) and (part := find(error.name)):
+        return part
     named = [part for part in known if f'"{part.name}"' in canonical]
     if error:
         said = _said(error)

@@ -1,4 +1,4 @@
-"""Parts as trials call them: each answer is checked, and torch's settings are as they were before the call."""
+"""Parts as trials call them: each answer is checked, and settings of the process are as before the call."""
 
 import math
 import os
@@ -13,8 +13,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from sweep.parts.faults import BadPart
-from sweep.parts.part import Part
+from sweep.parts.bad_part import BadPart, Called
 
 # A call of a part with the inputs that a trial gives it.
 Call = Callable[..., Any]
@@ -46,7 +45,7 @@ _SETTINGS: tuple[tuple[str, Callable[[], Any], Callable[[Any], Any]], ...] = (
 
 
 @contextmanager
-def settings_kept(part: Part | None = None) -> Iterator[None]:
+def settings_kept(part: Called | None = None) -> Iterator[None]:
     """Restore the settings of the process after a block.
 
     Args:
@@ -69,7 +68,7 @@ def settings_kept(part: Part | None = None) -> Iterator[None]:
         raise BadPart(part, changed[0])
 
 
-def call(part: Part, inputs: tuple[Any, ...], parameters: Mapping[str, Any]) -> Any:
+def call(part: Called, inputs: tuple[Any, ...], parameters: Mapping[str, Any]) -> Any:
     """Call the object of a part, and check what it gives.
 
     Raises:
@@ -98,7 +97,7 @@ def kind(value: object) -> str:
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
-def _rule(part: Part, call: Call, run: Any) -> None:
+def _rule(part: Called, call: Call, run: Any) -> None:
     answer = call(run)
     if answer is not None:
         raise BadPart(part, f"returns {kind(answer)}, expected None: call the moves of run, without yield")
@@ -108,7 +107,7 @@ def _rule(part: Part, call: Call, run: Any) -> None:
 _GIVEN: "WeakSet[nn.Module]" = WeakSet()
 
 
-def _model(part: Part, call: Call, shape: tuple[int, ...], classes: int) -> nn.Module:
+def _model(part: Called, call: Call, shape: tuple[int, ...], classes: int) -> nn.Module:
     model = call(shape, classes)
     if not isinstance(model, nn.Module):
         raise BadPart(part, f"returns {kind(model)}, expected a network (nn.Module)")
@@ -118,7 +117,7 @@ def _model(part: Part, call: Call, shape: tuple[int, ...], classes: int) -> nn.M
     return model
 
 
-def _loss(part: Part, call: Call, outputs: Tensor, targets: Tensor) -> Tensor:
+def _loss(part: Called, call: Call, outputs: Tensor, targets: Tensor) -> Tensor:
     before = _version(targets)
     loss = call(outputs, targets)
     if not isinstance(loss, Tensor) or loss.dim():
@@ -137,19 +136,19 @@ def _version(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
 
 
-def _metric(part: Part, call: Call, outputs: Tensor, targets: Tensor) -> float:
+def _metric(part: Called, call: Call, outputs: Tensor, targets: Tensor) -> float:
     # Copies: other metrics and trials read the same tensors.
     return _number(part, call(outputs.clone(), targets.clone()))
 
 
-def _lr_schedule(part: Part, call: Call, progress: float, settings: Any) -> float:
+def _lr_schedule(part: Called, call: Call, progress: float, settings: Any) -> float:
     factor = _number(part, call(progress, settings))
     if not 0 <= factor < math.inf:
         raise BadPart(part, f"returns {factor} at {progress:.3g}, expected a finite number from 0")
     return factor
 
 
-def _number(part: Part, value: object) -> float:
+def _number(part: Called, value: object) -> float:
     if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
         return float(value)
     if not isinstance(value, Real):
@@ -158,7 +157,7 @@ def _number(part: Part, value: object) -> float:
 
 
 def _optimizer(
-    part: Part, call: Call, parameters: Iterable[nn.Parameter], settings: Any
+    part: Called, call: Call, parameters: Iterable[nn.Parameter], settings: Any
 ) -> torch.optim.Optimizer:
     parameters = list(parameters)
     optimizer = call(parameters, settings)
@@ -168,7 +167,9 @@ def _optimizer(
     theirs = [each for group in optimizer.param_groups for each in group["params"]]
     if not theirs or any(id(each) not in own for each in theirs):
         raise BadPart(part, "returns an optimizer of other tensors, expected one of the given parameters")
-    if any(each.default is each.empty and each.kind == each.POSITIONAL_OR_KEYWORD for each in _takes(optimizer)):
+    if any(
+        each.default is each.empty and each.kind == each.POSITIONAL_OR_KEYWORD for each in _takes(optimizer)
+    ):
         raise BadPart(part, "returns an optimizer whose step needs arguments, expected one that takes none")
     return optimizer
 
@@ -177,7 +178,7 @@ def _takes(optimizer: torch.optim.Optimizer) -> Iterable[Any]:
     return signature(optimizer.step).parameters.values()
 
 
-def _init(part: Part, call: Call, weight: Tensor) -> None:
+def _init(part: Called, call: Call, weight: Tensor) -> None:
     before = weight.shape, weight.dtype, weight.device
     with torch.no_grad():
         answer = call(weight)
@@ -191,7 +192,7 @@ def _init(part: Part, call: Call, weight: Tensor) -> None:
         raise BadPart(part, "draws NaN or infinite weights, expected finite numbers")
 
 
-def _augment(part: Part, call: Call, images: Tensor, generator: torch.Generator) -> Tensor:
+def _augment(part: Called, call: Call, images: Tensor, generator: torch.Generator) -> Tensor:
     form = images.shape, images.dtype
     altered = call(images, generator)
     if not isinstance(altered, Tensor) or (altered.shape, altered.dtype) != form:

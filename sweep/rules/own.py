@@ -11,6 +11,7 @@ import pruners
 from sweep import parts
 from sweep.config import AFTER_DENSE, Config
 from sweep.parts import BadPart, Part
+from sweep.parts.guard import kind
 from sweep.rules.rule import Between, Rule, Run, length
 
 # The fields that matter to every rule.
@@ -60,37 +61,46 @@ class _Moves:
         self._kept: int | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or not hasattr(Run, name) and name not in Run.__annotations__:
+        if name.startswith("_") or not (hasattr(Run, name) or name in Run.__annotations__):
             near = get_close_matches(name, [*Run.__annotations__, *vars(Run)], n=1, cutoff=0.5)
             hint = f", expected such as {near[0]}" if near else ""
             raise AttributeError(f"run has no move {name}{hint}")
         return getattr(self._run, name)
 
     def dense(self, until: int) -> None:
+        """As `Run.dense`."""
         self._run.dense(self._step(until))
 
     def train(self, phase: str, until: int, between: Between | None = None) -> None:
+        """As `Run.train`."""
         if not isinstance(phase, str) or not phase:
             raise BadPart(self._part, f"trains under the name {phase!r}, expected a text, such as 'retrain'")
         self._run.train(phase, self._step(until), between)
 
     def prune(self, chosen: pruners.Step) -> None:
+        """As `Run.prune`."""
         if not isinstance(chosen, pruners.Step):
-            problem = f"prunes with {parts.kind(chosen)}, expected a pruners.Step, such as run.score()"
+            problem = f"prunes with {kind(chosen)}, expected a pruners.Step, such as run.score()"
             raise BadPart(self._part, problem)
         self._recorded = self._kept = self._count(chosen.masks)
         self._run.prune(chosen)
 
     def mask(self, masks: pruners.Masks) -> None:
+        """As `Run.mask`."""
         self._kept = self._count(masks)
         self._run.mask(masks)
 
     def record(self, masks: pruners.Masks) -> None:
+        """As `Run.record`."""
         self._recorded = self._count(masks)
         self._run.record(masks)
 
     def check_end(self) -> None:
-        """Check that the last masks are recorded, and keep as many weights as the sparsity says."""
+        """Check that the last masks are recorded, and keep as many weights as the sparsity says.
+
+        Raises:
+            BadPart: they do not.
+        """
         run, config = self._run, self._run.config
         if self._recorded is None:
             raise BadPart(self._part, "never prunes, expected a call of run.prune")
@@ -118,15 +128,14 @@ class _Moves:
         """The weights that masks keep; `BadPart` if they are no masks of this network."""
         full = self._run.full_masks()
         if not isinstance(masks, Mapping) or masks.keys() != full.keys():
-            given = ", ".join(map(str, masks)) if isinstance(masks, Mapping) else parts.kind(masks)
-            raise BadPart(self._part, f"masks are of {given or 'nothing'}, expected of {', '.join(full)}")
+            names = ", ".join(map(str, masks)) if isinstance(masks, Mapping) else kind(masks)
+            raise BadPart(self._part, f"masks are of {names or 'nothing'}, expected of {', '.join(full)}")
         for name, mask in full.items():
             given = masks[name]
             if not isinstance(given, torch.Tensor) or (given.shape, given.dtype) != (mask.shape, mask.dtype):
-                form = f"{tuple(mask.shape)} of torch.bool"
-                what = f" of {given.dtype}" if isinstance(given, torch.Tensor) else ""
-                problem = f"the mask of {name} is {parts.kind(given)}{what}, expected {form}"
-                raise BadPart(self._part, problem)
+                what = f"{kind(given)} of {getattr(given, 'dtype', 'no numbers')}"
+                expected = f"a tensor of shape {tuple(mask.shape)} of torch.bool"
+                raise BadPart(self._part, f"the mask of {name} is {what}, expected {expected}")
         return sum(int(mask.count_nonzero()) for mask in masks.values())
 
 

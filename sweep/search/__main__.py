@@ -10,9 +10,8 @@ import typer
 from rich.console import Console
 
 from sweep.engine.options import Ending, Options
-from sweep.engine.preflight import check_here
+from sweep.engine.preflight import check_launch
 from sweep.engine.progress import Progress
-from sweep.engine.rehearsal import rehearse
 from sweep.errors import BadInput, command
 from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, TrialSeconds, Workers, leave
 from sweep.search.answer import answer
@@ -66,9 +65,7 @@ def search(
         results.compact(folder)
         journal = Journal(folder)
         tuner = _tuner(search, opened(study, search, journal), results_root, folder)
-        if not address:
-            check_here(tuner.examples(), data_root, gpus_per_trial, False, metrics=study.metrics)
-        rehearse(study, tuner.examples(), data_root, trial_seconds)
+        check_launch(study, tuner.examples(), options, download=False, run_code=True)
         console.out(
             f"{study.name}: {tuner.history.warm} schedules known, {tuner.ran} of {search.trials} trials run",
             highlight=False,

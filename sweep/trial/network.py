@@ -10,6 +10,7 @@ from sweep import models
 from sweep.config import Config
 from sweep.data import Data
 from sweep.seeds import derive
+from sweep.trial.watch import watched
 
 
 def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:
@@ -31,7 +32,7 @@ def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:
         arguments=config.arguments("model"),
         init_arguments=config.arguments("init"),
     )
-    return model.to(data.device)
+    return watched(model.to(data.device), config.model, data.task, data.classes)
 
 
 def columns(

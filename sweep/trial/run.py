@@ -11,6 +11,7 @@ import torch
 
 from sweep import data
 from sweep.models import metrics as known_metrics
+from sweep.parts.guard import settings_kept
 from sweep.study.consistency import check
 from sweep.study.identity import Trial
 from sweep.trial.prefixes import Shared
@@ -57,7 +58,7 @@ def run(
     started = datetime.now(UTC)
     clock = time.perf_counter()
     config, device = trial.config, torch.device(device)
-    with one_thread(device):
+    with one_thread(device), settings_kept():
         loaded = data.load(
             config.dataset,
             data_root,

@@ -31,7 +31,7 @@ def watched(model: nn.Module, name: str, task: str, outputs: int) -> nn.Module:
         pruners.prunable(model)
     except ValueError as error:
         raise BadPart(part, f"{error}, expected linear or convolutional layers to prune") from None
-    modes = []
+    modes: list[bool] = []
 
     def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         modes[:] = [torch.is_grad_enabled()]

@@ -194,7 +194,12 @@ def test_random_parts_follow_the_seed_and_the_batch_but_not_the_processes(imagen
     train = data.load("imagenet", imagenet, 0.25, 0).train
 
     def epoch(seed, **some):
-        return [images for images, _ in train.batches(3, generator(seed, "order"), augmentation.find("flip-crop"), **some)]
+        return [
+            images
+            for images, _ in train.batches(
+                3, generator(seed, "order"), augmentation.find("flip-crop"), **some
+            )
+        ]
 
     one = epoch(0)
     assert len(one) == 3 and not torch.equal(one[0], epoch(1)[0])
