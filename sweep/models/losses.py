@@ -113,4 +113,4 @@ def chosen(name: str | None, task: str, arguments: Arguments = ()) -> Loss:
         BadInput: there is no such loss.
     """
     loss = find(name or TASKS[task].loss)
-    return replace(loss, compute=parts.bind(loss.compute, arguments))
+    return replace(loss, compute=parts.bind(loss.compute, arguments)) if arguments else loss

@@ -2,7 +2,7 @@
 
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sweep.errors import BadInput
 from sweep.parts.bad_part import BadPart
@@ -39,12 +39,9 @@ def explain(error: BaseException, canonical: str, known: Iterable[Part]) -> str 
 
 def trace(error: BaseException, parts: Iterable[Part]) -> str | None:
     """The traceback of an error from the first line of a part's own file on; None: none is in it."""
-    own = {file for part in parts for file in _files(part)}
-    frames = traceback.extract_tb(error.__traceback__)
-    first = next((number for number, frame in enumerate(frames) if frame.filename in own), None)
-    if first is None:
+    error, shown = _own_frames(error, {file for part in parts for file in _files(part)})
+    if not shown:
         return None
-    shown = [*frames[first:]]
     listed = traceback.format_list(shown)
     if len(shown) > 2 * _FRAMES:
         between = f"  … {len(shown) - 2 * _FRAMES} more lines …\n"
@@ -78,11 +75,11 @@ def line(error: BaseException | None, part: Part, problem: str = "") -> str:
         error: that its code raised; None: the problem is not an error.
         problem: what is wrong; by default what the error says.
     """
-    own = _files(part)
-    frames = (
-        [each for each in traceback.extract_tb(error.__traceback__) if each.filename in own] if error else []
-    )
-    at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else part.at
+    at, own = part.at, _files(part)
+    if error:
+        error, frames = _own_frames(error, own)
+        last = next((frame for frame in reversed(frames) if frame.filename in own), None)
+        at = f"{last.filename}:{last.lineno}" if last else at
     if error and not problem:
         said = _said(error)
         if isinstance(error, BadPart):
@@ -92,6 +89,27 @@ def line(error: BaseException | None, part: Part, problem: str = "") -> str:
         else:
             problem = f"{type(error).__name__}: {said}".removesuffix(": ")
     return f"{at}: {part.short}: {problem}"
+
+
+def _own_frames(
+    error: BaseException, own: Collection[str]
+) -> tuple[BaseException, list[traceback.FrameSummary]]:
+    """An error, or the one that it was raised from or after, and its frames from the first own one on.
+
+    Args:
+        own: files.
+
+    Returns:
+        The error itself and no frames, if none of the errors passed through these files.
+    """
+    each: BaseException | None = error
+    while each:
+        frames = [*traceback.extract_tb(each.__traceback__)]
+        first = next((number for number, frame in enumerate(frames) if frame.filename in own), None)
+        if first is not None:
+            return each, frames[first:]
+        each = each.__cause__ or each.__context__
+    return error, []
 
 
 def _files(part: Part) -> set[str]:

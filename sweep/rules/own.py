@@ -77,10 +77,20 @@ class _Moves:
             raise BadPart(self._part, f"trains under the name {phase!r}, expected a text, such as 'retrain'")
         self._run.train(phase, self._step(until), between)
 
+    def score(self) -> pruners.Step:
+        """No move of an own rule: the rule itself takes the place of the criterion.
+
+        Raises:
+            BadPart: always.
+        """
+        problem = "calls run.score, which has no criterion to score by"
+        expected = 'expected such as next(pruners.trajectory("magnitude", run.model, sparsity=0.9))'
+        raise BadPart(self._part, f"{problem}, {expected}")
+
     def prune(self, chosen: pruners.Step) -> None:
         """As `Run.prune`."""
         if not isinstance(chosen, pruners.Step):
-            problem = f"prunes with {kind(chosen)}, expected a pruners.Step, such as run.score()"
+            problem = f"prunes with {kind(chosen)}, expected a pruners.Step (scores, masks)"
             raise BadPart(self._part, problem)
         self._recorded = self._kept = self._count(chosen.masks)
         self._run.prune(chosen)
