@@ -18,9 +18,8 @@ from sweep.engine import provenance, starts
 from sweep.engine.estimate import say_estimate, say_parts, say_plan, summary
 from sweep.engine.loggers import Logger
 from sweep.engine.options import Ending, Options
-from sweep.engine.preflight import check_here
+from sweep.engine.preflight import check_launch
 from sweep.engine.progress import Progress
-from sweep.engine.rehearsal import rehearse
 from sweep.errors import BadInput, command
 from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, TrialSeconds, Workers, leave
 from sweep.plan.cost import Costs
@@ -131,15 +130,11 @@ def _check(
     """
     if options.log:
         _check_log(options.log, results_root)
-    if not options.address:
-        check_here(
-            trials, options.data_root, options.gpus, download, run_code=not dry_run, metrics=study.metrics
-        )
+    check_launch(study, trials, options, download=download, run_code=not dry_run)
     device = "cuda" if options.gpus else "cpu"
     if dry_run:
         starts.earlier(study, trials, results_root, device)
         return []
-    rehearse(study, trials, options.data_root, options.trial_seconds)
     return starts.check(study, trials, results_root, options.data_root, device)
 
 

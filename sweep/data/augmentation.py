@@ -48,17 +48,7 @@ def find(name: str, arguments: Arguments = ()) -> Augmentation:
     """
     if name in AUGMENTATIONS:
         return AUGMENTATIONS[name]
-    part = parts.need(name)
-    alter = parts.bind(part, arguments)
-
-    def checked(inputs: Tensor, draws: torch.Generator) -> Tensor:
-        altered = alter(inputs, draws)
-        if not isinstance(altered, Tensor) or (altered.shape, altered.dtype) != (inputs.shape, inputs.dtype):
-            form = f"{tuple(inputs.shape)}, {inputs.dtype}"
-            raise ValueError(f"{part.label} returns no tensor of the form of the inputs, expected {form}")
-        return altered.to(inputs.device)
-
-    return Augmentation(alter=checked)
+    return Augmentation(alter=parts.bind(parts.need(name), arguments))
 
 
 def augment(images: Tensor, generator: torch.Generator, flip: bool, pad: int) -> Tensor:

@@ -8,14 +8,37 @@ import torch
 from sweep import data, models, rules
 from sweep.config import Config
 from sweep.data import catalog
-from sweep.engine.options import AUTO, Gpus
+from sweep.engine.options import AUTO, Gpus, Options
+from sweep.engine.rehearsal import rehearse
 from sweep.errors import BadInput
 from sweep.models import metrics as known_metrics
 from sweep.parts import Arguments, is_name
 from sweep.plan.cost import Costs
-from sweep.study import consistency
+from sweep.study import Study, consistency
 from sweep.study.identity import Trial
 from sweep.trial import masking
+
+
+def check_launch(
+    study: Study, trials: Sequence[Trial], options: Options, *, download: bool, run_code: bool
+) -> None:
+    """Check that the trials of a launch can run, and try the parts of one's own that they name.
+
+    Args:
+        download: whether missing data sets are downloaded.
+        run_code: whether parts may run.
+
+    Raises:
+        BadInput: as `check_here` and `rehearse`.
+    """
+    here = partial(check_here, trials, options.data_root, options.gpus, metrics=study.metrics)
+    if not options.address:
+        here(download, run_code=not study.parts)
+    if study.parts and run_code:
+        # The code runs in a process of its own before it runs in this one, which it might end.
+        rehearse(study, trials, options.data_root, options.trial_seconds)
+        if not options.address:
+            here(download, run_code=True)
 
 
 def check_here(

@@ -1,17 +1,18 @@
 """A rehearsal of parts of one's own before a launch: a few small steps with each, in a process of its own."""
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 
 from sweep import parts
-from sweep.engine.time_limit import TooLong, limited
 from sweep.errors import BadInput
 from sweep.parts import Part
 from sweep.study import Study
 from sweep.study.identity import Trial
-from sweep.trial.rehearsal import guilty
 from sweep.trial.rehearsal import rehearse as try_parts
+from sweep.trial.time_limit import TooLong, limited
 
 # Seconds after which a rehearsal is given up: a part that runs forever would otherwise do so in each trial.
 _LONGEST = 300.0
@@ -43,23 +44,43 @@ def rehearse(study: Study, trials: Sequence[Trial], data_root: str, trial_second
     process = context.Process(
         target=_try, args=(its, known, canonicals, data_root, trial_seconds, study.metrics)
     )
-    process.start()
+    # Ctrl-C is for this process alone, which then ends the other.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     its.close()
     try:
-        answer = ours.recv() if ours.poll(longest) else f"no answer within {longest:g} seconds"
+        fault = _answer(ours, longest, known)
     except EOFError:
         process.join()
-        answer = f"the process that tried it died with code {process.exitcode}"
+        fault = _of_all(known, f"the process that tried it {_end(process.exitcode)}, expected it to return")
     finally:
         process.kill()
         process.join()
-    if answer:
-        names = " or ".join(part.label for part in known)
-        raise BadInput(answer if isinstance(answer, Fault) else f"{names}: {answer}")
+    if fault:
+        raise BadInput(fault)
 
 
-class Fault(str):
-    """A line that names the part and its place."""
+def _answer(pipe: Connection, longest: float, known: Sequence[Part]) -> str:
+    """The line about the first fault; empty: there is none."""
+    if not pipe.poll(longest):
+        return _of_all(known, f"no answer within {longest:g} seconds")
+    line: str = pipe.recv()
+    return line
+
+
+def _of_all(known: Sequence[Part], problem: str) -> str:
+    """A line about a fault that may be any part's."""
+    return f"{' or '.join(f'{part.at}: {part.short}' for part in known)}: {problem}"
+
+
+def _end(code: int | None) -> str:
+    """How a process ended, in words."""
+    return (
+        f"was ended by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
+    )
 
 
 def _try(
@@ -71,6 +92,10 @@ def _try(
     metrics: Sequence[str],
 ) -> None:
     """Try trials one by one, and send the first fault; an empty text if there is none."""
+    # What parts print is no line of the launch, and may be endless.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
     parts.register(known)
     for canonical in canonicals:
         trial = Trial.parse(canonical)
@@ -78,9 +103,10 @@ def _try(
             with limited(min(seconds, _LONGEST)):
                 fault = try_parts(trial, known, data_root, metrics)
         except TooLong as error:
-            fault = parts.line(error, guilty(trial, known, error), f"it runs longer than {seconds:g} seconds")
+            slow = parts.guilty(error, canonical, known)
+            fault = parts.line(error, slow, f"runs longer than {seconds:g} seconds, expected to end")
         if fault:
-            answer.send(Fault(fault))
+            answer.send(fault)
             return
     answer.send("")
 

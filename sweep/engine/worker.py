@@ -18,8 +18,7 @@ from ray.exceptions import RayError
 
 from sweep import data
 from sweep.engine import USUAL, malloc
-from sweep.engine.time_limit import TooLong, limited
-from sweep.parts import Part, register, trace
+from sweep.parts import Part, explain, register, trace
 from sweep.store.places import place
 from sweep.store.states import Store
 from sweep.study.identity import Trial
@@ -28,6 +27,7 @@ from sweep.trial.prefixes import Point, Shared
 from sweep.trial.scoring import ScoreCache
 from sweep.trial.stages import AfterEpoch
 from sweep.trial.starts import Starts
+from sweep.trial.time_limit import TooLong, limited
 
 
 @dataclass(frozen=True)
@@ -175,10 +175,20 @@ class Worker(tune.Trainable):
             self.scores.clear()
             seconds = f"it took longer than the {self.where.seconds:g} seconds of --trial-seconds"
             result = failure(trial, f"{trace(error, self.where.parts) or ''}{seconds}")
-        except Exception as error:
-            # After such an error a process cannot use its GPU again: it ends, and another one takes its pack.
-            if isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError):
+        except BaseException as error:
+            if self._must_end(error):
                 raise
-            result = failure(trial, trace(error, self.where.parts) or traceback.format_exc())
+            why = explain(error, canonical, self.where.parts)
+            result = failure(trial, why or traceback.format_exc())
         result.trial |= {"pack": self.pack, "node": self.node}
         return result
+
+    def _must_end(self, error: BaseException) -> bool:
+        """Whether an error is not the trial's alone: the process ends, and another one takes its pack."""
+        if isinstance(error, Exception):
+            # After such an error a process cannot use its GPU again.
+            return isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError)
+        # A part that calls sys.exit ends its trial. Ray ends a worker by an exit too, from code of its own.
+        *_, last = traceback.walk_tb(error.__traceback__)
+        by_ray = last[0].f_globals.get("__name__", "").startswith("ray.")
+        return by_ray or trace(error, self.where.parts) is None

@@ -113,23 +113,4 @@ def chosen(name: str | None, task: str, arguments: Arguments = ()) -> Loss:
         BadInput: there is no such loss.
     """
     loss = find(name or TASKS[task].loss)
-    if not isinstance(loss.compute, parts.Part):
-        return loss
-    return replace(loss, compute=_checked(parts.bind(loss.compute, arguments), loss.compute.label))
-
-
-def _checked(compute: Callable[..., Tensor], label: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss of one's own, whose value is seen to be one number with a gradient."""
-
-    def value(outputs: Tensor, targets: Tensor) -> Tensor:
-        loss = compute(outputs, targets)
-        if not isinstance(loss, Tensor) or loss.dim():
-            given = (
-                f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"type {type(loss).__name__}"
-            )
-            raise ValueError(f"{label} returns {given}, expected a tensor of one number, such as a mean")
-        if outputs.requires_grad and not loss.requires_grad:
-            raise ValueError(f"{label} has no gradient: compute it from the outputs with torch's functions")
-        return loss
-
-    return value
+    return replace(loss, compute=parts.bind(loss.compute, arguments)) if arguments else loss

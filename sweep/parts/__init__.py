@@ -13,6 +13,7 @@ A study reads a part from its source: what it takes, what it says of itself, whi
 where a trial needs it, and before the launch of such trials.
 """
 
+from sweep.parts.bad_part import BadPart
 from sweep.parts.decorators import (
     augment,
     dataset,
@@ -24,7 +25,7 @@ from sweep.parts.decorators import (
     optimizer,
     rule,
 )
-from sweep.parts.faults import line, trace
+from sweep.parts.faults import explain, guilty, line, trace
 from sweep.parts.part import (
     Missing,
     Part,
@@ -44,6 +45,7 @@ from sweep.parts.signature import Arguments, Parameter
 
 __all__ = [
     "Arguments",
+    "BadPart",
     "Missing",
     "Parameter",
     "Part",
@@ -51,7 +53,9 @@ __all__ = [
     "bind",
     "dataset",
     "declare",
+    "explain",
     "find",
+    "guilty",
     "init",
     "is_name",
     "is_reference",

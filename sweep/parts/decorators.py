@@ -15,13 +15,19 @@ def _as_it_is(part: T) -> T:
 
 
 def rule(
-    *, reads: Sequence[str] | None = None, phase: str = "retrain", version: Version = None
+    *,
+    reads: Sequence[str] | None = None,
+    phase: str = "retrain",
+    exact: bool = True,
+    version: Version = None,
 ) -> Callable[[T], T]:
     """A rule: a function `(run, *, …)` that trains and prunes with the moves of `sweep.rules.Run`.
 
     Args:
         reads: the fields of pruning that the outcome depends on; None: all of them.
         phase: the name under which it trains the pruned network.
+        exact: whether it ends at the sparsity of the trial, which is checked; False: at another one, which
+            the column `density` says.
     """
     return _as_it_is
 

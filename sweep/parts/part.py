@@ -65,6 +65,11 @@ class Part:
         return f"{self.label}@{self.code}"
 
     @property
+    def short(self) -> str:
+        """The name of the object."""
+        return self.label.rpartition(":")[2]
+
+    @property
     def here(self) -> bool:
         """Whether its code is here."""
         return bool(self.source or self.module)
@@ -88,11 +93,18 @@ class Part:
             raise BadInput(
                 f"{self.label}: {self.package[0]} is not {self.package[1]} here: install that version"
             )
-        return importing.installed(self.module, self.label.rpartition(":")[2])
+        return importing.installed(self.module, self.short)
 
     def __call__(self, *inputs: Any, **parameters: Any) -> Any:
-        """Call the object."""
-        return self.load()(*inputs, **parameters)
+        """Call the object, and check what it gives.
+
+        Raises:
+            BadPart: the answer is not of its kind, or the call has changed a setting of the process.
+            Exception: whatever its code raises.
+        """
+        from sweep.parts import guard  # it imports torch, which a study and its analysis need not
+
+        return guard.call(self, inputs, parameters)
 
 
 # Name → part, of every part that a study of this process names, or that a launch has sent here.
@@ -130,7 +142,7 @@ def made(kind: Callable[..., T], part: Part, *fields: Any) -> T:
     try:
         return kind(*fields, **dict(part.options))
     except (TypeError, ValueError) as error:
-        raise BadInput(f"{part.at}: {part.label.rpartition(':')[2]}: its decorator: {error}") from None
+        raise BadInput(f"{part.at}: {part.short}: its decorator: {error}") from None
 
 
 def bind(function: Callable[..., Any], arguments: Arguments) -> Callable[..., Any]:

@@ -11,9 +11,8 @@ from rich.console import Console
 
 from sweep.engine import starts
 from sweep.engine.options import Ending, Options
-from sweep.engine.preflight import check_here
+from sweep.engine.preflight import check_launch
 from sweep.engine.progress import Progress
-from sweep.engine.rehearsal import rehearse
 from sweep.errors import BadInput, command
 from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, TrialSeconds, Workers, leave
 from sweep.search.answer import answer
@@ -67,9 +66,7 @@ def search(
         results.compact(folder)
         journal = Journal(folder)
         tuner = _tuner(search, opened(study, search, journal), results_root, folder)
-        if not address:
-            check_here(tuner.examples(), data_root, gpus_per_trial, False, metrics=study.metrics)
-        rehearse(study, tuner.examples(), data_root, trial_seconds)
+        check_launch(study, tuner.examples(), options, download=False, run_code=True)
         device = "cuda" if gpus_per_trial else "cpu"
         for line in starts.check(study, tuner.examples(), results_root, data_root, device):
             console.out(line, highlight=False)

@@ -13,6 +13,7 @@ from sweep.errors import BadInput
 from sweep.models import weights
 from sweep.models.weights import State
 from sweep.seeds import derive
+from sweep.trial.watch import watched
 
 
 def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:
@@ -34,7 +35,7 @@ def built(config: Config, data: Data, root: int, stream: str) -> nn.Module:
         arguments=config.arguments("model"),
         init_arguments=config.arguments("init"),
     )
-    return model.to(data.device)
+    return watched(model.to(data.device), config.model, data.task, data.classes)
 
 
 def initial(config: Config, data: Data, trained: Callable[[str], State] | None) -> nn.Module:

@@ -88,7 +88,7 @@ class Recorder:
         )
         self._epoch_seconds = 0.0
         first = training.first_loss
-        return _finite(measured) and (first is None or train_loss <= _DIVERGED * first)
+        return _finite(measured) and (first is None or train_loss <= _DIVERGED * abs(first))
 
     def record_masks(self, model: nn.Module, chosen: pruners.Step) -> None:
         """Record the network and its layers under masks, from the weights before the masks are applied."""

@@ -1,19 +1,26 @@
 """A trial in small: a few steps on a few images, twice, to see whether the parts that it names work."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from sweep import data, parts
 from sweep.config import Config
-from sweep.data import Data, Split
+from sweep.data import Data, Split, reading
 from sweep.errors import BadInput
-from sweep.parts import Part
+from sweep.models import losses
+from sweep.models import metrics as known_metrics
+from sweep.parts import BadPart, Part
+from sweep.parts.guard import settings_kept
 from sweep.study.identity import Trial
 from sweep.trial.prefixes import Shared
 from sweep.trial.run import one_thread
 from sweep.trial.stages import Stages
+from sweep.trial.time_limit import TooLong
 
 # Samples of the training part, of a batch, and steps.
 _SAMPLES, _BATCH, _STEPS = 64, 8, 4
@@ -33,21 +40,38 @@ def rehearse(trial: Trial, known: Sequence[Part], data_root: str, metrics: Seque
         config = _small(trial.config)
     except BadInput:  # a setting that has no small form
         return ""
+    outcomes = []
     try:
-        with one_thread(torch.device("cpu")):
-            one, other = (_outcome(config, _samples(config, data_root), metrics) for _ in range(2))
-    except Exception as error:
-        return parts.line(error, guilty(trial, known, error))
-    if one != other:
-        suspect = guilty(trial, known)
-        return parts.line(None, suspect, "two runs with one seed differ: draw from torch's own generator")
+        for seed in (1, 2):
+            with one_thread(torch.device("cpu")), settings_kept(), _draws(seed):
+                outcomes.append(_outcome(config, _samples(config, data_root), metrics))
+    except TooLong:
+        raise
+    except BaseException as error:  # a part may call sys.exit
+        return parts.line(error, parts.guilty(error, trial.canonical, known))
+    if outcomes[0] != outcomes[1]:
+        suspect = parts.guilty(None, trial.canonical, known)
+        problem = "two runs with one seed differ, expected equal numbers: seed what it draws"
+        return parts.line(None, suspect, problem)
     return ""
 
 
-def guilty(trial: Trial, known: Sequence[Part], error: BaseException | None = None) -> Part:
-    """The part in whose files an error is; else the first that the trial names."""
-    named = [part for part in known if f'"{part.name}"' in trial.canonical]
-    return next((part for part in known if error and parts.trace(error, [part])), [*named, *known][0])
+@contextmanager
+def _draws(seed: int) -> Iterator[None]:
+    """Seed the random numbers that all code of the process shares, and restore their state after the block.
+
+    A trial does not seed them: what a part draws from them would be other numbers in each process.
+    """
+    kept = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=()):
+            torch.default_generator.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)
+            yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
 
 
 def _small(config: Config) -> Config:
@@ -75,6 +99,9 @@ def _small(config: Config) -> Config:
 
 def _samples(config: Config, data_root: str) -> Data:
     """A few samples of the data; random images where the data set is not on this machine."""
+    if parts.is_name(config.dataset):  # it is called each time
+        reading.find.cache_clear()
+        data.load.cache_clear()
     try:
         loaded = data.load(
             config.dataset,
@@ -108,9 +135,32 @@ def _random(dataset: str) -> Data:
 
 def _outcome(config: Config, samples: Data, metrics: Sequence[str]) -> object:
     """The numbers of a run that a second run must repeat."""
-    recorder = Stages(config, samples, Shared()).run()
+    known_metrics.check(metrics, samples.task)
+    stages = Stages(config, samples, Shared())
+    _check_finite(config, stages, samples)
+    recorder = stages.run()
     outcome = recorder.outcome()
     layers = [(row["name"], row["kept"], row["score_mean"]) for row in recorder.layers]
     numbers = [repr(value) for name, value in sorted(outcome.items()) if not name.endswith("_seconds")]
     measured = [(row["name"], row["split"], repr(row["value"])) for row in recorder.metrics(metrics)]
     return layers, numbers, measured
+
+
+def _check_finite(config: Config, stages: Stages, samples: Data) -> None:
+    """Check that the outputs and the loss of the untrained network are finite.
+
+    Raises:
+        BadPart: they are not, and the network or the loss is a part.
+    """
+    few = samples.train.part(torch.arange(_BATCH))
+    outputs = stages.training.outputs(few)
+    suspects: tuple[str, ...] = ("model", "init", "augment")
+    problem = "the untrained network puts out NaN or infinity"
+    if outputs.isfinite().all():
+        loss = losses.chosen(config.loss, samples.task, config.arguments("loss"))
+        if loss.compute(outputs, few.labels).isfinite():
+            return
+        suspects, problem = ("loss", "model"), "the loss of the untrained network is NaN or infinite"
+    for field in suspects:
+        if part := parts.find(str(getattr(config, field))):
+            raise BadPart(part, f"{problem}, expected finite numbers")

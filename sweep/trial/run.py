@@ -12,6 +12,7 @@ import torch
 from sweep import data
 from sweep.config import Config
 from sweep.models import metrics as known_metrics
+from sweep.parts.guard import settings_kept
 from sweep.study.consistency import check
 from sweep.study.identity import Trial
 from sweep.trial.prefixes import Shared
@@ -58,7 +59,7 @@ def run(
     started = datetime.now(UTC)
     clock = time.perf_counter()
     config, device = trial.config, torch.device(device)
-    with one_thread(device):
+    with one_thread(device), settings_kept():
         stages = prepared(config, data_root, device, shared or Shared(), after_epoch)
         known_metrics.check(metrics, stages.data.task)
         recorder = stages.run()

@@ -1,6 +1,7 @@
 """The masks that a criterion chooses by its scores of a trial's network on a trial's batches."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import chain, count, islice
 
 import torch
@@ -13,6 +14,7 @@ from sweep import parts
 from sweep.config import Config
 from sweep.data import Data
 from sweep.models import losses
+from sweep.parts.guard import settings_kept
 from sweep.rules import once
 from sweep.seeds import derive, generator
 from sweep.trial import masking, network
@@ -41,8 +43,9 @@ def choose(config: Config, model: nn.Module, data: Data, cache: ScoreCache | Non
     if cached:
         batches.passes = cached[1]
     criterion = config.criterion
+    part = parts.need(criterion) if parts.is_name(criterion) else None
     steps = pruners.trajectory(
-        parts.need(criterion).load() if parts.is_name(criterion) else criterion,
+        part.load() if part else criterion,
         scored,
         batches,
         sparsity=config.sparsity,
@@ -59,13 +62,14 @@ def choose(config: Config, model: nn.Module, data: Data, cache: ScoreCache | Non
         first=cached[0] if cached else None,
         **parts.values(once.criterion(criterion).score, config.arguments("criterion")),
     )
-    last = next(steps)
-    if not cached:
-        cache.clear()
-        cache[key] = last.scores, batches.passes
-    if config.iterations > 1:
-        del last  # frees its scores and masks before the next iteration
-        last = pruners.final(steps, config.iterations - 1)
+    with settings_kept(part) if part else nullcontext():
+        last = next(steps)
+        if not cached:
+            cache.clear()
+            cache[key] = last.scores, batches.passes
+        if config.iterations > 1:
+            del last  # frees its scores and masks before the next iteration
+            last = pruners.final(steps, config.iterations - 1)
     return last._replace(masks=_shuffled(config, last.masks))
 
 

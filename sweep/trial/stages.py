@@ -15,7 +15,7 @@ from sweep.rules.rule import Between
 from sweep.store.schema import SCHEMAS
 from sweep.store.states import State
 from sweep.study import consistency
-from sweep.trial import masking, network, scoring
+from sweep.trial import masking, network, scoring, watch
 from sweep.trial.prefixes import Point, Shared, rewind_point
 from sweep.trial.recorder import Recorder
 from sweep.trial.training import Training
@@ -61,6 +61,7 @@ class Stages:
         self.exclude = masking.excluded(config, self.model)
         self.total = sum(weight.numel() for weight in pruners.prunable(self.model, self.exclude).values())
         self.training.kept = self.total
+        self._on: Mapping[str, torch.Tensor] = {}  # the masks that are on
         # The step to rewind to after a pruning; None: there is no rewind.
         epoch = self.rule.rewinds_to(config)
         self._rewind_step = None if epoch is None else self.steps_of(epoch)
@@ -79,6 +80,8 @@ class Stages:
             self.recorder.diverged = True
         except _Stopped:
             self.recorder.stopped = True
+        else:
+            watch.check_pruned(self.config, self.model, self._on)
         return self.recorder
 
     @property
@@ -228,6 +231,7 @@ class Stages:
 
     def mask(self, masks: Mapping[str, torch.Tensor]) -> None:
         """Put masks on, and record nothing."""
+        self._on = masks
         self.training.mask(masks)
 
     def record(self, masks: pruners.Masks) -> None:

@@ -95,7 +95,7 @@ def test_a_module_on_the_path_is_read_from_there(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     part = parts.declare("model", "mypackage.nets:small", folder / "study")
     assert part.name == f"mypackage.nets:small@{part.source.fingerprint}"
-    assert part((1, 2), 3) == ((1, 2), 3)
+    assert part.load()((1, 2), 3) == ((1, 2), 3)
 
 
 def test_an_installed_package_is_known_by_its_version(tmp_path):
