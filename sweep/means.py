@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 LEVEL = 0.95
-# A spread below this is rounding: accuracies are quotients of two numbers of images.
+# A spread below this is rounding: accuracies are quotients of two numbers of images. Of means above 1, which
+# other metrics have, it is a share.
 ROUNDING = 1e-12
 
 
@@ -97,7 +98,8 @@ def mean_interval(mean: float | None, deviation: float | None, count: int, lost:
     """
     if mean is None or deviation is None or count < 2:
         return Mean(math.nan if mean is None else mean, None, lost)
-    return Mean(mean, student(count) * deviation / math.sqrt(count) if deviation > ROUNDING else 0.0, lost)
+    spread = deviation > ROUNDING * max(1.0, abs(mean))
+    return Mean(mean, student(count) * deviation / math.sqrt(count) if spread else 0.0, lost)
 
 
 def student(count: int) -> float:

@@ -112,7 +112,7 @@ def standard_deviation(values: Array) -> Estimate:
     from scipy.special import chdtri, ndtri
 
     count, deviation = len(values), float(values.std(ddof=1))
-    if deviation <= ROUNDING:
+    if deviation <= ROUNDING * max(1.0, abs(float(values.mean()))):
         return Estimate(0.0)
     if count < _KURTOSIS:
         ends = (chdtri(count - 1, (1 + sign * LEVEL) / 2) for sign in (-1, 1))

@@ -95,7 +95,7 @@ def difference(values: Sequence[float]) -> tuple[Mean, float]:
         return Mean(mean, None, least=-1), math.nan
     # NumPy centres before it squares: equal values have a deviation of rounding errors only.
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    if error <= ROUNDING:
+    if error <= ROUNDING * max(1.0, abs(mean)):
         return Mean(mean, 0.0, least=-1), 2.0 ** (1 - count) if abs(mean) > ROUNDING else 1.0
     from scipy.special import stdtr
 

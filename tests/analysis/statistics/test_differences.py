@@ -126,3 +126,10 @@ def test_intervals_of_shares_are_scipys(hits, count):
     assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
     # A table prints 5.55e-17 as it is.
     assert (low == 0) == (hits == 0) and (high == 1) == (hits == count)
+
+
+def test_rounding_of_large_values_is_no_spread():
+    """Other metrics than accuracies can be of any size."""
+    values = [1e6 + 1e-9 * step for step in (0, 1, 2)]
+    assert difference(values)[0].half_width == 0.0 and difference(values)[1] == 0.25
+    assert mean_interval(1e6, 1e-9, 3).equal and not mean_interval(0.5, 1e-9, 3).equal
