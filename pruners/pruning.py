@@ -209,20 +209,18 @@ def trajectory(
     min_per_layer: int = 0,
     structure: Literal["weight", "filter"] = "weight",
     first: Scores | None = None,
+    start: Masks | None = None,
     **options: object,
 ) -> Iterator[Step]:
     """The scores and masks of each iteration of `prune`, one by one.
 
     Args:
         first: scores of the first iteration, if `saliency` has computed them already.
+        start: masks of weights pruned before, which stay pruned. All weights count in the sparsity. Where a
+            scope leaves a layer more weights than `start` keeps, the layer keeps fewer than the scope says.
     """
     chosen = find(criterion)
-    if iterations is not None and iterations < 1:
-        raise ValueError(f"iterations {iterations}: at least 1")
-    _checked("schedule", schedule, SCHEDULES)
-    _checked("structure", structure, ("weight", "filter"))
-    if min_per_layer < 0 or (min_per_layer and scope == "rowwise"):
-        raise ValueError(f"min_per_layer {min_per_layer}: at least 0, and not with scope rowwise")
+    _check_pruning(iterations, schedule, structure, min_per_layer, scope)
     weights = prunable(model, exclude)
     shapes = _shapes(model, weights, scope, structure)
     sizes = {layer: prod(shape) for layer, shape in shapes.items()}
@@ -233,7 +231,7 @@ def trajectory(
         kept_counts(schedule, sum(sizes[layer] for layer in group.layers), group.kept, total_steps)
         for group in groups
     ]
-    masks: Masks | None = None
+    masks = start
     for step, kept in enumerate(zip(*counts, strict=True)):
         # Each iteration has random numbers of its own.
         draw = crc32(f"{seed}/{step}".encode()) if step else seed
@@ -244,13 +242,27 @@ def trajectory(
                 [chosen], model, weights, masks, batches,
                 loss=loss, seed=draw, score_mode=score_mode, **options,
             )[chosen.name]  # fmt: skip
-        ranked = _ranked(scores, None if chosen.revives else masks, invert, structure)
+        ranked = _ranked(scores, start if chosen.revives else masks, invert, structure)
         masks = select(ranked, groups, kept, min_per_layer)
         if structure == "filter":
             masks = expanded(masks, weights)
+        if start is not None:
+            masks = {layer: mask & start[layer] for layer, mask in masks.items()}
         del ranked
         yield Step(scores, masks)
         del scores  # free their memory before the next iteration
+
+
+def _check_pruning(
+    iterations: int | None, schedule: str, structure: str, min_per_layer: int, scope: Scope
+) -> None:
+    """Raise `ValueError` if arguments of `prune` are not among those that it takes."""
+    if iterations is not None and iterations < 1:
+        raise ValueError(f"iterations {iterations}: at least 1")
+    _checked("schedule", schedule, SCHEDULES)
+    _checked("structure", structure, ("weight", "filter"))
+    if min_per_layer < 0 or (min_per_layer and scope == "rowwise"):
+        raise ValueError(f"min_per_layer {min_per_layer}: at least 0, and not with scope rowwise")
 
 
 def _shapes(
@@ -272,7 +284,7 @@ def _ranked(
     """The numbers to rank by: scores of weights or filters, −∞ for those pruned already.
 
     Args:
-        alive: masks of the iteration before; None: pruned weights are ranked too, or there are none.
+        alive: masks of the weights that may be kept; None: all weights are ranked.
     """
     ranked = {layer: -s for layer, s in scores.items()} if invert else scores
     if structure == "filter":

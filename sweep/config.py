@@ -82,6 +82,9 @@ class Config:
         Annotated[str, AfterValidator(trained_weights)] | None,
         About(Role.NETWORK, "trained weights to start from: a file's, torchvision's or a trial's"),
     ] = None
+    keep_mask: Annotated[
+        bool, About(Role.NETWORK, "trained weights that are exactly 0 are pruned from the start")
+    ] = False
     # pruning
     criterion: Annotated[
         str,

@@ -17,6 +17,7 @@ from sweep.store.states import Store
 from sweep.study import Study
 from sweep.study.identity import Trial
 from sweep.study.library import PART_FIELDS
+from sweep.trial import masking
 from sweep.trial.starts import key
 
 
@@ -83,7 +84,9 @@ def check(
     Raises:
         BadInput: they are not.
     """
-    chosen = {_kind(trial.config): trial.config for trial in trials if trial.config.weights}
+    starting = [trial.config for trial in trials if trial.config.weights]
+    # Of equal kinds the last one counts: a sparse start that suits the lowest sparsity suits all.
+    chosen = {_kind(config): config for config in sorted(starting, key=lambda each: -each.sparsity)}
     if not chosen:
         return []
     before = earlier(study, trials, results_root, device)
@@ -100,13 +103,15 @@ def check(
             given = other.state_dict() if other else network.state_dict()
         if network and (drawn := weights.load(network, name, given)):
             said[f"weights {sent.label(name)}: {' and '.join(drawn)} drawn anew, for {config.dataset}"] = None
+        if network and name in files and config.keep_mask:
+            masking.start(config, network)
     return list(said)
 
 
 def _kind(config: Config) -> tuple[object, ...]:
     """All that decides whether trained weights fit."""
     arguments = config.arguments("model"), config.arguments("dataset")
-    return (config.weights, config.model, config.dataset, *arguments)
+    return (config.weights, config.keep_mask, config.model, config.dataset, *arguments)
 
 
 def _network(config: Config, data_root: str) -> torch.nn.Module | None:

@@ -40,7 +40,7 @@ class Run(Protocol):
         ...
 
     def dense(self, until: int) -> None:
-        """Train without masks to a step, from the furthest state that another trial has saved."""
+        """Train without new masks to a step, from the furthest state that another trial has saved."""
         ...
 
     def score(self) -> pruners.Step:

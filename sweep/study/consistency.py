@@ -137,10 +137,21 @@ def _training(config: Config) -> Iterator[Problem]:
 
 def _weights(config: Config) -> Iterator[Problem]:
     if config.weights == TORCHVISION and not config.model.startswith(models.TORCHVISION):
-        yield (
-            "weights",
-            f"weights torchvision: it has none for {config.model}: name a file or a trial",
-        )
+        yield "weights", f"weights torchvision: it has none for {config.model}: name a file or a trial"
+    if not config.keep_mask:
+        return
+    if config.weights is None:
+        yield "keep_mask", "keep_mask: random weights have no mask: name weights, or leave keep_mask out"
+    if config.sparsity and not rules.find(config.criterion).scores:
+        yield "keep_mask", f"keep_mask: {config.criterion} ranks by no score of one moment: take a criterion"
+    for field, plain in (("structure", "weight"), ("layers", "*")):
+        if getattr(config, field) != plain:
+            yield (
+                field,
+                f"{field} with keep_mask: the mask is of single weights of all layers: leave it out",
+            )
+    if config.ablation == "shuffle":
+        yield "ablation", "ablation shuffle with keep_mask: removed weights would come back: leave one out"
 
 
 def _masks(config: Config) -> Iterator[Problem]:

@@ -6,9 +6,11 @@ from fnmatch import fnmatch
 from torch import nn
 
 import pruners
+from pruners.masks import total_kept
 from sweep import rules
 from sweep.config import Config
 from sweep.errors import BadInput
+from sweep.store.weights import label
 
 
 def excluded(config: Config, model: nn.Module) -> list[str]:
@@ -32,6 +34,23 @@ def excluded(config: Config, model: nn.Module) -> list[str]:
     if not chosen:
         raise BadInput(f"layers {config.layers}: this leaves nothing to prune in {config.model}")
     return [name for name in names if name not in chosen]
+
+
+def start(config: Config, model: nn.Module) -> pruners.Masks:
+    """The masks of a sparse start: they keep the prunable weights that are not exactly 0.
+
+    Raises:
+        BadInput: they keep fewer weights than the sparsity does.
+    """
+    masks = {name: weight.detach() != 0 for name, weight in pruners.prunable(model).items()}
+    total = sum(mask.numel() for mask in masks.values())
+    kept, asked = total_kept(masks.values()), pruners.kept_count(total, config.sparsity)
+    if kept < asked:
+        raise BadInput(
+            f"keep_mask: weights {label(config.weights or '')} keep {kept} of {total} weights, "
+            f"and sparsity {config.sparsity:g} keeps {asked}: ask for a higher sparsity"
+        )
+    return masks
 
 
 def _matches(names: Iterable[str], *patterns: str) -> set[str]:

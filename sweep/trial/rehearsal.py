@@ -93,6 +93,7 @@ def _small(config: Config) -> Config:
             warmup_epochs=0,
             compile=False,
             weights=None,
+            keep_mask=False,
         )
     ).config
 

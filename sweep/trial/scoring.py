@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 import pruners
 from pruners.batches import Loss
+from pruners.masks import total_kept
 from sweep import parts
 from sweep.config import Config
 from sweep.data import Data
+from sweep.errors import BadInput
 from sweep.models import losses
 from sweep.parts.guard import settings_kept
 from sweep.rules import once
@@ -24,12 +26,22 @@ from sweep.trial import masking, network
 ScoreCache = dict[str, tuple[dict[str, Tensor], int]]
 
 
-def choose(config: Config, model: nn.Module, data: Data, cache: ScoreCache | None = None) -> pruners.Step:
+def choose(
+    config: Config,
+    model: nn.Module,
+    data: Data,
+    cache: ScoreCache | None = None,
+    start: pruners.Masks | None = None,
+) -> pruners.Step:
     """The masks that the config's criterion chooses, and the scores of the last iteration.
 
     Args:
         cache: of the scores of the unpruned network, which serve every sparsity and scope. It is read, and
             filled if it has none of this network.
+        start: masks of a sparse start, whose pruned weights stay pruned; None: the start is dense.
+
+    Raises:
+        BadInput: the scope leaves a layer more weights than the start has.
     """
     scored = (
         network.built(config, data, config.roots.mask, "score-init")
@@ -60,6 +72,7 @@ def choose(config: Config, model: nn.Module, data: Data, cache: ScoreCache | Non
         min_per_layer=config.min_per_layer,
         structure=config.structure,
         first=cached[0] if cached else None,
+        start=start,
         **parts.values(once.criterion(criterion).score, config.arguments("criterion")),
     )
     with settings_kept(part) if part else nullcontext():
@@ -70,6 +83,11 @@ def choose(config: Config, model: nn.Module, data: Data, cache: ScoreCache | Non
         if config.iterations > 1:
             del last  # frees its scores and masks before the next iteration
             last = pruners.final(steps, config.iterations - 1)
+    masks = last.masks.values()
+    if start and total_kept(masks) < pruners.kept_count(sum(each.numel() for each in masks), config.sparsity):
+        raise BadInput(
+            f"keep_mask: scope {config.scope} asks a layer for more weights than it starts with: take global"
+        )
     return last._replace(masks=_shuffled(config, last.masks))
 
 

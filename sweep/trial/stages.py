@@ -62,6 +62,10 @@ class Stages:
         self.total = sum(weight.numel() for weight in pruners.prunable(self.model, self.exclude).values())
         self.training.kept = self.total
         self._on: Mapping[str, torch.Tensor] = {}  # the masks that are on
+        # Masks that are on from the start; None: there are none.
+        self._start = masking.start(config, self.model) if config.keep_mask else None
+        if self._start:
+            self.mask(self._start)
         # The step to rewind to after a pruning; None: there is no rewind.
         epoch = self.rule.rewinds_to(config)
         self._rewind_step = None if epoch is None else self.steps_of(epoch)
@@ -100,16 +104,17 @@ class Stages:
 
     def score(self) -> pruners.Step:
         """The masks that the trial's criterion chooses, and their scores."""
-        return scoring.choose(self.config, self.model, self.data, self.shared.scores)
+        return scoring.choose(self.config, self.model, self.data, self.shared.scores, self._start)
 
     def scoring(self) -> AbstractContextManager[None]:
         """Around the choice of masks, so that its time is recorded."""
         return self.recorder.scoring()
 
     def dense(self, until: int) -> None:
-        """Train without masks to a step, from the furthest state that another trial has saved.
+        """Train to a step, from the furthest state that another trial has saved.
 
-        On the way it saves the states that other trials go on from, and keeps the weights to rewind to.
+        There are no masks but those of a sparse start. On the way it saves the states that other trials go
+        on from, and keeps the weights to rewind to.
         """
         training = self.training
         if self._rewind_step == 0:

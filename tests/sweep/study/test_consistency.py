@@ -71,3 +71,24 @@ def test_the_steps_of_an_epoch_are_looked_up_only_where_they_matter():
     check_steps(
         Config(**BASE, epochs=2, prune_epoch=2), lambda: pytest.fail("epochs are compared with epochs")
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"weights": None}, "keep_mask"),
+        ({"criterion": "gmp"}, "keep_mask"),
+        ({"criterion": "imp"}, "keep_mask"),
+        ({"structure": "filter"}, "structure"),
+        ({"layers": "!*.0.weight *"}, "layers"),
+        ({"ablation": "shuffle"}, "ablation"),
+        ({"weights": "torchvision", "keep_mask": False}, "weights"),
+    ],
+)
+def test_what_does_not_go_with_trained_weights(fields, field):
+    base = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 2}
+    given = base | {"weights": "run:0123456789abcdef", "keep_mask": True}
+    check(Config(**given))
+    with pytest.raises(Inconsistent) as error:
+        check(Config(**(given | fields)))
+    assert error.value.field == field

@@ -30,7 +30,14 @@ def test_the_trials_of_a_study_keep_the_ids_and_arms_of_results_on_disk():
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "f739fec5b434dfd1"
 
 
-LATER = {"init_seed": 7, "order_seed": 7, "mask_seed": 7, "stratified": True, "loss": "focal"}
+LATER = {
+    "init_seed": 7,
+    "order_seed": 7,
+    "mask_seed": 7,
+    "stratified": True,
+    "loss": "focal",
+    "weights": "run:0123456789abcdef",
+}
 
 
 @pytest.mark.parametrize("name", LATER)

@@ -140,3 +140,47 @@ def test_trials_share_dense_training_only_from_the_same_weights():
     assert len({dense_point(trial(weights=name).config, 1).key for name in names}) == 4
     assert len({trial(weights=name).id for name in names}) == 4
     assert len({trial(weights=name).arm for name in names}) == 4
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "snip", "random", "grasp", "force", "synflow"])
+def test_a_sparse_start_keeps_its_mask_from_dense_training_to_the_end(earlier, given, criterion):
+    name, starting = given
+    zero = {each: weight == 0 for each, weight in pruners.prunable(earlier[1]).items()}
+    removed = sum(int(each.count_nonzero()) for each in zero.values())
+    iterations = {"force": 3, "synflow": 3}.get(criterion, 1)
+    fields = {"criterion": criterion, "iterations": iterations, "sparsity": 0.8, "prune_epoch": 1}
+    config = trial(weights=name, keep_mask=True, **fields).config
+    with one_thread(CPU):
+        stages = prepared(config, "data", CPU, Shared(weights=starting))
+        recorder = stages.run()
+    kept = pruners.kept_count(stages.total, 0.8)
+    assert [row["kept"] for row in recorder.curves] == [stages.total - removed, kept]
+    row = recorder.outcome()
+    assert (row["kept"], row["density"]) == (kept, kept / stages.total)
+    assert sum(layer["kept"] for layer in recorder.layers) == kept
+    for each, weight in pruners.prunable(stages.model).items():
+        assert not weight[zero[each]].any(), "no removed weight came back"
+    assert sum(int(weight.count_nonzero()) for weight in pruners.prunable(stages.model).values()) == kept
+
+
+def test_without_keep_mask_removed_weights_are_trained_again(given):
+    name, starting = given
+    with one_thread(CPU):
+        asked = trial(weights=name, sparsity=0, epochs=1).config
+        stages = prepared(asked, "data", CPU, Shared(weights=starting))
+        stages.run()
+    output = stages.model.get_parameter(list(pruners.prunable(stages.model))[-1])
+    assert output.all()
+
+
+def test_a_start_that_is_sparser_than_asked_is_refused(given):
+    name, starting = given
+    for sparsity in (0, 0.5):
+        with pytest.raises(BadInput, match=r"keep_mask: weights net\.safetensors keep .* a higher sparsity"):
+            run(trial(weights=name, keep_mask=True, sparsity=sparsity), shared=Shared(weights=starting))
+
+
+def test_a_scope_that_asks_a_layer_for_removed_weights_is_refused(given):
+    name, starting = given
+    with pytest.raises(BadInput, match="keep_mask: scope erk"):
+        run(trial(weights=name, keep_mask=True, sparsity=0.61, scope="erk"), shared=Shared(weights=starting))
