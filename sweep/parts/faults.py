@@ -3,6 +3,8 @@
 import traceback
 from collections.abc import Iterable
 
+from sweep.errors import BadInput
+from sweep.parts.kinds import KINDS
 from sweep.parts.part import Part
 
 
@@ -32,5 +34,9 @@ def line(error: BaseException | None, part: Part, problem: str = "") -> str:
     said = " ".join(str(error).split()) if error else ""
     if not problem and said.startswith(at):
         return said
-    raised = said if isinstance(error, ValueError) and not frames else f"{type(error).__name__}: {said}"
+    plain = isinstance(error, BadInput) or (isinstance(error, ValueError) and not frames)
+    raised = said.removeprefix(f"{part.name}: ") if plain else f"{type(error).__name__}: {said}"
+    if not frames and not isinstance(error, BadInput) and "expected" not in said:
+        # The part returned something that fails outside of its own code.
+        raised += f"; expected {KINDS[part.kind].form}"
     return f"{at}: {part.label.rpartition(':')[2]}: {problem or raised}"
