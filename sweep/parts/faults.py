@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from sweep.errors import BadInput
 from sweep.parts.bad_part import BadPart
+from sweep.parts.kinds import KINDS
 from sweep.parts.part import Part, find
 
 # Characters of an error's message that are said, and frames at each end of a traceback.
@@ -88,6 +89,9 @@ def line(error: BaseException | None, part: Part, problem: str = "") -> str:
             problem = _PLACE.sub("", said.removeprefix(f"{part.name}: "), count=1)
         else:
             problem = f"{type(error).__name__}: {said}".removesuffix(": ")
+        if not frames and not isinstance(error, BadInput | BadPart) and "expected" not in problem:
+            # The part gave something that fails outside of its own code.
+            problem += f"; expected {KINDS[part.kind].form}"
     return f"{at}: {part.short}: {problem}"
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pruners
 from sweep import parts
-from sweep.config import FIELDS
+from sweep.config import AFTER_DENSE, FIELDS
+from sweep.errors import BadInput
 from sweep.parts import Missing, Parameter, Part
 from sweep.parts.kinds import BY_FIELD
 from sweep.parts.signature import of_function
@@ -64,8 +65,24 @@ class Library:
                 raise
             part = earlier[-1]
             parts.register([part])
+        _check_fields(part)
         self.parts[part.name] = part
         return part.name
+
+
+def _check_fields(part: Part) -> None:
+    """Check that a part's decorator says only fields that there are. Another field would leave ids as they are.
+
+    Raises:
+        BadInput: there is no such field.
+    """
+    known = AFTER_DENSE if part.kind == "rule" else FIELDS
+    for field in part.option("reads") or ():
+        if field not in known:
+            near = get_close_matches(str(field), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+            name = part.label.rpartition(":")[2]
+            raise BadInput(f"{part.at}: {name}: reads {field}: no such field; {hint}")
 
 
 def parameters(field: str, name: str) -> Mapping[str, Parameter]:

@@ -117,6 +117,12 @@ def test_a_mistake_is_one_line_with_its_place(study, text, why):
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_a_rule_says_only_fields_that_there_are(study, tmp_path):
+    (tmp_path / "rules.py").write_text('@rule(reads=["mask_sed"])\ndef mine(run): ...\n')
+    with pytest.raises(BadInput, match=r"rules.py:2: mine: reads mask_sed: .*did you mean mask_seed"):
+        study("criterion: rules.py:mine\n")
+
+
 def test_trials_of_other_networks_share_no_training(study):
     one, other = _config(study, 8), _config(study, 16)
     assert one.trunk != other.trunk
