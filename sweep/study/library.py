@@ -71,7 +71,7 @@ class Library:
 
 
 def _check_fields(part: Part) -> None:
-    """Check that a part's decorator says only fields that there are. Another field would leave ids as they are.
+    """Check that the fields which a part's decorator says are fields; others would leave ids as they are.
 
     Raises:
         BadInput: there is no such field.

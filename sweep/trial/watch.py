@@ -62,7 +62,7 @@ def _check(part: Part, given: object, expected: tuple[int, ...]) -> None:
         raise BadPart(part, f"outputs are of type {type(given).__name__}, expected a tensor {expected}")
     if tuple(given.shape) != expected:
         raise BadPart(part, f"outputs have shape {tuple(given.shape)}, expected {expected}")
-    if not given.is_floating_point():
+    if not given.dtype.is_floating_point:
         raise BadPart(part, f"outputs are {given.dtype}, expected real numbers, such as torch.float32")
 
 

@@ -48,7 +48,7 @@ def test_what_works_passes_and_a_study_without_parts_starts_no_process(rehearsed
 @pytest.mark.parametrize(
     ("lines", "seconds", "why"),
     [
-        ("criterion: scores.py:dies\n", 99, r"scores\.py:dies: the process that tried it died with code 3"),
+        ("criterion: scores.py:dies\n", 99, r"scores\.py:8: dies: .* ended with exit code 3"),
         ("criterion: scores.py:hangs\n", 1, r"scores\.py:\d+: hangs: it runs longer than 1 seconds"),
     ],
 )
