@@ -83,12 +83,18 @@ def choose(
         if config.iterations > 1:
             del last  # frees its scores and masks before the next iteration
             last = pruners.final(steps, config.iterations - 1)
-    masks = last.masks.values()
-    if start and total_kept(masks) < pruners.kept_count(sum(each.numel() for each in masks), config.sparsity):
+    if start:
+        _check_count(config, last.masks)
+    return last._replace(masks=_shuffled(config, last.masks))
+
+
+def _check_count(config: Config, masks: pruners.Masks) -> None:
+    """Raise `BadInput` if masks after a sparse start keep fewer weights than the sparsity does."""
+    total = sum(mask.numel() for mask in masks.values())
+    if total_kept(masks.values()) < pruners.kept_count(total, config.sparsity):
         raise BadInput(
             f"keep_mask: scope {config.scope} asks a layer for more weights than it starts with: take global"
         )
-    return last._replace(masks=_shuffled(config, last.masks))
 
 
 def _loss(config: Config, task: str) -> Loss:
