@@ -57,7 +57,7 @@ def test_two_workers_start_from_a_file_and_from_an_earlier_trial(tmp_path, on_cl
     assert rows(results, "second") == sorted(
         tuple(row[column] for column in SEEN.split(", ")) for row in alone
     )
-    sent = sorted(each.name for each in results / ".weights".iterdir())
+    sent = sorted(each.name for each in (results / ".weights").iterdir())
     assert sent == sorted([f"{name.rpartition('@')[2]}.safetensors", f"run-{earlier.id}-cpu.pt"])
     # Results outlast the file: analyses need none of it, and a launch says what is missing.
     (tmp_path / "nets" / "net.safetensors").unlink()
