@@ -210,82 +210,22 @@ for kind, body in {
     "augment": "return images if random.random() < 0.5 else images.flip(-1)",
 }.items():
     kind = kind.partition(" ")[0]
-    case(
-        kind,
-        "draws random numbers of its own",
-        source(kind, body, mark=True),
-        REHEARSED,
-        "two runs with one seed differ",
-        "expected",
-    )
+    case(kind, "draws random numbers of its own", source(kind, body, mark=True), REHEARSED, "two runs with one seed differ", "expected")
 
 # Signatures.
 for kind in SOUND:
     names = SOUND[kind][0]
-    case(
-        kind,
-        "takes more",
-        source(kind, sound(kind), takes=", ".join(filter(None, ("a, b, c, d", names))), mark=True),
-        READ,
-        "and this takes (a, b, c, d",
-        "give each parameter a default",
-    )
+    case(kind, "takes more", source(kind, sound(kind), takes=", ".join(filter(None, ("a, b, c, d", names))), mark=True), READ, "and this takes (a, b, c, d", "give each parameter a default")
     if names:
-        case(
-            kind,
-            "takes nothing",
-            source(kind, sound(kind), takes="", mark=kind != "dataset"),
-            READ,
-            "and this takes ()",
-        )
-    case(
-        kind,
-        "needs a parameter of an odd type",
-        source(kind, sound(kind), takes=f"{names}{', ' if names else ''}*, odd: torch.Tensor", mark=True),
-        READ,
-        "parameter odd has no default",
-        "Literal",
-    )
-    case(
-        kind,
-        "needs a parameter that the study does not give",
-        source(kind, sound(kind), takes=f"{names}{', ' if names else ''}*, width: int"),
-        READ,
-        ".width",
-    )
-    case(
-        kind,
-        "has another name",
-        source(kind, sound(kind)).replace("def mine", "def mime"),
-        READ,
-        "there is no mine; did you mean mime?",
-    )
-    case(
-        kind,
-        "is a list",
-        HEAD + "mine = [1, 2]  # HERE\n"
-        if kind != "rule"
-        else HEAD + "from sweep.parts import rule\nmine = [1, 2]  # HERE\n",
-        REHEARSED,
-        "list",
-    )
-    case(
-        kind,
-        "is gone after the import",
-        source(kind, sound(kind), mark=True) + "\n\ndel mine\n",
-        REHEARSED,
-        "AttributeError",
-        "mine",
-    )
+        case(kind, "takes nothing", source(kind, sound(kind), takes="", mark=kind != "dataset"), READ, "and this takes ()")
+    case(kind, "needs a parameter of an odd type", source(kind, sound(kind), takes=f"{names}{', ' if names else ''}*, odd: torch.Tensor", mark=True), READ, "parameter odd has no default", "Literal")
+    case(kind, "needs a parameter that the study does not give", source(kind, sound(kind), takes=f"{names}{', ' if names else ''}*, width: int"), READ, ".width")
+    case(kind, "has another name", source(kind, sound(kind)).replace("def mine", "def mime"), READ, "there is no mine; did you mean mime?")
+    case(kind, "is a list", HEAD + "mine = [1, 2]  # HERE\n" if kind != "rule" else HEAD + "from sweep.parts import rule\nmine = [1, 2]  # HERE\n", REHEARSED, "list")
+    case(kind, "is gone after the import", source(kind, sound(kind), mark=True) + "\n\ndel mine\n", REHEARSED, "AttributeError", "mine")
     other = "loss" if kind != "loss" else "metric"
     text = source(kind, sound(kind), f"from sweep.parts import {other}\n", mark=True)
-    case(
-        kind,
-        "is decorated as another kind",
-        text.replace("@rule()\n", "").replace("def mine", f"@{other}()\ndef mine"),
-        READ,
-        f"is a {other}: it belongs in",
-    )
+    case(kind, "is decorated as another kind", text.replace("@rule()\n", "").replace("def mine", f"@{other}()\ndef mine"), READ, f"is a {other}: it belongs in")
     if kind != "criterion":
         name = "metric" if kind == "metrics" else kind
         decorated = source(kind, sound(kind), f"from sweep.parts import {name}\n", mark=True).replace(
@@ -297,13 +237,7 @@ for kind in SOUND:
             "version='a b'": ("version 'a b'",),
             "version=HEAD": ("version is read without running the file", "plain value"),
         }.items():
-            case(
-                kind,
-                f"has a decorator with {said}",
-                decorated.replace("def mine", f"@{name}({said})\ndef mine"),
-                READ,
-                *words,
-            )
+            case(kind, f"has a decorator with {said}", decorated.replace("def mine", f"@{name}({said})\ndef mine"), READ, *words)
 
 for kind, said, words in (
     ("model", "smallest='8'", ("smallest",)),
@@ -322,13 +256,7 @@ for kind, said, words in (
     decorated = source(kind, sound(kind), f"from sweep.parts import {name}\n", mark=True).replace(
         "@rule()\n", ""
     )
-    case(
-        kind,
-        f"has a decorator with {said}",
-        decorated.replace("def mine", f"@{name}({said})\ndef mine"),
-        READ,
-        *words,
-    )
+    case(kind, f"has a decorator with {said}", decorated.replace("def mine", f"@{name}({said})\ndef mine"), READ, *words)
 
 # Files.
 LOSS = source("loss", sound("loss"))
@@ -358,47 +286,17 @@ for name, text, stage, words, more in (
     ("a module that is not installed", LOSS, READ, ("no_such.module",), {"reference": "no_such.module:mine"}),
     ("an object of the standard library", LOSS, READ, ("math",), {"reference": "math:cos"}),
     ("an import of itself", "import mine as again\n" + LOSS, FINE, (), {}),
-    (
-        "an import of a name of itself",
-        "from mine import helper  # HERE\n" + LOSS + "\nhelper = 1\n",
-        REHEARSED,
-        ("ImportError", "helper"),
-        {},
-    ),
+    ("an import of a name of itself", "from mine import helper  # HERE\n" + LOSS + "\nhelper = 1\n", REHEARSED, ("ImportError", "helper"), {}),
     ("a lambda", HEAD + "mine = lambda outputs, targets: F.cross_entropy(outputs, targets)\n", FINE, (), {}),
     ("a class", HEAD + "class mine:  # HERE\n    pass\n", REHEARSED, ("TypeError",), {}),
     ("an async function", LOSS.replace("def mine", "async def mine"), READ, ("mine",), {}),
     ("a name defined in an if", HEAD + "if True:\n    mine = F.cross_entropy\n", READ, ("mine",), {}),
     ("a built-in function", HEAD + "mine = max  # HERE\n", REHEARSED, ("expected",), {}),
-    (
-        "letters with accents in a parameter",
-        LOSS.replace("targets)", "targets, *, größe: float = 1)", 1),
-        FINE,
-        (),
-        {"more": ("loss.größe: 2",)},
-    ),
-    (
-        "a parameter of a wrong type",
-        LOSS.replace("targets)", "targets, *, width: int = 1)", 1),
-        READ,
-        ("width",),
-        {"more": ("loss.width: many",)},
-    ),
-    (
-        "a parameter that it does not take",
-        LOSS,
-        READ,
-        ("takes no such parameter",),
-        {"more": ("loss.width: 1",)},
-    ),
+    ("letters with accents in a parameter", LOSS.replace("targets)", "targets, *, größe: float = 1)", 1), FINE, (), {"more": ("loss.größe: 2",)}),
+    ("a parameter of a wrong type", LOSS.replace("targets)", "targets, *, width: int = 1)", 1), READ, ("width",), {"more": ("loss.width: many",)}),
+    ("a parameter that it does not take", LOSS, READ, ("takes no such parameter",), {"more": ("loss.width: 1",)}),
     ("a default of an odd type", LOSS.replace("targets)", "targets, *, odd=torch.ones(2))", 1), FINE, (), {}),
-    (
-        "a default that fails",
-        LOSS.replace("targets):", "targets, *, odd=1 / 0):  # HERE", 1),
-        REHEARSED,
-        ("ZeroDivisionError",),
-        {},
-    ),
+    ("a default that fails", LOSS.replace("targets):", "targets, *, odd=1 / 0):  # HERE", 1), REHEARSED, ("ZeroDivisionError",), {}),
     ("variadic parameters", LOSS.replace("targets)", "targets, *rest, **named)", 1), FINE, (), {}),
 ):
     case("loss", f"its file has {name}", text, stage, *words, **more)

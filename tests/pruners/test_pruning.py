@@ -1,4 +1,5 @@
 import copy
+import itertools
 import weakref
 
 import pytest
@@ -246,3 +247,18 @@ def test_synflow_keeps_every_layer_of_a_narrow_vgg_19_alive_where_snip_empties_s
     batches = [(torch.randn(32, 3, 32, 32), torch.randint(0, 10, (32,)))]
     assert pruners.collapsed_layers(pruners.prune("synflow", model, batches, sparsity=0.999)) == []
     assert len(pruners.collapsed_layers(pruners.prune("snip", model, batches, sparsity=0.999))) >= 3
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "random", "force"])
+def test_weights_that_are_pruned_at_the_start_stay_pruned(net_g, criterion):
+    """`force` ranks weights again that it has pruned itself, and never these."""
+    model, batches = net_g
+    start = {
+        name: torch.ones_like(weight, dtype=torch.bool) for name, weight in pruners.prunable(model).items()
+    }
+    for mask in start.values():
+        mask[0] = False
+    steps = pruners.trajectory(criterion, model, batches, sparsity=0.75, iterations=3, start=start)
+    for step in itertools.islice(steps, 3):
+        assert not any((mask & ~start[name]).any() for name, mask in step.masks.items())
+    assert sum(int(mask.count_nonzero()) for mask in step.masks.values()) == 6
