@@ -90,13 +90,14 @@ def check(
     if not chosen:
         return []
     before = earlier(study, trials, results_root, device)
-    files = sources(study, trials)
+    files, folder = _files(study, trials, results_root), results_root / sent.FOLDER
     said: dict[str, None] = {}
     for config in chosen.values():
         name = str(config.weights)
         if name in files:
             # The file is read again for each network: a launch has few of these, and files may be large.
-            given = weights.parse(name, files[name].read_bytes())
+            path = files[name]
+            given = weights.parse(name, path.read_bytes() if path else sent.read(name, folder))
         network = _network(config, data_root)
         if network and name not in files:
             other = _network(Trial.parse(before[name.removeprefix(RUN)]).config, data_root)
@@ -124,17 +125,22 @@ def _network(config: Config, data_root: str) -> torch.nn.Module | None:
     return models.build(config.model, form.shape, sizes.classes, 0, dtype=form.dtype, arguments=arguments)
 
 
-def sources(study: Study, trials: Iterable[Trial]) -> Mapping[str, Path]:
-    """Name of weights → their file on this machine; those of torchvision are downloaded if missing.
+def _files(study: Study, trials: Iterable[Trial], results_root: Place) -> Mapping[str, Path | None]:
+    """Name of weights → their file on this machine; None: an earlier launch has sent it to the workers.
+
+    Those of torchvision are downloaded if missing.
 
     Raises:
         BadInput: a file is missing and cannot be downloaded.
     """
-    files: dict[str, Path] = {}
+    files: dict[str, Path | None] = {}
     for config in (trial.config for trial in trials):
         name = config.weights
-        if name and name not in files and not name.startswith(RUN):
-            files[name] = study.weights.get(name) or weights.download(config.model, name)
+        if not name or name in files or name.startswith(RUN):
+            continue
+        files[name] = study.weights.get(name)
+        if name not in study.weights and not sent.has(name, results_root / sent.FOLDER):
+            files[name] = weights.download(config.model, name)
     return files
 
 
@@ -144,5 +150,6 @@ def send(study: Study, trials: Iterable[Trial], results_root: Place) -> None:
     Raises:
         BadInput: a file is missing or has changed, or the folder cannot be written to.
     """
-    for name, path in sources(study, trials).items():
-        sent.send(name, path, results_root / sent.FOLDER)
+    for name, path in _files(study, trials, results_root).items():
+        if path:
+            sent.send(name, path, results_root / sent.FOLDER)

@@ -51,6 +51,11 @@ def send(name: str, path: Path, folder: Place) -> None:
         raise BadInput(f"{target}: {error.strerror or error}: {remedy(target)} and launch again") from None
 
 
+def has(name: str, folder: Place) -> bool:
+    """Whether a launch has sent the file of weights of a name."""
+    return bool((folder / _file(name)).is_file())
+
+
 def read(name: str, folder: Place) -> bytes:
     """The content of the file of weights of a name, as a launch has sent it.
 

@@ -55,6 +55,25 @@ def test_weights_that_fit_are_sent(check, tmp_path):
     assert sent.read_bytes() == (tmp_path / "net.safetensors").read_bytes()
 
 
+def test_a_study_may_name_weights_that_an_earlier_launch_has_sent(check, tmp_path):
+    """As the study of a search's best schedule does."""
+    save(tmp_path / "net.safetensors")
+    check("net.safetensors")
+    study = load(tmp_path / "study.yaml")
+    [name] = study.weights
+    with pytest.raises(BadInput, match=r"weights net\.safetensors: their file is not here"):
+        check(name)
+    starts.send(study, study.trials(), tmp_path / "results")
+    assert check(name) == []
+    named = load(tmp_path / "study.yaml")
+    starts.send(named, named.trials(), tmp_path / "results")
+    assert [trial.id for trial in named.trials()] == [trial.id for trial in study.trials()]
+    for file in (tmp_path / "results" / ".weights").iterdir():
+        file.write_bytes(b"evil")
+    with pytest.raises(BadInput, match="not the file that the study names"):
+        check(name)
+
+
 def test_weights_of_another_network_are_one_line_that_names_the_file(check, tmp_path):
     save(tmp_path / "net.safetensors", classes=12)
     with pytest.raises(
