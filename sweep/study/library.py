@@ -76,8 +76,8 @@ def _check_fields(part: Part) -> None:
     Raises:
         BadInput: there is no such field.
     """
-    known = AFTER_DENSE if part.kind == "rule" else FIELDS
-    for field in part.option("reads") or ():
+    known, said = AFTER_DENSE if part.kind == "rule" else FIELDS, part.option("reads")
+    for field in said if isinstance(said, tuple) else ():
         if field not in known:
             near = get_close_matches(str(field), known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"

@@ -44,7 +44,8 @@ def rehearse(trial: Trial, known: Sequence[Part], data_root: str, metrics: Seque
     try:
         for seed in (1, 2):
             with one_thread(torch.device("cpu")), settings_kept(), _draws(seed):
-                outcomes.append(_outcome(config, _samples(config, data_root), metrics))
+                stages = _SmallStages(config, _samples(config, data_root), trial.config.epochs)
+                outcomes.append(_outcome(stages, metrics))
     except TooLong:
         raise
     except BaseException as error:  # a part may call sys.exit
@@ -134,11 +135,29 @@ def _random(dataset: str) -> Data:
     return Data(split, split, split, split, classes, half, half)
 
 
-def _outcome(config: Config, samples: Data, metrics: Sequence[str]) -> object:
+class _SmallStages(Stages):
+    """Stages in which all epochs of the complete trial pass within few steps: a rule may count in epochs."""
+
+    def __init__(self, config: Config, samples: Data, epochs: int | None) -> None:
+        """Build the network and its training.
+
+        Args:
+            epochs: of the complete trial; None: its length is given in steps.
+        """
+        self._epochs = epochs
+        super().__init__(config, samples, Shared())
+
+    def steps_of(self, epochs: float) -> int:
+        """The steps that a number of epochs of the complete trial has here."""
+        if self._epochs:
+            return round(epochs * self.end / self._epochs)
+        return min(self.end, super().steps_of(epochs))
+
+
+def _outcome(stages: Stages, metrics: Sequence[str]) -> object:
     """The numbers of a run that a second run must repeat."""
-    known_metrics.check(metrics, samples.task)
-    stages = Stages(config, samples, Shared())
-    _check_finite(config, stages, samples)
+    known_metrics.check(metrics, stages.data.task)
+    _check_finite(stages.config, stages, stages.data)
     recorder = stages.run()
     outcome = recorder.outcome()
     layers = [(row["name"], row["kept"], row["score_mean"]) for row in recorder.layers]

@@ -44,7 +44,7 @@ def said(folder, lines, dataset="digits"):
     [
         ("criterion: scores.py:fails\n", "scores.py:9: fails", "ZeroDivisionError"),
         ("criterion: scores.py:draws\n", "scores.py:12: draws", "two runs with one seed differ"),
-        ("criterion: scores.py:short\n", "scores.py:16 short", "expected (16, 1, 3, 3)"),
+        ("criterion: scores.py:short\n", "scores.py:16: short", "expected (16, 1, 3, 3)"),
         ("criterion: snip\nmetrics: [scores.py:count]\n", "scores.py:20: count", "KeyError: 'no such class'"),
     ],
 )
@@ -55,6 +55,30 @@ def test_what_fails_is_one_line(tmp_path, lines, place, why):
 
 def test_what_works_says_nothing(tmp_path):
     assert said(tmp_path, "criterion: scores.py:right\nprune_epoch: 0.5\n") == ""
+
+
+RULE = """\
+@rule()
+def mine(run):
+    for epoch in (1, 2, 3):
+        run.dense(run.steps_of(epoch))
+    run.prune(next(pruners.trajectory("magnitude", run.model, sparsity=run.config.sparsity)))
+    run.train("retrain", run.end)
+"""
+
+
+@pytest.mark.parametrize(
+    ("length", "fits"),
+    [("epochs: 3", True), ("epochs: 90", True), ("epochs: 2", False), ("steps: 500", True)],
+)
+def test_a_rule_may_count_in_epochs_of_its_trial(tmp_path, length, fits):
+    (tmp_path / "rules.py").write_text(f"import pruners\nfrom sweep.parts import rule\n\n\n{RULE}")
+    (tmp_path / "study.yaml").write_text(
+        f"dataset: digits\nmodel: conv-5\n{length}\nsparsity: 0.9\ncriterion: rules.py:mine\n"
+    )
+    study = load(tmp_path / "study.yaml")
+    fault = rehearse(study.trials()[0], [*study.parts.values()], "data")
+    assert fault == "" if fits else "mine: trains to step 6" in fault
 
 
 def test_a_data_set_that_is_not_here_is_stood_in_for_by_random_images(tmp_path):
