@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from sweep.errors import BadInput
 from sweep.parts import importing, source
+from sweep.parts.bad_part import BadPart
 from sweep.parts.definition import read
 from sweep.parts.kinds import BY_FIELD
 from sweep.parts.signature import Arguments, Parameter, of_function
@@ -137,12 +138,12 @@ def made(kind: Callable[..., T], part: Part, *fields: Any) -> T:
     """An entry of a table for a part, with what its decorator says.
 
     Raises:
-        BadInput: its decorator says something that such an entry does not have.
+        BadPart: its decorator says something that such an entry does not have.
     """
     try:
         return kind(*fields, **dict(part.options))
     except (TypeError, ValueError) as error:
-        raise BadInput(f"{part.at}: {part.short}: its decorator: {error}") from None
+        raise BadPart(part, f"its decorator: {error}") from None
 
 
 def bind(function: Callable[..., Any], arguments: Arguments) -> Callable[..., Any]:
