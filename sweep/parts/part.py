@@ -25,7 +25,7 @@ from sweep.parts.source import Source
 T = TypeVar("T")
 
 # A reference: a file or an installed module, and the name of an object in it.
-_REFERENCE = re.compile(r"(?P<home>[^:@\x00-\x1f]+):(?P<name>[A-Za-z_]\w*)")
+_REFERENCE = re.compile(r"(?P<home>[^:@\x00-\x1f]+):(?P<name>[^\W\d]\w*)")
 # The name of a part in a config.
 _NAME = re.compile(r"(?P<label>[^@\x00-\x20]+)@(?P<code>[\w.+!-]{1,64})")
 
