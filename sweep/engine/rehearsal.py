@@ -97,7 +97,7 @@ def _try(
     seconds: float,
     metrics: Sequence[str],
 ) -> None:
-    """Try trials one by one. Send the names of the parts of each, and then the first fault, or an empty text."""
+    """Try trials one by one. Send the parts of each, and at the end the first fault, or an empty text."""
     # What parts print is no line of the launch, and may be endless.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):

@@ -57,7 +57,7 @@ def test_trials_of_broken_parts_fail_and_those_of_others_keep_their_results(tmp_
     said = launch(
         tmp_path,
         {"criterion": ["magnitude", *(f"mine.py:{name}" for name in BODIES)], "batch_size": 50},
-        *("--trial-seconds", 3, "--retries", 0),
+        *("--trial-seconds", 3, "--max-retries", 0),
     )
     assert said.returncode == 1, said.stderr
     rows = (
