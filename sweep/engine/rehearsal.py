@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 from sweep import parts
 from sweep.errors import BadInput
@@ -52,10 +54,7 @@ def rehearse(study: Study, trials: Sequence[Trial], data_root: str, trial_second
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     its.close()
     try:
-        fault = _answer(ours, longest, known)
-    except EOFError:
-        process.join()
-        fault = _of_all(known, f"the process that tried it {_end(process.exitcode)}, expected it to return")
+        fault = _answer(ours, longest, known, process)
     finally:
         process.kill()
         process.join()
@@ -63,12 +62,19 @@ def rehearse(study: Study, trials: Sequence[Trial], data_root: str, trial_second
         raise BadInput(fault)
 
 
-def _answer(pipe: Connection, longest: float, known: Sequence[Part]) -> str:
+def _answer(pipe: Connection, longest: float, known: Sequence[Part], process: BaseProcess) -> str:
     """The line about the first fault; empty: there is none."""
-    if not pipe.poll(longest):
-        return _of_all(known, f"no answer within {longest:g} seconds")
-    line: str = pipe.recv()
-    return line
+    tried, end = known, time.monotonic() + longest
+    try:
+        while pipe.poll(max(0.0, end - time.monotonic())):
+            answer = pipe.recv()
+            if isinstance(answer, str):
+                return answer
+            tried = [part for part in known if part.name in answer]
+    except EOFError:
+        process.join()
+        return _of_all(tried, f"the process that tried it {_end(process.exitcode)}, expected it to return")
+    return _of_all(tried, f"no answer within {longest:g} seconds")
 
 
 def _of_all(known: Sequence[Part], problem: str) -> str:
@@ -91,7 +97,7 @@ def _try(
     seconds: float,
     metrics: Sequence[str],
 ) -> None:
-    """Try trials one by one, and send the first fault; an empty text if there is none."""
+    """Try trials one by one. Send the parts of each, and at the end the first fault, or an empty text."""
     # What parts print is no line of the launch, and may be endless.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -99,6 +105,8 @@ def _try(
     parts.register(known)
     for canonical in canonicals:
         trial = Trial.parse(canonical)
+        tried = [part.name for part in known if f'"{part.name}"' in canonical]
+        answer.send(tried + [name for name in metrics if parts.is_name(name)])
         try:
             with limited(min(seconds, _LONGEST)):
                 fault = try_parts(trial, known, data_root, metrics)

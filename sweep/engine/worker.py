@@ -189,6 +189,6 @@ class Worker(tune.Trainable):
             # After such an error a process cannot use its GPU again.
             return isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError)
         # A part that calls sys.exit ends its trial. Ray ends a worker by an exit too, from code of its own.
-        *_, last = traceback.walk_tb(error.__traceback__)
-        by_ray = last[0].f_globals.get("__name__", "").startswith("ray.")
+        [(last, _)] = deque(traceback.walk_tb(error.__traceback__), 1)
+        by_ray = last.f_globals.get("__name__", "").startswith("ray.")
         return by_ray or trace(error, self.where.parts) is None

@@ -2,15 +2,15 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sweep.errors import BadInput
-from sweep.parts import source
+from sweep.parts import decorators, source
 from sweep.parts.kinds import BY_FIELD, KINDS, Kind
 from sweep.parts.signature import Parameter, of_definition
 from sweep.parts.source import Module, last_name
@@ -62,6 +62,9 @@ def read(field: str, root: Path, module: str, name: str) -> Said:
             f"{at}: a {kind.name} is {kind.form}, and this takes ({', '.join(signature.inputs)}): give each "
             "parameter a default, or put it behind a *"
         )
+    if field == "metrics" and any(each.required for each in signature.parameters):
+        [name, *_] = (each.name for each in signature.parameters if each.required)
+        raise BadInput(f"{at}: no study sets parameters of a metric: give {name} a default")
     version = options.pop("version", None)
     if version is not None and not (
         type(version) in (int, str) and _VERSION.fullmatch(str(version)) and version != ""
@@ -148,7 +151,7 @@ def _said(field: str, definition: ast.stmt, at: str) -> tuple[Kind, dict[str, An
     if not here:
         return BY_FIELD[field][0], {}
     decorator = decorators[here[0].name]
-    options = {}
+    options: dict[str, Any] = {}
     for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
         try:
             value = ast.literal_eval(keyword.value)
@@ -157,4 +160,38 @@ def _said(field: str, definition: ast.stmt, at: str) -> tuple[Kind, dict[str, An
                 f"{at}: {keyword.arg} is read without running the file: write a plain value"
             ) from None
         options[keyword.arg or "**"] = tuple(value) if isinstance(value, list | set) else value
+    _check_options(here[0].name, options, at)
     return here[0], options
+
+
+def _check_options(kind: str, options: Mapping[str, Any], at: str) -> None:
+    """Check that a decorator of `sweep.parts` takes the options; `pruners` has the one of criteria.
+
+    Raises:
+        BadInput: it does not.
+    """
+    if kind not in vars(decorators):
+        return
+    takes = get_type_hints(getattr(decorators, kind))
+    del takes["return"]
+    for name, value in options.items():
+        if name not in takes:
+            near = get_close_matches(name, takes, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(takes)}"
+            raise BadInput(f"{at}: @{kind} takes no {name}; {hint}")
+        if name != "version" and not _fits(value, takes[name]):
+            expected = str(takes[name]).replace("typing.", "").replace("collections.abc.", "")
+            expected = takes[name].__name__ if isinstance(takes[name], type) else expected
+            raise BadInput(f"{at}: @{kind} has {name}={value!r}, expected {expected}")
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a value is of a type that decorators take."""
+    inside = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return value in inside
+    if get_origin(annotation) is Sequence:
+        return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+    if inside:
+        return any(_fits(value, each) for each in inside)
+    return type(value) is annotation

@@ -2,7 +2,9 @@
 
 import re
 import traceback
+from collections import deque
 from collections.abc import Collection, Iterable
+from itertools import dropwhile, islice
 
 from sweep.errors import BadInput
 from sweep.parts.bad_part import BadPart
@@ -40,17 +42,10 @@ def explain(error: BaseException, canonical: str, known: Iterable[Part]) -> str 
 
 def trace(error: BaseException, parts: Iterable[Part]) -> str | None:
     """The traceback of an error from the first line of a part's own file on; None: none is in it."""
-    error, shown = _own_frames(error, {file for part in parts for file in _files(part)})
-    if not shown:
+    error, frames = _own_frames(error, {file for part in parts for file in _files(part)})
+    if not frames:
         return None
-    listed = traceback.format_list(shown)
-    if len(shown) > 2 * _FRAMES:
-        between = f"  … {len(shown) - 2 * _FRAMES} more lines …\n"
-        listed = [
-            *traceback.format_list(shown[:_FRAMES]),
-            between,
-            *traceback.format_list(shown[-_FRAMES:]),
-        ]
+    listed = traceback.format_list(frames[:_FRAMES]) + traceback.format_list(frames[_FRAMES:])
     ends = _cut("".join(traceback.format_exception_only(error)))
     return "".join(["Traceback (most recent call last):\n", *listed, ends])
 
@@ -95,25 +90,26 @@ def line(error: BaseException | None, part: Part, problem: str = "") -> str:
     return f"{at}: {part.short}: {problem}"
 
 
-def _own_frames(
-    error: BaseException, own: Collection[str]
-) -> tuple[BaseException, list[traceback.FrameSummary]]:
+def _own_frames(error: BaseException, own: Collection[str]) -> tuple[BaseException, traceback.StackSummary]:
     """An error, or the one that it was raised from or after, and its frames from the first own one on.
 
     Args:
         own: files.
 
     Returns:
-        The error itself and no frames, if none of the errors passed through these files.
+        Of many frames the first and the last ones, as an endless recursion has millions. The error itself and
+        no frames, if none of the errors passed through these files.
     """
     each: BaseException | None = error
     while each:
-        frames = [*traceback.extract_tb(each.__traceback__)]
-        first = next((number for number, frame in enumerate(frames) if frame.filename in own), None)
-        if first is not None:
-            return each, frames[first:]
+        frames = dropwhile(
+            lambda frame: frame[0].f_code.co_filename not in own, traceback.walk_tb(each.__traceback__)
+        )
+        shown = [*islice(frames, _FRAMES), *deque(frames, _FRAMES)]
+        if shown:
+            return each, traceback.StackSummary.extract(iter(shown))
         each = each.__cause__ or each.__context__
-    return error, []
+    return error, traceback.StackSummary()
 
 
 def _files(part: Part) -> set[str]:

@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from sweep.parts.bad_part import BadPart, Called
 
@@ -111,6 +112,8 @@ def _model(part: Called, call: Call, shape: tuple[int, ...], classes: int) -> nn
     model = call(shape, classes)
     if not isinstance(model, nn.Module):
         raise BadPart(part, f"returns {kind(model)}, expected a network (nn.Module)")
+    if lazy := [name for name, each in model.named_parameters() if is_lazy(each)]:
+        raise BadPart(part, f"returns {lazy[0]} without a shape, as of LazyLinear, expected complete layers")
     if model in _GIVEN:
         raise BadPart(part, "returns one network twice, expected a new one from each call")
     _GIVEN.add(model)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from sweep.errors import BadInput
 from sweep.parts import importing, source
+from sweep.parts.bad_part import BadPart
 from sweep.parts.definition import read
 from sweep.parts.kinds import BY_FIELD
 from sweep.parts.signature import Arguments, Parameter, of_function
@@ -24,7 +25,7 @@ from sweep.parts.source import Source
 T = TypeVar("T")
 
 # A reference: a file or an installed module, and the name of an object in it.
-_REFERENCE = re.compile(r"(?P<home>[^:@\x00-\x1f]+):(?P<name>[A-Za-z_]\w*)")
+_REFERENCE = re.compile(r"(?P<home>[^:@\x00-\x1f]+):(?P<name>[^\W\d]\w*)")
 # The name of a part in a config.
 _NAME = re.compile(r"(?P<label>[^@\x00-\x20]+)@(?P<code>[\w.+!-]{1,64})")
 
@@ -137,12 +138,12 @@ def made(kind: Callable[..., T], part: Part, *fields: Any) -> T:
     """An entry of a table for a part, with what its decorator says.
 
     Raises:
-        BadInput: its decorator says something that such an entry does not have.
+        BadPart: its decorator says something that such an entry does not have.
     """
     try:
         return kind(*fields, **dict(part.options))
     except (TypeError, ValueError) as error:
-        raise BadInput(f"{part.at}: {part.short}: its decorator: {error}") from None
+        raise BadPart(part, f"its decorator: {error}") from None
 
 
 def bind(function: Callable[..., Any], arguments: Arguments) -> Callable[..., Any]:

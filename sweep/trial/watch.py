@@ -22,7 +22,7 @@ def watched(model: nn.Module, name: str, task: str, outputs: int) -> nn.Module:
         outputs: numbers that it puts out for an input, or for a pixel.
 
     Raises:
-        BadPart: it has no weights to prune.
+        BadPart: it has no weights to prune, or none to train.
     """
     part = parts.find(name)
     if not part:
@@ -31,6 +31,8 @@ def watched(model: nn.Module, name: str, task: str, outputs: int) -> nn.Module:
         pruners.prunable(model)
     except ValueError as error:
         raise BadPart(part, f"{error}, expected linear or convolutional layers to prune") from None
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise BadPart(part, "has no parameter with a gradient, expected some that training changes")
     modes: list[bool] = []
 
     def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -38,7 +40,7 @@ def watched(model: nn.Module, name: str, task: str, outputs: int) -> nn.Module:
 
     def after(module: nn.Module, inputs: tuple[Tensor, ...], given: object) -> None:
         _check(part, given, _expected(inputs[0], task, outputs))
-        trains = module.training and modes == [True] and any(p.requires_grad for p in module.parameters())
+        trains = module.training and modes == [True]
         if trains and isinstance(given, Tensor) and not given.requires_grad:
             raise BadPart(part, "outputs have no gradient, expected them to depend on its parameters")
 

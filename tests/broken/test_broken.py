@@ -55,6 +55,17 @@ def at_work(trials, study):
     return made
 
 
+def assert_own_trace(said, place):
+    """The error of a failed row is one line about the part, or a traceback that begins in its file."""
+    path, _, number = place.rpartition(":")
+    lines = said.splitlines()
+    if lines[0].startswith("Traceback"):
+        assert lines[1].startswith(f'  File "{path}"'), said
+        assert f'File "{path}", line {number}' in said, said
+    else:
+        assert len(lines) == 1 and said.startswith(f"{place}: mine: "), said
+
+
 @pytest.mark.parametrize("broken", CASES, ids=lambda broken: broken.name)
 def test_a_broken_part_is_one_clear_line(broken, folder, monkeypatch):
     monkeypatch.setattr(malloc, "keep", lambda: None)  # of this process
@@ -62,9 +73,9 @@ def test_a_broken_part_is_one_clear_line(broken, folder, monkeypatch):
     stage, said = first_line(broken, study)
     assert stage == broken.stage, said
     assert all(word in said for word in broken.words), said
-    if stage in (READ, REHEARSED):
-        assert place in said and len(said.splitlines()) == 1, said
+    if stage == READ:  # a line of the study, where the study is wrong
+        assert place in said or said.startswith(f"{study}:"), said
     if stage == REHEARSED:
-        assert said.startswith(f"{place}: mine: "), said
+        assert said.startswith(f"{place}: mine: ") and len(said.splitlines()) == 1, said
     if stage == RUN:
-        assert "/sweep/" not in said.splitlines()[0] and place in said, said
+        assert_own_trace(said, place)
