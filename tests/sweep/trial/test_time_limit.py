@@ -5,7 +5,6 @@ import sys
 import time
 
 import pytest
-
 from sweep.engine.time_limit import TooLong, limited
 
 
