@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from numbers import Real
@@ -24,24 +24,42 @@ def _to_device(device: torch.device) -> None:
     torch.set_default_device(None if device.type == "cpu" else device)
 
 
+def _folder() -> str | None:
+    """The working folder; None: somebody has removed it."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def _to_folder(folder: str | None) -> None:
+    if folder is not None:
+        os.chdir(folder)
+
+
 # Settings of the process that a part must not change for others: name, how it is read, how it is set.
-_SETTINGS: tuple[tuple[str, Callable[[], Any], Callable[[Any], Any]], ...] = (
+_Setting = tuple[str, Callable[[], Any], Callable[[Any], Any]]
+_CHEAP: tuple[_Setting, ...] = (
     ("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
     ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    ("torch's default device", torch.get_default_device, _to_device),
     ("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     (
         "torch's deterministic mode",
         torch.are_deterministic_algorithms_enabled,
         torch.use_deterministic_algorithms,
     ),
+    ("Python's recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    ("the working folder", _folder, _to_folder),
+)
+# Those that take microseconds to read are only restored after a trial.
+_ALL: tuple[_Setting, ...] = (
+    *_CHEAP,
+    ("torch's default device", torch.get_default_device, _to_device),
     (
         "torch's precision of products",
         torch.get_float32_matmul_precision,
         torch.set_float32_matmul_precision,
     ),
-    ("Python's recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
-    ("the working folder", os.getcwd, os.chdir),
 )
 
 
@@ -55,12 +73,13 @@ def settings_kept(part: Called | None = None) -> Iterator[None]:
     Raises:
         BadPart: the part has changed one of them.
     """
-    before = [read() for _, read, _ in _SETTINGS]
+    settings = _CHEAP if part else _ALL
+    before = [read() for _, read, _ in settings]
     changed = []
     try:
         yield
     finally:
-        for (name, read, write), earlier in zip(_SETTINGS, before, strict=True):
+        for (name, read, write), earlier in zip(settings, before, strict=True):
             now = read()
             if now != earlier:
                 write(earlier)
@@ -160,9 +179,8 @@ def _number(part: Called, value: object) -> float:
 
 
 def _optimizer(
-    part: Called, call: Call, parameters: Iterable[nn.Parameter], settings: Any
+    part: Called, call: Call, parameters: Sequence[nn.Parameter], settings: Any
 ) -> torch.optim.Optimizer:
-    parameters = list(parameters)
     optimizer = call(parameters, settings)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise BadPart(part, f"returns {kind(optimizer)}, expected a torch.optim.Optimizer")

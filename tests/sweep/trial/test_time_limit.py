@@ -5,7 +5,8 @@ import sys
 import time
 
 import pytest
-from sweep.engine.time_limit import TooLong, limited
+
+from sweep.trial.time_limit import TooLong, limited
 
 
 def stubborn(until):
@@ -50,7 +51,7 @@ def test_a_block_that_ends_in_time_is_left_alone():
 def test_a_process_that_no_signal_reaches_ends():
     """As a loop of C does not let the handler run; here the signal is blocked."""
     script = (
-        "import signal, time\nfrom sweep.engine import time_limit\ntime_limit._TIMES, time_limit._SECONDS = 1, 0.1\n"
+        "import signal, time\nfrom sweep.trial import time_limit\ntime_limit._TIMES, time_limit._SECONDS = 1, 0.1\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})\n"
         "with time_limit.limited(0.1):\n    time.sleep(60)\n"
     )
