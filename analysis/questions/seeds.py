@@ -143,9 +143,9 @@ def sentences(rows: Sequence[Row], headline: Headline = ACCURACIES) -> list[str]
             most = max(known, key=lambda row: row["needed"])
             careful = max(row["needed_upper"] for row in known)
             parts.append(
-                f"{most['needed']} seeds find a difference of {most['difference']:g} in test {headline.name} at "
-                f"each sparsity tested (most at {most['sparsity']:g}); {careful} allow for what {most['seeds']} seeds do "
-                "not know of the spread"
+                f"{most['needed']} seeds find a difference of {most['difference']:g} in test {headline.name} "
+                f"at each sparsity tested (most at {most['sparsity']:g}); {careful} allow for what "
+                f"{most['seeds']} seeds do not know of the spread"
             )
         for why, vast in (("no spread to go by", False), ("a spread a million times the difference", True)):
             silent = (row for row in among if row["needed"] is None and _is_vast(row) == vast)
