@@ -1,7 +1,7 @@
 """How many seeds does a difference of some size need? From the spread of the paired differences."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import duckdb
 import numpy as np
@@ -11,13 +11,26 @@ import typer
 from analysis.questions.pair import First, Second, pair
 from analysis.questions.question import Question, Row
 from analysis.statistics.differences import Array
-from analysis.warehouse import EACH, NO_PAIR, ask, headline
+from analysis.warehouse import ACCURACIES, EACH, NO_PAIR, Headline, ask, headline
 from analysis.warehouse.arms import label
 from sweep.means import LEVEL, ROUNDING
 
 POWER = 0.8
 # One-sided confidence level of the upper limit of a standard deviation.
 UPPER = 0.8
+# A difference that is a smaller share of its standard deviation would take more seeds than anybody has.
+_LEAST = 1e-6
+
+
+class Answer(NamedTuple):
+    """What the command answers with.
+
+    Attributes:
+        headline: what the difference is of.
+    """
+
+    rows: list[Row]
+    headline: Headline
 
 
 def seeds_needed(
@@ -54,7 +67,11 @@ def seeds_needed(
         for row in answers
     ]
     # Equal differences, as with a small test set, have no spread.
-    known = [row for row in rows if (row["deviation"] or 0) > ROUNDING]
+    known = [
+        row
+        for row, answer in zip(rows, answers, strict=True)
+        if (row["deviation"] or 0) > ROUNDING * max(1, abs(answer["mean"] or 0)) and not _is_vast(row)
+    ]
     if known:
         deviations, counts, levels = (
             np.array([row[name] for row in known]) for name in ("deviation", "seeds", "level")
@@ -106,25 +123,37 @@ def needed(effects: Array, levels: Array) -> npt.NDArray[np.int64]:
     return high
 
 
-def sentences(rows: Sequence[Row]) -> list[str]:
-    """For each pair the seeds at the sparsity that needs most; then the assumptions."""
+def _is_vast(row: Row) -> bool:
+    """Whether the spread is so large that no number of seeds is given."""
+    return bool((row["deviation"] or 0) >= row["difference"] / _LEAST)
+
+
+def sentences(rows: Sequence[Row], headline: Headline = ACCURACIES) -> list[str]:
+    """For each pair the seeds at the sparsity that needs most; then the assumptions.
+
+    Args:
+        headline: what the difference is of.
+    """
     said = []
     for setting, first, second in dict.fromkeys((r["setting"], r["first"], r["second"]) for r in rows):
         among = [r for r in rows if (r["setting"], r["first"], r["second"]) == (setting, first, second)]
         known = [row for row in among if row["needed"] is not None]
-        text = f"{setting}: {first} against {second}: "
+        parts = []
         if known:
             most = max(known, key=lambda row: row["needed"])
             careful = max(row["needed_upper"] for row in known)
-            text += (
-                f"{most['needed']} seeds find a difference of {most['difference']:g} at each sparsity tested "
-                f"(most at {most['sparsity']:g}); {careful} allow for what {most['seeds']} seeds do not know "
-                "of the spread"
+            parts.append(
+                f"{most['needed']} seeds find a difference of {most['difference']:g} in test {headline.name} "
+                f"at each sparsity tested (most at {most['sparsity']:g}); {careful} allow for what "
+                f"{most['seeds']} seeds do not know of the spread"
             )
-        if silent := [f"{row['sparsity']:g}" for row in among if row["needed"] is None]:
-            text += ("; " if known else "") + f"no spread to go by at {', '.join(silent)}"
-        gone = sum(row["lost"] for row in among)
-        said.append(text + (f"; {gone} lost" if gone else ""))
+        for why, vast in (("no spread to go by", False), ("a spread a million times the difference", True)):
+            silent = (row for row in among if row["needed"] is None and _is_vast(row) == vast)
+            if at := [f"{row['sparsity']:g}" for row in silent]:
+                parts.append(f"{why} at {', '.join(at)}")
+        if gone := sum(row["lost"] for row in among):
+            parts.append(f"{gone} lost")
+        said.append(f"{setting}: {first} against {second}: {'; '.join(parts)}")
     if rows:
         said.append(
             f"Seeds with which a paired t-test finds that difference in {100 * POWER:.0f} % of studies, at "
@@ -140,21 +169,26 @@ def answer(
     first: First = EACH,
     second: Second = None,
     difference: Annotated[float, typer.Option(min=1e-9, help="of mean test accuracy")] = 0.01,
-) -> list[Row]:
+) -> Answer:
     """The number of seeds for the criteria that the command names."""
-    return seeds_needed(connection, *pair(connection, first, second), difference)
+    rows = seeds_needed(connection, *pair(connection, first, second), difference)
+    return Answer(rows, headline(connection))
 
 
-def _sentences_or_none(rows: Sequence[Row]) -> list[str]:
-    return sentences(rows) or [NO_PAIR]
+def _rows(answer: Answer) -> list[Row]:
+    return answer.rows
+
+
+def _sentences(answer: Answer) -> list[str]:
+    return sentences(*answer) or [NO_PAIR]
 
 
 QUESTION = Question(
     name="seeds",
     help="How many seeds does a difference of this size need?",
     answer=answer,
-    rows=list,
-    sentences=_sentences_or_none,
+    rows=_rows,
+    sentences=_sentences,
     compares_criteria=True,
     about_accuracy=True,
 )

@@ -151,6 +151,9 @@ def headline(connection: duckdb.DuckDBPyConnection) -> Headline:
     Raises:
         BadInput: trials have several headlines.
     """
+    plain = "SELECT getvariable('all_accuracies') AND getvariable('metric') IS NULL"
+    if connection.execute(plain).fetchall() == [(True,)]:
+        return ACCURACIES
     names, metric, sign = rows(
         connection,
         f"SELECT (SELECT coalesce(list(DISTINCT {_OWN}), []) FROM trials WHERE {_ENDED}), "
@@ -159,8 +162,8 @@ def headline(connection: duckdb.DuckDBPyConnection) -> Headline:
     if metric is None and len(names) > 1:
         named = ", ".join(sorted(names))
         raise BadInput(
-            f"these trials have several headline metrics ({named}), which no answer mixes: choose one by "
-            f"--where \"headline = '{min(set(names) - {ACCURACY})}'\", or name a metric of all by --metric"
+            f"these trials have several headline metrics ({named}), which no answer mixes: choose one of "
+            "them by --metric, or some trials by --study or --where"
         )
     name = metric or (names[0] if names else ACCURACY)
     curves = "headline metric" if len(names) > 1 else _label(*names or [ACCURACY])
@@ -178,7 +181,8 @@ def headline(connection: duckdb.DuckDBPyConnection) -> Headline:
 def shown(connection: duckdb.DuckDBPyConnection, trials: str, metric: str) -> str:
     """The SQL of the view `trials` whose accuracy columns hold a metric.
 
-    Finished trials that lack the metric are left out, with a line on stderr.
+    Finished trials that lack the metric are left out, with a line on stderr. So are lost trials of a study in
+    which no trial has it; other lost trials are lost for the metric too.
 
     Args:
         trials: the SQL of the view with the columns as they were written.
@@ -189,6 +193,9 @@ def shown(connection: duckdb.DuckDBPyConnection, trials: str, metric: str) -> st
     name, sign = _found(connection, trials, metric)
     own, text = f"{_OWN} = '{quoted(name)}'", quoted(name)
     split = "max(value) FILTER (split = '{0}') AS {0}"
+    having = f"""
+        SELECT study FROM ({trials}) WHERE status = 'ok'
+            AND ({own} OR trial_id IN (SELECT trial_id FROM every_metrics WHERE name = '{text}'))"""
     sql = f"""
         WITH measured AS (
             SELECT trial_id, {split.format("validation")}, {split.format("test")}
@@ -200,7 +207,10 @@ def shown(connection: duckdb.DuckDBPyConnection, trials: str, metric: str) -> st
             {", ".join(f"CASE WHEN {own} THEN {column} END AS {column}" for column in _OTHERS)}
         )
         FROM ({trials}) AS trials LEFT JOIN measured USING (trial_id)
-        WHERE status <> 'ok' OR {own} OR measured.trial_id IS NOT NULL"""
+        WHERE CASE
+            WHEN status = 'ok' THEN {own} OR measured.trial_id IS NOT NULL
+            ELSE study IN (SELECT study FROM ({having}))
+        END"""
     connection.execute(f"SET VARIABLE metric = '{text}'")
     connection.execute(f"SET VARIABLE metric_sign = {sign}")
     [(ended, having)] = rows(

@@ -54,13 +54,26 @@ def create(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pat
                 raise BadInput(f"{folder}: its parts cannot be read ({error}): try again") from None
 
 
-def show(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Define the view that queries see: that of all rows that count, or what SET VARIABLE shown_TABLE says.
+def show(connection: duckdb.DuckDBPyConnection, table: str, sql: str) -> None:
+    """Let the view of a table show the rows of a query, also once the table's parts are listed again.
 
-    The variable outlives a view whose parts are listed again.
+    Args:
+        sql: over the view `every_TABLE`, of all rows that count. Before the first call the table's own view
+            is that view: to define two would take twice as long, as DuckDB opens every part for each.
     """
-    [(sql,)] = connection.execute(f"SELECT getvariable('shown_{table}')").fetchall()
-    connection.execute(f"CREATE OR REPLACE VIEW {table} AS {sql or f'FROM every_{table}'}")
+    if not _shown(connection, table):
+        definition = f"SELECT sql FROM duckdb_views() WHERE view_name = '{table}'"
+        [(text,)] = connection.execute(definition).fetchall()
+        body = text.split(" AS ", 1)[1].rstrip().rstrip(";")
+        connection.execute(f"CREATE VIEW every_{table} AS {body}")
+    connection.execute(f"SET VARIABLE shown_{table} = '{quoted(sql)}'")
+    connection.execute(f"CREATE OR REPLACE VIEW {table} AS {sql}")
+
+
+def _shown(connection: duckdb.DuckDBPyConnection, table: str) -> str | None:
+    """The query whose rows the view of a table shows; None: it shows all rows that count."""
+    sql: str | None = connection.execute(f"SELECT getvariable('shown_{table}')").fetchall()[0][0]
+    return sql
 
 
 def renew(connection: duckdb.DuckDBPyConnection) -> None:
@@ -169,8 +182,11 @@ def _is_damage(error: duckdb.Error) -> bool:
 
 def _readable_arm(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
     """The expression for the arm of a row of `all_trials`, and the condition that the arm is a config."""
-    arms = [arm for (arm,) in connection.execute("SELECT DISTINCT arm FROM all_trials").fetchall()]
-    arm = "arm"
+    headline = "coalesce(headline, 'accuracy') <> 'accuracy'"
+    found = connection.execute(f"SELECT arm, bool_or({headline}) FROM all_trials GROUP BY arm").fetchall()
+    # With accuracies alone no question has to look for headlines, which would take a pass over all parts.
+    connection.execute(f"SET VARIABLE all_accuracies = {not any(other for _, other in found)}")
+    arms, arm = [arm for arm, _ in found], "arm"
     if None in arms:
         # Early results do not have the column.
         arm = f"coalesce(arm, {_ARM})"
@@ -245,8 +261,9 @@ def _define(
             FROM (SELECT DISTINCT {arm} AS arm FROM all_trials)"""
         )
     _leave_rows(connection, table, every, sound)
+    shown = _shown(connection, table)
     connection.execute(
-        f"""CREATE OR REPLACE VIEW every_{table} AS
+        f"""CREATE OR REPLACE VIEW {f"every_{table}" if shown else table} AS
         WITH twice AS (SELECT hash({key}) AS h FROM all_{table} GROUP BY 1 HAVING count(*) > 1),
         superseded AS (
             SELECT hash(filename, file_row_number) AS h
@@ -256,4 +273,5 @@ def _define(
         {columns} FROM all_{table}
         WHERE hash(filename, file_row_number) NOT IN (FROM superseded)"""
     )
-    show(connection, table)
+    if shown:
+        connection.execute(f"CREATE OR REPLACE VIEW {table} AS {shown}")

@@ -163,17 +163,12 @@ def _narrow(
     with one_line_errors():
         try:
             for table, sql in {"trials": trials, **others}.items():
-                _show(connection, table, sql)
+                views.show(connection, table, sql)
         except duckdb.BinderException:
             why = "a condition on a trial's columns, without a query in it"
             raise BadInput(f"--where {where}: {why}") from None
         if metric is not None:
-            _show(connection, "trials", headlines.shown(connection, trials, metric))
-
-
-def _show(connection: duckdb.DuckDBPyConnection, table: str, sql: str) -> None:
-    connection.execute(f"SET VARIABLE shown_{table} = '{quoted(sql)}'")
-    views.show(connection, table)
+            views.show(connection, "trials", headlines.shown(connection, trials, metric))
 
 
 def narrowed_studies(connection: duckdb.DuckDBPyConnection) -> set[str] | None:

@@ -37,9 +37,9 @@ SOUND = {
     "curves": "trial_id IS NOT NULL AND isfinite(epoch) "
     "AND regexp_full_match(phase, 'dense|sparse|retrain|level [0-9]{1,9}')",
     "layers": "trial_id IS NOT NULL AND layer IS NOT NULL AND name IS NOT NULL",
-    # NULL stands for a value that is not finite: the trial lacks the metric.
+    # NULL stands for a value that is not finite. Fourth powers of larger ones would not be finite either.
     "metrics": "trial_id IS NOT NULL AND split IN ('validation', 'test') AND higher_is_better IS NOT NULL "
-    r"AND (value IS NULL OR isfinite(value)) AND length(name) <= 200 "
+    r"AND (value IS NULL OR abs(value) <= 1e60) AND length(name) <= 200 "
     r"AND regexp_full_match(name, '[^\pC\s]([^\pC]*[^\pC\s])?')",
 }
 # What a row of each table describes.

@@ -208,7 +208,7 @@ def test_the_loss_is_asked_with_both_batchnorm_statistics_where_they_differ(fres
         assert found[1].kendall.value == pytest.approx(-1) and abs(found[0].kendall.value) < 0.5
         page = report.render(connection, tmp_path / "r")
         for one in found:
-            name = correlation.NAMES[one.measure]
+            name = NAMES[one.measure]
             assert correlation.chart([one]).layout.xaxis.title.text == name
             assert f'aria-label="{name} against final accuracy' in page
     chosen = correlation.correlate(connection, "pre_train_loss_recalibrated")

@@ -257,7 +257,7 @@ def test_two_directions_and_two_headlines_are_one_line(measured, add):
         )
     )
     for question in QUESTIONS:
-        with pytest.raises(BadInput, match=r"several headline metrics \(accuracy, r2\).*headline = 'r2'"):
+        with pytest.raises(BadInput, match=r"several headline metrics \(accuracy, r2\).*by --metric"):
             question.answer(analysis.open(measured))
     assert "several headline metrics" in report.render(analysis.open(measured), measured)
     # A metric that all have, or one headline.
@@ -370,3 +370,48 @@ def test_every_question_about_accuracies_takes_a_metric():
         and correlation.QUESTION.about_accuracy
         and regimes.QUESTION.about_accuracy
     )
+
+
+def test_lost_trials_of_studies_without_the_metric_are_not_its_lost_trials(measured, tmp_path):
+    """A failed trial names no headline: its study says whether it is one of the metric."""
+    failed = [trial(f"{study}-failed", study=study, seed=9, status="failed") for study in ("made", "other")]
+    results.write(measured, failed[:1], [[]], [[]])
+    results.write(measured.parent / "other", failed[1:], [[]], [[]])
+    names = "SELECT trial_id FROM trials WHERE status <> 'ok'"
+    assert rows(analysis.open(measured.parent, metric="twin"), names) == [("made-failed",)]
+
+
+def test_values_of_any_size_are_computed_with_or_left_out(made, capsys):
+    """Spreads and kurtoses of values near the largest number would not be numbers."""
+    metrics = [
+        {"trial_id": name, "name": metric, "split": split, "value": scale * value, "higher_is_better": False}
+        for name, value in rows(analysis.open(made), "SELECT trial_id, test_accuracy FROM trials")
+        for metric, scale in (("vast", 1e59), ("boundless", 1e70))
+        for split in ("validation", "test")
+    ]
+    results.write(made, [], [], [], [metrics])
+    with pytest.raises(BadInput, match="no trial has it"):
+        analysis.open(made, metric="boundless")
+    assert "90 rows of no metric: left aside" in capsys.readouterr().err
+    for question in catalog.QUESTIONS:
+        if question.about_accuracy and question.name != "variance":  # which takes trials that hold a source
+            answer = run(question.name, "--metric", "vast", "--results", made)
+            assert answer.returncode == 0 and "Warning" not in answer.stderr, question.name
+    needs = seeds.answer(analysis.open(made, metric="vast"), "snip", "random:erk")
+    assert {row["needed"] for row in needs.rows} == {None}
+    assert "a spread a million times the difference at 0.8" in seeds.sentences(*needs)[0]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "seeds"])
+def test_an_answer_without_columns_of_accuracy_names_the_metric_too(name, measured):
+    assert "test cost" in run(name, "--metric", "cost", "--results", measured).stdout
+
+
+def test_headlines_are_looked_for_only_where_there_are_others_than_accuracy(made, add, monkeypatch):
+    """That takes a pass over all parts."""
+    plain = analysis.open(made)
+    monkeypatch.setattr("analysis.warehouse.headlines.rows", lambda *_: pytest.fail("looked"))
+    assert headline(plain) == ACCURACIES
+    monkeypatch.undo()
+    add(trial("r2", dataset="houses", test_accuracy=-0.5, headline="r2"))
+    assert headline(analysis.open(made, where="dataset = 'houses'")).name == "r2"
