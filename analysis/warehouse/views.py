@@ -248,16 +248,17 @@ def _define(
         arm, readable = _readable_arm(connection)
         sound += f" AND {readable}"
         columns += f" REPLACE ({arm} AS arm)"
-        of_choice = ", ".join(f"'{name}'" for name in CHOICE)
+        of_choice = "|".join(CHOICE)
         # Of all rows, for speed: a superseded row has the same arm as the row that counts.
         connection.execute(
             f"""CREATE OR REPLACE VIEW settings AS
-            SELECT arm, json_merge_patch(
-                arm, '{json.dumps(dict.fromkeys(CHOICE))}', '{{' || coalesce(list_aggregate([
+            SELECT arm, json_merge_patch(arm, '{json.dumps(dict.fromkeys(CHOICE))}', CASE
+                WHEN regexp_matches(arm, '"({of_choice})\\.') THEN '{{' || coalesce(list_aggregate([
                     to_json(key) || ':null' FOR key IN json_keys(arm)
-                    IF contains(key, '.') AND split_part(key, '.', 1) IN ({of_choice})
+                    IF regexp_matches(key, '^({of_choice})\\.')
                 ], 'string_agg', ','), '') || '}}'
-            )::VARCHAR AS setting
+                ELSE '{{}}'
+            END)::VARCHAR AS setting
             FROM (SELECT DISTINCT {arm} AS arm FROM all_trials)"""
         )
     _leave_rows(connection, table, every, sound)

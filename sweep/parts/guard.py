@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from numbers import Real
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -27,7 +28,7 @@ def _to_device(device: torch.device) -> None:
 def _folder() -> str | None:
     """The working folder; None: somebody has removed it."""
     try:
-        return os.getcwd()
+        return str(Path.cwd())
     except OSError:
         return None
 

@@ -74,6 +74,8 @@ VALUES = {
     "nesterov": (False, True),
     "weight_decay": (5e-4, 0),
     "loss": (None, "focal"),
+    "weights": (None, "run:0123456789abcdef"),
+    "keep_mask": (False, True),
     "label_smoothing": (0, 0.1),
     "precision": ("float32", "bf16"),
     "compile": (False, True),
