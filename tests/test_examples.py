@@ -94,6 +94,7 @@ def test_each_example_is_tested_here_and_each_file_belongs_to_one():
     assert used == {path.name for path in EXAMPLES.glob("*.py")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_each_arm_of_an_example_runs(name):
     first = {trial.arm: trial for trial in reversed(study(name).trials())}
@@ -133,6 +134,7 @@ def test_plain_is_snip_for_one_batch_and_not_for_several():
     assert outcome(result("plain", **own, **several)) != outcome(result("plain", criterion="snip", **several))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "accuracy"), [(8, 0.5), (16, 0.8)])
 def test_model_has_the_weights_of_its_width_and_learns(width, accuracy):
     row = result("model", model__width=width, criterion="snip").trial
@@ -220,6 +222,7 @@ def test_augment_blackens_one_square_of_each_image():
     assert result("augment", augment="augment.py:cutout").trial["test_loss"] != row["test_loss"]
 
 
+@pytest.mark.slow
 def test_comparison_prunes_as_much_with_each_of_seven_criteria():
     names = dict.fromkeys(_value(trial.config, "criterion") for trial in study("comparison").trials())
     assert len(names) == 7

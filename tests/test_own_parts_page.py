@@ -168,6 +168,7 @@ def test_an_error_in_a_trial_has_the_traceback_of_the_page(study):
     assert ("", parts.trace(error.value, read.parts.values())) in BLOCKS
 
 
+@pytest.mark.slow
 def test_the_report_of_a_check_is_that_of_the_page(study):
     report = check_criterion(parts.find(next(iter(load(ROOT / "examples/criterion.yaml").parts))).load())
     block = " ".join(PAGE.partition("<!-- check -->")[2].split("```")[1].split())
