@@ -25,15 +25,15 @@ def _to_device(device: torch.device) -> None:
     torch.set_default_device(None if device.type == "cpu" else device)
 
 
-def _folder() -> str | None:
+def _folder() -> Path | None:
     """The working folder; None: somebody has removed it."""
     try:
-        return str(Path.cwd())
+        return Path.cwd()
     except OSError:
         return None
 
 
-def _to_folder(folder: str | None) -> None:
+def _to_folder(folder: Path | None) -> None:
     if folder is not None:
         os.chdir(folder)
 
