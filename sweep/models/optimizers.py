@@ -1,15 +1,13 @@
 """Optimizers and learning-rate schedules by name."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
 
 from sweep import parts
-
-T = TypeVar("T")
 
 
 class Settings(Protocol):
@@ -125,24 +123,13 @@ def optimizer(name: str) -> Optimizer:
     """The optimizer of a name: one of `OPTIMIZERS`, or a part."""
     if name in OPTIMIZERS:
         return OPTIMIZERS[name]
-    return _of_part(Optimizer, parts.need(name), OPTIMIZERS)
+    part = parts.need(name)
+    return parts.made(Optimizer, part, part)
 
 
 def lr_schedule(name: str) -> Schedule:
     """The learning-rate schedule of a name: one of `LR_SCHEDULES`, or a part."""
     if name in LR_SCHEDULES:
         return LR_SCHEDULES[name]
-    return _of_part(Schedule, parts.need(name), LR_SCHEDULES)
-
-
-def _of_part(kind: Callable[..., T], part: parts.Part, table: Mapping[str, Optimizer | Schedule]) -> T:
-    """An entry for a part.
-
-    Raises:
-        BadPart: its decorator names a field that no entry of the table reads.
-    """
-    known = [field for entry in table.values() for field in entry.reads]
-    for field in part.option("reads", ()):
-        if field not in known:
-            raise parts.BadPart(part, f"reads {field}, expected some of {', '.join(known)}")
-    return parts.made(kind, part, part)
+    part = parts.need(name)
+    return parts.made(Schedule, part, part)

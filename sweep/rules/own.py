@@ -22,16 +22,7 @@ class Own(Rule):
     """Trains and prunes as a function of the moves of `Run` does. It shares no state with other trials."""
 
     def __init__(self, part: Part) -> None:
-        """Read what the decorator says.
-
-        Raises:
-            BadPart: it names a field that is none of pruning.
-        """
         said = part.option("reads")
-        for field in said or ():
-            if field not in AFTER_DENSE:
-                near = get_close_matches(field, AFTER_DENSE, n=1, cutoff=0.0)
-                raise BadPart(part, f"reads {field}, expected fields of pruning alone, such as {near[0]}")
         self._part = part
         self.name = part.name
         self._reads = frozenset(AFTER_DENSE if said is None else said) - _ALWAYS

@@ -32,7 +32,7 @@ def test_an_error_in_the_part_itself_is_told_with_its_own_line(part):
 
 
 def test_what_fails_outside_of_the_part_is_told_with_the_form_that_is_expected(part):
-    line = parts.line(caught(lambda: part("nothing")((), None).step()), part("nothing"))
+    line = parts.line(caught(lambda: part("nothing").load()((), None).step()), part("nothing"))
     assert "mine.py:1: nothing: AttributeError: 'NoneType'" in line
     assert line.endswith("; expected (parameters, settings, *, …) -> torch.optim.Optimizer")
 
