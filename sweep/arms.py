@@ -68,7 +68,7 @@ def names(configs: Mapping[K, Fields], places: Mapping[K, Hashable]) -> dict[K, 
     unique = {key: short(config) for key, config in configs.items()}
     for alike in shared({key: (places[key], name) for key, name in unique.items()}):
         for key, words in told_apart({key: configs[key] for key in alike}).items():
-            unique[key] = " ".join([unique[key], *words])
+            unique[key] = " ".join([unique[key], *words]).replace(f" criterion={unique[key]}@", "@")
     return unique
 
 

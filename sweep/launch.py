@@ -86,7 +86,7 @@ def launch(
         todo = _todo(trials, folder, retry_failed=retry_failed, most=max_trials)
         costs.learn(results.costs(folder), bool(gpus_per_trial))
         say_plan(console, study, trials, todo.done, todo.to_run)
-        say_parts(console, study, folder)
+        say_parts(console, study, folder, todo.to_run)
         if dry_run:
             say_estimate(console, study, todo.to_run, costs, options)
             return 0

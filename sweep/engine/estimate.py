@@ -41,13 +41,15 @@ def say_plan(
     )
 
 
-def say_parts(console: Console, study: Study, folder: Place) -> None:
-    """Say how many results are of earlier code of the parts that the study names."""
+def say_parts(console: Console, study: Study, folder: Place, to_run: Sequence[Trial]) -> None:
+    """Say how many results are of other code of the parts that trials to run name."""
     for part in study.parts.values():
-        if earlier := launches.of_other_code(folder, part):
+        named = any(f'"{part.name}"' in trial.canonical for trial in to_run)
+        if named and (earlier := launches.of_other_code(folder, part)):
+            told = "1 result is" if earlier == 1 else f"{earlier} results are"
             console.out(
-                f"{part.label} has changed: {earlier} results are of other code than {part.code}; they stay, "
-                "under the code that they are of",
+                f"{part.label} has changed: {told} of other code than {part.code}; they stay, under the "
+                "code that they are of",
                 highlight=False,
             )
 

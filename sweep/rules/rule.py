@@ -1,12 +1,13 @@
 """What a rule is: how the masks of a trial are chosen, and what follows from that elsewhere."""
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from torch import nn
 
 import pruners
+from pruners.batches import Batch, Loss
 from sweep.config import Config
 from sweep.errors import BadInput
 
@@ -45,6 +46,15 @@ class Run(Protocol):
 
     def score(self) -> pruners.Step:
         """The masks that the trial's criterion chooses, and their scores."""
+        ...
+
+    def batches(self) -> Iterable[Batch]:
+        """The scoring batches, for criteria that look at data: each pass draws others, alike in every run."""
+        ...
+
+    @property
+    def loss(self) -> Loss:
+        """The loss that scores."""
         ...
 
     def scoring(self) -> AbstractContextManager[None]:

@@ -48,7 +48,7 @@ def choose(
         if config.score_init == "fresh"
         else model
     )
-    batches, cache = _ScoringData(config, data), {} if cache is None else cache
+    batches, cache = ScoringData(config, data), {} if cache is None else cache
     # The sum of the weights belongs to the key: on a GPU two equal trainings differ in the last digits.
     key = f"{config.scoring} {sum(float(weight.detach().sum()) for weight in scored.parameters())!r}"
     cached = cache.get(key)
@@ -64,7 +64,7 @@ def choose(
         scope=config.scope,
         iterations=config.iterations,
         schedule=config.schedule,
-        loss=_loss(config, data.task),
+        loss=loss(config, data.task),
         seed=derive(config.roots.mask, "mask"),
         exclude=masking.excluded(config, model),
         invert=config.ablation == "invert",
@@ -97,7 +97,7 @@ def _check_count(config: Config, masks: pruners.Masks) -> None:
         )
 
 
-def _loss(config: Config, task: str) -> Loss:
+def loss(config: Config, task: str) -> Loss:
     """The loss that scores: the loss that trains, without label smoothing, unless the config says logit."""
     if config.score_loss == "logit":
         # The negative mean of the true class's output, with which the code of de Jorge et al. 2021 scores.
@@ -112,7 +112,7 @@ def _shuffled(config: Config, masks: pruners.Masks) -> pruners.Masks:
     return pruners.shuffle(masks, derive(config.roots.mask, "shuffle"))
 
 
-class _ScoringData:
+class ScoringData:
     """Training batches to score with. Each pass draws new batches, the same ones in every run.
 
     Attributes:

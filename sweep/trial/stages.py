@@ -1,13 +1,14 @@
 """The stages of a trial: it trains, prunes and retrains, as its config says."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
 import pruners
+from pruners.batches import Batch, Loss
 from sweep import rules
 from sweep.config import Config
 from sweep.data import Data
@@ -105,6 +106,15 @@ class Stages:
     def score(self) -> pruners.Step:
         """The masks that the trial's criterion chooses, and their scores."""
         return scoring.choose(self.config, self.model, self.data, self.shared.scores, self._start)
+
+    def batches(self) -> Iterable[Batch]:
+        """The scoring batches: each pass draws others, alike in every run."""
+        return scoring.ScoringData(self.config, self.data)
+
+    @property
+    def loss(self) -> Loss:
+        """The loss that scores."""
+        return scoring.loss(self.config, self.data.task)
 
     def scoring(self) -> AbstractContextManager[None]:
         """Around the choice of masks, so that its time is recorded."""

@@ -13,6 +13,7 @@ from sweep.engine.preflight import check_here
 from sweep.errors import BadInput
 from sweep.rules.rule import Rule, Run, length
 from sweep.seeds import generator
+from sweep.study import load
 from sweep.study.identity import Trial
 from sweep.trial import run
 
@@ -128,3 +129,33 @@ def test_the_error_of_an_unknown_rule_names_the_nearest():
 def test_an_inconsistency_with_a_rule_is_one_line():
     with pytest.raises(BadInput, match="oracle removes filters: give it structure: filter"):
         Trial.of(config(criterion="oracle"))
+
+
+LATE_SNIP = """\
+import pruners
+from sweep.parts import rule
+
+
+@rule(reads=["score_batches", "score_batch_size", "mask_seed"])
+def late_snip(run, *, times: int = 2):
+    for time in range(1, times + 1):
+        sparsity = 1 - (1 - run.config.sparsity) ** (time / times)
+        masks = pruners.prune("snip", run.model, run.batches(), sparsity=sparsity, loss=run.loss)
+        run.mask(masks)
+        run.train("retrain", run.end * time // times)
+    run.record(masks)
+"""
+
+
+def test_an_own_rule_scores_on_the_batches_of_its_trial(tmp_path):
+    (tmp_path / "rules.py").write_text(LATE_SNIP)
+    path = tmp_path / "late.yaml"
+    path.write_text(
+        "dataset: digits\nmodel: conv-5\nepochs: 1\nsparsity: 0.9\ncriterion: rules.py:late_snip\n"
+        "score_batches: [1, 2]\nmask_seed: [1, 2]\n"
+    )
+    trials = load(path).trials()
+    assert len({trial.id for trial in trials}) == 4
+    layers = [[row["kept"] for row in run(trial).layers] for trial in trials]
+    assert run(trials[0]).layers[0]["kept"] == layers[0][0]
+    assert len(set(map(tuple, layers))) == 4
