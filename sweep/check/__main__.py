@@ -75,7 +75,8 @@ def _compare(report: Report, own: str) -> None:
         [sys.executable, "-m", "sweep.check", *sys.argv[1:], "--digest"],
         env=os.environ | {"PYTHONHASHSEED": "1"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     same = done.stdout.split()[-1:] == [own]
     why = (done.stderr.strip().splitlines() or ["expected equal bits"])[-1]

@@ -85,7 +85,7 @@ def test_two_launches_with_two_versions_of_a_file_do_not_mix_on_a_cluster(folder
     ).fetchall()
     assert (arms, codes) == (2, 2)
     answer = commands.run(ask, "accuracy", "--results", results)
-    assert answer.stdout.count("criterion=scores.py:mine@") == 4  # two sparsities of each
+    assert answer.stdout.count("scores.py:mine@") == 4  # two sparsities of each
 
 
 def test_a_changed_part_makes_new_trials_and_a_lost_one_loses_no_answer(folder, on_cluster):

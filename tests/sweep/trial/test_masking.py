@@ -8,7 +8,7 @@ from sweep import data, models
 from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.trial import masking, scoring
-from sweep.trial.scoring import _ScoringData
+from sweep.trial.scoring import ScoringData
 
 
 def config(**fields):
@@ -47,11 +47,11 @@ def test_removed_filters_lose_their_biases():
 def test_balanced_scoring_batches_have_equally_many_images_of_each_class(network):
     _, loaded = network
     asked = config(balanced=True, score_batch_size=30, score_batches=50)
-    drawn = _ScoringData(asked, loaded)
+    drawn = ScoringData(asked, loaded)
     first = [labels for _, labels in drawn]
     assert len(first) == 50, "shuffled again when the images are used up"
     assert all(torch.bincount(labels, minlength=10).tolist() == [3] * 10 for labels in first)
-    again = [labels for _, labels in _ScoringData(asked, loaded)]
+    again = [labels for _, labels in ScoringData(asked, loaded)]
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 
