@@ -8,13 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-import analysis
 import pruners
 from sweep import models
 from sweep.parts import find
 from sweep.study import load
 from sweep.trial import run
-from tests.integration import launching
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 STUDIES = sorted(path.stem for path in EXAMPLES.glob("*.yaml"))
@@ -231,14 +229,3 @@ def test_comparison_prunes_as_much_with_each_of_seven_criteria():
     accuracies = dict(zip(names, (row["test_accuracy"] for row in found), strict=True))
     assert min(accuracies, key=accuracies.get) == "random"
     assert accuracies["criterion.py:half_gradient"] > 0.8
-
-
-@pytest.mark.slow
-def test_tabular_is_launched_as_people_do(tmp_path):
-    process = launching.launch(EXAMPLES / "tabular.yaml", "--results", tmp_path, "--workers", 1)
-    code, out, err = launching.end(process)
-    assert code == 0, out + err
-    connection = analysis.open(tmp_path)
-    query = "SELECT count(*), min(value) FROM metrics WHERE name = 'spearman' AND split = 'test'"
-    [(count, lowest)] = connection.execute(query).fetchall()
-    assert (count, lowest > 0.9) == (6, True)

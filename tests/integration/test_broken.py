@@ -50,13 +50,13 @@ BODIES = {
 
 
 @pytest.mark.usefixtures("on_cluster")
-def test_trials_of_broken_parts_fail_and_those_of_others_keep_their_results(tmp_path):
+def test_trials_of_broken_parts_fail_and_those_of_others_keep_their_results(tmp_path, on_cluster):
     functions = (f"def {name}(probe):\n{LATE.replace('BODY', body)}\n" for name, body in BODIES.items())
     (tmp_path / "mine.py").write_text(f"{HEAD}\n" + "\n".join(functions))
     said = launch(
         tmp_path,
         {"criterion": ["magnitude", *(f"mine.py:{name}" for name in BODIES)], "batch_size": 50},
-        *("--trial-seconds", 3, "--max-retries", 0),
+        *("--trial-seconds", 6, "--max-retries", 0),
     )
     assert said.returncode == 1, said.stderr
     rows = (
@@ -65,7 +65,7 @@ def test_trials_of_broken_parts_fail_and_those_of_others_keep_their_results(tmp_
     rows = {name.partition("@")[0].rpartition(":")[2]: (status, error) for name, status, error in rows}
     assert {name for name, (status, _) in rows.items() if status == "ok"} == {"magnitude", "good", "prints"}
     for name, words in {
-        "loops": "it took longer than the 3 seconds of --trial-seconds",
+        "loops": "it took longer than the 6 seconds of --trial-seconds",
         "exits": "SystemExit: 3",
         "interrupts": "KeyboardInterrupt",
         "raises": "ValueError: late",
