@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
@@ -48,10 +48,21 @@ def state_dict(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tenso
     return state
 
 
+def encode(state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Masks, or any state dict, as the content of a safetensors file.
+
+    Args:
+        metadata: texts for the header of the file.
+    """
+    # Cloned, because safetensors refuses tensors that share memory, as tied weights do.
+    tensors = {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
+    content: bytes = safetensors.torch.save(tensors, dict(metadata) if metadata else None)
+    return content
+
+
 def save(path: str | Path, state: Mapping[str, Tensor]) -> None:
     """Write masks, or any state dict, to a safetensors file."""
-    # Cloned, because safetensors refuses tensors that share memory, as tied weights do.
-    save_file({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}, path)
+    Path(path).write_bytes(encode(state))
 
 
 def load(path: str | Path) -> dict[str, Tensor]:
@@ -79,3 +90,9 @@ def masks_of(state: Mapping[str, Tensor]) -> Masks:
     named = [name.removesuffix(_SUFFIX) for name in state if name.endswith(_SUFFIX)]
     # Only with a weight of that name: other buffers may end in `_mask` too.
     return {n: state[n + _SUFFIX].bool() for n in named if n in state or f"{n}_orig" in state}
+
+
+def weights_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict made by `state_dict`, without the masks: `load_state_dict` of the model takes the rest."""
+    masks = {name for name in state if name.endswith(_SUFFIX) and name.removesuffix(_SUFFIX) in state}
+    return {name: state[name] for name in state if name not in masks}

@@ -62,11 +62,8 @@ def _of_result(trial_id: str, row: results.Row | None, results_root: Place) -> T
         raise BadInput(f"{name}: no trial of this id has a result under {results_root}")
     if row["status"] != "ok":
         raise BadInput(f"{name}: this trial {row['status']}: it has no final weights")
-    try:
-        trial = Trial.parse(row["config"])
-    except (TypeError, ValueError, LookupError):
-        trial = None
-    if not trial or trial.id != trial_id:
+    trial = Trial.of_row(trial_id, row["config"])
+    if not trial:
         raise BadInput(f"{name}: this trial is of another version: it cannot be run again")
     return trial
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import pruners
+from pruners import interop
 from sweep.errors import BadInput
 from sweep.models.catalog import TORCHVISION
 from sweep.store.weights import label
@@ -77,6 +78,8 @@ def load(network: nn.Module, name: str, given: State) -> list[str]:
     """
     own, file = network.state_dict(), label(name)
     of_torchvision = bool(_OF_TORCHVISION.fullmatch(name))
+    # Masks beside their weights, as `pruners.interop.state_dict` writes them, are no weights.
+    given = interop.weights_of(given) | {key: given[key] for key in given if key in own}
     given = _renamed(given, own, of_torchvision)
     # Files of old versions of PyTorch do not have this count.
     missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]

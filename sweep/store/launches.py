@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import pyarrow.compute as pc
@@ -39,19 +41,34 @@ def parts_of(folder: Place) -> list[Part]:
 
     A study.json that is missing or damaged has none.
     """
+    return [part for entry in _entries(folder) for part in _recorded(entry)]
+
+
+def torch_version(folder: Place, launched_at: datetime | None) -> str | None:
+    """The version of torch of the launch that started at a time; None: study.json does not say."""
+    for entry in _entries(folder):
+        versions = entry.get("versions")
+        with suppress(TypeError, ValueError):
+            if datetime.fromisoformat(entry.get("started_at", "")) == launched_at:
+                return str(versions["torch"]) if isinstance(versions, dict) and "torch" in versions else None
+    return None
+
+
+def _entries(folder: Place) -> list[Row]:
+    """The entries of study.json; none where it is missing or damaged."""
     try:
-        return list(_recorded(json.loads(small(folder / "study.json") or "{}")))
+        content = json.loads(small(folder / "study.json") or "{}")
     except (OSError, ValueError, RecursionError):
         return []
-
-
-def _recorded(content: object) -> Iterator[Part]:
     launches = content.get("launches") if isinstance(content, dict) else None
-    for launch in launches if isinstance(launches, list) else ():
-        entries = launch.get("parts") if isinstance(launch, dict) else None
-        for entry in entries if isinstance(entries, list) else ():
-            if part := recorded(entry):
-                yield part
+    return [each for each in launches if isinstance(each, dict)] if isinstance(launches, list) else []
+
+
+def _recorded(launch: Row) -> Iterator[Part]:
+    entries = launch.get("parts")
+    for entry in entries if isinstance(entries, list) else ():
+        if part := recorded(entry):
+            yield part
 
 
 def of_other_code(folder: Place, part: Part) -> int:

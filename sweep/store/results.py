@@ -144,18 +144,22 @@ def _by_trial(folders: Iterable[Place], columns: Sequence[str], *, stopped: bool
     """trial_id → the row that counts, of every trial with a result, or of every trial stopped early."""
     needed = ("trial_id", "status", "finished_at", *columns)
     rows = [row for folder in folders for row in _trials(folder, needed)]
-    last = {row["trial_id"]: row for row in sorted(rows, key=_precedence)}
+    last = {row["trial_id"]: row for row in sorted(rows, key=precedence)}
     return {name: row for name, row in last.items() if (row["status"] == "stopped") == stopped}
 
 
 def _trials(folder: Place, columns: Sequence[str]) -> list[Row]:
+    trials: list[Row] = described(folder, columns).to_pylist()
+    return trials
+
+
+def described(folder: Place, columns: Sequence[str]) -> pa.Table:
     """Some columns of all rows that describe a trial."""
     rows = _read_all(folder, "trials", _telling(*columns))
     sound = rows.filter(parts.are_trials(rows)).select(columns)
     if len(sound) < len(rows):
         parts.leave_rows_aside(folder, len(rows) - len(sound))
-    trials: list[Row] = sound.to_pylist()
-    return trials
+    return sound
 
 
 def configs(folder: Place) -> pa.ChunkedArray:
@@ -189,7 +193,7 @@ def compact(folder: Place) -> None:
         needed = (*KEYS[table], *(("status", "finished_at") if table == "trials" else ()))
         numbered = list(enumerate(rows.select(needed).to_pylist()))
         if table == "trials":
-            numbered.sort(key=lambda row: _precedence(row[1]))
+            numbered.sort(key=lambda row: precedence(row[1]))
         last = {tuple(row[column] for column in KEYS[table]): number for number, row in numbered}
         try:
             write_part(folder, table, rows.take(list(last.values())))
@@ -198,7 +202,7 @@ def compact(folder: Place) -> None:
         remove_all(valid)
 
 
-def _precedence(row: Row) -> tuple[bool, bool, bool, Any]:
+def precedence(row: Row) -> tuple[bool, bool, bool, Any]:
     """A sort key: of several rows of a trial, the last in this order counts."""
     status, when = row["status"], row["finished_at"]
     return status == "ok", status != "stopped", when is not None, when

@@ -142,6 +142,20 @@ class Trial:
         own = sorted(name for name in fields if "." in name)
         return Trial(Config(parameters=tuple((name, fields.pop(name)) for name in own), **fields))
 
+    @staticmethod
+    def of_row(trial_id: str, text: str) -> "Trial | None":
+        """The trial of a row; None: the row is of another version, and its trial cannot be run again.
+
+        Args:
+            trial_id: the column of the row.
+            text: its column `config`.
+        """
+        try:
+            trial = Trial.parse(text)
+        except (TypeError, ValueError, LookupError):
+            return None
+        return trial if trial.id == trial_id else None
+
     def columns(self) -> dict[str, Any]:
         """The columns of a row of `trials` that identify the trial."""
         return {

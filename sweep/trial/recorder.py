@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +31,7 @@ class Recorder:
         layers: a row for each prunable layer, of the last masks.
         diverged: the training ended early because its loss was not finite, or ten times the first.
         stopped: the training ended early because `after_epoch` stopped it.
+        follow: is called with the row of each epoch when the epoch ends.
     """
 
     def __init__(self, config: Config, training: Training) -> None:
@@ -42,6 +43,7 @@ class Recorder:
         self.curves: list[Row] = []
         self.layers: list[Row] = []
         self.diverged = self.stopped = False
+        self.follow: Callable[[Row], object] = lambda row: None
 
     @contextmanager
     def _clock(self, column: str) -> Iterator[None]:
@@ -87,6 +89,7 @@ class Recorder:
             }
         )
         self._epoch_seconds = 0.0
+        self.follow(self.curves[-1])
         first = training.first_loss
         return _finite(measured) and (first is None or train_loss <= _DIVERGED * abs(first))
 

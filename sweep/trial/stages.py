@@ -39,6 +39,7 @@ class Stages:
 
     Attributes:
         exclude: names of the prunable weights that `layers` does not choose.
+        masks: the masks that are on.
         total: how many weights may be pruned.
     """
 
@@ -62,7 +63,7 @@ class Stages:
         self.exclude = masking.excluded(config, self.model)
         self.total = sum(weight.numel() for weight in pruners.prunable(self.model, self.exclude).values())
         self.training.kept = self.total
-        self._on: Mapping[str, torch.Tensor] = {}  # the masks that are on
+        self.masks: Mapping[str, torch.Tensor] = {}
         # Masks that are on from the start; None: there are none.
         self._start = masking.start(config, self.model) if config.keep_mask else None
         if self._start:
@@ -86,7 +87,7 @@ class Stages:
         except _Stopped:
             self.recorder.stopped = True
         else:
-            watch.check_pruned(self.config, self.model, self._on)
+            watch.check_pruned(self.config, self.model, self.masks)
         return self.recorder
 
     @property
@@ -237,16 +238,16 @@ class Stages:
 
     def prune(self, chosen: pruners.Step) -> None:
         """Put masks on, and record the network before and after."""
-        self._masks = chosen.masks
+        masks: Mapping[str, torch.Tensor] = chosen.masks
         if self.config.structure == "filter":
-            self._masks = chosen.masks | masking.bias_masks(self.model, chosen.masks)
+            masks = chosen.masks | masking.bias_masks(self.model, chosen.masks)
         self.recorder.record_masks(self.model, chosen)
-        self.mask(self._masks)
+        self.mask(masks)
         self.recorder.record_pruned()
 
     def mask(self, masks: Mapping[str, torch.Tensor]) -> None:
         """Put masks on, and record nothing."""
-        self._on = masks
+        self.masks = masks
         self.training.mask(masks)
 
     def record(self, masks: pruners.Masks) -> None:
@@ -267,7 +268,7 @@ class Stages:
             training.restart(training.step, length, config.retrain_lr or config.lr, trained)
         elif trained:
             training.only(trained)
-        training.mask(self._masks)
+        training.mask(self.masks)
 
     def train(self, phase: str, until: int, between: Between | None = None, pause: bool = False) -> None:
         """Train to a step, and record each epoch under the name of a phase.
