@@ -11,6 +11,8 @@ import torchvision
 from safetensors.torch import save
 from torch import nn
 
+import pruners
+from pruners import interop
 from sweep import models
 from sweep.errors import BadInput
 from sweep.models import weights
@@ -54,6 +56,16 @@ def test_all_weights_and_batchnorm_statistics_come_along(trained, prefix):
     assert equal(own, trained)
     convolution = next(each for each in own.modules() if isinstance(each, nn.Conv2d) and each.in_channels > 3)
     assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_masks_beside_the_weights_are_left_out(trained, prefix):
+    masks = pruners.prune("magnitude", trained, sparsity=0.5)
+    given = {prefix + name: tensor for name, tensor in interop.state_dict(trained, masks).items()}
+    own = network()
+    weights.load(own, NAME, weights.parse(NAME, interop.encode(given)))
+    pruners.apply_masks(trained, masks)
+    assert equal(own, trained)
 
 
 @pytest.mark.parametrize(
