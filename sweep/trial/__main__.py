@@ -103,14 +103,14 @@ def _say_epoch(row: Row) -> None:
 
 
 def _write(out: Path, export: Export | None, earlier: Earlier, stages: Stages, outcome: Row) -> None:
-    said = files.about(earlier.trial, stages, outcome)
-    files.write_weights(out, stages, said)
+    header = files.header_of(earlier.trial, stages, outcome)
+    files.write_weights(out, stages, header)
     print(
         f"{out}: {outcome['kept']:,} of {outcome['params']:,} weights kept, density {outcome['density']:.4g}"
     )
     if export:
         path = out.with_suffix(export.suffix)
-        files.write_export(path, export, stages, said)
+        files.write_export(path, export, stages, header)
         form = stages.data.form
         kind, shape = str(form.dtype).removeprefix("torch."), ", ".join(map(str, form.shape))
         print(f"{path}: takes inputs (batch, {shape}) in {kind}" + (", from 0 to 255" if form.images else ""))

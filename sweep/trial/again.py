@@ -60,10 +60,10 @@ def find(text: str, root: Place) -> Earlier:
         listed = ", ".join(sorted(matches)[:_LISTED]) + (", …" if len(matches) > _LISTED else "")
         raise BadInput(f"{text}: {len(matches)} trials have ids that begin so: {listed}: give more digits")
     [(trial_id, recorded)] = matches.items()
-    found = Trial.of_row(trial_id, recorded.row["config"])
-    if not found:
+    trial = Trial.of_row(trial_id, recorded.row["config"])
+    if not trial:
         raise BadInput(f"{trial_id}: this trial is of another version: it cannot be run again")
-    return Earlier(found, recorded)
+    return Earlier(trial, recorded)
 
 
 def _parsed(text: str) -> Trial:
@@ -148,24 +148,24 @@ def compared(outcome: Row, recorded: Recorded | None, device: str) -> str:
     if outcome["status"] != "ok":
         return _of_no_accuracy(str(outcome["status"]), recorded)
     accuracy = outcome["test_accuracy"]
-    said = f"test {outcome['headline']} {accuracy:.4f}"
+    line = f"test {outcome['headline']} {accuracy:.4f}"
     if not recorded:
-        return f"{said}; there is no row of this trial to compare with"
+        return f"{line}; there is no row of this trial to compare with"
     row = recorded.row
     if row["test_accuracy"] is None:
-        return f"{said}; the row has none: its status is {row['status']}"
+        return f"{line}; the row has none: its status is {row['status']}"
     differing = _differing(outcome, row)
     if not differing:
-        return f"{said}, as in the row"
+        return f"{line}, as in the row"
     if "test_accuracy" in differing:
-        said += (
+        line += (
             f" differs by {accuracy - row['test_accuracy']:+.4g} from {row['test_accuracy']:.4f} in the row"
         )
     else:
-        said += f", as in the row, but for {', '.join(differing)}"
+        line += f", as in the row, but for {', '.join(differing)}"
     version = launches.torch_version(recorded.folder, row["launched_at"]) or "of an unknown version"
     ran = f"the row was run on {row['device']} with torch {version}"
-    return f"{said}; {ran}, this trial on {device} with torch {torch.__version__}"
+    return f"{line}; {ran}, this trial on {device} with torch {torch.__version__}"
 
 
 def _of_no_accuracy(status: str, recorded: Recorded | None) -> str:

@@ -46,14 +46,14 @@ class Export(StrEnum):
                 raise BadInput(f"--export {self}: it needs {package}: pip install 'secateur[onnx]'")
 
 
-def about(trial: Trial, stages: Stages, outcome: Row) -> dict[str, str]:
+def header_of(trial: Trial, stages: Stages, outcome: Row) -> dict[str, str]:
     """What the header of each file says: text for text, and JSON for all else.
 
     `mean` and `deviation` of each channel normalize pixel values from 0 to 255. They are null where inputs
     are no images.
     """
     data = stages.data
-    said = {
+    values = {
         "shape": data.shape,
         "classes": data.classes,
         "mean": _listed(data.mean),
@@ -61,28 +61,28 @@ def about(trial: Trial, stages: Stages, outcome: Row) -> dict[str, str]:
         **{column: outcome[column] for column in ("params", "kept", "density", "test_loss", "test_accuracy")},
     }
     texts = {"trial_id": trial.id, "config": trial.canonical, "task": data.task, "torch": torch.__version__}
-    return texts | {name: json.dumps(value) for name, value in said.items()}
+    return texts | {name: json.dumps(value) for name, value in values.items()}
 
 
 def _listed(channels: Tensor | None) -> list[float] | None:
     return None if channels is None else channels.flatten().tolist()
 
 
-def write_weights(path: Path, stages: Stages, said: Mapping[str, str]) -> None:
+def write_weights(path: Path, stages: Stages, header: Mapping[str, str]) -> None:
     """Write the final weights, with pruned weights at 0, and each mask as `NAME_mask` beside its weight.
 
     Args:
         path: of a safetensors file. An existing file is replaced, atomically.
-        said: the header of the file.
+        header: the header of the file.
 
     Raises:
         BadInput: the file cannot be written.
     """
-    content = interop.encode(interop.state_dict(stages.model, stages.masks), said)
+    content = interop.encode(interop.state_dict(stages.model, stages.masks), header)
     _write(path, content)
 
 
-def write_export(path: Path, kind: Export, stages: Stages, said: Mapping[str, str]) -> None:
+def write_export(path: Path, kind: Export, stages: Stages, header: Mapping[str, str]) -> None:
     """Write the final network as a program that runs elsewhere, on a batch of any size.
 
     The program takes images as the data set stores them, values from 0 to 255, but in float32: it normalizes
@@ -90,7 +90,7 @@ def write_export(path: Path, kind: Export, stages: Stages, said: Mapping[str, st
 
     Args:
         path: of the file. An existing file is replaced, atomically.
-        said: the header of the file.
+        header: the header of the file.
 
     Raises:
         BadInput: the network cannot be exported, or the file cannot be written.
@@ -99,7 +99,7 @@ def write_export(path: Path, kind: Export, stages: Stages, said: Mapping[str, st
     try:
         # Of the exporters' warnings none is about something that a person can change.
         with warnings.catch_warnings(action="ignore"):
-            content = write(_program(stages), said)
+            content = write(_program(stages), header)
     except Exception as error:  # torch's exporters raise many kinds
         why = (str(error).strip().partition("\n")[0] or type(error).__name__)[:200]
         raise BadInput(f"--export {kind}: {stages.config.model} cannot be exported: {why}") from error
@@ -138,17 +138,17 @@ def _program(stages: Stages) -> ExportedProgram:
     return torch.export.export(complete, (example,), dynamic_shapes=({0: Dim("batch")},))
 
 
-def _torch(program: ExportedProgram, said: Mapping[str, str]) -> bytes:
+def _torch(program: ExportedProgram, header: Mapping[str, str]) -> bytes:
     written = io.BytesIO()
-    torch.export.save(program, written, extra_files=dict(said))
+    torch.export.save(program, written, extra_files=dict(header))
     return written.getvalue()
 
 
-def _onnx(program: ExportedProgram, said: Mapping[str, str]) -> bytes:
+def _onnx(program: ExportedProgram, header: Mapping[str, str]) -> bytes:
     names = {"input_names": ["inputs"], "output_names": ["outputs"]}
     made = torch.onnx.export(program, (), dynamo=True, verbose=False, **names)
     assert made
-    made.model.metadata_props.update(said)
+    made.model.metadata_props.update(header)
     content: bytes = made.model_proto.SerializeToString()
     return content
 
