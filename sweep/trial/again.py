@@ -60,10 +60,10 @@ def find(text: str, root: Place) -> Earlier:
         listed = ", ".join(sorted(matches)[:_LISTED]) + (", …" if len(matches) > _LISTED else "")
         raise BadInput(f"{text}: {len(matches)} trials have ids that begin so: {listed}: give more digits")
     [(trial_id, recorded)] = matches.items()
-    trial = Trial.of_row(trial_id, recorded.row["config"])
-    if not trial:
+    earlier = Trial.of_row(trial_id, recorded.row["config"])
+    if not earlier:
         raise BadInput(f"{trial_id}: this trial is of another version: it cannot be run again")
-    return Earlier(trial, recorded)
+    return Earlier(earlier, recorded)
 
 
 def _parsed(text: str) -> Trial:

@@ -109,6 +109,9 @@ def write_export(path: Path, kind: Export, stages: Stages, header: Mapping[str, 
 class _Complete(nn.Module):
     """A network with the normalization of its inputs."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, network: nn.Module, data: Data) -> None:
         super().__init__()
         self.network = network
@@ -145,8 +148,9 @@ def _torch(program: ExportedProgram, header: Mapping[str, str]) -> bytes:
 
 
 def _onnx(program: ExportedProgram, header: Mapping[str, str]) -> bytes:
-    names = {"input_names": ["inputs"], "output_names": ["outputs"]}
-    made = torch.onnx.export(program, (), dynamo=True, verbose=False, **names)
+    made = torch.onnx.export(
+        program, (), input_names=["inputs"], output_names=["outputs"], dynamo=True, verbose=False
+    )
     assert made
     made.model.metadata_props.update(header)
     content: bytes = made.model_proto.SerializeToString()
