@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sweep.store import lookup, results
+from sweep.store.places import place
 
 
 def write(root, study, trial_id, status, day):
@@ -42,3 +43,11 @@ def test_the_row_that_counts_and_its_folder_are_found_whatever_the_status(root):
 
 def test_the_folder_of_all_studies_is_above_that_of_one(root):
     assert lookup.of_all_studies(root) == lookup.of_all_studies(root / "two") == root
+
+
+def test_results_in_an_object_store_are_looked_up_too(bucket):
+    root = place(f"{bucket}/results")
+    write(root, "one", "aa11", "ok", 1)
+    for folder in (root, root / "one"):
+        assert lookup.beginning_with(folder, "aa")["aa11"].row["status"] == "ok"
+        assert str(lookup.of_all_studies(folder)) == str(root)
