@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import pyarrow.compute as pc
@@ -14,8 +15,11 @@ from sweep.store.places import Place, put, remedy, small
 Row = Mapping[str, Any]
 
 
-def note_launch(folder: Place, study: str, spec: str, launch: Row) -> None:
+def note_launch(folder: Place, study: str, spec: str, launch: Row, about: Row | None = None) -> None:
     """Write the study's text to study.json, and add an entry about this launch.
+
+    Args:
+        about: what the study says of itself: its description and tags.
 
     Raises:
         BadInput: study.json is damaged, or cannot be read or written.
@@ -27,7 +31,8 @@ def note_launch(folder: Place, study: str, spec: str, launch: Row) -> None:
         raise BadInput(f"{path}: {error.strerror or error}: make it readable and launch again") from None
     except (ValueError, LookupError, TypeError, RecursionError):
         raise BadInput(f"{path}: damaged: move it away and launch again") from None
-    text = json.dumps({"study": study, "spec": spec, "launches": [*earlier, launch]}, indent=2)
+    content = {"study": study, **(about or {}), "spec": spec, "launches": [*earlier, launch]}
+    text = json.dumps(content, indent=2)
     try:
         put(path, lambda file: file.write(text.encode() + b"\n"))
     except OSError as error:
@@ -39,10 +44,24 @@ def parts_of(folder: Place) -> list[Part]:
 
     A study.json that is missing or damaged has none.
     """
+    return list(_recorded(_content(folder)))
+
+
+def last(folder: Place) -> tuple[datetime, str] | None:
+    """When a study was last launched, and its text then; None: study.json is missing or damaged."""
+    content = _content(folder)
     try:
-        return list(_recorded(json.loads(small(folder / "study.json") or "{}")))
+        return datetime.fromisoformat(content["launches"][-1]["started_at"]), str(content["spec"])
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
+def _content(folder: Place) -> Any:
+    """The content of study.json; None: it is missing or damaged."""
+    try:
+        return json.loads(small(folder / "study.json") or "{}")
     except (OSError, ValueError, RecursionError):
-        return []
+        return None
 
 
 def _recorded(content: object) -> Iterator[Part]:
