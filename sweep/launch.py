@@ -29,6 +29,7 @@ from sweep.options import (
     MaxHours,
     ResultsAt,
     Settings,
+    StudyFile,
     TrialSeconds,
     Workers,
     leave,
@@ -47,9 +48,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def launch(
-    path: Annotated[Path, typer.Argument(metavar="study", help="the study file; -: standard input")] = Path(
-        "studies/quickstart.yaml"
-    ),
+    path: StudyFile = Path("studies/quickstart.yaml"),
     further: FurtherSettings = None,
     *,
     set_: Settings = None,

@@ -62,6 +62,7 @@ GpusPerTrial = Annotated[
     Any,
     typer.Option(parser=gpus, metavar="SHARE", help="share of a GPU each trial gets; auto: by its memory"),
 ]
+StudyFile = Annotated[Path, typer.Argument(metavar="study", help="the study file; -: standard input")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

@@ -2,8 +2,6 @@
 
 import math
 import warnings
-from pathlib import Path
-from typing import Annotated
 
 import optuna
 import typer
@@ -23,6 +21,7 @@ from sweep.options import (
     MaxHours,
     ResultsAt,
     Settings,
+    StudyFile,
     TrialSeconds,
     Workers,
     leave,
@@ -44,9 +43,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def search(
-    path: Annotated[
-        Path, typer.Argument(metavar="study", help="the study file, with a search: block; -: standard input")
-    ],
+    path: StudyFile,
     further: FurtherSettings = None,
     *,
     set_: Settings = None,
@@ -58,7 +55,7 @@ def search(
     max_hours: MaxHours = math.inf,
     trial_seconds: TrialSeconds = math.inf,
 ) -> int:
-    """Search for the best schedule. Ctrl-C keeps what is done; the same command goes on.
+    """Search the space of STUDY for the best schedule. Ctrl-C keeps what is done; the same command goes on.
 
     Exit code 0: done; 1: nothing was an answer; 2: bad input; 130: interrupted.
     """
