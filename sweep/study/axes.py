@@ -72,10 +72,10 @@ def _all_dense(axes: Axes) -> bool:
 def _config(document: Document, items: Mapping[str, Item], origin: str) -> Config:
     """The config of one value for each field; by default with the criterion's own number of iterations."""
     recipe = items[RECIPE].value if RECIPE in items else None
-    items = {name: item for name, item in items.items() if name != RECIPE}
     if isinstance(recipe, Mapping):  # one's own, from a file
         items = _added(recipe, items)
     fields = {"criterion": DENSE} | {name: item.value for name, item in items.items() if "." not in name}
+    fields.pop(RECIPE, None)
     if isinstance(recipe, str):
         fields = _added(RECIPES[recipe](fields["dataset"], fields["model"]), fields)
     config = Config(**fields, parameters=_parameters(document, fields, items, origin))

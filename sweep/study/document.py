@@ -38,7 +38,7 @@ _READERS: dict[str, Callable[[str], object]] = {
 _NUMBERS = (f"{_TAG}int", f"{_TAG}float")
 _MERGE = f"{_TAG}merge"
 # Field, reference, folder from which the reference goes → name of the part or the weights, or the recipe.
-Resolve = Callable[[str, str, Path], Any]
+ResolveFrom = Callable[[str, str, Path], Any]
 
 
 class Item(NamedTuple):
@@ -67,7 +67,7 @@ class Document:
 
     def __init__(self, name: str, content: bytes) -> None:
         self.name = name
-        self.resolve: Resolve | None = None
+        self.resolve: ResolveFrom | None = None
         if len(content) > _MOST_BYTES:
             size = f"over {_MOST_BYTES >> 20} MiB"
             raise self.error(self.at(), f"{size}: {_EXAMPLE}; a span such as 0..999 stands for a long list")

@@ -22,7 +22,7 @@ WEIGHTS = "weights"
 # Every key with which a study file gives values.
 NAMES = (*FIELDS, RECIPE)
 # Field, reference → name of the part or of the file of weights in a config, or the fields of a recipe.
-Resolved = Callable[[str, str], Any]
+Resolve = Callable[[str, str], Any]
 # What a study writes to name a recipe of its own: a YAML file, and the recipe's name in it.
 _OWN_RECIPE = re.compile(r".+\.ya?ml:.*")
 
@@ -38,13 +38,13 @@ class Values:
         self.types = _plain_types(annotation)
         self._adapter: TypeAdapter[Any] = TypeAdapter(annotation)
 
-    def check(self, value: object, written: str, resolved: Resolved | None = None) -> Any:
+    def check(self, value: object, written: str, resolve: Resolve | None = None) -> Any:
         """Convert a value to the annotated type.
 
         Args:
             value: as YAML reads it.
             written: its text in the file.
-            resolved: gives what a field names by a reference.
+            resolve: gives what a field names by a reference.
 
         Raises:
             ValueError: the annotation does not take the value; the message says what it takes.
@@ -70,16 +70,16 @@ class Named(Values):
         super().__init__(annotation)
         self._field = field
 
-    def check(self, value: object, written: str, resolved: Resolved | None = None) -> Any:
+    def check(self, value: object, written: str, resolve: Resolve | None = None) -> Any:
         """The name of the part in a config."""
         try:
             return super().check(value, written)
         except ValueError:
             text = isinstance(value, str) and (is_reference(self._field, value) or ".py" in value)
-            if not text or not resolved:
+            if not text or not resolve:
                 raise
         try:
-            return resolved(self._field, str(value))
+            return resolve(self._field, str(value))
         except BadInput as error:
             raise ValueError(str(error)) from None
 
@@ -87,7 +87,7 @@ class Named(Values):
 class Recipes(Values):
     """The values of the field that names a recipe: a built-in one, or one's own in a YAML file."""
 
-    def check(self, value: object, written: str, resolved: Resolved | None = None) -> Any:
+    def check(self, value: object, written: str, resolve: Resolve | None = None) -> Any:
         """The name of a built-in recipe; of one's own its fields.
 
         Raises:
@@ -97,23 +97,23 @@ class Recipes(Values):
         try:
             return super().check(value, written)
         except ValueError:
-            if not isinstance(value, str) or not resolved or not _OWN_RECIPE.fullmatch(value):
+            if not isinstance(value, str) or not resolve or not _OWN_RECIPE.fullmatch(value):
                 raise
-        return resolved(RECIPE, value)
+        return resolve(RECIPE, value)
 
 
 class Weights(Values):
     """The values of the field of trained weights, which may name a file by its path."""
 
-    def check(self, value: object, written: str, resolved: Resolved | None = None) -> Any:
+    def check(self, value: object, written: str, resolve: Resolve | None = None) -> Any:
         """The name of the weights in a config."""
         try:
             return super().check(value, written)
         except ValueError:
-            if not isinstance(value, str) or not resolved:
+            if not isinstance(value, str) or not resolve:
                 raise
         try:
-            return resolved(WEIGHTS, value)
+            return resolve(WEIGHTS, value)
         except BadInput as error:
             raise ValueError(str(error)) from None
 

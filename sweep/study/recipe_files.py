@@ -8,7 +8,7 @@ import yaml
 
 from sweep.config import FIELDS
 from sweep.study import axes
-from sweep.study.document import Document, Item, Resolve, is_file, nearest, quoted
+from sweep.study.document import Document, Item, ResolveFrom, is_file, nearest, quoted
 from sweep.study.library import PART_FIELDS
 
 # What a study compares stands in the study: a recipe has the other fields.
@@ -28,7 +28,7 @@ class RecipeFiles:
         self._open = cache(_open)
         self._read = cache(self._read_recipe)
 
-    def recipe(self, reference: str, folder: Path, resolve: Resolve) -> Mapping[str, Item]:
+    def recipe(self, reference: str, folder: Path, resolve: ResolveFrom) -> Mapping[str, Item]:
         """The fields of a recipe, each with its value.
 
         Args:
@@ -41,7 +41,7 @@ class RecipeFiles:
         """
         return self._read(reference, folder, resolve)
 
-    def _read_recipe(self, reference: str, folder: Path, resolve: Resolve) -> dict[str, Item]:
+    def _read_recipe(self, reference: str, folder: Path, resolve: ResolveFrom) -> dict[str, Item]:
         file, _, name = reference.rpartition(":")
         if not is_file(folder / file):
             raise ValueError(f"there is no file {folder / file}")
