@@ -15,13 +15,26 @@ from rich.console import Console
 
 from sweep import plan
 from sweep.engine import provenance, starts
-from sweep.engine.estimate import say_estimate, say_parts, say_plan, summary
+from sweep.engine.estimate import say_changes, say_estimate, say_parts, say_plan, summary
 from sweep.engine.loggers import Logger
 from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_launch
 from sweep.engine.progress import Progress
 from sweep.errors import BadInput, command
-from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, TrialSeconds, Workers, leave
+from sweep.options import (
+    Address,
+    DataRoot,
+    FurtherSettings,
+    GpusPerTrial,
+    MaxHours,
+    ResultsAt,
+    Settings,
+    StudyFile,
+    TrialSeconds,
+    Workers,
+    leave,
+    settings,
+)
 from sweep.plan.cost import Costs
 from sweep.store import launches, results
 from sweep.store.places import Place, Remote, place
@@ -35,10 +48,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def launch(
-    path: Annotated[Path, typer.Argument(metavar="study", help="the study file")] = Path(
-        "studies/quickstart.yaml"
-    ),
+    path: StudyFile = Path("studies/quickstart.yaml"),
+    further: FurtherSettings = None,
     *,
+    set_: Settings = None,
     results_root: ResultsAt = "results",
     data_root: DataRoot = "data",
     address: Address = None,
@@ -62,7 +75,7 @@ def launch(
     # Imported objects stay: the garbage collector need not visit them for every few thousand trials.
     gc.freeze()
     console = Console()
-    study = _load(path, place(results_root) if dry_run else None)
+    study = _load(path, place(results_root) if dry_run else None, settings(set_, further))
     trials = study.trials()
     folder = place(results_root) / study.name
     options = Options(
@@ -85,6 +98,7 @@ def launch(
             results.compact(folder)
         todo = _todo(trials, folder, retry_failed=retry_failed, most=max_trials)
         costs.learn(results.costs(folder), bool(gpus_per_trial))
+        say_changes(console, study, folder)
         say_plan(console, study, trials, todo.done, todo.to_run)
         say_parts(console, study, folder, todo.to_run)
         if dry_run:
@@ -95,7 +109,7 @@ def launch(
     return summary(console, trials, done, folder, ending, limited=max_trials is not None)
 
 
-def _load(path: Path, results_root: Place | None) -> Study:
+def _load(path: Path, results_root: Place | None, settings: Sequence[str]) -> Study:
     """The study of a file.
 
     Args:
@@ -105,7 +119,7 @@ def _load(path: Path, results_root: Place | None) -> Study:
         BadInput: it is no study, or one that searches.
     """
     recorded = None if results_root is None else (lambda name: launches.parts_of(results_root / name))
-    study = load_study(path, recorded)
+    study = load_study(path, recorded, settings)
     if study.search:
         raise BadInput(f"{path}: this study searches: python -m sweep.search {path}")
     return study
@@ -181,7 +195,8 @@ def _run(
     counts = {"trials": len(todo.trials), "to_run": len(todo.missing)}
     if not todo.to_run:
         # The entry says that the study, as it is now, is finished: an earlier launch may have asked for more.
-        launches.note_launch(folder, study.name, study.text, provenance.here(study.parts.values()) | counts)
+        entry = provenance.here(study.parts.values()) | counts
+        launches.note_launch(folder, study.name, study.text, entry, study.about)
         return Ending.FINISHED
     # Ray takes a second to import, which --dry-run and bad input need not wait for.
     from sweep.engine.session import Session

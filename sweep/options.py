@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from sweep.engine.options import AUTO, TUNE, Gpus
+from sweep.errors import BadInput
 
 ResultsAt = Annotated[str, typer.Option("--results", help="folder for results, or a URI: s3://BUCKET/PREFIX")]
 DataRoot = Annotated[str, typer.Option(help="folder of the data sets, or a URI: s3://BUCKET/PREFIX")]
@@ -61,6 +62,30 @@ GpusPerTrial = Annotated[
     Any,
     typer.Option(parser=gpus, metavar="SHARE", help="share of a GPU each trial gets; auto: by its memory"),
 ]
+StudyFile = Annotated[Path, typer.Argument(metavar="study", help="the study file; -: standard input")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUES", help="values in place of the study's; FIELD+=VALUES adds; repeatable"
+    ),
+]
+FurtherSettings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="field=values", help="further values of --set", show_default=False),
+]
+
+
+def settings(first: list[str] | None, further: list[str] | None) -> list[str]:
+    """All values of `--set`, which takes one, and those that follow it.
+
+    Raises:
+        BadInput: there are only arguments that no `--set` goes before.
+    """
+    if further and not first:
+        raise BadInput(f"{further[0]}: one study at a time; values of its fields follow --set")
+    return [*(first or ()), *(further or ())]
+
+
 TrialSeconds = Annotated[float, typer.Option(min=0.1, help="seconds after which a trial is ended, as failed")]
 MaxHours = Annotated[float, typer.Option(min=0, help="hours after which to stop")]
 

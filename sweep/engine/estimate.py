@@ -14,6 +14,7 @@ from sweep.plan.cost import Costs
 from sweep.store import launches, results
 from sweep.store.places import Place
 from sweep.study import Study
+from sweep.study.changes import changes
 from sweep.study.identity import Trial
 
 
@@ -39,6 +40,14 @@ def say_plan(
         f"{study.name}: {len(trials)} trials{same}, {with_result} with a result, {len(to_run)} to run",
         highlight=False,
     )
+
+
+def say_changes(console: Console, study: Study, folder: Place) -> None:
+    """Say what has changed in the study since its last launch, if anything has."""
+    last = launches.last(folder)
+    if last and (changed := changes(study.text, last[1])):
+        when = f"{last[0].astimezone():%Y-%m-%d %H:%M}"
+        console.out(f"since the launch of {when}: {changed}", highlight=False)
 
 
 def say_parts(console: Console, study: Study, folder: Place, to_run: Sequence[Trial]) -> None:

@@ -141,7 +141,8 @@ class Session:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has installed a handler of its own
         share = self._gpu_share(trials)
         at_once, cores = cluster.capacity(options.address, options.workers, share)
-        launches.note_launch(self.folder, self.study.name, self.study.text, self._launch)
+        study = self.study
+        launches.note_launch(self.folder, study.name, study.text, self._launch, study.about)
         root = self.folder.parent
         kinds = self.proposer.examples() if self.proposer else trials
         starts.send(self.study, kinds, root)

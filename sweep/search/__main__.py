@@ -2,19 +2,31 @@
 
 import math
 import warnings
-from pathlib import Path
-from typing import Annotated
 
 import optuna
 import typer
 from rich.console import Console
 
 from sweep.engine import starts
+from sweep.engine.estimate import say_changes
 from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_launch
 from sweep.engine.progress import Progress
 from sweep.errors import BadInput, command
-from sweep.options import Address, DataRoot, GpusPerTrial, MaxHours, ResultsAt, TrialSeconds, Workers, leave
+from sweep.options import (
+    Address,
+    DataRoot,
+    FurtherSettings,
+    GpusPerTrial,
+    MaxHours,
+    ResultsAt,
+    Settings,
+    StudyFile,
+    TrialSeconds,
+    Workers,
+    leave,
+    settings,
+)
 from sweep.search.answer import answer
 from sweep.search.history import History
 from sweep.search.journal import Journal, opened
@@ -31,8 +43,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def search(
-    path: Annotated[Path, typer.Argument(metavar="study", help="the study file, with a search: block")],
+    path: StudyFile,
+    further: FurtherSettings = None,
     *,
+    set_: Settings = None,
     results_at: ResultsAt = "results",
     data_root: DataRoot = "data",
     address: Address = None,
@@ -41,12 +55,12 @@ def search(
     max_hours: MaxHours = math.inf,
     trial_seconds: TrialSeconds = math.inf,
 ) -> int:
-    """Search for the best schedule. Ctrl-C keeps what is done; the same command goes on.
+    """Search the space of STUDY for the best schedule. Ctrl-C keeps what is done; the same command goes on.
 
     Exit code 0: done; 1: nothing was an answer; 2: bad input; 130: interrupted.
     """
     console = Console()
-    study = load_study(path)
+    study = load_study(path, settings=settings(set_, further))
     search = study.search
     if not search:
         raise BadInput(f"{path}: it has no search: block; python -m sweep.launch runs all its trials")
@@ -70,6 +84,7 @@ def search(
         device = "cuda" if gpus_per_trial else "cpu"
         for line in starts.check(study, tuner.examples(), results_root, data_root, device):
             console.out(line, highlight=False)
+        say_changes(console, study, folder)
         console.out(
             f"{study.name}: {tuner.history.warm} schedules known, {tuner.ran} of {search.trials} trials run",
             highlight=False,

@@ -16,8 +16,11 @@ from sweep.store.places import Place, put, remedy, small
 Row = Mapping[str, Any]
 
 
-def note_launch(folder: Place, study: str, spec: str, launch: Row) -> None:
+def note_launch(folder: Place, study: str, spec: str, launch: Row, about: Row | None = None) -> None:
     """Write the study's text to study.json, and add an entry about this launch.
+
+    Args:
+        about: what the study says of itself: its description and tags.
 
     Raises:
         BadInput: study.json is damaged, or cannot be read or written.
@@ -29,7 +32,8 @@ def note_launch(folder: Place, study: str, spec: str, launch: Row) -> None:
         raise BadInput(f"{path}: {error.strerror or error}: make it readable and launch again") from None
     except (ValueError, LookupError, TypeError, RecursionError):
         raise BadInput(f"{path}: damaged: move it away and launch again") from None
-    text = json.dumps({"study": study, "spec": spec, "launches": [*earlier, launch]}, indent=2)
+    content = {"study": study, **(about or {}), "spec": spec, "launches": [*earlier, launch]}
+    text = json.dumps(content, indent=2)
     try:
         put(path, lambda file: file.write(text.encode() + b"\n"))
     except OSError as error:
@@ -44,6 +48,15 @@ def parts_of(folder: Place) -> list[Part]:
     return [part for entry in _entries(folder) for part in _recorded(entry)]
 
 
+def last(folder: Place) -> tuple[datetime, str] | None:
+    """When a study was last launched, and its text then; None: study.json is missing or damaged."""
+    content = _content(folder)
+    try:
+        return datetime.fromisoformat(content["launches"][-1]["started_at"]), str(content["spec"])
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
 def torch_version(folder: Place, launched_at: datetime | None) -> str | None:
     """The version of torch of the launch that started at a time; None: study.json does not say."""
     for entry in _entries(folder):
@@ -54,12 +67,17 @@ def torch_version(folder: Place, launched_at: datetime | None) -> str | None:
     return None
 
 
+def _content(folder: Place) -> Any:
+    """The content of study.json; None: it is missing or damaged."""
+    try:
+        return json.loads(small(folder / "study.json") or "{}")
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def _entries(folder: Place) -> list[Row]:
     """The entries of study.json; none where it is missing or damaged."""
-    try:
-        content = json.loads(small(folder / "study.json") or "{}")
-    except (OSError, ValueError, RecursionError):
-        return []
+    content = _content(folder)
     launches = content.get("launches") if isinstance(content, dict) else None
     return [each for each in launches if isinstance(each, dict)] if isinstance(launches, list) else []
 

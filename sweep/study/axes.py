@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -13,7 +13,7 @@ from sweep.errors import BadInput
 from sweep.parts import Arguments
 from sweep.study import library
 from sweep.study.consistency import Inconsistent, check
-from sweep.study.document import Document, Item, line_of
+from sweep.study.document import Document, Item, origin_of
 from sweep.study.fields import RECIPE, values
 from sweep.study.recipes import RECIPES
 
@@ -21,6 +21,9 @@ from sweep.study.recipes import RECIPES
 MOST_TRIALS = 1_000_000
 # Field → its values.
 Axes = Mapping[str, Sequence[Item]]
+# Both are the length of training: where one is given, the other that a default has does not count.
+LENGTHS = ("epochs", "steps")
+T = TypeVar("T")
 
 
 def read(document: Document, nodes: Mapping[str, yaml.Node]) -> dict[str, list[Item]]:
@@ -40,50 +43,72 @@ def read(document: Document, nodes: Mapping[str, yaml.Node]) -> dict[str, list[I
             try:
                 takes = library.values(name, named)
             except ValueError as error:
-                raise document.error(line_of(node), f"{name}: {error}") from None
+                raise document.error(origin_of(node), f"{name}: {error}") from None
             items[name] = document.axis(name, node, takes, MOST_TRIALS)
     return {name: items[name] for name in nodes}
 
 
-def configs(document: Document, axes: Axes, line: int) -> Iterator[Config]:
+def configs(document: Document, axes: Axes, origin: str) -> Iterator[Config]:
     """The config of each combination of values, in the order of the file.
 
     Args:
         document: the study file, for errors.
-        line: that an error names if no field is to correct.
+        origin: that an error names if no field is to correct.
 
     Raises:
         BadInput: a required field is missing, or the fields of a config do not go together.
     """
     for name, field in FIELDS.items():
         if field.is_required() and name not in axes and not (name == "criterion" and _all_dense(axes)):
-            raise document.error(line, f"{name} is missing: give it a value or a list of values")
+            raise document.error(origin, f"{name} is missing: give it a value or a list of values")
     for combination in itertools.product(*axes.values()):
-        yield _config(document, dict(zip(axes, combination, strict=True)), line)
+        yield _config(document, dict(zip(axes, combination, strict=True)), origin)
 
 
 def _all_dense(axes: Axes) -> bool:
     return "sparsity" in axes and all(item.value == 0 for item in axes["sparsity"])
 
 
-def _config(document: Document, items: Mapping[str, Item], line: int) -> Config:
+def _config(document: Document, items: Mapping[str, Item], origin: str) -> Config:
     """The config of one value for each field; by default with the criterion's own number of iterations."""
+    recipe = items[RECIPE].value if RECIPE in items else None
+    if isinstance(recipe, Mapping):  # one's own, from a file
+        items = _added(recipe, items)
     fields = {"criterion": DENSE} | {name: item.value for name, item in items.items() if "." not in name}
-    if recipe := fields.pop(RECIPE, None):
-        defaults = RECIPES[recipe](fields["dataset"], fields["model"])
-        if fields.keys() & {"epochs", "steps"}:  # both are the length of training: the study's replaces it
-            defaults = {name: value for name, value in defaults.items() if name not in ("epochs", "steps")}
-        fields = defaults | fields
-    config = Config(**fields, parameters=_parameters(document, fields, items, line))
-    _check(document, config, items, line)
+    fields.pop(RECIPE, None)
+    if isinstance(recipe, str):
+        fields = _added(RECIPES[recipe](fields["dataset"], fields["model"]), fields)
+    config = Config(**fields, parameters=_parameters(document, fields, items, origin))
+    _check(document, config, items, origin)
     if "iterations" in items:
         return config
     iterations = rules.find(config.criterion).iterations(config)
     return config if iterations == config.iterations else replace(config, iterations=iterations)
 
 
+def single(document: Document, nodes: Mapping[str, yaml.Node], several: str) -> dict[str, Item]:
+    """The values of fields that have one value each.
+
+    Args:
+        several: what an error says of a field with several values.
+
+    Raises:
+        BadInput: a field has several values, or does not take its value.
+    """
+    for name, node in nodes.items():
+        if document.count(name, node, values(name)) > 1:
+            raise document.error(origin_of(node), f"{name}: {several}")
+    return {name: items[0] for name, items in read(document, nodes).items()}
+
+
+def _added(recipe: Mapping[str, T], given: Mapping[str, T]) -> dict[str, T]:
+    """The fields that a study gives, and those of a recipe for which the study gives nothing."""
+    without = LENGTHS if given.keys() & {*LENGTHS} else ()
+    return {name: value for name, value in recipe.items() if name not in without} | dict(given)
+
+
 def _parameters(
-    document: Document, fields: Mapping[str, Any], items: Mapping[str, Item], line: int
+    document: Document, fields: Mapping[str, Any], items: Mapping[str, Item], origin: str
 ) -> Arguments:
     """The parameters of a config's parts: all of one's own parts, of built-in ones those not at a default."""
     named = {field: fields[field] for field in library.PART_FIELDS if isinstance(fields.get(field), str)}
@@ -96,16 +121,16 @@ def _parameters(
             value = items[name].value if name in items else parameter.default
             label = part.partition("@")[0]
             if name in items and not library.takes(parameter, value):
-                raise document.error(items[name].line, f"{name} {value}: {label} takes no such value")
+                raise document.error(items[name].origin, f"{name} {value}: {label} takes no such value")
             if parameter.required and name not in items:
-                raise document.error(line, f"{name} is missing: {label} has no default for it")
+                raise document.error(origin, f"{name} is missing: {label} has no default for it")
             if value is ... or (not parts.is_name(part) and value == parameter.default):
                 continue
             chosen[name] = library.canonical(value)
     return tuple(sorted(chosen.items()))
 
 
-def _check(document: Document, config: Config, items: Mapping[str, Item], line: int) -> None:
+def _check(document: Document, config: Config, items: Mapping[str, Item], origin: str) -> None:
     shape = data.SHAPES.get(config.dataset)
     try:
         if shape:
@@ -114,5 +139,5 @@ def _check(document: Document, config: Config, items: Mapping[str, Item], line: 
     except BadInput as error:
         # An error without a field is about the model: it does not exist, or does not take these images.
         field = error.field if isinstance(error, Inconsistent) else "model"
-        at = items[field].line if field in items else line
+        at = items[field].origin if field in items else origin
         raise document.error(at, str(error)) from None

@@ -1,7 +1,8 @@
-"""A study file as YAML: its values with their lines; each mistake is one line of text with its place."""
+"""A study as YAML: its values with where they stand; each mistake is one line of text that says where."""
 
 import io
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from sweep.errors import BadInput
-from sweep.study.fields import NameOfPart, Values
+from sweep.study.fields import Values
 
 # The largest study file, in bytes. A larger file is no study, as spans stand for long lists.
 _MOST_BYTES = 1 << 20
@@ -19,6 +20,11 @@ _MOST_VALUES = 100_000
 _SPAN = re.compile(r"([0-9]{1,19})\.\.([0-9]{1,19})")
 # The most letters of the file that an error quotes.
 _MOST_QUOTED = 60
+# The most mappings that one mapping merges with `<<`.
+_MOST_MERGED = 100
+# A value of the command line stands at this and its argument: `--set epochs=160`.
+SET = "--set "
+_EXAMPLE = "name a study file, such as studies/quickstart.yaml"
 _TAG = "tag:yaml.org,2002:"
 # How each kind of YAML scalar is read. Dates and bytes are missing, as no field has them. In YAML 1.1 numbers
 # can be octal (010) or to base 60 (1:30): `int(…, 0)` and `float` refuse these.
@@ -30,102 +36,156 @@ _READERS: dict[str, Callable[[str], object]] = {
     f"{_TAG}str": lambda text: text.encode().decode(),  # refuses half of a surrogate pair (\\uD800)
 }
 _NUMBERS = (f"{_TAG}int", f"{_TAG}float")
+_MERGE = f"{_TAG}merge"
+# Field, reference, folder from which the reference goes → name of the part or the weights, or the recipe.
+ResolveFrom = Callable[[str, str, Path], Any]
 
 
 class Item(NamedTuple):
-    """A value of the file, and its line, counted from 1."""
+    """A value of a study, and its origin: `FILE:LINE`, or the argument of the command line."""
 
     value: Any
-    line: int
+    origin: str
 
 
 class Document:
-    """A study file. Each error is a `BadInput`: one line with the file, the line number and what to correct.
+    """The text of a study file, of standard input or of an argument, and the values of its nodes.
+
+    Each error is a `BadInput`: one line with the file and the line, or the argument, and what to correct.
 
     YAML's aliases let a node contain itself, or another node very often. Therefore no method reads deeper
     than a study is nested.
 
     Attributes:
-        path: of the file.
+        name: of the file, or what else errors name.
         text: the content of the file.
-        name_of_part: gives the name of the part that a field names by a reference; None: there are none.
+        resolve: gives what a field names by a reference; None: there are no references.
 
     Raises:
-        BadInput: the file cannot be read, is too large, or is not text in UTF-8.
+        BadInput: the content is too large, or is not text in UTF-8.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name_of_part: NameOfPart | None = None
-        example = "name a study file, such as studies/quickstart.yaml"
-        try:
-            with path.open("rb") as file:
-                content = file.read(_MOST_BYTES + 1)
-        except OSError as error:
-            raise BadInput(f"{path}: {error.strerror}: {example}") from None
+    def __init__(self, name: str, content: bytes) -> None:
+        self.name = name
+        self.resolve: ResolveFrom | None = None
         if len(content) > _MOST_BYTES:
             size = f"over {_MOST_BYTES >> 20} MiB"
-            raise self.error(1, f"{size}: {example}; a span such as 0..999 stands for a long list")
+            raise self.error(self.at(), f"{size}: {_EXAMPLE}; a span such as 0..999 stands for a long list")
         try:
             self.text = io.StringIO(content.decode(), newline=None).read()
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
-            raise self.error(line, f"not a text file in UTF-8: {example}") from None
+            raise self.error(self.at(line), f"not a text file in UTF-8: {_EXAMPLE}") from None
 
-    def error(self, line: int, message: str) -> BadInput:
-        """The error that names the file and a line; letters that cannot be printed are escaped."""
-        text = f"{self.path}:{line}: {message}"
-        return BadInput("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text))
+    @classmethod
+    def of_file(cls, path: Path) -> "Document":
+        """The document of a file.
+
+        Raises:
+            BadInput: the file cannot be read.
+        """
+        try:
+            with path.open("rb") as file:
+                return cls(str(path), file.read(_MOST_BYTES + 1))
+        except OSError as error:
+            raise BadInput(f"{path}: {error.strerror}: {_EXAMPLE}") from None
+
+    @classmethod
+    def of_standard_input(cls) -> "Document":
+        """The document that another program writes to this one."""
+        return cls("standard input", sys.stdin.buffer.read(_MOST_BYTES + 1))
+
+    def at(self, line: int = 1) -> str:
+        """The origin of a line, counted from 1."""
+        return _origin(self.name, line)
+
+    @staticmethod
+    def error(origin: str, message: str) -> BadInput:
+        """The error that names an origin; letters that cannot be printed are escaped."""
+        return BadInput(printable(f"{origin}: {message}"))
 
     def root(self) -> yaml.Node | None:
         """The node of the complete file; None: the file is empty."""
         loader = None
         try:
             loader = yaml.SafeLoader(self.text)
+            loader.name = self.name  # every node knows its file by it
             return loader.get_single_node()
         except yaml.reader.ReaderError as error:
             line = self.text.count("\n", 0, error.position) + 1
-            raise self.error(line, f"not YAML: {error.reason}") from None
+            raise self.error(self.at(line), f"not YAML: {error.reason}") from None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            raise self.error(line, f"not YAML: {quoted(str(error.problem))}") from None
+            raise self.error(self.at(line), f"not YAML: {quoted(str(error.problem))}") from None
         except RecursionError:
-            raise self.error(1, "not a study: nested too deeply") from None
+            raise self.error(self.at(), "not a study: nested too deeply") from None
         except (ValueError, OverflowError):  # a letter (\U) or a version (%YAML) of too large a number
             assert loader is not None
-            raise self.error(loader.line + 1, "not YAML: a number that is too large") from None
+            raise self.error(self.at(loader.line + 1), "not YAML: a number that is too large") from None
 
     def mapping(
-        self, node: yaml.Node, name: str, keys: Sequence[str], dotted: Sequence[str] = ()
+        self,
+        node: yaml.Node,
+        name: str,
+        keys: Sequence[str],
+        dotted: Sequence[str] = (),
+        also: Callable[[str], bool] | None = None,
     ) -> dict[str, yaml.Node]:
-        """The nodes of a mapping by key.
+        """The nodes of a mapping by key, with those that it merges by `<<`.
 
         Args:
             name: of the mapping, for errors.
             keys: that the mapping may have.
             dotted: keys that it may also have with a dot and any word behind, as in `model.width`.
+            also: says of another key whether the mapping may have it.
         """
         if not isinstance(node, yaml.MappingNode):
             raise self.error(
-                line_of(node), f"{name} is a mapping of fields to values, as in 'sparsity: [0.9, 0.99]'"
+                origin_of(node), f"{name} is a mapping of fields to values, as in 'sparsity: [0.9, 0.99]'"
             )
         nodes: dict[str, yaml.Node] = {}
-        for key_node, value in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
-            if key not in keys and not (key.partition(".")[0] in dotted and "." in key):
-                near = get_close_matches(key, keys, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(keys)}"
-                raise self.error(line_of(key_node), f"unknown key {quoted(key)!r} in {name}; {hint}")
-            if key in nodes:
-                raise self.error(line_of(key_node), f"{key} is given twice")
-            nodes[key] = value
+        for pairs in self._merged(node):
+            own: dict[str, yaml.Node] = {}
+            for key_node, value in pairs:
+                key = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
+                known = key in keys or (key.partition(".")[0] in dotted and "." in key)
+                if not known and not (also and also(key)):
+                    hint = nearest(key, keys)
+                    raise self.error(origin_of(key_node), f"unknown key {quoted(key)!r} in {name}; {hint}")
+                if key in own:
+                    raise self.error(origin_of(key_node), f"{key} is given twice")
+                own[key] = value
+            nodes |= {key: value for key, value in own.items() if key not in nodes}
         return nodes
+
+    def _merged(self, node: yaml.MappingNode) -> Iterator[list[tuple[yaml.Node, yaml.Node]]]:
+        """The pairs of a mapping, then those of each mapping that it merges, the first of equal keys first.
+
+        A mapping that merges itself is no harm, as each mapping is read once.
+        """
+        left: list[yaml.Node] = [node]
+        seen: set[int] = set()
+        while left:
+            mapping = left.pop()
+            if not isinstance(mapping, yaml.MappingNode):
+                raise self.error(
+                    origin_of(mapping), "<<: a mapping belongs here, such as *name, or a list of them"
+                )
+            if id(mapping) in seen:
+                continue
+            seen.add(id(mapping))
+            if len(seen) > _MOST_MERGED:
+                raise self.error(origin_of(node), f"<<: it merges more than {_MOST_MERGED} mappings")
+            yield [pair for pair in mapping.value if pair[0].tag != _MERGE]
+            merges = [value for key, value in mapping.value if key.tag == _MERGE]
+            for value in reversed(merges):
+                left += reversed(listed(value))
 
     def value(self, name: str, node: yaml.Node, values: Values) -> Any:
         """The value of a field that has one value, not a list."""
         if isinstance(node, yaml.SequenceNode):
-            raise self.error(line_of(node), f"{name}: one value belongs here, not a list")
+            raise self.error(origin_of(node), f"{name}: one value belongs here, not a list")
         [item] = self.axis(name, node, values, most=1)
         return item.value
 
@@ -142,16 +202,16 @@ class Document:
             most: how many values are allowed.
         """
         if (count := self.count(name, node, values)) > most:
-            raise self.error(line_of(node), f"{name}: {count:,} values, where at most {most:,} belong")
+            raise self.error(origin_of(node), f"{name}: {count:,} values, where at most {most:,} belong")
         items: list[Item] = []
         for scalar in self._scalars(name, node):
-            line = line_of(scalar)
-            if span := self._span(name, scalar, values):
-                for end in (span[0], span[-1]):  # a field takes an interval: its ends suffice
+            origin = origin_of(scalar)
+            if numbers := self._span(name, scalar, values):
+                for end in (numbers[0], numbers[-1]):  # a field takes an interval: its ends suffice
                     self._checked(name, end, scalar, values)
-                items += [Item(value, line) for value in span]
+                items += [Item(value, origin) for value in numbers]
             else:
-                items.append(Item(self._checked(name, self._read(name, scalar), scalar, values), line))
+                items.append(Item(self._checked(name, self._read(name, scalar), scalar, values), origin))
         return items
 
     def count(self, name: str, node: yaml.Node, values: Values) -> int:
@@ -160,22 +220,22 @@ class Document:
 
     def _scalars(self, name: str, node: yaml.Node) -> Iterator[yaml.ScalarNode]:
         if isinstance(node, yaml.SequenceNode) and not node.value:
-            raise self.error(line_of(node), f"{name}: an empty list asks for no trials")
-        for scalar in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            raise self.error(origin_of(node), f"{name}: an empty list asks for no trials")
+        for scalar in listed(node):
             if not isinstance(scalar, yaml.ScalarNode):
-                raise self.error(line_of(scalar), f"{name}: a value or a list of values, nothing nested")
+                raise self.error(origin_of(scalar), f"{name}: a value or a list of values, nothing nested")
             yield scalar
 
     def _span(self, name: str, node: yaml.ScalarNode, values: Values) -> range | None:
         """The values that `first..last` stands for; None: the scalar is not a span."""
-        if int not in values.types or not (span := _SPAN.fullmatch(node.value)):
+        if int not in values.types or not _SPAN.fullmatch(node.value):
             return None
-        first, last = map(int, span.groups())
-        if not first <= last < first + _MOST_VALUES:
+        numbers = span(node.value)
+        if numbers is None:
             raise self.error(
-                line_of(node), f"{name} {node.value}: first..last, rising, at most {_MOST_VALUES:,} values"
+                origin_of(node), f"{name} {node.value}: first..last, rising, at most {_MOST_VALUES:,} values"
             )
-        return range(first, last + 1)
+        return numbers
 
     def _read(self, name: str, node: yaml.ScalarNode) -> object:
         try:
@@ -184,21 +244,65 @@ class Document:
             number = node.tag in _NUMBERS
             kind = "a number: decimal digits, no leading zeros" if number else "a value"
             raise self.error(
-                line_of(node), f"{name} {quoted(node.value)}: cannot be read as {kind}"
+                origin_of(node), f"{name} {quoted(node.value)}: cannot be read as {kind}"
             ) from None
 
     def _checked(self, name: str, value: object, node: yaml.ScalarNode, values: Values) -> Any:
+        resolve = self.resolve
+        named = (lambda field, text: resolve(field, text, _folder(node))) if resolve else None
         try:
-            return values.check(value, node.value, self.name_of_part)
+            return values.check(value, node.value, named)
         except ValueError as error:
-            raise self.error(line_of(node), f"{name} {quoted(node.value)}: {error}") from None
+            raise self.error(origin_of(node), f"{name} {quoted(node.value)}: {error}") from None
 
 
-def line_of(node: yaml.Node) -> int:
-    """The line at which a node begins, counted from 1."""
-    return int(node.start_mark.line) + 1
+def origin_of(node: yaml.Node) -> str:
+    """Where a node begins: `FILE:LINE`, or the argument that it is of."""
+    return _origin(node.start_mark.name, node.start_mark.line + 1)
+
+
+def _origin(name: str, line: int) -> str:
+    return name if name.startswith(SET) else f"{name}:{line}"
+
+
+def _folder(node: yaml.Node) -> Path:
+    """The folder from which references in a node go: that of its file, else the current one."""
+    name = node.start_mark.name
+    return Path() if name.startswith(SET) else Path(name).parent
+
+
+def listed(node: yaml.Node) -> list[yaml.Node]:
+    """The nodes of a list; one that is no list is alone."""
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
+
+
+def span(text: str) -> range | None:
+    """The numbers that `first..last` stands for; None: the text is no span, falls, or is too long."""
+    if not (match := _SPAN.fullmatch(text)):
+        return None
+    first, last = map(int, match.groups())
+    return range(first, last + 1) if first <= last < first + _MOST_VALUES else None
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The hint that an error about an unknown name ends with."""
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+
+
+def printable(text: str) -> str:
+    """A text in which letters that cannot be printed are escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def quoted(text: str) -> str:
     """Text of the file for an error, cut after 60 letters."""
     return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name that no file can have names none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

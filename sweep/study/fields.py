@@ -1,5 +1,6 @@
 """The fields that a study file may give, and the values that each field takes."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 from types import NoneType
@@ -20,8 +21,10 @@ RECIPE = "recipe"
 WEIGHTS = "weights"
 # Every key with which a study file gives values.
 NAMES = (*FIELDS, RECIPE)
-# Field, reference → name of the part, or of the file of weights, in a config.
-NameOfPart = Callable[[str, str], str]
+# Field, reference → name of the part or of the file of weights in a config, or the fields of a recipe.
+Resolve = Callable[[str, str], Any]
+# What a study writes to name a recipe of its own: a YAML file, and the recipe's name in it.
+_OWN_RECIPE = re.compile(r".+\.ya?ml:.*")
 
 
 class Values:
@@ -35,13 +38,13 @@ class Values:
         self.types = _plain_types(annotation)
         self._adapter: TypeAdapter[Any] = TypeAdapter(annotation)
 
-    def check(self, value: object, written: str, name_of_part: NameOfPart | None = None) -> Any:
+    def check(self, value: object, written: str, resolve: Resolve | None = None) -> Any:
         """Convert a value to the annotated type.
 
         Args:
             value: as YAML reads it.
             written: its text in the file.
-            name_of_part: gives the name of the part that a field names by a reference.
+            resolve: gives what a field names by a reference.
 
         Raises:
             ValueError: the annotation does not take the value; the message says what it takes.
@@ -67,32 +70,50 @@ class Named(Values):
         super().__init__(annotation)
         self._field = field
 
-    def check(self, value: object, written: str, name_of_part: NameOfPart | None = None) -> Any:
+    def check(self, value: object, written: str, resolve: Resolve | None = None) -> Any:
         """The name of the part in a config."""
         try:
             return super().check(value, written)
         except ValueError:
             text = isinstance(value, str) and (is_reference(self._field, value) or ".py" in value)
-            if not text or not name_of_part:
+            if not text or not resolve:
                 raise
         try:
-            return name_of_part(self._field, str(value))
+            return resolve(self._field, str(value))
         except BadInput as error:
             raise ValueError(str(error)) from None
+
+
+class Recipes(Values):
+    """The values of the field that names a recipe: a built-in one, or one's own in a YAML file."""
+
+    def check(self, value: object, written: str, resolve: Resolve | None = None) -> Any:
+        """The name of a built-in recipe; of one's own its fields.
+
+        Raises:
+            ValueError: there is no such recipe.
+            BadInput: the recipe's file is to correct.
+        """
+        try:
+            return super().check(value, written)
+        except ValueError:
+            if not isinstance(value, str) or not resolve or not _OWN_RECIPE.fullmatch(value):
+                raise
+        return resolve(RECIPE, value)
 
 
 class Weights(Values):
     """The values of the field of trained weights, which may name a file by its path."""
 
-    def check(self, value: object, written: str, name_of_part: NameOfPart | None = None) -> Any:
+    def check(self, value: object, written: str, resolve: Resolve | None = None) -> Any:
         """The name of the weights in a config."""
         try:
             return super().check(value, written)
         except ValueError:
-            if not isinstance(value, str) or not name_of_part:
+            if not isinstance(value, str) or not resolve:
                 raise
         try:
-            return name_of_part(WEIGHTS, value)
+            return resolve(WEIGHTS, value)
         except BadInput as error:
             raise ValueError(str(error)) from None
 
@@ -103,7 +124,7 @@ def values(name: str) -> Values:
     if "." in name:
         return Values(ANY)
     if name == RECIPE:
-        return Values(Annotated[str, one_of("recipe", "sweep.study.recipes:RECIPES")])
+        return Recipes(Annotated[str, one_of("recipe", "sweep.study.recipes:RECIPES")])
     annotation: Any = FIELDS[name].annotation
     constraints = FIELDS[name].metadata
     annotation = Annotated[annotation, *constraints] if constraints else annotation

@@ -32,32 +32,34 @@ class Library:
         weights: name → file of weights.
     """
 
-    def __init__(self, folder: Path, recorded: Callable[[], Iterable[Part]] = tuple) -> None:
+    def __init__(self, recorded: Callable[[], Iterable[Part]] = tuple) -> None:
         """A library without parts yet.
 
         Args:
-            folder: of the study file, from which references go.
             recorded: gives the parts as earlier launches of the study read them; used where code is missing.
         """
-        self._folder, self._recorded = folder, recorded
+        self._recorded = recorded
         self.parts: dict[str, Part] = {}
         self.weights: dict[str, Path] = {}
         # A file of weights that several blocks name is read once.
         self._weights_at = cache(weights.name)
 
-    def name(self, field: str, reference: str) -> str:
+    def name(self, field: str, reference: str, folder: Path) -> str:
         """The name, in a config, of the part or the file of weights that the study names.
+
+        Args:
+            folder: from which the reference goes: that of the file that it stands in.
 
         Raises:
             BadInput: there is no such part or file.
         """
         if field == WEIGHTS:
-            path = self._folder / reference
+            path = folder / reference
             name = self._weights_at(path)
             self.weights[name] = path
             return name
         try:
-            part = parts.declare(field, reference, self._folder)
+            part = parts.declare(field, reference, folder)
         except Missing:
             label = parts.label(reference)
             earlier = [each for each in self._recorded() if each.label == label]

@@ -29,7 +29,7 @@ class Dimension:
     """A field whose value the search chooses.
 
     Attributes:
-        line: of the study file.
+        origin: where the study gives it: `FILE:LINE`, or an argument.
         values: to choose from; empty: the values are those from `low` to `high`.
         step: distance between the values from `low` to `high`; None: any value between them.
         log: whether each order of magnitude is chosen equally often.
@@ -37,7 +37,7 @@ class Dimension:
     """
 
     name: str
-    line: int
+    origin: str
     values: tuple[Any, ...] = ()
     low: float = 0
     high: float = 0
@@ -136,9 +136,11 @@ class Search:
         Raises:
             BadInput: the values do not go together.
         """
-        lines = {dimension.name: dimension.line for dimension in self.dimensions}
-        items = {**self.given, **{name: Item(value, lines[name]) for name, value in chosen.items()}}
-        [config] = axes.configs(self.document, {name: [item] for name, item in items.items()}, 1)
+        origins = {dimension.name: dimension.origin for dimension in self.dimensions}
+        items = {**self.given, **{name: Item(value, origins[name]) for name, value in chosen.items()}}
+        [config] = axes.configs(
+            self.document, {name: [item] for name, item in items.items()}, self.document.at()
+        )
         return config
 
     def suggest(self, trial: "optuna.Trial") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from sweep.config import FIELDS, SEEDS
 from sweep.study import library
-from sweep.study.document import Document, Item, line_of
+from sweep.study.document import Document, Item, origin_of
 from sweep.study.fields import Values, values
 from sweep.study.space import Dimension, Search
 
@@ -25,6 +25,9 @@ _SETTINGS = {
     "stop": Values(Literal["median", "asha", "hyperband"] | None),
     "stop_after": Values(Annotated[int, Field(ge=1, le=10**6)]),
 }
+# The keys of a search, and the fields whose values a search can choose.
+KEYS = ("space", *_SETTINGS)
+CHOOSABLE = tuple(name for name in FIELDS if name not in SEEDS)
 _RANGE = ("low", "high", "step", "log", "values", "when")
 _LOG = Values(bool)
 
@@ -38,37 +41,36 @@ def read(document: Document, node: yaml.Node, given: Mapping[str, Item]) -> Sear
     Raises:
         BadInput: the node is no search.
     """
-    line, error = line_of(node), document.error
-    nodes = document.mapping(node, "a search", ("space", *_SETTINGS))
+    origin, error = origin_of(node), document.error
+    nodes = document.mapping(node, "a search", KEYS)
     if "space" not in nodes:
-        raise error(line, "a search needs a space: fields, each with its values or low and high")
+        raise error(origin, "a search needs a space: fields, each with its values or low and high")
     dimensions = _dimensions(document, nodes.pop("space"), given)
     for name, info in FIELDS.items():
         if info.is_required() and name not in dimensions and name not in given:
-            raise error(line, f"{name} is missing: give it a value, or several in the space")
+            raise error(origin, f"{name} is missing: give it a value, or several in the space")
     settings = {name: _setting(document, name, each) for name, each in nodes.items()}
     if reason := _unfit(settings.get("sampler"), dimensions.values(), settings.get("objectives", ())):
-        raise error(line_of(nodes["sampler"]), f"sampler {settings['sampler']}: {reason}")
+        raise error(origin_of(nodes["sampler"]), f"sampler {settings['sampler']}: {reason}")
     if "stop_after" in nodes and not settings.get("stop"):
-        at = line_of(nodes["stop_after"])
+        at = origin_of(nodes["stop_after"])
         raise error(at, "stop_after: nothing is stopped without stop: median, asha or hyperband")
     if settings.get("stop") and settings.get("objectives", ("accuracy",)) != ("accuracy",):
-        at = line_of(nodes["stop"])
+        at = origin_of(nodes["stop"])
         raise error(at, "stop: it goes by accuracy alone; leave it out, or the other objectives")
     return Search(document, tuple(dimensions.values()), given, **settings)
 
 
 def _dimensions(document: Document, node: yaml.Node, given: Mapping[str, Item]) -> dict[str, Dimension]:
-    choosable = [name for name in FIELDS if name not in SEEDS]
     dimensions: dict[str, Dimension] = {}
-    for name, value in document.mapping(node, "a space", choosable, library.PART_FIELDS).items():
+    for name, value in document.mapping(node, "a space", CHOOSABLE, library.PART_FIELDS).items():
         if name in given:
-            raise document.error(line_of(value), f"{name}: the study gives it a value already")
+            raise document.error(origin_of(value), f"{name}: the study gives it a value already")
         of_field, when = _values(document, name, value, given, dimensions)
         dimension = _dimension(document, name, value, of_field, dimensions)
         dimensions[name] = replace(dimension, when={**when, **dimension.when}) if when else dimension
     if not dimensions:
-        raise document.error(line_of(node), "a space needs fields to choose values of")
+        raise document.error(origin_of(node), "a space needs fields to choose values of")
     return dimensions
 
 
@@ -105,7 +107,7 @@ def _values(
         takes = library.values(name, named)
     except ValueError as error:
         where = "" if named else f" (put {field} before it)"
-        raise document.error(line_of(node), f"{name}: {error}{where}") from None
+        raise document.error(origin_of(node), f"{name}: {error}{where}") from None
     taking = frozenset(each for each in named if own in library.parameters(field, each))
     return takes, {field: taking} if field in before and taking != set(named) else {}
 
@@ -119,31 +121,31 @@ def _dimension(
         of_field: the values that its field takes.
         before: the dimensions before it in the file, by name.
     """
-    line, error = line_of(node), document.error
+    origin, error = origin_of(node), document.error
     if not isinstance(node, yaml.MappingNode):
-        return Dimension(name, line, tuple(document.values(name, node, of_field)))
+        return Dimension(name, origin, tuple(document.values(name, node, of_field)))
     nodes = document.mapping(node, name, _RANGE)
     when = _when(document, name, nodes["when"], before) if "when" in nodes else {}
     if "values" in nodes:
         if nodes.keys() - {"values", "when"}:
-            raise error(line, f"{name}: values, or low and high, not both")
-        return Dimension(name, line, tuple(document.values(name, nodes["values"], of_field)), when=when)
+            raise error(origin, f"{name}: values, or low and high, not both")
+        return Dimension(name, origin, tuple(document.values(name, nodes["values"], of_field)), when=when)
     if not {"low", "high"} <= nodes.keys():
-        raise error(line, f"{name}: give a list of values, or low and high")
+        raise error(origin, f"{name}: give a list of values, or low and high")
     low, high = (document.value(name, nodes[end], of_field) for end in ("low", "high"))
     if not isinstance(low, int | float) or isinstance(low, bool) or high is None or not low < high:
-        raise error(line, f"{name}: an empty range, from {low} to {high}")
+        raise error(origin, f"{name}: an empty range, from {low} to {high}")
     log = "log" in nodes and document.value(f"{name}: log", nodes["log"], _LOG)
     if log and low <= 0:
-        raise error(line, f"{name}: log needs a low above 0")
+        raise error(origin, f"{name}: log needs a low above 0")
     step = None
     if "step" in nodes:
-        step, at = document.value(f"{name}: step", nodes["step"], of_field), line_of(nodes["step"])
+        step, at = document.value(f"{name}: step", nodes["step"], of_field), origin_of(nodes["step"])
         if not step or log:
             raise error(at, f"{name}: step is a number above 0, without log")
         if Decimal(repr(step)) > Decimal(repr(high)) - Decimal(repr(low)):
             raise error(at, f"{name}: step {step:g} is wider than the range, {low:g} to {high:g}")
-    return Dimension(name, line, (), low, high, step, log, when)
+    return Dimension(name, origin, (), low, high, step, log, when)
 
 
 def _when(
@@ -159,7 +161,7 @@ def _when(
     for other, value in document.mapping(node, "when", list(FIELDS)).items():
         if other not in before:
             raise document.error(
-                line_of(value), f"when {other}: {name} can only depend on a dimension before it"
+                origin_of(value), f"when {other}: {name} can only depend on a dimension before it"
             )
         when[other] = frozenset(document.values(f"when {other}", value, values(other)))
     # The other dimensions have conditions too. Each depends on earlier ones only, so the last comes first.
@@ -170,6 +172,6 @@ def _when(
     for other, allowed in needed.items():
         if not any(map(before[other].takes, allowed)):
             raise document.error(
-                line_of(node), f"when {other}: a value that {other} never has: {name} would never be chosen"
+                origin_of(node), f"when {other}: a value that {other} never has: {name} would never be chosen"
             )
     return when

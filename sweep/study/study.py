@@ -2,24 +2,25 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sweep.errors import BadInput
 from sweep.names import one_of
 from sweep.parts import Part
-from sweep.study import axes, space_reader
+from sweep.study import axes, space_reader, variation
 from sweep.study.axes import MOST_TRIALS
 from sweep.study.consistency import UNCHECKED
-from sweep.study.document import Document, Item, line_of, quoted
-from sweep.study.fields import NAMES, Named, Values, values
+from sweep.study.document import Document, origin_of, quoted
+from sweep.study.fields import RECIPE, Named, Values, values
 from sweep.study.identity import Trial
-from sweep.study.library import PART_FIELDS, Library
+from sweep.study.library import Library
+from sweep.study.recipe_files import RecipeFiles
 from sweep.study.space import Search
 
 # The price of one GPU for an hour, for estimates of what a study costs.
@@ -28,6 +29,20 @@ _PRICES = Values(Annotated[float, Field(ge=0, allow_inf_nan=False)])
 # The metrics of every trial's final network: one list, no axis.
 _METRICS = "metrics"
 _METRIC_NAMES = Named(Annotated[str, one_of("metric", "sweep.models.metrics:METRICS", own=True)], _METRICS)
+_DESCRIPTION = Values(str)
+
+
+def _word(text: str) -> str:
+    if not re.fullmatch(r"\S{1,100}", text) or not text.isprintable():
+        raise ValueError("a tag is one word of up to 100 letters")
+    return text
+
+
+_TAGS = Values(Annotated[str, AfterValidator(_word)])
+# The keys of a study beside its fields.
+_BESIDE = ("name", "description", "tags", "blocks", "search", _PRICE, _METRICS)
+# The study file that is standard input.
+STANDARD_INPUT = Path("-")
 # Added to the name of a search, it is the name of the study of the search's best schedules.
 BEST = "-best"
 # File systems allow names of 255 bytes, and the engine makes files such as `.NAME-best.needs.1234abcd`.
@@ -41,7 +56,8 @@ class Study:
     Attributes:
         name: of the study, and of its folder of results.
         path: of the file.
-        text: of the file.
+        text: of the file; of a variation, or with recipes of one's own, that of the flat study that it
+            stands for.
         distinct: each trial once, in the order of the file.
         count: how many combinations of values the file has; some may be the same trial.
         parts: of one's own that it names: name in configs → part.
@@ -49,6 +65,8 @@ class Study:
         search: what to search for; None: the study runs all its trials.
         metrics: names of the metrics that each trial's final network is measured by.
         weights: files of trained weights that it names: name in configs → file.
+        description: in the researcher's words.
+        tags: words by which the study is found.
     """
 
     name: str
@@ -61,6 +79,13 @@ class Study:
     search: Search | None = None
     metrics: tuple[str, ...] = ()
     weights: Mapping[str, Path] = field(default_factory=dict)
+    description: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What study.json says of the study beside its text."""
+        return {"description": self.description, "tags": [*self.tags]}
 
     def trials(self) -> list[Trial]:
         """Each trial once, in the order of the file."""
@@ -70,49 +95,56 @@ class Study:
 _Nodes = Mapping[str, yaml.Node]
 
 
-def load(path: str | Path, recorded: Callable[[str], Iterable[Part]] | None = None) -> Study:
+def load(
+    path: str | Path,
+    recorded: Callable[[str], Iterable[Part]] | None = None,
+    settings: Sequence[str] = (),
+) -> Study:
     """Read and validate a study file. The code of parts that it names is read, and not run.
 
     Args:
+        path: of the file; `-`: standard input.
         recorded: gives the parts that earlier launches of a study recorded, by its name: they stand in for
             code that is not here. None: such code is an error.
+        settings: values that replace those of the file: `FIELD=VALUES`, or `FIELD+=VALUES`, which adds.
 
     Raises:
-        BadInput: one line with the file, the line number and what to correct.
+        BadInput: one line with the file and the line number, or the setting, and what to correct.
     """
-    document = Document(Path(path))
-    root = document.root()
-    if root is None:
-        raise document.error(1, "the file is empty; see docs/studies.md for what a study looks like")
-    keys = (*NAMES, "name", "blocks", "search", _PRICE, _METRICS)
-    nodes = document.mapping(root, "a study", keys, PART_FIELDS)
-    name_node, blocks, price_node, metrics_node, search = (
-        nodes.pop(key, None) for key in ("name", "blocks", _PRICE, _METRICS, "search")
-    )
-    name, price = _name(document, name_node), _price(document, price_node)
-    library = Library(document.path.parent, lambda: recorded(name) if recorded else ())
-    document.name_of_part = library.name
-    metrics = _metrics(document, metrics_node)
+    path = Path(path)
+    document = Document.of_standard_input() if path == STANDARD_INPUT else Document.of_file(path)
+    flat, varied = variation.read(document, path, settings)
+    nodes = {key: node for key, node in flat.items() if key not in _BESIDE}
+    name = _name(document, path, flat.get("name"))
+    library, recipes = Library(lambda: recorded(name) if recorded else ()), RecipeFiles()
+
+    def resolve(field: str, reference: str, folder: Path) -> Any:
+        if field == RECIPE:
+            return recipes.recipe(reference, folder, resolve)
+        return library.name(field, reference, folder)
+
+    document.resolve = resolve
+    beside = _beside(document, flat)
     parsed: Search | None = None
     trials: tuple[Trial, ...] = ()
     count = 0
-    if search is None:
-        trials, count = _trials(document, nodes, blocks)
-    elif blocks is not None:
-        raise document.error(line_of(blocks), "blocks: a search has none, its space says it all")
+    if "search" not in flat:
+        trials, count = _trials(document, nodes, flat.get("blocks"))
+    elif "blocks" in flat:
+        raise document.error(origin_of(flat["blocks"]), "blocks: a search has none, its space says it all")
     else:
-        parsed = space_reader.read(document, search, _single(document, nodes))
+        given = axes.single(document, nodes, "one value beside a search; put several in its space")
+        parsed = space_reader.read(document, flat["search"], given)
     return Study(
         name,
-        document.path,
-        document.text,
+        path,
+        variation.text(flat, recipes.used) if varied or recipes.used else document.text,
         trials,
         count,
         parts=library.parts,
-        price_per_gpu_hour=price,
         search=parsed,
-        metrics=metrics,
         weights=library.weights,
+        **beside,
     )
 
 
@@ -124,80 +156,61 @@ def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> t
         list_node: the list of blocks.
     """
     blocks = [
-        (dict(nodes) | document.mapping(node, "a block", NAMES, PART_FIELDS), line_of(node))
-        for node in _sequence(document, list_node)
-    ] or [(dict(nodes), 1)]
+        (dict(nodes) | own, origin_of(node)) for own, node in variation.blocks(document, list_node)
+    ] or [(dict(nodes), document.at())]
     _check_count(document, blocks)
-    read = [(axes.read(document, block), line) for block, line in blocks]
+    read = [(axes.read(document, block), origin) for block, origin in blocks]
     # A mistake is reported before any trial is made, as a study may have a million trials.
-    for each, line in read:
+    for each, origin in read:
         shortened = {name: items[:1] if name in UNCHECKED else items for name, items in each.items()}
-        for _ in axes.configs(document, shortened, line):
+        for _ in axes.configs(document, shortened, origin):
             pass
     count = 0
     distinct: dict[Trial, None] = {}
-    for each, line in read:
-        for config in axes.configs(document, each, line):
+    for each, origin in read:
+        for config in axes.configs(document, each, origin):
             count += 1
             distinct[Trial.of(config)] = None
     return tuple(distinct), count
 
 
-def _check_count(document: Document, blocks: list[tuple[dict[str, yaml.Node], int]]) -> None:
+def _check_count(document: Document, blocks: list[tuple[dict[str, yaml.Node], str]]) -> None:
     """Check that all blocks together have no more combinations of values than a study may have trials."""
     count = 0
-    for block, line in blocks:
+    for block, origin in blocks:
         count += math.prod(document.count(name, node, values(name)) for name, node in block.items())
         if count > MOST_TRIALS:
-            raise document.error(line, f"this asks for more than {MOST_TRIALS:,} trials: split the study")
+            raise document.error(origin, f"this asks for more than {MOST_TRIALS:,} trials: split the study")
 
 
-def _single(document: Document, nodes: _Nodes) -> dict[str, Item]:
-    """The values of the fields beside a search: one value each."""
-    for name, node in nodes.items():
-        if document.count(name, node, values(name)) > 1:
-            raise document.error(
-                line_of(node), f"{name}: one value beside a search; put several in its space"
-            )
-    return {name: items[0] for name, items in axes.read(document, nodes).items()}
-
-
-def _sequence(document: Document, node: yaml.Node | None) -> list[yaml.Node]:
-    if node is None:
-        return []
-    if not isinstance(node, yaml.SequenceNode) or not node.value:
-        raise document.error(line_of(node), "blocks is a list of mappings, each with its own axes")
-    return list(node.value)
-
-
-def _name(document: Document, node: yaml.Node | None) -> str:
+def _name(document: Document, path: Path, node: yaml.Node | None) -> str:
     """The name of the study, by default that of its file; it becomes the name of a folder."""
-    name, line = (document.path.stem, 1) if node is None else (node.value, line_of(node))
+    if node is None and path == STANDARD_INPUT:
+        raise document.error(document.at(), "name is missing: a study from standard input needs one")
+    name, origin = (path.stem, document.at()) if node is None else (node.value, origin_of(node))
     if node is not None and not isinstance(node, yaml.ScalarNode):
-        raise document.error(line, "name: one name belongs here")
+        raise document.error(origin, "name: one name belongs here")
     stem = name.removesuffix(BEST)
     if not re.fullmatch(r"\w[\w.-]{0,99}", stem) or len(stem.encode()) > _MOST_NAME_BYTES:
         raise document.error(
-            line,
+            origin,
             f"name {quoted(name)!r}: give it a name of up to 100 letters, digits, '-', '_' and '.', "
             f"and of up to {_MOST_NAME_BYTES} bytes",
         )
     return name
 
 
-def _price(document: Document, node: yaml.Node | None) -> float | None:
-    """The price of one GPU for an hour."""
-    if node is None:
-        return None
-    try:
-        price: float = document.value(_PRICE, node, _PRICES)
-    except BadInput as error:
-        raise BadInput(f"{error}: a price, such as 2.5") from None
-    return price
-
-
-def _metrics(document: Document, node: yaml.Node | None) -> tuple[str, ...]:
-    """The names of metrics, each once, in the order of the file."""
-    if node is None:
-        return ()
-    return tuple(dict.fromkeys(document.values(_METRICS, node, _METRIC_NAMES)))
+def _beside(document: Document, nodes: _Nodes) -> dict[str, Any]:
+    """The attributes of a study that stand beside its fields, as far as the study gives them."""
+    beside: dict[str, Any] = {}
+    if _PRICE in nodes:
+        try:
+            beside[_PRICE] = document.value(_PRICE, nodes[_PRICE], _PRICES)
+        except BadInput as error:
+            raise BadInput(f"{error}: a price, such as 2.5") from None
+    if "description" in nodes:
+        beside["description"] = document.value("description", nodes["description"], _DESCRIPTION)
+    for name, takes in ((_METRICS, _METRIC_NAMES), ("tags", _TAGS)):
+        if name in nodes:  # each once, in the order of the file
+            beside[name] = tuple(dict.fromkeys(document.values(name, nodes[name], takes)))
+    return beside

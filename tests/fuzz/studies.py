@@ -18,12 +18,18 @@ from optuna.samplers import RandomSampler
 
 from sweep.config import FIELDS
 from sweep.errors import BadInput
-from sweep.study import load
+from sweep.study import Study, load
+from sweep.study.changes import changes
 from sweep.study.space import Search
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-SOURCES = tuple(path.read_bytes() for path in sorted(Path("studies").glob("*.yaml")))
+_VARIATIONS = (
+    b"extends: base.yaml\nx-a: &a {lr: 0.1}\n<<: *a\nsparsity+: [0.99]\nseed+: 5..7\nrecipe: recipes.yaml:longer\n",
+    b"extends: base.yaml\nblocks+:\n  - {criterion: snip, scope: erk, sparsity: 0.5}\ndescription: more\ntags+: [b]\n",
+    b"extends: search.yaml\ncriterion+: force\nsparsity: 0.9\nsearch:\n  space:\n    lr: {low: 0.1, high: 1}\n",
+)
+SOURCES = (*(path.read_bytes() for path in sorted(Path("studies").glob("*.yaml"))), *_VARIATIONS)
 # There are few searches among them, and much to a search.
 _WEIGHTS = [6 if b"search:" in content else 1 for content in SOURCES]
 # What a refusal may take: seconds of CPU, bytes.
@@ -35,7 +41,18 @@ HANGS = 90.0
 
 KEYS = (*FIELDS, "recipe", "name", "blocks", "search", "price_per_gpu_hour", "space", "trials", "seeds", "low",
         "high", "step", "log", "when", "values", "sampler", "objectives", "stop", "stop_after", "no_collapse",
-        "min_accuracy", "<<", "=", "?", "metrics", "criterion.temperature", "model.width", "seed.x", "loss.", ".x")  # fmt: skip
+        "min_accuracy", "<<", "=", "?", "metrics", "extends", "description", "tags",
+        "seed+", "sparsity+", "blocks+", "tags+", "x-helper", "name+", "criterion.power+", "criterion.temperature", "model.width", "seed.x", "loss.", ".x")  # fmt: skip
+# Files beside each mutant, which it may extend or take recipes from.
+BESIDE = {
+    "base.yaml": "name: base\ndataset: digits\nmodel: conv-5\nepochs: 2\nseed: 0..2\ntags: [a]\nblocks:\n"
+    "  - {criterion: [snip, random], sparsity: 0.9}\n  - {criterion: force, sparsity: [0.5, 0.9], iterations: 10}\n",
+    "search.yaml": "dataset: digits\nmodel: conv-5\nepochs: 4\nsearch:\n  trials: 5\n  space:\n"
+    "    criterion: [snip, random]\n    sparsity: [0.5, 0.9]\n    prune_epoch: {low: 0, high: 3}\n",
+    "recipes.yaml": "longer: {epochs: 9, lr: 0.1}\nbad: {lr: x}\n",
+}
+SETTINGS = ("epochs=3", "seed=0..4", "seed+=7", "sparsity=[0.5, 0.99]", "criterion=snip", "name=other", "lr={low: 0.1, high: 1}",
+            "search={trials: 3}", "blocks=[{seed: 1}]", "tags+=[b]", "=", "x", "epochs=", "recipe=recipes.yaml:longer", "steps=30")  # fmt: skip
 LAUGHS = "[&a0 [x, x], " + ", ".join(f"&a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)) + "]"
 PIECES = (
     *("", "null", "~", "true", "n", "-1", "0", "1", "3", "0.5", "1e-3", "1e309", ".nan", "-.inf", "010", "0x1F"),
@@ -53,6 +70,9 @@ PIECES = (
     *("{low: 0, high: 1}", "{low: 0.5, high: 0.9, step: 0.05}", "{low: 1, high: 60, log: true}", "{low: 1, high: 0}"),
     *("{low: 5, high: 60, step: 2.5, when: {criterion: force}}", "{values: [1, 2], when: {criterion: [snip]}}"),
     *("{space: {sparsity: [0.9], criterion: [snip]}, trials: 5}", "{space: {lr: {low: 0.1, high: 1, log: n}}}"),
+    *("base.yaml", "search.yaml", "study.yaml", "./nowhere.yaml", "/", "/dev/null", "x" * 300 + "/y.yaml", "recipes.yaml"),
+    *("recipes.yaml:longer", "recipes.yaml:bad", "recipes.yaml:", "base.yaml:name", "[quick, recipes.yaml:longer]"),
+    *("&m {<<: *m, lr: 0.1}", "&m {lr: 0.1}", "{<<: [{lr: 0.1}, {lr: 1}]}", "{<<: {epochs: 3}}", "{<<: [[x]]}", "*m"),
     *("[" * 3000, "{a: " * 3000, "- " * 3000, "[" + ", ".join(["0..99999"] * 60) + "]", "[" + "x, " * 20_000 + "]"),
 )  # fmt: skip
 
@@ -184,17 +204,23 @@ class Judge:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "study.yaml"
             path.write_bytes(mutant)
+            for name, content in BESIDE.items():
+                (path.parent / name).write_text(content)
+            settings = random.Random(mutant).sample(SETTINGS, 2) if len(mutant) % 4 == 0 else ()
             began, asked, fault, kind = time.process_time(), 0, "", "studies"
             before = signal.signal(signal.SIGPROF, _stop)
             signal.setitimer(signal.ITIMER_PROF, HANGS)
             try:
-                study = load(path)
+                study = load(path, settings=settings)
                 asked = study.count
+                if study.text.encode() != mutant:
+                    fault = _other_text(study)
                 if study.search:
                     _draw(study.search)
             except BadInput as error:
                 kind, said = "refused", str(error)
-                if not re.fullmatch(rf"{re.escape(str(path))}:\d+: .+", said) or not said.isprintable():
+                file = rf"{re.escape(folder)}/({'|'.join(('study.yaml', *BESIDE))}):\d+"
+                if not re.fullmatch(rf"({file}|--set .+): .+", said) or not said.isprintable():
                     fault = f"no line of its own: {said!r}"
             except _Hangs:
                 fault = "hangs"
@@ -214,6 +240,21 @@ class Judge:
         if self.grown > BYTES:  # what comes after is judged by what it takes more
             self._before = _peak()
         return Verdict("faults" if fault else kind, fault)
+
+
+def _other_text(study: Study) -> str:
+    """What must not be of the text that study.json keeps; empty: it reads as the same study."""
+    if study.count > 1000:
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / f"{study.name}.yaml"
+        kept.write_text(study.text)
+        for name, content in BESIDE.items():
+            (kept.parent / name).write_text(content)
+        again = load(kept)
+    if changes(again.text, study.text) or {t.id for t in again.trials()} != {t.id for t in study.trials()}:
+        return "the text that is kept is of another study"
+    return ""
 
 
 def _draw(search: Search) -> None:
