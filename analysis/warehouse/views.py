@@ -202,6 +202,27 @@ def _readable_arm(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
     return arm, f"{arm} IS NOT NULL" + (f" AND {arm} NOT IN (FROM no_arms)" if unreadable else "")
 
 
+def _define_settings(connection: duckdb.DuckDBPyConnection, arm: str) -> None:
+    """Define the view of the setting of each arm.
+
+    Args:
+        arm: the expression for the arm of a row of `all_trials`.
+    """
+    of_choice = "|".join(CHOICE)
+    # Of all rows, for speed: a superseded row has the same arm as the row that counts.
+    connection.execute(
+        f"""CREATE OR REPLACE VIEW settings AS
+        SELECT arm, json_merge_patch(arm, '{json.dumps(dict.fromkeys(CHOICE))}', CASE
+            WHEN regexp_matches(arm, '"({of_choice})\\.') THEN '{{' || coalesce(list_aggregate([
+                to_json(key) || ':null' FOR key IN json_keys(arm)
+                IF regexp_matches(key, '^({of_choice})\\.')
+            ], 'string_agg', ','), '') || '}}'
+            ELSE '{{}}'
+        END)::VARCHAR AS setting
+        FROM (SELECT DISTINCT {arm} AS arm FROM all_trials)"""
+    )
+
+
 def _leave_rows(connection: duckdb.DuckDBPyConnection, table: str, every: str, sound: str) -> None:
     """Leave unsound rows out of the view of all rows, and name their number on stderr.
 
@@ -255,19 +276,7 @@ def _define(
         arm, readable = _readable_arm(connection)
         sound += f" AND {readable}"
         columns += f" REPLACE ({arm} AS arm)"
-        of_choice = "|".join(CHOICE)
-        # Of all rows, for speed: a superseded row has the same arm as the row that counts.
-        connection.execute(
-            f"""CREATE OR REPLACE VIEW settings AS
-            SELECT arm, json_merge_patch(arm, '{json.dumps(dict.fromkeys(CHOICE))}', CASE
-                WHEN regexp_matches(arm, '"({of_choice})\\.') THEN '{{' || coalesce(list_aggregate([
-                    to_json(key) || ':null' FOR key IN json_keys(arm)
-                    IF regexp_matches(key, '^({of_choice})\\.')
-                ], 'string_agg', ','), '') || '}}'
-                ELSE '{{}}'
-            END)::VARCHAR AS setting
-            FROM (SELECT DISTINCT {arm} AS arm FROM all_trials)"""
-        )
+        _define_settings(connection, arm)
     _leave_rows(connection, table, every, sound)
     shown, rows_of = _shown(connection, table), f"all_{table}"
     [(study,)] = connection.execute("SELECT getvariable('study')").fetchall()

@@ -73,8 +73,7 @@ def open(
     for macro in _MACROS:
         connection.execute(macro)
     connection.execute(f"SET VARIABLE results = '{quoted(str(folder))}'")
-    if study is not None:
-        connection.execute(f"SET VARIABLE study = '{quoted(study)}'")
+    connection.execute("SET VARIABLE study = ?", [study])
     for table in KEYS:
         views.create(connection, table, folder, parts.pattern(table, one_study))
     # DuckDB compares a file's name with the first text, and an unexpanded pattern with the second.
