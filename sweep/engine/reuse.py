@@ -5,6 +5,8 @@ identifies the trial is not believed: it is written anew.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +15,13 @@ import pyarrow.compute as pc
 
 from sweep.errors import BadInput, StoreError
 from sweep.store import parts, results
-from sweep.store.places import Place, Remote, place, readable_all, remedy
+from sweep.store.places import Place, Remote, place, remedy
 from sweep.store.schema import SCHEMAS
 from sweep.study import Study
 from sweep.study.identity import Trial
+
+# Parts that are looked at in parallel, and the bytes from which on less than a whole object is read.
+_AT_ONCE, _LARGE = 32, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -152,18 +157,22 @@ def _found(study: Study, wanted: Mapping[str, Trial], other: Place) -> Found | N
 
 def _may_have(other: Place, ids: pa.Array) -> bool:
     """Whether a folder may have a success of some trials: a quick look, which spares most reading."""
-    listed = parts.list_parts(other / "trials")
-    for part, content in zip(listed, readable_all(listed), strict=True):
-        try:
-            if isinstance(content, OSError):
-                raise content
-            if parts.may_have(content, ids):
-                return True
-        except FileNotFoundError:  # merged into another part meanwhile, which is read again later
-            return True
-        except parts.NotAPart as why:
-            parts.leave_aside(part, str(why))
-    return False
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        return any(threads.map(lambda part: _part_may_have(part, ids), parts.list_parts(other / "trials")))
+
+
+def _part_may_have(part: Place, ids: pa.Array) -> bool:
+    if isinstance(part, Remote) and part.size > _LARGE:
+        # Whatever is wrong with the object or the way to it is said when it is read as a whole.
+        with suppress(parts.NotAPart, OSError):
+            return parts.may_have(part.open_in_place(), ids)
+    try:
+        return parts.may_have(part.read_bytes() if isinstance(part, Remote) else part, ids)
+    except FileNotFoundError:  # merged into another part meanwhile, which is read later
+        return True
+    except parts.NotAPart as why:
+        parts.leave_aside(part, str(why))
+        return False
 
 
 def _successes(other: Place, wanted: Mapping[str, Trial], ids: pa.Array) -> pa.Table:

@@ -104,7 +104,7 @@ def fits(part: Path | bytes, table: str) -> bool:
     )
 
 
-def may_have(part: Path | bytes, trials: pa.Array) -> bool:
+def may_have(part: Path | bytes | pa.NativeFile, trials: pa.Array) -> bool:
     """Whether a part of `trials` names a success of some trials. Reads two columns, not the whole file.
 
     Args:
@@ -204,7 +204,7 @@ def _print_once(line: str) -> None:
 
 
 @contextmanager
-def _opened(part: Path | bytes, table: str) -> Iterator[pq.ParquetFile]:
+def _opened(part: Path | bytes | pa.NativeFile, table: str) -> Iterator[pq.ParquetFile]:
     """A part opened for reading; an error of Parquet in the block becomes `NotAPart`."""
     try:
         with pq.ParquetFile(_file(part)) as file:
@@ -216,7 +216,7 @@ def _opened(part: Path | bytes, table: str) -> Iterator[pq.ParquetFile]:
         raise NotAPart(_reason(error)) from None
 
 
-def _file(part: Path | bytes) -> Any:
+def _file(part: Path | bytes | pa.NativeFile) -> Any:
     return pa.BufferReader(part) if isinstance(part, bytes) else part
 
 

@@ -11,7 +11,7 @@ from analysis.warehouse import unfinished
 from sweep.engine import reuse
 from sweep.errors import BadInput
 from sweep.store import parts, results
-from sweep.store.places import place
+from sweep.store.places import Remote, place
 from sweep.store.schema import SCHEMAS
 from sweep.study import load
 from tests.integration.launching import here
@@ -137,6 +137,26 @@ def test_a_library_in_a_bucket_is_read_and_named_without_the_options_of_its_addr
     assert before == after and [each.name for each in library.iterdir()] == ["first"]
     sources = analysis.open(root / "mine").execute("SELECT DISTINCT source FROM trials").fetchall()
     assert sources == [(f"{bucket}/lab/first",)]
+
+
+@pytest.mark.slow
+def test_of_a_large_object_in_a_bucket_two_columns_are_read_and_of_a_damaged_one_all(
+    path, root, bucket, monkeypatch, capfd
+):
+    trials = load(path).trials()
+    folder = place(f"{bucket}/lab/first")
+    write(folder, *(result(trial, status="failed") for trial in trials))
+    study, libraries = load(path), reuse.libraries([f"{bucket}/lab"])
+    monkeypatch.setattr(reuse, "_LARGE", 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(Remote, "read_bytes", None)
+        assert reuse.find(study, trials, root / "mine", libraries) == []
+    write(folder, *map(result, trials))
+    bad = folder / "trials" / "part-0.parquet"
+    bad.write_bytes(b"PAR1 nothing PAR1")
+    [found] = reuse.find(study, trials, root / "mine", libraries)
+    assert len(found.trials) == TRIALS
+    assert capfd.readouterr().err.count(f"{bad}: not a part of these results") == 1
 
 
 def test_a_library_that_does_not_exist_is_one_line(tmp_path):
