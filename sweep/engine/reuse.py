@@ -85,15 +85,17 @@ def find(study: Study, missing: Sequence[Trial], folder: Place, known: Iterable[
     wanted: dict[str, Trial] = {}
     found = []
     for other in _folders(folder, known) if missing else ():
+        listed = parts.list_parts(other / "trials")
+        if not listed:
+            continue
         # Without other studies no trial needs its id yet.
         wanted = wanted or {trial.id: trial for trial in missing}
-        results_there = _found(study, wanted, other)
-        if results_there:
-            found.append(results_there)
-            taken = set(results_there.trials["trial_id"].to_pylist())
+        if _may_have(listed, pa.array(wanted, pa.string())) and (there := _found(study, wanted, other)):
+            found.append(there)
+            taken = there.done()
             wanted = {name: trial for name, trial in wanted.items() if name not in taken}
-        if not wanted:
-            break
+            if not wanted:
+                break
     return found
 
 
@@ -115,30 +117,24 @@ def take_over(found: Found, folder: Place) -> None:
 
 
 def _folders(folder: Place, known: Iterable[Place]) -> Iterator[Place]:
-    """The folders of other studies that have results: beside a study's own folder, and in libraries."""
+    """What may be the folder of another study: beside a study's own folder, and in libraries."""
     own, root = folder.resolve(), folder.parent
     beside = results.folders(root) if root.is_dir() else []
     for library in known:
         beside += [library] if parts.are_of_one_study(library) else results.folders(library)
     for other in beside:
-        if other.resolve() != own and any(True for _ in (other / "trials").glob(parts.PART)):
+        if other.resolve() != own:
             yield other
 
 
 def _found(study: Study, wanted: Mapping[str, Trial], other: Place) -> Found | None:
     """The results of wanted trials in the folder of another study that have all their rows."""
-    ids = pa.array(wanted, pa.string())
-    if not _may_have(other, ids):
+    tables = {"trials": _successes(other, wanted)}
+    ids = tables["trials"]["trial_id"].combine_chunks()
+    if not len(ids):
         return None
-    trials = _successes(other, wanted, ids)
-    ids = trials["trial_id"].combine_chunks()
-    tables = {
-        table: results.read_table(other, table, schema.names, ids)
-        for table, schema in SCHEMAS.items()
-        if table != "trials" and len(ids)
-    }
-    if not tables:
-        return None
+    for table in ("curves", "layers", "metrics"):
+        tables[table] = results.read_table(other, table, SCHEMAS[table].names, ids)
     # A study's analyses shall not depend on whose results it took over: metrics are those that it asks for.
     asked = pc.is_in(tables["metrics"]["name"], pa.array(study.metrics, pa.string()))
     tables["metrics"] = tables["metrics"].filter(asked)
@@ -148,17 +144,16 @@ def _found(study: Study, wanted: Mapping[str, Trial], other: Place) -> Found | N
         ids = ids.filter(pc.is_in(ids, rows["trial_id"].combine_chunks()))
     if not len(ids):
         return None
-    tables["trials"] = trials
     tables = {table: rows.filter(pc.is_in(rows["trial_id"], ids)) for table, rows in tables.items()}
     source = str(replace(other, query="") if isinstance(other, Remote) else other)
     tables["trials"] = _of_study(tables["trials"], study.name, source, wanted)
     return Found(source, tables)
 
 
-def _may_have(other: Place, ids: pa.Array) -> bool:
-    """Whether a folder may have a success of some trials: a quick look, which spares most reading."""
+def _may_have(listed: Iterable[Place], ids: pa.Array) -> bool:
+    """Whether parts of `trials` may have a success of some trials: a quick look, which spares reading."""
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        return any(threads.map(lambda part: _part_may_have(part, ids), parts.list_parts(other / "trials")))
+        return any(threads.map(lambda part: _part_may_have(part, ids), listed))
 
 
 def _part_may_have(part: Place, ids: pa.Array) -> bool:
@@ -175,8 +170,9 @@ def _part_may_have(part: Place, ids: pa.Array) -> bool:
         return False
 
 
-def _successes(other: Place, wanted: Mapping[str, Trial], ids: pa.Array) -> pa.Table:
+def _successes(other: Place, wanted: Mapping[str, Trial]) -> pa.Table:
     """The latest success of each wanted trial: rows of `trials` whose config is the trial's own."""
+    ids = pa.array(wanted, pa.string())
     rows = results.read_table(other, "trials", SCHEMAS["trials"].names, ids)
     rows = rows.filter(pc.field("status") == "ok")
     numbered = enumerate(rows.select(["trial_id", "config", "status", "finished_at"]).to_pylist())
