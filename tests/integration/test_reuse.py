@@ -37,12 +37,15 @@ def studies(study_file):
 
 
 def answers(results):
-    """What people read of the second study: the answers that hold no time and no name of a folder."""
+    """What people read of the second study: all answers in which no seconds are."""
     words = (
         ("crossover", "snip", "random"),
-        ("best",),
         ("collapse",),
         ("correlation",),
+        ("regimes",),
+        ("aggregate",),
+        ("better", "snip", "random"),
+        ("seeds", "snip", "random"),
         ("sql", "SELECT arm, sparsity, seed, test_accuracy, kept FROM trials ORDER BY ALL"),
         ("sql", "SELECT * EXCLUDE seconds FROM curves ORDER BY ALL"),
         ("sql", "FROM layers ORDER BY ALL"),
