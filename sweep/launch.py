@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from sweep import plan
-from sweep.engine import provenance, starts
+from sweep.engine import provenance, reuse, starts
 from sweep.engine.estimate import say_changes, say_estimate, say_parts, say_plan, summary
 from sweep.engine.loggers import Logger
 from sweep.engine.options import Ending, Options
@@ -26,6 +26,7 @@ from sweep.options import (
     DataRoot,
     FurtherSettings,
     GpusPerTrial,
+    Known,
     MaxHours,
     ResultsAt,
     Settings,
@@ -53,6 +54,7 @@ def launch(
     *,
     set_: Settings = None,
     results_root: ResultsAt = "results",
+    known: Known = None,
     data_root: DataRoot = "data",
     address: Address = None,
     workers: Workers = None,
@@ -77,7 +79,7 @@ def launch(
     console = Console()
     study = _load(path, place(results_root) if dry_run else None, settings(set_, further))
     trials = study.trials()
-    folder = place(results_root) / study.name
+    folder, libraries = place(results_root) / study.name, reuse.libraries(known or ())
     options = Options(
         data_root=data_root,
         address=address,
@@ -96,10 +98,10 @@ def launch(
         if not dry_run:
             send(folder)
             results.compact(folder)
-        todo = _todo(trials, folder, retry_failed=retry_failed, most=max_trials)
+        todo = _todo(study, folder, libraries, retry_failed=retry_failed, most=max_trials, dry_run=dry_run)
         costs.learn(results.costs(folder), bool(gpus_per_trial))
         say_changes(console, study, folder)
-        say_plan(console, study, trials, todo.done, todo.to_run)
+        say_plan(console, study, todo.done, todo.to_run, todo.taken)
         say_parts(console, study, folder, todo.to_run)
         if dry_run:
             say_estimate(console, study, todo.to_run, costs, options)
@@ -159,24 +161,53 @@ class _Todo:
     Attributes:
         trials: all trials of the study.
         done: trial_id → result, of every trial that has one.
+        taken: where results are taken over from → how many.
         missing: trials without a result, and failed ones that are run again.
         to_run: the missing trials that this launch runs.
     """
 
     trials: Sequence[Trial]
     done: Mapping[str, results.Row]
+    taken: Mapping[str, int]
     missing: Sequence[Trial]
     to_run: Sequence[Trial]
 
 
-def _todo(trials: Sequence[Trial], folder: Place, *, retry_failed: bool, most: int | None) -> _Todo:
-    """What a launch has to do, from the results in a folder."""
-    done = results.finished(folder)
+def _todo(
+    study: Study,
+    folder: Place,
+    libraries: Sequence[Place],
+    *,
+    retry_failed: bool,
+    most: int | None,
+    dry_run: bool,
+) -> _Todo:
+    """What a launch has to do, once the results that others have are taken over.
+
+    Args:
+        folder: of the study's results.
+        libraries: more folders of results, of others.
+        dry_run: take nothing over.
+    """
+    trials, done = study.trials(), results.finished(folder)
+    missing = _missing(trials, done, retry_failed)
+    found = reuse.find(study, missing, folder, libraries)
+    for each in found:
+        if not dry_run:
+            reuse.take_over(each, folder)
+        done |= each.done()
+    if found:
+        missing = _missing(missing, done, retry_failed)
+    taken = {each.source: len(each.trials) for each in found}
+    return _Todo(trials, done, taken, missing, _first(missing, most))
+
+
+def _missing(trials: Sequence[Trial], done: Mapping[str, results.Row], retry_failed: bool) -> Sequence[Trial]:
+    """The trials without a result, and if they are to run again the failed ones."""
+    if not done:  # without results no trial needs its id yet
+        return trials
     again = {"failed"} if retry_failed else set()
-    missing = trials
-    if done:  # without results no trial needs its id yet
-        missing = [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
-    return _Todo(trials, done, missing, _first(missing, most))
+    return [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
 
 
 def _first(missing: Sequence[Trial], most: int | None) -> Sequence[Trial]:

@@ -14,6 +14,12 @@ from sweep.engine.options import AUTO, TUNE, Gpus
 from sweep.errors import BadInput
 
 ResultsAt = Annotated[str, typer.Option("--results", help="folder for results, or a URI: s3://BUCKET/PREFIX")]
+Known = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--known", help="more results to take over trials from: a folder, or a URI; only read; repeatable"
+    ),
+]
 DataRoot = Annotated[str, typer.Option(help="folder of the data sets, or a URI: s3://BUCKET/PREFIX")]
 
 

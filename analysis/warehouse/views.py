@@ -27,7 +27,11 @@ from sweep.store.places import Place, Remote, attempts, is_plain, place, read_al
 from sweep.store.schema import KEYS, SCHEMAS
 
 # Which of several rows with the same key counts, where they can differ.
-_PRECEDENCE = {"trials": "ORDER BY (status = 'ok') DESC, (status <> 'stopped') DESC, finished_at DESC"}
+# A row that was taken over has the times of its source, which counts before it.
+_PRECEDENCE = {
+    "trials": "ORDER BY (status = 'ok') DESC, (status <> 'stopped') DESC, finished_at DESC, "
+    "source IS NOT NULL, study"
+}
 # More parts than this, which are smaller than this many bytes on average, are loaded into memory.
 _MANY, _SMALL = 300, 200_000
 # Parts in an object store are loaded into memory if they are smaller than this many bytes together.
@@ -198,6 +202,27 @@ def _readable_arm(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
     return arm, f"{arm} IS NOT NULL" + (f" AND {arm} NOT IN (FROM no_arms)" if unreadable else "")
 
 
+def _define_settings(connection: duckdb.DuckDBPyConnection, arm: str) -> None:
+    """Define the view of the setting of each arm.
+
+    Args:
+        arm: the expression for the arm of a row of `all_trials`.
+    """
+    of_choice = "|".join(CHOICE)
+    # Of all rows, for speed: a superseded row has the same arm as the row that counts.
+    connection.execute(
+        f"""CREATE OR REPLACE VIEW settings AS
+        SELECT arm, json_merge_patch(arm, '{json.dumps(dict.fromkeys(CHOICE))}', CASE
+            WHEN regexp_matches(arm, '"({of_choice})\\.') THEN '{{' || coalesce(list_aggregate([
+                to_json(key) || ':null' FOR key IN json_keys(arm)
+                IF regexp_matches(key, '^({of_choice})\\.')
+            ], 'string_agg', ','), '') || '}}'
+            ELSE '{{}}'
+        END)::VARCHAR AS setting
+        FROM (SELECT DISTINCT {arm} AS arm FROM all_trials)"""
+    )
+
+
 def _leave_rows(connection: duckdb.DuckDBPyConnection, table: str, every: str, sound: str) -> None:
     """Leave unsound rows out of the view of all rows, and name their number on stderr.
 
@@ -224,6 +249,9 @@ def _define(
 ) -> None:
     """Define a view of all rows of a table, and one of the rows that count: one for each key.
 
+    With DuckDB's variable `study`, only rows of `trials` that are of this study count. They are chosen before
+    one row of each trial is: several studies may have the same trial.
+
     Few keys have several rows, if any. To find their superseded rows by the keys alone, and to leave those
     out of one pass over the others, is several times faster than to sort entire rows, and takes no memory.
 
@@ -248,30 +276,21 @@ def _define(
         arm, readable = _readable_arm(connection)
         sound += f" AND {readable}"
         columns += f" REPLACE ({arm} AS arm)"
-        of_choice = "|".join(CHOICE)
-        # Of all rows, for speed: a superseded row has the same arm as the row that counts.
-        connection.execute(
-            f"""CREATE OR REPLACE VIEW settings AS
-            SELECT arm, json_merge_patch(arm, '{json.dumps(dict.fromkeys(CHOICE))}', CASE
-                WHEN regexp_matches(arm, '"({of_choice})\\.') THEN '{{' || coalesce(list_aggregate([
-                    to_json(key) || ':null' FOR key IN json_keys(arm)
-                    IF regexp_matches(key, '^({of_choice})\\.')
-                ], 'string_agg', ','), '') || '}}'
-                ELSE '{{}}'
-            END)::VARCHAR AS setting
-            FROM (SELECT DISTINCT {arm} AS arm FROM all_trials)"""
-        )
+        _define_settings(connection, arm)
     _leave_rows(connection, table, every, sound)
-    shown = _shown(connection, table)
+    shown, rows_of = _shown(connection, table), f"all_{table}"
+    [(study,)] = connection.execute("SELECT getvariable('study')").fetchall()
+    if table == "trials" and study is not None:
+        rows_of = f"(FROM all_trials WHERE study = '{quoted(study)}')"
     connection.execute(
         f"""CREATE OR REPLACE VIEW {f"every_{table}" if shown else table} AS
-        WITH twice AS (SELECT hash({key}) AS h FROM all_{table} GROUP BY 1 HAVING count(*) > 1),
+        WITH twice AS (SELECT hash({key}) AS h FROM {rows_of} GROUP BY 1 HAVING count(*) > 1),
         superseded AS (
             SELECT hash(filename, file_row_number) AS h
-            FROM (FROM all_{table} WHERE hash({key}) IN (FROM twice)
+            FROM (FROM {rows_of} WHERE hash({key}) IN (FROM twice)
                   QUALIFY row_number() OVER (PARTITION BY {key} {_PRECEDENCE.get(table, "")}) > 1)
         )
-        {columns} FROM all_{table}
+        {columns} FROM {rows_of}
         WHERE hash(filename, file_row_number) NOT IN (FROM superseded)"""
     )
     if shown:

@@ -49,7 +49,7 @@ def open(
     configuration. A part that is damaged or is not of these results is named on stderr and left out.
 
     Args:
-        study: only the trials of this study.
+        study: only the trials of this study, also those that another study has too.
         where: only the trials for which this SQL condition over `trials` holds. `study` and `where` narrow
             the other views too.
         metric: the accuracy columns of `trials` hold this metric of the final network, or its negative where
@@ -63,8 +63,7 @@ def open(
     connection = duckdb.connect()
     if not folder.is_dir():
         raise BadInput(f"{results}: no such folder; run a study first, or name its results with --results")
-    # A folder `trials` may also be that of a study with this name.
-    one_study = (folder / "study.json").exists() or bool([*(folder / "trials").glob("part-*")])
+    one_study = parts.are_of_one_study(folder)
     if isinstance(folder, Remote):
         from analysis.warehouse.object_store import ResultsOnly
 
@@ -74,6 +73,7 @@ def open(
     for macro in _MACROS:
         connection.execute(macro)
     connection.execute(f"SET VARIABLE results = '{quoted(str(folder))}'")
+    connection.execute("SET VARIABLE study = ?", [study])
     for table in KEYS:
         views.create(connection, table, folder, parts.pattern(table, one_study))
     # DuckDB compares a file's name with the first text, and an unexpanded pattern with the second.
@@ -135,12 +135,9 @@ def _narrow(
     connection: duckdb.DuckDBPyConnection, study: str | None, where: str | None, metric: str | None
 ) -> None:
     """Narrow the views to the trials that the conditions leave, and put a metric in place of accuracies."""
-    conditions = []
-    if study is not None:
-        known = [row[0] for row in rows(connection, "SELECT DISTINCT study FROM trials ORDER BY 1")]
-        if study not in known:
-            raise BadInput(f"--study {study}: no trials of it here; there are: {', '.join(known) or 'none'}")
-        conditions.append(f"study = '{quoted(study)}'")
+    if study is not None and not rows(connection, "SELECT study FROM trials LIMIT 1"):
+        every = [str(row[0]) for row in rows(connection, "SELECT DISTINCT study FROM all_trials ORDER BY 1")]
+        raise BadInput(f"--study {study}: no trials of it here; there are: {', '.join(every) or 'none'}")
     if where is not None:
         try:
             statements = connection.extract_statements(f"SELECT 1 FROM trials WHERE ({where}\n)")
@@ -149,12 +146,11 @@ def _narrow(
             connection.execute(f"EXPLAIN SELECT 1 FROM trials WHERE ({where}\n)")
         except duckdb.Error as error:
             raise BadInput(f"--where {where}: {error}") from None
-        conditions.append(f"({where}\n)")
-    if metric is None and not conditions:
+    if study is None and where is None and metric is None:
         return
     trials = "FROM every_trials AS trials"
-    if conditions:
-        trials += f" WHERE {' AND '.join(conditions)}"
+    if where is not None:
+        trials += f" WHERE ({where}\n)"
     others = {
         table: f"FROM every_{table} WHERE trial_id IN (SELECT trial_id FROM trials)"
         for table in KEYS

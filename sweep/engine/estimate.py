@@ -17,29 +17,39 @@ from sweep.study import Study
 from sweep.study.changes import changes
 from sweep.study.identity import Trial
 
+# Studies whose results are taken over that a launch names, at most.
+_MOST_SOURCES = 3
+
 
 def say_plan(
     console: Console,
     study: Study,
-    trials: Sequence[Trial],
     done: Mapping[str, results.Row],
     to_run: Sequence[Trial],
+    taken: Mapping[str, int],
 ) -> None:
     """Say how many trials the study has, how many have a result and how many will run.
 
     Args:
-        trials: of the study.
         done: trial_id → result.
         to_run: trials that this launch runs. A failed trial among them counts as one without a result.
+        taken: where results are taken over from → how many; `done` has them too.
     """
+    trials = study.distinct
     with_result = (
         sum(trial.id in done for trial in trials) - sum(trial.id in done for trial in to_run) if done else 0
     )
     same = f" ({study.count} asked for, those that are the same once)" if study.count > len(trials) else ""
-    console.out(
-        f"{study.name}: {len(trials)} trials{same}, {with_result} with a result, {len(to_run)} to run",
-        highlight=False,
-    )
+    counts = [
+        f"{study.name}: {len(trials)} trials{same}",
+        f"{with_result - sum(taken.values())} with a result",
+    ]
+    shown = dict([*taken.items()][:_MOST_SOURCES])
+    for source, count in shown.items():
+        counts.append(f"{count} taken over from {source.rpartition('/')[2]} ({source})")
+    if others := len(taken) - len(shown):
+        counts.append(f"{sum(taken.values()) - sum(shown.values())} from {others} more")
+    console.out(", ".join([*counts, f"{len(to_run)} to run"]), highlight=False)
 
 
 def say_changes(console: Console, study: Study, folder: Place) -> None:

@@ -8,7 +8,8 @@ this module, so that both count the same trials.
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,12 @@ class NotAPart(Exception):
     """A file is no part of a table; the message says why."""
 
 
+def are_of_one_study(folder: Place) -> bool:
+    """Whether a folder holds the results of one study, and not a folder for each of several studies."""
+    # A folder `trials` may also be that of a study with this name.
+    return (folder / "study.json").exists() or bool([*(folder / "trials").glob(PART)])
+
+
 def pattern(table: str, one_study: bool) -> str:
     """The pattern for the parts of a table, under the folder of one study or the folder of several."""
     return f"{table}/{PART}" if one_study else f"*/{table}/{PART}"
@@ -97,7 +104,28 @@ def fits(part: Path | bytes, table: str) -> bool:
     )
 
 
-def read_rows(part: Path | bytes, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+def may_have(part: Path | bytes | pa.NativeFile, trials: pa.Array) -> bool:
+    """Whether a part of `trials` names a success of some trials. Reads two columns, not the whole file.
+
+    Args:
+        trials: ids of trials.
+
+    Raises:
+        NotAPart: the file is no part of `trials`, or one of the two columns is damaged.
+        FileNotFoundError: the file does not exist.
+    """
+    ours = [SCHEMAS["trials"].field(name) for name in ("trial_id", "status")]
+    with _opened(part, "trials") as file:
+        for batch in file.iter_batches(_BATCH, columns=[field.name for field in ours]):
+            names, statuses = (_as(batch[field.name], field, len(batch)) for field in ours)
+            if pc.any(pc.and_kleene(pc.is_in(names, trials), pc.equal(statuses, "ok"))).as_py():
+                return True
+    return False
+
+
+def read_rows(
+    part: Path | bytes, table: str, columns: Sequence[str] | None = None, only: pa.Array | None = None
+) -> pa.Table:
     """The rows of a part, converted to the types of the table; NULL in columns that the part lacks.
 
     Every page is read, also of columns that are not returned: either all rows of a part count or none.
@@ -105,6 +133,7 @@ def read_rows(part: Path | bytes, table: str, columns: Sequence[str] | None = No
     Args:
         part: a file, or the content of one.
         columns: columns of the table to return; None for all of them, and the further columns of the part.
+        only: ids of the trials whose rows to return; None: of all trials.
 
     Raises:
         NotAPart: the file is no part of this table, a page is damaged, or a value does not fit its column.
@@ -112,21 +141,13 @@ def read_rows(part: Path | bytes, table: str, columns: Sequence[str] | None = No
     """
     ours = SCHEMAS[table]
     read: list[pa.Table] = []
-    try:
-        with pq.ParquetFile(_file(part)) as file:
-            schema = file.schema_arrow
-            _check_columns(schema, table)
-            for batch in file.iter_batches(_BATCH):
-                content = {name: batch[name] for name in schema.names}
-                for field in ours:
-                    content[field.name] = _as(content.get(field.name), field, len(batch))
-                read.append(
-                    pa.table({name: content[name] for name in (content if columns is None else columns)})
-                )
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise NotAPart(_reason(error)) from None
+    with _opened(part, table) as file:
+        for batch in file.iter_batches(_BATCH):
+            content = {name: batch[name] for name in file.schema_arrow.names}
+            for field in ours:
+                content[field.name] = _as(content.get(field.name), field, len(batch))
+            rows = pa.table({name: content[name] for name in (content if columns is None else columns)})
+            read.append(rows if only is None else rows.filter(pc.is_in(content["trial_id"], only)))
     empty = ours.empty_table() if columns is None else ours.empty_table().select(columns)
     return pa.concat_tables([empty, *read], promote_options="default")
 
@@ -182,7 +203,20 @@ def _print_once(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _file(part: Path | bytes) -> Any:
+@contextmanager
+def _opened(part: Path | bytes | pa.NativeFile, table: str) -> Iterator[pq.ParquetFile]:
+    """A part opened for reading; an error of Parquet in the block becomes `NotAPart`."""
+    try:
+        with pq.ParquetFile(_file(part)) as file:
+            _check_columns(file.schema_arrow, table)
+            yield file
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise NotAPart(_reason(error)) from None
+
+
+def _file(part: Path | bytes | pa.NativeFile) -> Any:
     return pa.BufferReader(part) if isinstance(part, bytes) else part
 
 

@@ -105,6 +105,10 @@ class Remote:
         """The object as a file in memory. Raises `FileNotFoundError` if the object does not exist."""
         return io.BytesIO(self.read_bytes())
 
+    def open_in_place(self) -> pa.NativeFile:
+        """The object as a file of which each read is a request; a read that fails is not retried."""
+        return self.store.open_input_file(self.path)
+
     def exists(self) -> bool:
         """Whether the object exists, or any object under this prefix."""
         return bool(self._info(self.path).type != stores.FileType.NotFound)

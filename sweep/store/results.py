@@ -49,6 +49,8 @@ _MEASURED = (
     "macs_masked",
     "collapsed_layers",
 )
+# Columns that the display of a running study needs.
+SHOWN = ("criterion", "scope", "sparsity", "val_accuracy")
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def _has_flock(folder: Path) -> bool:
 
 def measured(root: Place) -> dict[str, Row]:
     """trial_id → the columns that a search needs, of every trial with a result in all studies of a folder."""
-    return _by_trial(_folders(root), _MEASURED)
+    return _by_trial(folders(root), _MEASURED)
 
 
 def stopped(folder: Place) -> dict[str, Row]:
@@ -117,8 +119,8 @@ def retraining(root: Place, trials: Collection[str]) -> dict[str, list[float]]:
     columns = ("trial_id", "phase", "epoch", "val_accuracy")
     wanted = pa.array(list(trials), pa.string())
     curves: dict[str, dict[float, float]] = {}
-    for folder in _folders(root):
-        rows = _read_all(folder, "curves", columns).filter(
+    for folder in folders(root):
+        rows = read_table(folder, "curves", columns).filter(
             (pc.field("phase") == "retrain") & pc.field("trial_id").isin(wanted)
         )
         for row in rows.to_pylist():
@@ -126,7 +128,8 @@ def retraining(root: Place, trials: Collection[str]) -> dict[str, list[float]]:
     return {name: [accuracy for _, accuracy in sorted(curve.items())] for name, curve in curves.items()}
 
 
-def _folders(root: Place) -> list[Any]:
+def folders(root: Place) -> list[Any]:
+    """What lies under a folder of results, sorted by name: the folder of each study, and other things."""
     return sorted(root.iterdir(), key=str)
 
 
@@ -137,7 +140,7 @@ def costs(folder: Place) -> list[Row]:
 
 def finished(folder: Place) -> dict[str, Row]:
     """trial_id → some columns of every trial with a result: of several rows a success, then the latest."""
-    return _by_trial([folder], ("criterion", "scope", "sparsity", "val_accuracy"))
+    return _by_trial([folder], SHOWN)
 
 
 def _by_trial(folders: Iterable[Place], columns: Sequence[str], *, stopped: bool = False) -> dict[str, Row]:
@@ -155,7 +158,7 @@ def _trials(folder: Place, columns: Sequence[str]) -> list[Row]:
 
 def described(folder: Place, columns: Sequence[str]) -> pa.Table:
     """Some columns of all rows that describe a trial."""
-    rows = _read_all(folder, "trials", _telling(*columns))
+    rows = read_table(folder, "trials", _telling(*columns))
     sound = rows.filter(parts.are_trials(rows)).select(columns)
     if len(sound) < len(rows):
         parts.leave_rows_aside(folder, len(rows) - len(sound))
@@ -164,7 +167,7 @@ def described(folder: Place, columns: Sequence[str]) -> pa.Table:
 
 def configs(folder: Place) -> pa.ChunkedArray:
     """The canonical config of every row that describes a trial."""
-    rows = _read_all(folder, "trials", _telling())
+    rows = read_table(folder, "trials", _telling())
     return rows.filter(parts.are_trials(rows))["config"]
 
 
@@ -243,11 +246,15 @@ def _list_parts(folder: Place, table: str) -> list[Any]:
     return parts.list_parts(folder / table)
 
 
-def _read_all(folder: Place, table: str, columns: Sequence[str]) -> pa.Table:
-    """All rows of a table; tries again if a launch that has just begun or ended merged parts meanwhile."""
+def read_table(folder: Place, table: str, columns: Sequence[str], only: pa.Array | None = None) -> pa.Table:
+    """All rows of a table; tries again if a launch that has just begun or ended merged parts meanwhile.
+
+    Args:
+        only: ids of the trials whose rows to return; None: of all trials.
+    """
     for last in attempts():
         try:
-            read = _read(_list_parts(folder, table), table, columns)
+            read = _read(_list_parts(folder, table), table, columns, only)
             none = SCHEMAS[table].empty_table().select(columns)
             return pa.concat_tables([none, *(rows for rows in read if rows is not None)])
         except FileNotFoundError:
@@ -256,13 +263,15 @@ def _read_all(folder: Place, table: str, columns: Sequence[str]) -> pa.Table:
     raise AssertionError("unreachable")
 
 
-def _read(listed: Sequence[Place], table: str, columns: Sequence[str]) -> Iterator[pa.Table | None]:
+def _read(
+    listed: Sequence[Place], table: str, columns: Sequence[str], only: pa.Array | None = None
+) -> Iterator[pa.Table | None]:
     """The rows of each part; None, with a line on stderr, for a file that is damaged or no part."""
     for part, content in zip(listed, readable_all(listed), strict=True):
         if isinstance(content, OSError):
             raise content
         try:
-            yield parts.read_rows(content, table, columns)
+            yield parts.read_rows(content, table, columns, only)
         except parts.NotAPart as why:
             parts.leave_aside(part, str(why))
             yield None

@@ -50,6 +50,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             # identity
             "trial_id": _text,
             "study": _text,
+            # Where the row was taken over from: the folder of another study; NULL: run for this study.
+            "source": _text,
             "protocol": _whole,
             "config": _text,
             "arm": _text,

@@ -9,7 +9,7 @@ import pytest
 
 import analysis
 from analysis.report import report
-from analysis.warehouse import shell, unfinished
+from analysis.warehouse import narrowed_studies, shell, unfinished
 from sweep.errors import BadInput
 from sweep.store import launches, results
 from sweep.store.schema import SCHEMAS
@@ -37,6 +37,28 @@ def test_a_trial_is_there_once_and_success_wins_then_the_latest(made, add):
         "SELECT trial_id, status, error FROM trials WHERE trial_id IN ('x', 'y')"
     )
     assert sorted(found.fetchall()) == [("x", "ok", None), ("y", "failed", "again")]
+
+
+def test_a_trial_that_a_study_took_over_is_there_once_and_seen_from_both_studies(made):
+    curve = {"trial_id": "x", "phase": "retrain", "epoch": 1.0}
+    own = trial("x", criterion="mag", seed=77)
+    for study, source in (("after", "results/made"), ("made", None), ("zenith", "results/after")):
+        row = own | {"study": study, "source": source}
+        results.write(made.parent / study, [row], [[curve]], [[]])
+    connection = analysis.open(made.parent)
+    assert count(connection) == 46 and count(connection, "curves") == 1
+    query = "SELECT study, source FROM trials WHERE trial_id = 'x'"
+    assert connection.execute(query).fetchall() == [("made", None)]
+    for study, source, trials in (
+        ("after", "results/made", 1),
+        ("made", None, 46),
+        ("zenith", "results/after", 1),
+    ):
+        narrowed = analysis.open(made.parent, study=study)
+        assert narrowed.execute(query).fetchall() == [(study, source)]
+        assert count(narrowed) == trials and count(narrowed, "curves") == 1
+        assert narrowed_studies(narrowed) == {study}
+        assert count(analysis.open(made.parent, study=study, where="seed = 77")) == 1
 
 
 def test_curves_and_layers_are_there_once(made):
