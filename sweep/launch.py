@@ -93,13 +93,12 @@ def launch(
     )
     for line in _check(study, trials, options, folder.parent, download=download, dry_run=dry_run):
         console.out(line, highlight=False)
-    costs = Costs(data_root, torch.device("cuda" if gpus_per_trial and torch.cuda.is_available() else "cpu"))
     with nullcontext() if dry_run else results.lock(folder):
         if not dry_run:
             send(folder)
             results.compact(folder)
         todo = _todo(study, folder, libraries, retry_failed=retry_failed, most=max_trials, dry_run=dry_run)
-        costs.learn(results.costs(folder), bool(gpus_per_trial))
+        costs = _costs(folder, options)
         say_changes(console, study, folder)
         say_plan(console, study, todo.done, todo.to_run, todo.taken)
         say_parts(console, study, folder, todo.to_run)
@@ -125,6 +124,15 @@ def _load(path: Path, results_root: Place | None, settings: Sequence[str]) -> St
     if study.search:
         raise BadInput(f"{path}: this study searches: python -m sweep.search {path}")
     return study
+
+
+def _costs(folder: Place, options: Options) -> Costs:
+    """What trials cost, from the results in a folder where there are any."""
+    costs = Costs(
+        options.data_root, torch.device("cuda" if options.gpus and torch.cuda.is_available() else "cpu")
+    )
+    costs.learn(results.costs(folder), bool(options.gpus))
+    return costs
 
 
 def _check(
