@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TextIO, cast
 import duckdb
 import typer
 
-from analysis import output, warehouse
+from analysis import diff, marking, output, warehouse
 from analysis.output import Format
 from analysis.questions import catalog
 from analysis.questions.question import Question
@@ -123,6 +123,63 @@ def export(
         print(f"export: {path}")
 
 
+def differences(
+    first: Annotated[
+        str, typer.Argument(help="a trial (its id or the beginning), study, launch or criterion")
+    ],
+    second: Annotated[str, typer.Argument(help="another of the same kind")],
+    *,
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    form: Form = None,
+    out: Out = None,
+) -> None:
+    """Say what differs: config, code, packages, hardware, and accuracy in the cells that both have."""
+    chosen = output.format_of(form, out)
+    answer = diff.diff(_open(results, study, where, None), first, second)
+    output.write(diff.rows(answer), chosen, out, diff.COLUMNS)
+    _say(diff.sentences(answer), chosen, out)
+
+
+def mark(
+    undone: Annotated[str | None, typer.Argument(metavar="MARK", help="the mark to take back")] = None,
+    *,
+    results: Results = RESULTS,
+    study: Study = None,
+    where: Where = None,
+    tag: Annotated[
+        str | None, typer.Option("--as", help="invalid: in no answer, and run again; or any tag")
+    ] = None,
+    note: Annotated[str, typer.Option(help="why")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="take MARK back, or marks of these trials")] = False,
+) -> None:
+    """Mark the trials for which --where holds as invalid, or with a tag; --undo takes marks back."""
+    if undone is not None:
+        if not undo or where or tag or study:
+            raise BadInput(f"a mark is taken back with: python -m analysis mark --undo {undone}")
+        count = marking.take_back(results, undone)
+        print(f"mark {undone}: taken back from {_trials(count)}")
+        return
+    if where is None or tag is None:
+        raise BadInput('which trials, and as what? python -m analysis mark --where "seed = 3" --as invalid')
+    if undo:
+        count = marking.take_back_where(results, tag, where, study=study)
+        print(f"{tag}: taken back from {_trials(count)}")
+        return
+    made, count = marking.put(results, tag, where, study=study, note=note)
+    print(f"mark {made}: {_trials(count)} as {tag}; to take it back: python -m analysis mark --undo {made}")
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count:,} trials"
+
+
+def marks(results: Results = RESULTS, form: Form = None, out: Out = None) -> None:
+    """List the marks of trials, with their notes."""
+    output.write(marking.listed(results), output.format_of(form, out), out, marking.COLUMNS)
+
+
 def _command_of(question: Question[Any]) -> Callable[..., None]:
     """The function behind a question's command: its own parameters first, then those that all share."""
 
@@ -192,6 +249,11 @@ def _open(
 def _write(rows: Sequence[dict[str, Any]], form: Format, out: Path | None, notes: Sequence[str] = ()) -> None:
     """Write the rows to the terminal or the file, and the notes to the terminal, never into the file."""
     output.write(rows, form, out)
+    _say(notes, form, out)
+
+
+def _say(notes: Sequence[str], form: Format, out: Path | None) -> None:
+    """Write notes to the terminal: below a table there, else on stderr."""
     into = sys.stdout if form is Format.TABLE and out is None else sys.stderr
     for index, note in enumerate(notes):
         print(("\n" if not index and into is sys.stdout else "") + output.fold(note), file=into)
@@ -208,6 +270,9 @@ def commands() -> typer.Typer:
             app.command(name=question.name, help=question.help)(_command_of(question))
     app.command()(report)
     app.command()(export)
+    app.command(name="diff")(differences)
+    app.command()(mark)
+    app.command()(marks)
     return app
 
 

@@ -2,7 +2,7 @@
 
 import gc
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -37,7 +37,8 @@ from sweep.options import (
     settings,
 )
 from sweep.plan.cost import Costs
-from sweep.store import launches, results
+from sweep.store import launches, marks, results
+from sweep.store.matching import matching
 from sweep.store.places import Place, Remote, place
 from sweep.store.writer import send
 from sweep.study import Study
@@ -45,6 +46,10 @@ from sweep.study import load as load_study
 from sweep.study.identity import Trial
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+Rerun = Annotated[
+    str | None, typer.Option(metavar="CONDITION", help="run trials again for whose results this SQL holds")
+]
 
 
 @app.command()
@@ -65,6 +70,7 @@ def launch(
     max_failures: Annotated[int | None, typer.Option(min=1, help="failed trials after which to stop")] = None,
     max_retries: Annotated[int, typer.Option(min=0, help="further tries of a trial whose worker died")] = 3,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed trials again")] = False,
+    rerun: Rerun = None,
     download: Annotated[bool, typer.Option("--download", help="get data sets that are missing")] = False,
     log: Annotated[Logger | None, typer.Option(help="also log to this service")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run, and stop")] = False,
@@ -97,11 +103,10 @@ def launch(
         if not dry_run:
             send(folder)
             results.compact(folder)
-        todo = _todo(study, folder, libraries, retry_failed=retry_failed, most=max_trials, dry_run=dry_run)
+        again = _Again(rerun, retry_failed)
+        todo = _todo(study, folder, libraries, again, most=max_trials, dry_run=dry_run)
         costs = _costs(folder, options)
-        say_changes(console, study, folder)
-        say_plan(console, study, todo.done, todo.to_run, todo.taken)
-        say_parts(console, study, folder, todo.to_run)
+        _say_todo(console, study, todo, folder)
         if dry_run:
             say_estimate(console, study, todo.to_run, costs, options)
             return 0
@@ -163,6 +168,19 @@ def _check(
 
 
 @dataclass(frozen=True)
+class _Again:
+    """Which trials run again though they have a result.
+
+    Attributes:
+        rerun: those for whose results this condition in SQL holds; None: none.
+        failed: those that failed.
+    """
+
+    rerun: str | None
+    failed: bool
+
+
+@dataclass(frozen=True)
 class _Todo:
     """What a launch has to do.
 
@@ -170,7 +188,7 @@ class _Todo:
         trials: all trials of the study.
         done: trial_id → result, of every trial that has one.
         taken: where results are taken over from → how many.
-        missing: trials without a result, and failed ones that are run again.
+        missing: trials without a result, and those that are run again.
         to_run: the missing trials that this launch runs.
     """
 
@@ -185,8 +203,8 @@ def _todo(
     study: Study,
     folder: Place,
     libraries: Sequence[Place],
+    again: _Again,
     *,
-    retry_failed: bool,
     most: int | None,
     dry_run: bool,
 ) -> _Todo:
@@ -195,27 +213,45 @@ def _todo(
     Args:
         folder: of the study's results.
         libraries: more folders of results, of others.
+        again: results in the folder that do not count.
         dry_run: take nothing over.
     """
     trials, done = study.trials(), results.finished(folder)
-    missing = _missing(trials, done, retry_failed)
-    found = reuse.find(study, missing, folder, libraries)
+    matched = set() if again.rerun is None else matching(folder, again.rerun)
+    missing = _missing(trials, done, matched, again.failed)
+    # What a person wants to have run again is not taken over.
+    own = matched | marks.invalid(folder).until.keys()
+    found = reuse.find(study, [t for t in missing if t.id not in own] if own else missing, folder, libraries)
     for each in found:
         if not dry_run:
             reuse.take_over(each, folder)
         done |= each.done()
     if found:
-        missing = _missing(missing, done, retry_failed)
+        missing = _missing(missing, done, matched, again.failed)
     taken = {each.source: len(each.trials) for each in found}
     return _Todo(trials, done, taken, missing, _first(missing, most))
 
 
-def _missing(trials: Sequence[Trial], done: Mapping[str, results.Row], retry_failed: bool) -> Sequence[Trial]:
-    """The trials without a result, and if they are to run again the failed ones."""
+def _missing(
+    trials: Sequence[Trial], done: Mapping[str, results.Row], matched: Collection[str], retry_failed: bool
+) -> Sequence[Trial]:
+    """The trials without a result, those that run again, and if they are to run again the failed ones."""
     if not done:  # without results no trial needs its id yet
         return trials
-    again = {"failed"} if retry_failed else set()
-    return [trial for trial in trials if trial.id not in done or done[trial.id]["status"] in again]
+    failed = {name for name, row in done.items() if row["status"] == "failed"} if retry_failed else set()
+    return [t for t in trials if t.id not in done or t.id in matched or t.id in failed]
+
+
+def _say_todo(console: Console, study: Study, todo: _Todo, folder: Place) -> None:
+    """Say what has changed and what runs, and how much of it because a person marked results as invalid."""
+    say_changes(console, study, folder)
+    say_plan(console, study, todo.done, todo.to_run, todo.taken)
+    marked = marks.invalid(folder).until
+    again = sum(trial.id in marked and trial.id not in todo.done for trial in todo.missing) if marked else 0
+    if again:
+        marked_results = "1 result is" if again == 1 else f"{again:,} results are"
+        console.out(f"{marked_results} marked as invalid and run again", highlight=False)
+    say_parts(console, study, folder, todo.to_run)
 
 
 def _first(missing: Sequence[Trial], most: int | None) -> Sequence[Trial]:

@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from operator import itemgetter
+from typing import Any
 
 from sweep.store.places import Place, is_small, read_all
 
@@ -18,6 +19,18 @@ def launches(folder: Place) -> list[Launch]:
             # Two folders may hold the same study, as after a copy: the later launch counts.
             latest[launch[0]] = max(launch, latest.get(launch[0], launch), key=itemgetter(3))
     return list(latest.values())
+
+
+def entries(folder: Place) -> dict[str, dict[str, Any]]:
+    """The entry of each launch, by its id, from every study.json that is sound."""
+    by_id: dict[str, dict[str, Any]] = {}
+    for content in read_all(path for path in files(folder, "study.json") if is_small(path)):
+        try:
+            launches = json.loads(content)["launches"] if isinstance(content, bytes) else []
+            by_id |= {one["launch"]: one for one in launches if isinstance(one.get("launch"), str)}
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+            continue
+    return by_id
 
 
 def _launch(content: bytes) -> Launch | None:

@@ -3,6 +3,7 @@
 import glob
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,11 @@ def _names(found: Iterable[Place]) -> str:
 def duckdb_name(where: Place) -> str:
     """The name by which DuckDB finds a file or folder."""
     return str(where) if isinstance(where, Path) else f"{where.scheme}://{where.path}"
+
+
+def place_of(results: Place, name: str) -> Place:
+    """The file or folder of results that has this name in DuckDB."""
+    return replace(results, path=name.partition("://")[2]) if isinstance(results, Remote) else Path(name)
 
 
 def quoted(text: str) -> str:

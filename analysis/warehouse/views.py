@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from analysis.warehouse import curation
 from analysis.warehouse.sources import (
     Merged,
     are_as_written,
@@ -17,6 +16,7 @@ from analysis.warehouse.sources import (
     converted,
     listed,
     matching,
+    place_of,
     quoted,
     sorted_out,
 )
@@ -27,17 +27,18 @@ from sweep.store.places import Place, Remote, attempts, is_plain, place, read_al
 from sweep.store.schema import KEYS, SCHEMAS
 
 # Which of several rows with the same key counts, where they can differ.
+# A trial that was run again has its latest curves: the names of parts say when they were written.
+_LATEST = "parse_filename(filename) DESC, file_row_number DESC"
 # A row that was taken over has the times of its source, which counts before it.
-_PRECEDENCE = {
-    "trials": "ORDER BY (status = 'ok') DESC, (status <> 'stopped') DESC, finished_at DESC, "
-    "source IS NOT NULL, study"
+PRECEDENCE = {
+    "trials": "(status = 'ok') DESC, (status <> 'stopped') DESC, finished_at DESC, source IS NOT NULL, study"
 }
 # More parts than this, which are smaller than this many bytes on average, are loaded into memory.
 _MANY, _SMALL = 300, 200_000
 # Parts in an object store are loaded into memory if they are smaller than this many bytes together.
 _FETCHED = 250_000_000
 # The arm of a trial from its config.
-_ARM = """regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '')"""
+ARM = """regexp_replace(config, '"seed":[0-9]+,"sparsity":[-+.0-9e]+,', '')"""
 
 
 def create(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, pattern: str) -> None:
@@ -167,17 +168,12 @@ def leave_damaged(connection: duckdb.DuckDBPyConnection, error: duckdb.Error) ->
         names = connection.execute(
             f"SELECT filename FROM all_{table} EXCEPT SELECT filename FROM recoded_{table}"
         ).fetchall()
-        found = [_part(folder, name) for (name,) in names]
+        found = [place_of(folder, name) for (name,) in names]
         sound = [part for part in found if can_be_read(part, table)]
         if len(sound) < len(found):
             some = True
             _define(connection, table, listed(sound))
     return some
-
-
-def _part(results: Place, name: str) -> Place:
-    """The part with this name in DuckDB."""
-    return replace(results, path=name.partition("://")[2]) if isinstance(results, Remote) else Path(name)
 
 
 def _is_damage(error: duckdb.Error) -> bool:
@@ -193,7 +189,7 @@ def _readable_arm(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
     arms, arm = [arm for arm, _ in found], "arm"
     if None in arms:
         # Early results do not have the column.
-        arm = f"coalesce(arm, {_ARM})"
+        arm = f"coalesce(arm, {ARM})"
         arms = [arm for (arm,) in connection.execute(f"SELECT DISTINCT {arm} FROM all_trials").fetchall()]
     unreadable = [[text] for text in arms if text is not None and parts.config(text) is None]
     connection.execute("CREATE OR REPLACE TABLE no_arms (arm VARCHAR)")
@@ -270,28 +266,51 @@ def _define(
         connection.unregister("rows")
     every = f"FROM recoded_{table}" + (f" UNION ALL BY NAME FROM {source}" if source else "")
     connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {every}")
-    columns = "SELECT * EXCLUDE (filename, file_row_number)"
-    sound = parts.SOUND[table]
+    sound, arm = parts.SOUND[table], "arm"
     if table == "trials":
         arm, readable = _readable_arm(connection)
         sound += f" AND {readable}"
-        columns += f" REPLACE ({arm} AS arm)"
         _define_settings(connection, arm)
     _leave_rows(connection, table, every, sound)
+    curated = curation.curated(connection, table)
+    columns, tagged = "SELECT each.* EXCLUDE (filename, file_row_number)", ""
+    if table == "trials":
+        columns, tagged = _trial_columns(connection, arm, with_invalid=bool(curated.join))
+    order = curated.order + PRECEDENCE.get(table, _LATEST)
     shown, rows_of = _shown(connection, table), f"all_{table}"
     [(study,)] = connection.execute("SELECT getvariable('study')").fetchall()
     if table == "trials" and study is not None:
         rows_of = f"(FROM all_trials WHERE study = '{quoted(study)}')"
     connection.execute(
         f"""CREATE OR REPLACE VIEW {f"every_{table}" if shown else table} AS
-        WITH twice AS (SELECT hash({key}) AS h FROM {rows_of} GROUP BY 1 HAVING count(*) > 1),
+        WITH twice AS (
+            SELECT hash({key}) AS h FROM {rows_of} GROUP BY 1 HAVING count(*) > 1 {curated.keys}
+        ),
         superseded AS (
             SELECT hash(filename, file_row_number) AS h
-            FROM (FROM {rows_of} WHERE hash({key}) IN (FROM twice)
-                  QUALIFY row_number() OVER (PARTITION BY {key} {_PRECEDENCE.get(table, "")}) > 1)
+            FROM (FROM (FROM {rows_of} WHERE hash({key}) IN (FROM twice)) {curated.join}
+                  QUALIFY {curated.or_row} row_number() OVER (PARTITION BY {key} ORDER BY {order}) > 1)
         )
-        {columns} FROM {rows_of}
-        WHERE hash(filename, file_row_number) NOT IN (FROM superseded)"""
+        {columns} FROM {rows_of} AS each {tagged}
+        WHERE hash(filename, file_row_number) NOT IN (FROM superseded) {curated.and_trial}"""
     )
     if shown:
         connection.execute(f"CREATE OR REPLACE VIEW {table} AS {shown}")
+
+
+def _trial_columns(connection: duckdb.DuckDBPyConnection, arm: str, *, with_invalid: bool) -> tuple[str, str]:
+    """The SQL of the columns of `trials`, taken from rows named `each`, and of the join that tags need.
+
+    Args:
+        arm: the expression for the arm of a row.
+        with_invalid: define the view of the rows of invalid trials too.
+    """
+    # A part of another tool may have a column of this name too.
+    named = "SELECT 1 FROM duckdb_columns() WHERE table_name = 'all_trials' AND lower(column_name) = 'tags'"
+    others = "filename, file_row_number" + ", tags" * bool(connection.execute(named).fetchall())
+    tags, join = curation.tags(connection)
+    columns = f"SELECT each.* EXCLUDE ({others}) REPLACE ({arm} AS arm), {tags} AS tags"
+    if with_invalid:
+        rows = "(FROM all_trials WHERE trial_id IN (FROM invalid_trials))"
+        connection.execute(f"CREATE OR REPLACE VIEW invalid_rows AS {columns} FROM {rows} AS each {join}")
+    return columns, join

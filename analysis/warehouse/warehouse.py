@@ -1,10 +1,11 @@
 """Results opened for queries: the views of one study or of all. Queries reach nothing else."""
 
 import glob
+import sys
 
 import duckdb
 
-from analysis.warehouse import headlines, views
+from analysis.warehouse import curation, headlines, views
 from analysis.warehouse.launches import launches
 from analysis.warehouse.queries import READS, one_line_errors, rows
 from analysis.warehouse.sources import duckdb_name, quoted
@@ -37,6 +38,7 @@ def open(
     study: str | None = None,
     where: str | None = None,
     metric: str | None = None,
+    with_invalid: bool = False,
 ) -> duckdb.DuckDBPyConnection:
     """A connection with the views `trials`, `curves`, `layers` and `metrics` over one study's folder, or all.
 
@@ -48,12 +50,16 @@ def open(
     tool, or is in an object store. Queries cannot read files outside the results, nor change DuckDB's
     configuration. A part that is damaged or is not of these results is named on stderr and left out.
 
+    Trials that are marked as invalid are in no view. A line on stderr says how many of them the conditions
+    would leave. The marks are read once.
+
     Args:
         study: only the trials of this study, also those that another study has too.
         where: only the trials for which this SQL condition over `trials` holds. `study` and `where` narrow
             the other views too.
         metric: the accuracy columns of `trials` hold this metric of the final network, or its negative where
             lower is better; columns of other networks are NULL. `where` is about the columns as written.
+        with_invalid: invalid trials are in the views.
 
     Raises:
         BadInput: the folder does not exist, no trial is of the study or has the metric, or the condition is
@@ -74,8 +80,20 @@ def open(
         connection.execute(macro)
     connection.execute(f"SET VARIABLE results = '{quoted(str(folder))}'")
     connection.execute("SET VARIABLE study = ?", [study])
+    curation.load(connection, folder, one_study=one_study, with_invalid=with_invalid)
     for table in KEYS:
         views.create(connection, table, folder, parts.pattern(table, one_study))
+    _confine(connection, folder)
+    connection.execute("CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE)")
+    if latest := launches(folder):
+        connection.executemany("INSERT INTO launches VALUES (?, ?, ?, ?)", latest)
+    _narrow(connection, study, where, metric)
+    _say_left_out(connection, study, where)
+    return connection
+
+
+def _confine(connection: duckdb.DuckDBPyConnection, folder: Place) -> None:
+    """Let queries read the results and nothing else, and change no setting."""
     # DuckDB compares a file's name with the first text, and an unexpanded pattern with the second.
     allowed = ", ".join(
         f"'{quoted(text)}'" for text in (duckdb_name(folder), glob.escape(duckdb_name(folder)))
@@ -86,11 +104,17 @@ def open(
     connection.execute("SET enable_external_access = false")
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET lock_configuration = true")
-    connection.execute("CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE)")
-    if latest := launches(folder):
-        connection.executemany("INSERT INTO launches VALUES (?, ?, ?, ?)", latest)
-    _narrow(connection, study, where, metric)
-    return connection
+
+
+def _say_left_out(connection: duckdb.DuckDBPyConnection, study: str | None, where: str | None) -> None:
+    """Say on stderr how many trials that the conditions would leave are invalid."""
+    conditions = [] if study is None else [f"study = '{quoted(study)}'"]
+    conditions += [] if where is None else [f"({where}\n)"]
+    with one_line_errors():
+        count = curation.left_out(connection, conditions)
+    if count:
+        trials = "1 trial is" if count == 1 else f"{count:,} trials are"
+        print(f"{trials} left out as invalid: python -m analysis marks", file=sys.stderr)
 
 
 def unfinished(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.errors import BadInput, StoreError
-from sweep.store import parts, results
+from sweep.store import marks, parts, results
 from sweep.store.places import Place, Remote, place, remedy
 from sweep.store.schema import SCHEMAS
 from sweep.study import Study
@@ -171,15 +171,16 @@ def _part_may_have(part: Place, ids: pa.Array) -> bool:
 
 
 def _successes(other: Place, wanted: Mapping[str, Trial]) -> pa.Table:
-    """The latest success of each wanted trial: rows of `trials` whose config is the trial's own."""
+    """The latest valid success of each wanted trial: rows of `trials` whose config is the trial's own."""
     ids = pa.array(wanted, pa.string())
     rows = results.read_table(other, "trials", SCHEMAS["trials"].names, ids)
     rows = rows.filter(pc.field("status") == "ok")
+    invalid = marks.invalid(other)
     numbered = enumerate(rows.select(["trial_id", "config", "status", "finished_at"]).to_pylist())
     last = {
         row["trial_id"]: number
         for number, row in sorted(numbered, key=lambda each: results.precedence(each[1]))
-        if row["config"] == wanted[row["trial_id"]].canonical
+        if row["config"] == wanted[row["trial_id"]].canonical and not invalid.holds(row)
     }
     return rows.take(pa.array(last.values(), pa.int64()))
 

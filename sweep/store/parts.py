@@ -19,13 +19,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
-from sweep.store.places import Place, is_plain
-from sweep.store.schema import KEYS, SCHEMAS
+from sweep.store.places import Place, attempts, is_plain, readable_all
+from sweep.store.schema import IDENTITIES, STORED
 
 # Pattern for the names of parts, in the folder of their table.
 PART = "part-*.parquet"
 # Columns that a part must have.
-REQUIRED: dict[str, Sequence[str]] = {**KEYS, "trials": ("trial_id", "status", "config")}
+REQUIRED: dict[str, Sequence[str]] = {**IDENTITIES, "trials": ("trial_id", "status", "config")}
 # The SQL condition for rows that can be analysed; for `trials`, the arm is checked elsewhere.
 SOUND = {
     "trials": " AND ".join(
@@ -44,7 +44,7 @@ SOUND = {
     r"AND regexp_full_match(name, '[^\pC\s]([^\pC]*[^\pC\s])?')",
 }
 # What a row of each table describes.
-_SUBJECTS = {"trials": "trial", "curves": "epoch", "layers": "layer", "metrics": "metric"}
+_SUBJECTS = {"trials": "trial", "curves": "epoch", "layers": "layer", "metrics": "metric", "marks": "mark"}
 # Fields that every config has, with text as value.
 _TEXT_FIELDS = ("dataset", "model", "criterion")
 # Rows that are decoded at a time.
@@ -98,7 +98,7 @@ def fits(part: Path | bytes, table: str) -> bool:
     except (pa.ArrowException, OSError) as error:
         raise NotAPart(_reason(error)) from None
     _check_columns(schema, table)
-    ours = SCHEMAS[table]
+    ours = STORED[table]
     return all(
         _alike(schema.field(name).type, ours.field(name).type) for name in ours.names if name in schema.names
     )
@@ -114,7 +114,7 @@ def may_have(part: Path | bytes | pa.NativeFile, trials: pa.Array) -> bool:
         NotAPart: the file is no part of `trials`, or one of the two columns is damaged.
         FileNotFoundError: the file does not exist.
     """
-    ours = [SCHEMAS["trials"].field(name) for name in ("trial_id", "status")]
+    ours = [STORED["trials"].field(name) for name in ("trial_id", "status")]
     with _opened(part, "trials") as file:
         for batch in file.iter_batches(_BATCH, columns=[field.name for field in ours]):
             names, statuses = (_as(batch[field.name], field, len(batch)) for field in ours)
@@ -139,7 +139,7 @@ def read_rows(
         NotAPart: the file is no part of this table, a page is damaged, or a value does not fit its column.
         FileNotFoundError: the file does not exist.
     """
-    ours = SCHEMAS[table]
+    ours = STORED[table]
     read: list[pa.Table] = []
     with _opened(part, table) as file:
         for batch in file.iter_batches(_BATCH):
@@ -150,6 +150,40 @@ def read_rows(
             read.append(rows if only is None else rows.filter(pc.is_in(content["trial_id"], only)))
     empty = ours.empty_table() if columns is None else ours.empty_table().select(columns)
     return pa.concat_tables([empty, *read], promote_options="default")
+
+
+def read_all(
+    folder: Place, pattern: str, table: str, columns: Sequence[str], only: pa.Array | None = None
+) -> pa.Table:
+    """All rows of the parts under a folder; tries again if a launch merged parts meanwhile.
+
+    Args:
+        pattern: of the parts' names within the folder.
+        only: ids of the trials whose rows to return; None: of all trials.
+    """
+    for last in attempts():
+        try:
+            read = read_each(list_parts(folder, pattern), table, columns, only)
+            none = STORED[table].empty_table().select(columns)
+            return pa.concat_tables([none, *(rows for rows in read if rows is not None)])
+        except FileNotFoundError:
+            if last:
+                raise
+    raise AssertionError("unreachable")
+
+
+def read_each(
+    listed: Sequence[Place], table: str, columns: Sequence[str], only: pa.Array | None = None
+) -> Iterator[pa.Table | None]:
+    """The rows of each part; None, with a line on stderr, for a file that is damaged or no part."""
+    for part, content in zip(listed, readable_all(listed), strict=True):
+        if isinstance(content, OSError):
+            raise content
+        try:
+            yield read_rows(content, table, columns, only)
+        except NotAPart as why:
+            leave_aside(part, str(why))
+            yield None
 
 
 def config(text: str | None) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Results in a folder or an object store: Parquet parts, each written atomically, and a provenance file.
 
 RESULTS/STUDY/{trials,curves,layers,metrics}/part-*.parquet
+RESULTS/STUDY/marks/part-*.parquet
 RESULTS/STUDY/study.json
 """
 
@@ -21,9 +22,9 @@ import pyarrow.parquet as pq
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from sweep.errors import BadInput
-from sweep.store import lease, parts
-from sweep.store.places import Place, Remote, attempts, put, readable_all, remove_all, small
-from sweep.store.schema import KEYS, SCHEMAS
+from sweep.store import lease, marks, parts
+from sweep.store.places import Place, Remote, put, remove_all, small
+from sweep.store.schema import IDENTITIES, SCHEMAS, STORED
 
 Row = Mapping[str, Any]
 # A part of a table: its place, and its rows.
@@ -138,15 +139,15 @@ def costs(folder: Place) -> list[Row]:
     return _trials(folder, ("config", "model", "device", "macs_dense", "trained_steps", "train_seconds"))
 
 
-def finished(folder: Place) -> dict[str, Row]:
+def finished(folder: Place, columns: Sequence[str] = SHOWN) -> dict[str, Row]:
     """trial_id → some columns of every trial with a result: of several rows a success, then the latest."""
-    return _by_trial([folder], SHOWN)
+    return _by_trial([folder], columns)
 
 
 def _by_trial(folders: Iterable[Place], columns: Sequence[str], *, stopped: bool = False) -> dict[str, Row]:
     """trial_id → the row that counts, of every trial with a result, or of every trial stopped early."""
-    needed = ("trial_id", "status", "finished_at", *columns)
-    rows = [row for folder in folders for row in _trials(folder, needed)]
+    needed = tuple(dict.fromkeys(("trial_id", "status", "finished_at", *columns)))
+    rows = [row for folder in folders for row in marks.valid(folder, _trials(folder, needed))]
     last = {row["trial_id"]: row for row in sorted(rows, key=precedence)}
     return {name: row for name, row in last.items() if (row["status"] == "stopped") == stopped}
 
@@ -181,28 +182,39 @@ def compact(folder: Place) -> None:
 
     The caller holds the lock. A reader that listed the parts earlier may not find one, and lists them again.
     """
-    for table, schema in SCHEMAS.items():
+    for table, schema in STORED.items():
         for unfinished in (folder / table).glob(".part-*"):
             unfinished.unlink()
-        listed = _list_parts(folder, table)
+        listed = parts.list_parts(folder / table)
         if len(listed) <= _MANY_PARTS:
             continue
-        read = zip(listed, _read(listed, table, schema.names), strict=True)
+        read = zip(listed, parts.read_each(listed, table, schema.names), strict=True)
         valid = {part: rows for part, rows in read if rows is not None}
         if len(valid) <= _MANY_PARTS:
             continue
         rows = pa.concat_tables(valid.values())
-        # Only the columns that identify and order rows become Python objects: there may be millions of rows.
-        needed = (*KEYS[table], *(("status", "finished_at") if table == "trials" else ()))
-        numbered = list(enumerate(rows.select(needed).to_pylist()))
-        if table == "trials":
-            numbered.sort(key=lambda row: precedence(row[1]))
-        last = {tuple(row[column] for column in KEYS[table]): number for number, row in numbered}
         try:
-            write_part(folder, table, rows.take(list(last.values())))
+            write_part(folder, table, rows.take(_that_count(folder, table, rows)))
         except OSError:
             return
         remove_all(valid)
+
+
+def _that_count(folder: Place, table: str, rows: pa.Table) -> list[int]:
+    """The numbers of the rows that stay when parts are merged: the last of each key.
+
+    Of a trial that is marked as invalid two rows may stay, one of those that the mark is of and one of those
+    that came later: the mark may be taken back.
+    """
+    key = IDENTITIES[table]
+    # Only the columns that identify and order rows become Python objects: there may be millions of rows.
+    if table != "trials":
+        numbered = enumerate(rows.select(key).to_pylist())
+        return list({tuple(row.values()): number for number, row in numbered}.values())
+    invalid = marks.invalid(folder)
+    trials = enumerate(rows.select((*key, "status", "finished_at")).to_pylist())
+    in_order = sorted(trials, key=lambda row: precedence(row[1]))
+    return list({(row["trial_id"], invalid.holds(row)): number for number, row in in_order}.values())
 
 
 def precedence(row: Row) -> tuple[bool, bool, bool, Any]:
@@ -242,39 +254,13 @@ def write(
     }
 
 
-def _list_parts(folder: Place, table: str) -> list[Any]:
-    return parts.list_parts(folder / table)
-
-
 def read_table(folder: Place, table: str, columns: Sequence[str], only: pa.Array | None = None) -> pa.Table:
-    """All rows of a table; tries again if a launch that has just begun or ended merged parts meanwhile.
+    """All rows of a table of a study.
 
     Args:
         only: ids of the trials whose rows to return; None: of all trials.
     """
-    for last in attempts():
-        try:
-            read = _read(_list_parts(folder, table), table, columns, only)
-            none = SCHEMAS[table].empty_table().select(columns)
-            return pa.concat_tables([none, *(rows for rows in read if rows is not None)])
-        except FileNotFoundError:
-            if last:
-                raise
-    raise AssertionError("unreachable")
-
-
-def _read(
-    listed: Sequence[Place], table: str, columns: Sequence[str], only: pa.Array | None = None
-) -> Iterator[pa.Table | None]:
-    """The rows of each part; None, with a line on stderr, for a file that is damaged or no part."""
-    for part, content in zip(listed, readable_all(listed), strict=True):
-        if isinstance(content, OSError):
-            raise content
-        try:
-            yield parts.read_rows(content, table, columns, only)
-        except parts.NotAPart as why:
-            parts.leave_aside(part, str(why))
-            yield None
+    return parts.read_all(folder / table, parts.PART, table, columns, only)
 
 
 def write_part(folder: Place, table: str, rows: pa.Table) -> Part:
@@ -291,7 +277,7 @@ def encode(rows: pa.Table, file: Any, table: str) -> None:
         pq.write_table(rows, file, store_schema=False, **plain)
         return
     # Names repeat, and thousands of arms are megabytes of text; measured numbers do not repeat.
-    unique = {"config", *(KEYS[table] if table == "trials" else ())}
+    unique = {"config", *(IDENTITIES[table] if table == "trials" else ())}
     repeat = [field.name for field in rows.schema if field.type == pa.string() and field.name not in unique]
     pq.write_table(
         rows,

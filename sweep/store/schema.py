@@ -130,3 +130,22 @@ KEYS = {
     "layers": ("trial_id", "layer"),
     "metrics": ("trial_id", "name", "split"),
 }
+
+# Marks of people, which lie beside the results and are no results. One row marks one trial; a later row with
+# the same mark and trial takes the mark back.
+MARKS = pa.schema(
+    {
+        "mark": _text,  # id of the command that marked
+        "trial_id": _text,
+        "tag": _text,
+        "note": _text,
+        # `finished_at` of the trial's latest row when the mark was made; NULL: no row had one.
+        "until": _time,
+        "who": _text,
+        "marked_at": _time,
+        "undone": _flag,
+    }
+)
+# Everything that lies beside a study in parts.
+STORED = {**SCHEMAS, "marks": MARKS}
+IDENTITIES = {**KEYS, "marks": ("mark", "trial_id", "undone")}

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import pytest
 import torch
 from PIL import Image
 
 import analysis
+from analysis import marking
 from analysis.warehouse import unfinished
 from sweep.store.results import finished
 from tests.conftest import STUDY
@@ -318,3 +320,28 @@ def test_two_studies_share_a_cluster_and_every_trial_goes_to_a_log(ray_head, stu
         assert rows(tmp_path / "results" / name) == undisturbed(path)
         events = list((tmp_path / "results" / name / "log").rglob("events.out.tfevents.*"))
         assert events and any(b"val_accuracy" in event.read_bytes() for event in events)
+
+
+@pytest.mark.usefixtures("on_cluster")
+def test_invalid_trials_and_those_of_a_condition_run_again(study_file, tmp_path):
+    path, results = study_file(), tmp_path / "results"
+    assert end(launch(path, "--results", results))[::2] == (0, "")
+    before = rows(results)
+    marking.put(str(results), "invalid", "criterion = 'snip' AND seed = 0", note="a bad node")
+    invalid = len(before) - len(rows(results))
+    assert 0 < invalid < 20
+    code, out, err = end(launch(path, "--results", results))
+    assert (code, err) == (0, "") and f"{20 - invalid} with a result, {invalid} to run" in out
+    assert f"{invalid} results are marked as invalid and run again" in out and rows(results) == before
+    assert "0 to run" in here(path, "--results", results, "--dry-run")[1], (
+        "the mark is of the earlier results"
+    )
+
+    words = (path, "--results", results, "--rerun", "criterion = 'snip' AND seed = 0")
+    assert f"{20 - invalid} with a result, {invalid} to run" in here(*words, "--dry-run")[1]
+    assert end(launch(*words))[::2] == (0, "") and rows(results) == before
+    launched = "SELECT DISTINCT launched_at FROM trials WHERE criterion = 'snip' AND seed = 0"
+    last = json.loads((results / "small" / "study.json").read_text())["launches"][-1]["started_at"]
+    [(when,)] = analysis.open(results).execute(launched).fetchall()
+    assert when.timestamp() == datetime.fromisoformat(last).timestamp()
+    assert unfinished(analysis.open(results)) == {}

@@ -8,7 +8,7 @@ import analysis
 from analysis import warehouse
 from analysis.warehouse import shell
 from sweep.errors import BadInput
-from sweep.store import results
+from sweep.store import parts, results
 from sweep.store import writer as writer_module
 from sweep.store.schema import SCHEMAS
 from sweep.store.writer import Writer
@@ -114,8 +114,13 @@ def test_a_reader_outlasts_that_parts_are_merged_under_it(tmp_path, monkeypatch)
     results.write(tmp_path, *zip(rows("a"), strict=True))
     [part] = (tmp_path / "trials").glob("part-*")
     gone = [part.with_name(f"part-{number}.parquet") for number in range(5)]
-    listed = results._list_parts
+    listed = parts.list_parts
     monkeypatch.setattr(
-        results, "_list_parts", lambda *place: [*([gone.pop()] if gone else []), *listed(*place)]
+        parts,
+        "list_parts",
+        lambda folder, *pattern: [
+            *([gone.pop()] if gone and folder.name == "trials" else []),
+            *listed(folder, *pattern),
+        ],
     )
     assert set(results.finished(tmp_path)) == {"a"} and not gone
