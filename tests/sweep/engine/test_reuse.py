@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
+from analysis import marking
 from analysis.warehouse import unfinished
 from sweep.engine import reuse
 from sweep.errors import BadInput
@@ -285,3 +286,12 @@ def test_of_many_sources_a_launch_names_three(path, root, tmp_path):
         write(root / f"other-{number}", result(trial))
     _, out, _ = here(path, "--results", root, "--dry-run")
     assert "1 taken over from other-2 (" in out and ", 1 from 1 more, 0 to run" in out
+
+
+def test_what_is_marked_as_invalid_elsewhere_is_not_taken_over(path, root):
+    trials = load(path).trials()
+    write(root / "other", *(result(trial) for trial in trials))
+    mark, _ = marking.put(str(root), "invalid", "criterion = 'snip'")
+    assert len(take(path, root)) == TRIALS // 2
+    marking.take_back(str(root), mark)
+    assert not take(path, root)
