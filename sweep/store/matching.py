@@ -1,6 +1,5 @@
 """The trials of a study for whose results an SQL condition holds."""
 
-import duckdb
 import pyarrow as pa
 
 from sweep.errors import BadInput
@@ -19,6 +18,9 @@ def matching(folder: Place, where: str) -> set[str]:
     Raises:
         BadInput: the condition is not valid SQL.
     """
+    # Not with the other imports: a launch freezes these, and DuckDB would complain of that at the end.
+    import duckdb
+
     schema = SCHEMAS["trials"]
     rows = list(results.finished(folder, schema.names).values())
     tags = marks.tags(folder)
