@@ -15,8 +15,9 @@ import pruners
 from pruners.own import Own, place
 from sweep import models
 from sweep.check.report import Grid, Report
-from sweep.check.running import check_parameters, digest, equal, fault, one_thread
+from sweep.check.running import check_parameters, digest, equal, fault
 from sweep.errors import BadInput
+from sweep.trial.run import one_thread
 
 # Model → image shape: a convolutional network with BatchNorm, and one of linear layers.
 _NETWORKS = {"conv-5": (1, 12, 12), "lenet-300-100": (1, 8, 8)}

@@ -12,9 +12,10 @@ from torch.nn.parameter import is_lazy
 import pruners
 from pruners.own import place
 from sweep.check.report import Grid, Report
-from sweep.check.running import check_parameters, digest, fault, listed, one_line, one_thread, shape_text
+from sweep.check.running import check_parameters, digest, fault, listed, one_line, shape_text
 from sweep.data import Shape
 from sweep.errors import BadInput
+from sweep.trial.run import one_thread
 
 _USUAL_SHAPES: tuple[Shape, ...] = ((1, 28, 28), (3, 32, 32), (3, 64, 64))
 _SAMPLES = 4

@@ -3,8 +3,7 @@
 import hashlib
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import Parameter, signature
 from pathlib import Path
@@ -93,17 +92,6 @@ def check_parameters(part: Callable[..., Any], inputs: int, given: Mapping[str, 
     for each in options:
         if each.name in names and each.default is each.empty and each.name not in given:
             raise BadInput(f"{at}: parameter {each.name} has no default: give --set {each.name}=VALUE")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread, so that equal calculations give equal bits."""
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

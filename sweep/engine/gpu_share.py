@@ -13,6 +13,7 @@ from sweep.parts import Part, register
 from sweep.study.identity import Trial
 from sweep.trial import network, scoring
 from sweep.trial.prefixes import Shared
+from sweep.trial.run import loaded
 from sweep.trial.stages import Stages
 
 # Bytes that a process takes of a GPU beside its tensors.
@@ -38,14 +39,7 @@ def peak(config: Config, data_root: str | Path, device: torch.device) -> int:
     Raises:
         BadInput: the data set is missing, or the model does not take its images.
     """
-    loaded = data.load(
-        config.dataset,
-        data_root,
-        config.validation_fraction,
-        config.roots.split,
-        arguments=config.arguments("dataset"),
-    )
-    on_device = data.to(loaded, device)
+    on_device = data.to(loaded(config, data_root), device)
     config = replace(config, weights=None)  # trained weights take as much memory as random ones
     if rules.find(config.criterion).scores:
         # Further iterations, and batches after the second, need no more memory.

@@ -95,12 +95,9 @@ def find(name: str) -> Loss:
     Raises:
         BadInput: there is none.
     """
-    if name in LOSSES:
-        return LOSSES[name]
-    if parts.is_name(name):
-        part = parts.need(name)
-        return parts.made(Loss, part, part)
-    raise BadInput(f"no such loss: {name}; known: {', '.join(LOSSES)}")
+    if name not in LOSSES and not parts.is_name(name):
+        raise BadInput(f"no such loss: {name}; known: {', '.join(LOSSES)}")
+    return parts.entry(LOSSES, name, Loss)
 
 
 def chosen(name: str | None, task: str, arguments: Arguments = ()) -> Loss:

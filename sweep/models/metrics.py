@@ -216,12 +216,9 @@ def find(name: str) -> Metric:
     Raises:
         BadInput: there is none.
     """
-    if name in METRICS:
-        return METRICS[name]
-    if parts.is_name(name):
-        part = parts.need(name)
-        return parts.made(Metric, part, part)
-    raise BadInput(f"no such metric: {name}; known: {', '.join(METRICS)}")
+    if name not in METRICS and not parts.is_name(name):
+        raise BadInput(f"no such metric: {name}; known: {', '.join(METRICS)}")
+    return parts.entry(METRICS, name, Metric)
 
 
 def check(names: Iterable[str], task: str) -> None:

@@ -121,15 +121,9 @@ LR_SCHEDULES = {
 
 def optimizer(name: str) -> Optimizer:
     """The optimizer of a name: one of `OPTIMIZERS`, or a part."""
-    if name in OPTIMIZERS:
-        return OPTIMIZERS[name]
-    part = parts.need(name)
-    return parts.made(Optimizer, part, part)
+    return parts.entry(OPTIMIZERS, name, Optimizer)
 
 
 def lr_schedule(name: str) -> Schedule:
     """The learning-rate schedule of a name: one of `LR_SCHEDULES`, or a part."""
-    if name in LR_SCHEDULES:
-        return LR_SCHEDULES[name]
-    part = parts.need(name)
-    return parts.made(Schedule, part, part)
+    return parts.entry(LR_SCHEDULES, name, Schedule)

@@ -6,7 +6,7 @@ the reference and the code that it is of: `myscores.py:half_gradient@3f2a91bc44d
 
 import re
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.machinery import PathFinder
@@ -144,6 +144,18 @@ def made(kind: Callable[..., T], part: Part, *fields: Any) -> T:
         return kind(*fields, **dict(part.options))
     except (TypeError, ValueError) as error:
         raise BadPart(part, f"its decorator: {error}") from None
+
+
+def entry(table: Mapping[str, T], name: str, kind: Callable[..., T]) -> T:
+    """The entry of a table; for the name of a part an entry of the kind, made of the part.
+
+    Raises:
+        BadInput: the table has no such entry, and this process knows of no such part.
+    """
+    if name in table:
+        return table[name]
+    part = need(name)
+    return made(kind, part, part)
 
 
 def bind(function: Callable[..., Any], arguments: Arguments) -> Callable[..., Any]:

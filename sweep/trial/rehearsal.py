@@ -18,7 +18,7 @@ from sweep.parts import BadPart, Part
 from sweep.parts.guard import settings_kept
 from sweep.study.identity import Trial
 from sweep.trial.prefixes import Shared
-from sweep.trial.run import one_thread
+from sweep.trial.run import loaded, one_thread
 from sweep.trial.stages import Stages
 from sweep.trial.time_limit import TooLong
 
@@ -105,20 +105,14 @@ def _samples(config: Config, data_root: str) -> Data:
         reading.find.cache_clear()
         data.load.cache_clear()
     try:
-        loaded = data.load(
-            config.dataset,
-            data_root,
-            config.validation_fraction,
-            config.roots.split,
-            arguments=config.arguments("dataset"),
-        )
+        complete = loaded(config, data_root)
     except BadInput:
         entry = data.DATASETS.get(config.dataset)
         if not entry or entry.give:
             raise
         return _random(config.dataset)
-    train, validation, test = map(_few, (loaded.train, loaded.validation, loaded.test))
-    return replace(loaded, train=train, validation=validation, test=test, scoring=train)
+    train, validation, test = map(_few, (complete.train, complete.validation, complete.test))
+    return replace(complete, train=train, validation=validation, test=test, scoring=train)
 
 
 def _few(split: Split) -> Split:

@@ -11,6 +11,7 @@ import torch
 
 from sweep import data
 from sweep.config import Config
+from sweep.data import Data
 from sweep.models import metrics as known_metrics
 from sweep.parts.guard import settings_kept
 from sweep.study.consistency import check
@@ -18,6 +19,8 @@ from sweep.study.identity import Trial
 from sweep.trial.prefixes import Shared
 from sweep.trial.recorder import Row
 from sweep.trial.stages import AfterEpoch, Stages
+
+_CPU = torch.device("cpu")
 
 
 @dataclass
@@ -91,7 +94,16 @@ def prepared(
     Raises:
         BadInput: as `run`.
     """
-    loaded = data.load(
+    return Stages(config, data.to(loaded(config, data_root), device), shared, after_epoch)
+
+
+def loaded(config: Config, data_root: str | Path) -> Data:
+    """The data of a trial, split as its config says.
+
+    Raises:
+        BadInput: the data set is missing or cannot be used.
+    """
+    return data.load(
         config.dataset,
         data_root,
         config.validation_fraction,
@@ -100,7 +112,6 @@ def prepared(
         stratified=config.stratified,
         arguments=config.arguments("dataset"),
     )
-    return Stages(config, data.to(loaded, device), shared, after_epoch)
 
 
 def failure(trial: Trial, error: str) -> Result:
@@ -116,7 +127,7 @@ def failure(trial: Trial, error: str) -> Result:
 
 
 @contextmanager
-def one_thread(device: torch.device) -> Iterator[None]:
+def one_thread(device: torch.device = _CPU) -> Iterator[None]:
     """Compute with one thread on a CPU, as the order of a sum depends on the number of threads.
 
     This costs no speed: a sweep runs a trial on each core.

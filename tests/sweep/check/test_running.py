@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import pruners
-from sweep.check.running import digest, fault, listed, one_line, one_thread
+from sweep.check.running import digest, fault, listed, one_line
+from sweep.trial.run import one_thread
 
 
 def caught(action):
@@ -20,7 +21,8 @@ def test_the_innermost_line_of_the_parts_own_code_is_named(net_g):
         return torch.ones(2) @ torch.ones(3)
 
     text = caught(lambda: pruners.saliency(own, *net_g))
-    assert text.startswith("tests/sweep/check/test_running.py:20 own: RuntimeError: ")
+    line = own.__code__.co_firstlineno + 1
+    assert text.startswith(f"tests/sweep/check/test_running.py:{line} own: RuntimeError: ")
 
 
 def test_an_error_that_pruners_passes_on_is_told_as_it_was_raised(net_g):
