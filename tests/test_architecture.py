@@ -32,6 +32,7 @@ ORDER = (
     "sweep.check",
     "sweep.options",
     "sweep.search",
+    "sweep.launching",
     "sweep.launch",
     "analysis.warehouse",
     "analysis.output",
