@@ -1,8 +1,12 @@
 """One Ray cluster for the launches of many tests: to start one takes longer than most studies here."""
 
 import signal
+import sys
+from unittest import mock
 
 import pytest
+
+from tests.integration import warm
 
 
 @pytest.fixture(scope="session")
@@ -11,7 +15,8 @@ def ray_head():
     from ray.cluster_utils import Cluster
 
     before = signal.getsignal(signal.SIGTERM)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    with mock.patch.object(sys, "executable", warm.python()):
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     # Ray's handler would end the cluster with any process that is forked from this one.
     signal.signal(signal.SIGTERM, before)
     yield cluster.address

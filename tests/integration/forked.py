@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from subprocess import TimeoutExpired
 
+from tests.integration import warm
+
 # The process that is forked imports this module first: later changes of its environment are by other imports.
 _AT_FIRST = dict(os.environ)
 
@@ -26,7 +28,7 @@ def _server():
     return context
 
 
-def _command_line(name, words, environment, files, strict):
+def _command_line(name, words, environment, files, strict, python):
     """Do what `python -m` does, in a forked process."""
     by_imports = {name: value for name, value in os.environ.items() if _AT_FIRST.get(name) != value}
     os.environ.clear()
@@ -39,6 +41,7 @@ def _command_line(name, words, environment, files, strict):
     if strict:
         warnings.simplefilter("error", FutureWarning)
     module = import_module(name)
+    sys.executable = python
     sys.argv = [module.__file__, *words]
     module.main()
 
@@ -52,7 +55,7 @@ class Forked:
         self._files = [Path(self._folder.name) / name for name in ("out", "err")]
         for file in self._files:
             file.touch()
-        arguments = (module, [*map(str, words)], dict(os.environ), self._files, strict)
+        arguments = (module, [*map(str, words)], dict(os.environ), self._files, strict, warm.python())
         self._process = _server().Process(target=_command_line, args=arguments)
         self._process.start()
         self.pid = self._process.pid

@@ -15,6 +15,7 @@ from sweep.store.results import finished
 from sweep.study import load
 from sweep.trial import run
 from tests import commands
+from tests.integration import warm
 from tests.integration.forked import Forked
 
 # Long enough for a launch to be caught in the middle.
@@ -68,9 +69,9 @@ def processes(ancestors):
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             pid, name, _, parent = re.match(r"(\d+) \((.*)\) (\S) (\d+)", status.read_text()).groups()
+            parents[int(pid)] = (warm.parent(int(pid), int(parent)), name)
         except OSError:
             continue
-        parents[int(pid)] = (int(parent), name)
 
     def ours(pid):
         while pid in parents and pid not in ancestors:
