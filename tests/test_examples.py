@@ -102,6 +102,7 @@ def test_each_arm_of_an_example_runs(name):
         assert row["kept"] == pruners.kept_count(row["params"], row["sparsity"])
 
 
+@pytest.mark.slow
 def test_criterion_at_power_1_is_snip_and_at_power_0_magnitude(tmp_path):
     text = (EXAMPLES / "criterion.yaml").read_text().replace("criterion.py", f"{EXAMPLES}/criterion.py")
     assert outcome(result("criterion", criterion__power=1)) == outcome(
@@ -125,6 +126,7 @@ def test_criterion_keeps_the_weights_of_highest_score_by_its_formula():
     assert torch.equal(torch.cat([masks[f"{i}.weight"].flatten() for i in (0, 2)]), kept)
 
 
+@pytest.mark.slow
 def test_plain_is_snip_for_one_batch_and_not_for_several():
     own = {"criterion": "plain.py:summed_saliency"}
     one, several = ({"score_batches": count} for count in (1, 4))

@@ -49,6 +49,7 @@ def test_a_narrow_terminal_cuts_no_name_and_no_number(made, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_sentences_end_their_lines_between_words(made, monkeypatch):
     """A terminal breaks them within words, and one line for a caption is not read."""
     monkeypatch.setenv("COLUMNS", "72")

@@ -36,6 +36,7 @@ def with_rows_of_all_tables(made):
     results.write(made, [trial("full", seed=7, test_accuracy=0.5)], [[curve]], [[layer]], [[metric]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_all", [False, True])
 def test_invalid_trials_are_in_no_view_and_counted_on_stderr(made, of_all):
     with_rows_of_all_tables(made)
@@ -53,6 +54,7 @@ def test_invalid_trials_are_in_no_view_and_counted_on_stderr(made, of_all):
     assert every_row(folder) == before
 
 
+@pytest.mark.slow
 def test_a_thousand_marks_taken_back_leave_the_views_as_they_were(made):
     results.write(made, [trial(f"{n}", seed=n, test_accuracy=0.5) for n in range(10, 1010)], [[]], [[]])
     before = every_row(made)

@@ -17,6 +17,7 @@ def launch(folder, fields, *words):
     return commands.run(main, folder / "s.yaml", "--results", results, "--workers", 1, *words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body, words",
     [
@@ -49,6 +50,7 @@ BODIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("on_cluster")
 def test_trials_of_broken_parts_fail_and_those_of_others_keep_their_results(tmp_path, on_cluster):
     functions = (f"def {name}(probe):\n{LATE.replace('BODY', body)}\n" for name, body in BODIES.items())

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 import analysis
 from tests.integration import launching
 
 
+@pytest.mark.slow
 def test_a_regression_on_a_table_is_launched_and_measured(tmp_path, on_cluster):
     process = launching.launch(Path("examples/tabular.yaml"), "--results", tmp_path, "--workers", 1)
     code, out, err = launching.end(process)

@@ -54,6 +54,7 @@ def rows(results, study):
     return sorted(analysis.open(results, study=study).execute(f"SELECT {SEEN} FROM trials").fetchall())
 
 
+@pytest.mark.slow
 def test_two_launches_with_two_versions_of_a_file_do_not_mix_on_a_cluster(folder):
     """Each of two nodes has one core, so that each launch has a worker on either or both."""
     results = folder / "results"
@@ -88,6 +89,7 @@ def test_two_launches_with_two_versions_of_a_file_do_not_mix_on_a_cluster(folder
     assert answer.stdout.count("scores.py:mine@") == 4  # two sparsities of each
 
 
+@pytest.mark.slow
 def test_a_changed_part_makes_new_trials_and_a_lost_one_loses_no_answer(folder, on_cluster):
     words = (folder / "one.yaml", "--results", folder / "results", "--workers", 1)
     assert commands.run(main, *words).returncode == 0

@@ -172,6 +172,7 @@ def test_any_criterion_scope_and_schedule_on_any_network_keep_the_exact_count(
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(networks(), st.sampled_from([name for name in pruners.names() if pruners.find(name).needs_data]))
 def test_a_single_input_that_is_not_a_number_is_an_error_and_never_a_mask(network, name):

@@ -84,6 +84,7 @@ def test_removed_filters_save_their_inputs_in_the_next_layer_too():
     assert cost.effective == 27 + 3 * 9 * 4 + 32 and cost.macs_effective == 4 * (27 + 108) + 32
 
 
+@pytest.mark.slow
 def test_the_removable_blocks_of_a_resnet_are_those_with_an_identity_shortcut():
     model = torchvision.models.resnet18()
     example = torch.zeros(1, 3, 64, 64)

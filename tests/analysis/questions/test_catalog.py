@@ -43,6 +43,7 @@ COUNT = Question(
 )
 
 
+@pytest.mark.slow
 def test_a_question_in_the_table_is_a_command_with_its_options_and_a_section_of_the_report(made, monkeypatch):
     assert "No such command 'count'" in run("count", "--results", made).stderr
     monkeypatch.setattr(catalog, "QUESTIONS", (*catalog.QUESTIONS, COUNT))

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 import analysis
 from analysis.report import report
 
@@ -23,6 +25,7 @@ def page(folder):
     return report.render(analysis.open(folder), folder)
 
 
+@pytest.mark.slow
 def test_the_report_has_the_answer_of_a_search(made):
     assert "What did the search find?" not in page(made)
     (made / "search.json").write_text(json.dumps(ANSWER))
@@ -35,6 +38,7 @@ def test_the_report_has_the_answer_of_a_search(made):
         assert "criterion=&lt;force&gt;" in text and "<force>" not in text
 
 
+@pytest.mark.slow
 def test_of_one_objective_there_is_no_front_and_of_no_answer_no_table(made):
     (made / "search.json").write_text(json.dumps(ANSWER | {"objectives": ["accuracy"]}))
     assert "Front of made" not in page(made)
@@ -47,6 +51,7 @@ def test_of_one_objective_there_is_no_front_and_of_no_answer_no_table(made):
     )
 
 
+@pytest.mark.slow
 def test_a_damaged_answer_is_said_to_be_so_and_the_rest_is_there(made):
     for damage in ("{", "[]", json.dumps({"study": "made"})):
         (made / "search.json").write_text(damage)

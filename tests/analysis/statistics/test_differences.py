@@ -101,6 +101,7 @@ def test_holm_is_that_of_the_paper():
     assert holm([]) == []
 
 
+@pytest.mark.slow
 def test_the_best_of_two_is_a_plain_t_test_and_of_more_a_stricter_one():
     assert behind_best(0.03, arms=2, seeds=5) == 0.03
     adjusted = [behind_best(0.01, arms, 5) for arms in (2, 3, 5, 10, 20, 50)]

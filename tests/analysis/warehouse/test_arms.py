@@ -242,6 +242,7 @@ def test_every_mean_of_every_query_is_of_one_arm(study, drawn):
                     assert number == pytest.approx(made.codes[row["arm"], row["sparsity"]])
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(made_up())
 def test_no_two_arms_of_a_setting_have_one_name(study, drawn):

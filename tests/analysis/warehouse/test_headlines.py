@@ -29,6 +29,9 @@ from sweep.store import results
 from tests import commands
 from tests.analysis.conftest import trial
 
+# Each asks most questions of several hundred trials.
+pytestmark = pytest.mark.slow
+
 run = partial(commands.run, main)
 
 # Value of each metric from an accuracy, and whether higher is better.

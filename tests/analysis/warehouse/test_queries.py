@@ -52,6 +52,7 @@ def test_the_setting_of_an_arm_is_what_its_config_has_beside_the_choice_of_the_m
         }
 
 
+@pytest.mark.slow
 def test_a_config_that_is_none_breaks_no_question_to_the_others(made):
     results.write(made, [{**trial("x", status="failed"), "config": "not json"}], [[]], [[]])
     for name in NAMES:

@@ -39,6 +39,7 @@ def test_a_trial_is_there_once_and_success_wins_then_the_latest(made, add):
     assert sorted(found.fetchall()) == [("x", "ok", None), ("y", "failed", "again")]
 
 
+@pytest.mark.slow
 def test_a_trial_that_a_study_took_over_is_there_once_and_seen_from_both_studies(made):
     curve = {"trial_id": "x", "phase": "retrain", "epoch": 1.0}
     own = trial("x", criterion="mag", seed=77)

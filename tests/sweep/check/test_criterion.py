@@ -34,6 +34,7 @@ def sound():
     return check_criterion(half_gradient, parameters={"power": 1.0})
 
 
+@pytest.mark.slow
 def test_all_holds_for_a_sound_criterion(sound):
     assert sound.holds and not sound.failed
     assert "test_criterion.py:14 half_gradient" in sound.title
@@ -61,12 +62,14 @@ def test_the_most_similar_criterion_comes_first_with_every_built_in_one_below(so
     assert abs(column(sound)["random"]) < 0.05
 
 
+@pytest.mark.slow
 def test_the_plain_form_is_checked_too():
     report = check_criterion(plain_size)
     assert report.holds
     assert column(report)["magnitude"] == 1
 
 
+@pytest.mark.slow
 def test_scores_from_numpys_and_pythons_random_numbers_are_found_out():
     def drawn(probe):
         return {
@@ -79,6 +82,7 @@ def test_scores_from_numpys_and_pythons_random_numbers_are_found_out():
     assert failed(report)["leaves all as it was"] == ("changed: NumPy's random state, Python's random state")
 
 
+@pytest.mark.slow
 def test_a_changed_setting_of_torch_is_found_out():
     def careless(probe):
         torch.set_num_threads(torch.get_num_threads() % 2 + 1)
@@ -89,6 +93,7 @@ def test_a_changed_setting_of_torch_is_found_out():
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_scores_that_are_all_equal_are_found_out_and_have_no_correlation():
     report = check_criterion(lambda probe: {name: torch.ones_like(w) for name, w in probe.weights.items()})
     assert "the order of the weights alone decides" in failed(report)["equal scores"]

@@ -72,6 +72,7 @@ def slow(root, times):
     return int(decoded.kept(root, "key", ("a",), make)["a"].sum())
 
 
+@pytest.mark.slow
 def test_of_processes_that_race_one_makes_it_and_all_get_the_same(tmp_path):
     # Not "fork": a copy of this process would have Ray's handlers of signals, and locks that no thread releases.
     with multiprocessing.get_context("forkserver").Pool(4) as pool:

@@ -102,6 +102,7 @@ def test_a_file_that_is_no_image_is_one_line_with_its_name_before_anything_is_re
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_too_soon_is_one_line_with_its_name(pets, monkeypatch):
     monkeypatch.setattr(reading, "room", lambda device: 0)
     file = pets / "pets" / "test" / "dog" / "0.png"
@@ -112,6 +113,7 @@ def test_a_file_that_ends_too_soon_is_one_line_with_its_name(pets, monkeypatch):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_images_of_16_bits_are_the_same_held_and_from_their_files(pets, monkeypatch):
     for file in (pets / "pets").rglob("*.png"):
         grey = np.asarray(Image.open(file).convert("L")).astype(np.uint16)
@@ -190,6 +192,7 @@ def test_imagenet_is_augmented_as_the_name_says(imagenet, augment, crops, flips)
     assert all(image.sum().item() in plain for image in images) != crops
 
 
+@pytest.mark.slow
 def test_random_parts_follow_the_seed_and_the_batch_but_not_the_processes(imagenet, monkeypatch):
     train = data.load("imagenet", imagenet, 0.25, 0).train
 

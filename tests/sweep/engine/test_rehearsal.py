@@ -40,11 +40,13 @@ def rehearsed(tmp_path):
     return of
 
 
+@pytest.mark.slow
 def test_what_works_passes_and_a_study_without_parts_starts_no_process(rehearsed):
     rehearsed("criterion: [scores.py:right, snip]\n")
     rehearsed("criterion: snip\n", seconds=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lines", "seconds", "why"),
     [

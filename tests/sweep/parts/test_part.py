@@ -188,6 +188,7 @@ ENTRY = {
 }
 
 
+@pytest.mark.slow
 @given(st.sampled_from([*ENTRY, "all"]), json_values)
 def test_a_foreign_entry_is_a_part_or_none(field, value):
     part = recorded(value if field == "all" else ENTRY | {field: value})

@@ -184,6 +184,7 @@ def test_packs_have_every_trial_once_and_no_pack_needs_a_later_one(trials, worke
     assert waiting == sorted(waiting)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 400), st.integers(1, 9))
 def test_packs_get_smaller_so_that_all_workers_finish_together(count, workers):
     packs = plan.packs([Trial.of(config(seed=seed)) for seed in range(count)], workers)

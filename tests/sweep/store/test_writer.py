@@ -96,6 +96,7 @@ def test_a_disk_that_refuses_is_one_line_and_keeps_what_was_written(tmp_path):
     assert list((tmp_path / "kept-trials").glob("part-*"))
 
 
+@pytest.mark.slow
 def test_whoever_waits_finds_on_disk_what_was_handed_over(tmp_path):
     """A search tells Optuna only what a kill can no longer take back."""
     writer = Writer(tmp_path, "small")

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ def mutated(draw):
     return text
 
 
+@pytest.mark.slow
 @given(mutated())
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_mistyped_study_is_one_line_and_nothing_is_written(text):

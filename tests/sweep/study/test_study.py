@@ -177,6 +177,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([*FIELDS, "name", "blocks", "sparsities"]), values)
 def test_whatever_a_field_holds_a_study_loads_or_is_refused_in_one_line(tmp_path_factory, field, value):

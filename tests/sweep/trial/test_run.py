@@ -238,6 +238,7 @@ def test_retraining_changes_only_the_chosen_parameters(retrain, trained, monkeyp
         assert torch.equal(parameter, before[name]) != trained(name), name
 
 
+@pytest.mark.slow
 def test_a_second_schedule_has_its_own_length_and_rate():
     result = run(trial(criterion="magnitude", prune_epoch=2, epochs=2, retrain_epochs=3, retrain_lr=0.03))
     assert phases(result) == [("dense", 1), ("dense", 2), ("retrain", 3), ("retrain", 4), ("retrain", 5)]
@@ -390,6 +391,7 @@ def test_a_compiled_network_trains_as_the_plain_network_does(monkeypatch):
     assert compiled.curves[0]["train_loss"] == pytest.approx(plain.curves[0]["train_loss"], rel=0.05)
 
 
+@pytest.mark.slow
 def test_after_epoch_changes_no_number_unless_it_stops_the_trial():
     asked, calls = trial(epochs=3, prune_epoch=0.5), []
     result = run(asked, after_epoch=lambda *arguments: bool(calls.append(arguments)))
@@ -421,6 +423,7 @@ def test_a_trial_is_not_stopped_after_its_last_epoch():
     assert run(asked, after_epoch=lambda *arguments: True).trial["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_of_iterative_pruning_only_the_last_retraining_can_be_stopped():
     asked, calls = trial(criterion="imp", iterations=2, epochs=2), []
     run(asked, after_epoch=lambda *arguments: bool(calls.append(arguments[0])))

@@ -24,6 +24,7 @@ def test_a_block_that_never_ends_is_ended():
         stubborn(time.monotonic() + 60)
 
 
+@pytest.mark.slow
 def test_code_that_catches_even_that_is_told_again_each_second():
     caught = 0
 
@@ -48,6 +49,7 @@ def test_a_block_that_ends_in_time_is_left_alone():
         pass
 
 
+@pytest.mark.slow
 def test_a_process_that_no_signal_reaches_ends():
     """As a loop of C does not let the handler run; here the signal is blocked."""
     script = (

@@ -142,6 +142,7 @@ def by_hand(run, size):
     return loss, (output.argmax(1) == loaded.test.labels).double().mean().item()
 
 
+@pytest.mark.slow
 def test_recalibrated_statistics_are_those_of_a_pass_over_the_training_images(pictures, monkeypatch):
     monkeypatch.setattr("sweep.trial.training._EVALUATION_BATCH", 20)
     config = training(augment="flip-crop").config
