@@ -268,8 +268,8 @@ def show(page: Page, shown: Shown) -> None:
         return
     page.heading(
         "How much do masks have in common?",
-        "Jaccard: weights that both masks keep over weights that either keeps. The tooltip has that of random "
-        "masks that keep as many weights of each layer.",
+        "Jaccard: weights that both masks keep over weights that either keeps. The tooltip has that of "
+        "random masks that keep as many weights of each layer.",
     )
     if shown.too_large:
         page.sentences(["These masks are too many for a page: python -m analysis masks FIRST SECOND"])

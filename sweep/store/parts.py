@@ -255,7 +255,8 @@ def _at_a_time(file: pq.ParquetFile, table: str) -> int:
     """How many rows of a part are decoded at a time."""
     if table not in LARGE:
         return _BATCH
-    return max(1, min(_BATCH, _BATCH_BYTES * file.metadata.num_rows // max(1, _nbytes(file))))
+    within: int = _BATCH_BYTES * file.metadata.num_rows // max(1, _nbytes(file))
+    return max(1, min(_BATCH, within))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from sweep.store.places import Remote, place
 from sweep.store.schema import SCHEMAS
 from sweep.study import load
 from tests.integration.launching import here
+from tests.sweep.store.test_results import mask
 
 STUDY = """\
 dataset: digits
@@ -50,7 +51,13 @@ def result(trial, **columns):
     curve = key | {"phase": "retrain", "epoch": 1.0, "val_accuracy": 0.5}
     layer = key | {"layer": 0, "name": "a", "shape": [2, 3]}
     metric = {"split": "test", "value": 0.1, "higher_is_better": False}
-    return row, [curve], [layer], [key | metric | {"name": name} for name in ("ece", "nll")]
+    return (
+        row,
+        [curve],
+        [layer],
+        [key | metric | {"name": name} for name in ("ece", "nll")],
+        [mask(row["trial_id"])],
+    )
 
 
 def write(folder, *rows):
@@ -217,7 +224,7 @@ def test_metrics_that_the_study_asks_for_are_needed_and_others_are_left(study_fi
     asking = study_file(STUDY + "metrics: [nll]\n", "mine.yaml")
     trials = load(asking).trials()
     rows = [result(trial) for trial in trials]
-    rows[1] = (*rows[1][:3], rows[1][3][:1])  # without nll
+    rows[1] = (*rows[1][:3], rows[1][3][:1], [])  # without nll
     write(root / "other", *rows)
     assert take(asking, root) == [trials[1]]
     names = analysis.open(root / "mine").execute("SELECT DISTINCT name FROM metrics").fetchall()
@@ -228,7 +235,7 @@ def test_metrics_that_the_study_asks_for_are_needed_and_others_are_left(study_fi
 def test_a_crash_while_results_are_taken_over_loses_nothing_and_leaves_no_half_trial(
     study_file, root, monkeypatch, table
 ):
-    path = study_file(STUDY + "metrics: [ece]\n", "mine.yaml")
+    path = study_file(STUDY + "metrics: [ece]\nkeep: masks\n", "mine.yaml")
     trials = load(path).trials()
     write(root / "other", *map(result, trials))
     before, real = snapshot(root / "other"), results.write_part
