@@ -47,7 +47,7 @@ known AS (
     FROM masks
     WHERE trial_id IN (SELECT unnest([a, b]) FROM pairs)
 ),
-overlaps AS MATERIALIZED (
+shared AS MATERIALIZED (
     SELECT
         first, second, sparsity, seed, one.layer, one.name, one.params,
         one.kept AS kept_first, other.kept AS kept_second,
@@ -63,7 +63,7 @@ rolled AS (
         first, second, sparsity, seed, layer, name,
         sum(params) AS params, sum(kept_first) AS kept_first, sum(kept_second) AS kept_second,
         sum(common) AS common, sum(chance) AS chance
-    FROM overlaps
+    FROM shared
     GROUP BY GROUPING SETS (
         (first, second, sparsity, seed), (first, second, sparsity, seed, layer, name)
     )
