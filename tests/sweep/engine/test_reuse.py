@@ -1,5 +1,6 @@
 """Results that other studies have: which are taken over, and what is left where it was."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from analysis import marking
 from analysis.warehouse import unfinished
 from sweep.engine import reuse
 from sweep.errors import BadInput
-from sweep.store import parts, results
+from sweep.store import kept, parts, results
 from sweep.store.places import Remote, place
 from sweep.store.schema import SCHEMAS
 from sweep.study import load
@@ -229,6 +230,36 @@ def test_metrics_that_the_study_asks_for_are_needed_and_others_are_left(study_fi
     assert take(asking, root) == [trials[1]]
     names = analysis.open(root / "mine").execute("SELECT DISTINCT name FROM metrics").fetchall()
     assert names == [("nll",)]
+
+
+def test_what_the_study_keeps_is_taken_over_and_a_trial_without_it_runs(study_file, root):
+    keeping = study_file(STUDY + "keep: weights\n", "mine.yaml")
+    trials = load(keeping).trials()
+    rows = [result(trial) for trial in trials]
+    rows[0] = (*rows[0][:4], [])  # without masks
+    write(root / "other", *rows)
+    for trial in trials[:3]:
+        kept.write(root / "other", trial.id, trial.id.encode())
+    assert take(keeping, root) == [trials[0], trials[3]]
+    own = root / "mine"
+    assert kept.Keep.WEIGHTS.of(own) == {trial.id for trial in trials[1:3]}
+    assert kept.file(own, trials[1].id).read_bytes() == trials[1].id.encode()
+    plain = study_file(STUDY, "plain.yaml")
+    assert take(plain, root) == [] and not (root / "plain" / "masks").exists()
+
+
+def test_a_launch_says_what_is_not_kept_and_how_it_comes(study_file, root):
+    trials = load(study_file(STUDY, "mine.yaml")).trials()
+    rows = [result(trial) for trial in trials]
+    write(root / "mine", rows[0], *((*each[:4], []) for each in rows[1:]))
+    words = study_file(STUDY, "mine.yaml"), "--results", root, "--set", "keep=masks", "--dry-run"
+    code, out, err = here(*words)
+    assert (code, err) == (0, "") and "4 with a result, 0 to run" in out
+    [rerun] = re.findall(
+        r'^3 finished without masks kept, and not run for them: --rerun "(.*)" runs', out, re.M
+    )
+    code, out, err = here(*words, "--rerun", rerun)
+    assert (code, err) == (0, "") and "1 with a result, 3 to run" in out and "without masks" not in out
 
 
 @pytest.mark.parametrize("table", [*SCHEMAS])
