@@ -132,7 +132,9 @@ def answer(
     Raises:
         BadInput: a name is of no criterion and of no trial, or of several trials, or there is no such field.
     """
-    if between is not None and (second or between.partition(".")[0] not in FIELDS or between in ("seed", "sparsity")):
+    if between is not None and (
+        second or between.partition(".")[0] not in FIELDS or between in ("seed", "sparsity")
+    ):
         why = "it pairs trials of one criterion" if second else "no field of a study in which arms differ"
         raise BadInput(f"--between {between}: {why}: for example masks snip --between prune_epoch")
     one, other = (_named(connection, name) for name in (first, second or EACH))
