@@ -34,7 +34,7 @@ RESULTS = "results"
 
 def sql(
     query: Annotated[
-        str | None, typer.Argument(help="a query over the views trials, curves, layers and metrics")
+        str | None, typer.Argument(help="a query over the views trials, curves, layers, metrics and masks")
     ] = None,
     file: Annotated[Path | None, typer.Option("-f", help="read the query from this file")] = None,
     *,
@@ -44,7 +44,7 @@ def sql(
     form: Form = None,
     out: Out = None,
 ) -> None:
-    """Answer a query over the views trials, curves, layers and metrics."""
+    """Answer a query over the views trials, curves, layers, metrics and masks."""
     if (query is None) == (file is None):
         raise BadInput('give one query: python -m analysis sql "SELECT …", or -f FILE.sql')
     if file is not None:
@@ -66,7 +66,7 @@ def sql(
 def views(results: Results = RESULTS) -> None:
     """Print the columns of the views."""
     connection = warehouse.open(results)
-    for view in ("trials", "curves", "layers", "metrics", "settings"):
+    for view in ("trials", "curves", "layers", "metrics", "masks", "settings"):
         print(view)
         for name, kind, *_ in warehouse.rows(connection, f"DESCRIBE {view}"):
             print(f"  {name:32}{kind}")

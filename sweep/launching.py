@@ -18,6 +18,7 @@ from sweep.engine.progress import Progress
 from sweep.errors import BadInput
 from sweep.plan.cost import Costs
 from sweep.store import launches, marks, results
+from sweep.store.compaction import compact
 from sweep.store.matching import matching
 from sweep.store.places import Place, Remote
 from sweep.store.writer import send
@@ -76,7 +77,7 @@ class Launch:
         with nullcontext() if self.dry_run else results.lock(folder):
             if not self.dry_run:
                 send(folder)
-                results.compact(folder)
+                compact(folder)
             todo = self._todo(study, folder)
             costs = _costs(folder, options)
             _say_todo(console, study, todo, folder)
@@ -114,6 +115,7 @@ class Launch:
         trials, done, again = study.trials(), results.finished(folder), self.again
         matched = set() if again.rerun is None else matching(folder, again.rerun)
         missing = _missing(trials, done, matched, again.failed)
+        lacking = _lacking(study, done, missing, folder)
         # What a person wants to have run again is not taken over.
         own = matched | marks.invalid(folder).until.keys()
         wanted = [t for t in missing if t.id not in own] if own else missing
@@ -125,7 +127,7 @@ class Launch:
         if found:
             missing = _missing(missing, done, matched, again.failed)
         taken = {each.source: len(each.trials) for each in found}
-        return _Todo(trials, done, taken, missing, _first(missing, self.most))
+        return _Todo(trials, done, taken, missing, _first(missing, self.most), lacking)
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class _Todo:
         taken: where results are taken over from → how many.
         missing: trials without a result, and those that are run again.
         to_run: the missing trials that this launch runs.
+        lacking: how many finished trials stay without what the study keeps.
     """
 
     trials: Sequence[Trial]
@@ -145,6 +148,16 @@ class _Todo:
     taken: Mapping[str, int]
     missing: Sequence[Trial]
     to_run: Sequence[Trial]
+    lacking: int
+
+
+def _lacking(study: Study, done: Mapping[str, results.Row], missing: Sequence[Trial], folder: Place) -> int:
+    """How many trials with a success, that do not run again, are without what the study keeps."""
+    if not study.keep or not done:
+        return 0
+    succeeded = {name for name, row in done.items() if row["status"] == "ok"}
+    stay = {trial.id for trial in study.trials()} - {trial.id for trial in missing}
+    return len((succeeded & stay) - study.keep.of(folder))
 
 
 def _costs(folder: Place, options: Options) -> Costs:
@@ -175,6 +188,12 @@ def _say_todo(console: Console, study: Study, todo: _Todo, folder: Place) -> Non
     if again:
         marked_results = "1 result is" if again == 1 else f"{again:,} results are"
         console.out(f"{marked_results} marked as invalid and run again", highlight=False)
+    if study.keep and todo.lacking:
+        console.out(
+            f"{todo.lacking:,} finished without {study.keep} kept, and not run for them: "
+            f'--rerun "{study.keep.lacking}" runs them',
+            highlight=False,
+        )
     say_parts(console, study, folder, todo.to_run)
 
 
@@ -209,7 +228,7 @@ def _run(
         last = total == len(todo.trials)
         session = Session(study, folder, options, costs.roughly, progress, last=last, counts=counts)
         ending = session.run(todo.to_run)
-    results.compact(folder)
+    compact(folder)
     return ending
 
 

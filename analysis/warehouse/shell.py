@@ -7,6 +7,7 @@ from rich.console import Console
 
 from analysis.warehouse.queries import checked, retried
 from sweep.errors import ONE_LINE
+from sweep.store.schema import KEYS
 
 
 def show(connection: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -27,7 +28,8 @@ def loop(connection: duckdb.DuckDBPyConnection) -> None:
     if interactive:
         import readline  # noqa: F401  history and editing
 
-        print("views: trials, curves, layers, metrics, settings; a query ends with ;  .quit or Ctrl-D ends")
+        names = ", ".join((*KEYS, "settings"))
+        print(f"views: {names}; a query ends with ;  .quit or Ctrl-D ends")
     lines: list[str] = []
     while True:
         try:

@@ -23,6 +23,7 @@ _KINDS = {
     pa.int64(): "INT64",
     pa.float64(): "DOUBLE",
     pa.bool_(): "BOOLEAN",
+    pa.binary(): "BYTE_ARRAY",
     pa.timestamp("us", tz="UTC"): "INT64 TIMESTAMP_MICROS isAdjustedToUTC=1",
 }
 

@@ -23,15 +23,17 @@ from analysis.warehouse.sources import (
 from sweep.config import CHOICE
 from sweep.errors import BadInput
 from sweep.store import parts
-from sweep.store.places import Place, Remote, attempts, is_plain, place, read_all
-from sweep.store.schema import KEYS, SCHEMAS
+from sweep.store.places import Place, Remote, attempts, is_plain, place, read_all, size
+from sweep.store.schema import KEYS, LARGE, SCHEMAS
+from sweep.store.sound import SOUND, SOUND_IN_FULL
 
 # Which of several rows with the same key counts, where they can differ.
 # A trial that was run again has its latest curves: the names of parts say when they were written.
 _LATEST = "parse_filename(filename) DESC, file_row_number DESC"
 # A row that was taken over has the times of its source, which counts before it.
 PRECEDENCE = {
-    "trials": "(status = 'ok') DESC, (status <> 'stopped') DESC, finished_at DESC, source IS NOT NULL, study"
+    "trials": "(status = 'ok') DESC, (status <> 'stopped') DESC, finished_at DESC, source IS NOT NULL, study",
+    **{table: f"({sound}) DESC, {_LATEST}" for table, sound in SOUND_IN_FULL.items()},
 }
 # More parts than this, which are smaller than this many bytes on average, are loaded into memory.
 _MANY, _SMALL = 300, 200_000
@@ -102,7 +104,8 @@ def _view(connection: duckdb.DuckDBPyConnection, table: str, folder: Place, patt
         if not set(found) <= set(folder.glob(pattern)):
             raise Merged("they are being merged")
 
-    if isinstance(folder, Remote) and sum(part.size for part in found) < _FETCHED:
+    small = table not in LARGE and sum(map(size, found)) < _FETCHED
+    if isinstance(folder, Remote) and small:
         # From a store, every query would take many requests for each part.
         _define(connection, table, None, converted(table, zip(found, read_all(found), strict=True)))
         return require_all_parts()
@@ -266,7 +269,7 @@ def _define(
         connection.unregister("rows")
     every = f"FROM recoded_{table}" + (f" UNION ALL BY NAME FROM {source}" if source else "")
     connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {every}")
-    sound, arm = parts.SOUND[table], "arm"
+    sound, arm = SOUND[table], "arm"
     if table == "trials":
         arm, readable = _readable_arm(connection)
         sound += f" AND {readable}"
@@ -292,7 +295,8 @@ def _define(
                   QUALIFY {curated.or_row} row_number() OVER (PARTITION BY {key} ORDER BY {order}) > 1)
         )
         {columns} FROM {rows_of} AS each {tagged}
-        WHERE hash(filename, file_row_number) NOT IN (FROM superseded) {curated.and_trial}"""
+        WHERE hash(filename, file_row_number) NOT IN (FROM superseded) {curated.and_trial}
+            AND ({SOUND_IN_FULL.get(table, "true")})"""
     )
     if shown:
         connection.execute(f"CREATE OR REPLACE VIEW {table} AS {shown}")

@@ -14,6 +14,7 @@ from sweep.errors import BadInput
 from sweep.store import parts
 from sweep.store.places import Place, Remote, place
 from sweep.store.schema import KEYS
+from sweep.store.sound import SOUND_IN_FULL
 
 # In the queries that compare two criteria: every criterion but the second.
 EACH = "*"
@@ -40,9 +41,9 @@ def open(
     metric: str | None = None,
     with_invalid: bool = False,
 ) -> duckdb.DuckDBPyConnection:
-    """A connection with the views `trials`, `curves`, `layers` and `metrics` over one study's folder, or all.
+    """A connection with the views `trials`, `curves`, `layers`, `metrics` and `masks` over a study, or all.
 
-    A fifth view, `settings`, has the setting of each arm of all results: the config without the fields that
+    A further view, `settings`, has the setting of each arm of all results: the config without the fields that
     choose the mask.
 
     The views read the files at the time of a query, so they follow a running study. They do not follow, and
@@ -189,6 +190,16 @@ def _narrow(
             raise BadInput(f"--where {where}: {why}") from None
         if metric is not None:
             views.show(connection, "trials", headlines.shown(connection, trials, metric))
+
+
+def count_unsound(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Say on stderr how many rows the view of a table leaves out that only a look at large columns tells."""
+    [(count,)] = rows(
+        connection, f"SELECT count(*) FROM all_{table} WHERE ({SOUND_IN_FULL[table]}) IS NOT TRUE"
+    )
+    if count:
+        [(results,)] = rows(connection, "SELECT getvariable('results')")
+        parts.leave_rows_aside(results, count, table)
 
 
 def narrowed_studies(connection: duckdb.DuckDBPyConnection) -> set[str] | None:

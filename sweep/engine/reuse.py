@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.errors import BadInput, StoreError
-from sweep.store import marks, parts, results
+from sweep.store import kept, marks, parts, results
+from sweep.store.kept import Keep
 from sweep.store.places import Place, Remote, place, remedy
 from sweep.store.schema import SCHEMAS
 from sweep.study import Study
@@ -29,17 +30,29 @@ class Found:
     """Results of trials of a study, in the folder of another study.
 
     Attributes:
-        source: name of that folder, or its URI.
+        folder: that folder.
+        source: its name, or its URI.
         tables: table → rows. Each trial has one row in `trials`, as the study is to have it.
+        keep: what the study keeps of the networks, and so takes over with the rows; None: nothing.
     """
 
+    folder: Place
     source: str
     tables: Mapping[str, pa.Table]
+    keep: Keep | None = None
 
     @property
     def trials(self) -> pa.Table:
         """The rows of `trials`."""
         return self.tables["trials"]
+
+    def rows(self, table: str) -> Iterator[pa.Table]:
+        """The rows of a table, part by part where they are large. Some may come twice."""
+        if table in self.tables:
+            yield self.tables[table]
+        elif self.keep:
+            ids = self.trials["trial_id"].combine_chunks()
+            yield from results.read_large(self.folder, table, ids)
 
     def done(self) -> dict[str, results.Row]:
         """trial_id → the columns that `results.finished` gives."""
@@ -106,9 +119,13 @@ def take_over(found: Found, folder: Place) -> None:
         BadInput: the disk or the store refused; what was written before is kept.
     """
     try:
+        if found.keep and found.keep.weights:
+            for name in found.trials["trial_id"].to_pylist():
+                kept.copy(name, found.folder, folder)
         for table in SCHEMAS:
-            if len(found.tables[table]):
-                results.write_part(folder, table, found.tables[table])
+            for rows in found.rows(table):
+                if len(rows):
+                    results.write_part(folder, table, rows)
     except OSError as error:
         why = error.strerror or error
         raise BadInput(
@@ -130,7 +147,7 @@ def _folders(folder: Place, known: Iterable[Place]) -> Iterator[Place]:
 def _found(study: Study, wanted: Mapping[str, Trial], other: Place) -> Found | None:
     """The results of wanted trials in the folder of another study that have all their rows."""
     tables = {"trials": _successes(other, wanted)}
-    ids = tables["trials"]["trial_id"].combine_chunks()
+    ids = _kept(study.keep, other, tables["trials"]["trial_id"].combine_chunks())
     if not len(ids):
         return None
     for table in ("curves", "layers", "metrics"):
@@ -147,7 +164,14 @@ def _found(study: Study, wanted: Mapping[str, Trial], other: Place) -> Found | N
     tables = {table: rows.filter(pc.is_in(rows["trial_id"], ids)) for table, rows in tables.items()}
     source = str(replace(other, query="") if isinstance(other, Remote) else other)
     tables["trials"] = _of_study(tables["trials"], study.name, source, wanted)
-    return Found(source, tables)
+    return Found(other, source, tables, study.keep)
+
+
+def _kept(keep: Keep | None, other: Place, ids: pa.Array) -> pa.Array:
+    """The trials among some of which a folder has what a study keeps."""
+    if not keep or not len(ids):
+        return ids
+    return ids.filter(pc.is_in(ids, pa.array(sorted(keep.of(other)), pa.string())))
 
 
 def _may_have(listed: Iterable[Place], ids: pa.Array) -> bool:

@@ -125,7 +125,7 @@ class Session:
         own = [name for name in self.study.parts if json.dumps(name) in result.trial["config"]]
         code = " ".join([self._columns["code"], *own])
         row = result.trial | self._columns | {"code": code}
-        self._writer.add(row, result.curves, result.layers, result.metrics)
+        self._writer.add(row, result.curves, result.layers, result.metrics, result.masks)
         self.progress.add(result.trial)
         self._failed += result.trial["status"] == "failed"
         if self._claims:
@@ -157,7 +157,9 @@ class Session:
             parts=tuple(self.study.parts.values()),
             seconds=options.trial_seconds,
             judge=cluster.start_judge(judge) if judge else None,
-            metrics=self.study.metrics,
+            metrics=study.metrics,
+            masks=study.keep is not None,
+            keeps=absolute(self.folder) if study.keep and study.keep.weights else "",
             weights=absolute(root / FOLDER),
             earlier=starts.earlier(self.study, kinds, root, "cuda" if share else "cpu"),
         )

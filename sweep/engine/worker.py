@@ -43,6 +43,8 @@ class Where:
         seconds: that a trial may take.
         judge: Ray's handle of a `sweep.search.stopping.Judge`, which stops poor trials; None: none does.
         metrics: names of the metrics that each trial's final network is measured by.
+        masks: each trial's final masks are part of its result.
+        keeps: folder of the study's results, for files of final weights; "": no weights are kept.
         weights: folder of the trained weights that trials start from.
         earlier: trial_id → canonical config of the trials whose final weights other trials start from.
     """
@@ -55,6 +57,8 @@ class Where:
     seconds: float = math.inf
     judge: Any = None
     metrics: tuple[str, ...] = ()
+    masks: bool = False
+    keeps: str = ""
     weights: str = ""
     earlier: Mapping[str, str] = field(default_factory=dict)
 
@@ -87,7 +91,17 @@ Run = Callable[[Trial, Where, Shared], Result]
 def run_trial(trial: Trial, where: Where, shared: Shared) -> Result:
     """Run a trial; if its GPU has too little memory, clear the memory and run it once more."""
     after_epoch = _asks(where.judge, trial) if where.judge else None
-    attempt = partial(run, trial, where.data_root, where.device, shared, after_epoch, metrics=where.metrics)
+    attempt = partial(
+        run,
+        trial,
+        where.data_root,
+        where.device,
+        shared,
+        after_epoch,
+        metrics=where.metrics,
+        masks=where.masks,
+        keeps=place(where.keeps) if where.keeps else None,
+    )
     try:
         return attempt()
     except torch.OutOfMemoryError:

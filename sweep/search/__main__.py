@@ -32,6 +32,7 @@ from sweep.search.history import History
 from sweep.search.journal import Journal, opened
 from sweep.search.tuner import Tuner
 from sweep.store import results
+from sweep.store.compaction import compact
 from sweep.store.places import Place, place
 from sweep.store.writer import send
 from sweep.study import Study
@@ -77,7 +78,7 @@ def search(
     ending = Ending.FINISHED
     with results.lock(folder):
         send(folder)
-        results.compact(folder)
+        compact(folder)
         journal = Journal(folder)
         tuner = _tuner(search, opened(study, search, journal), results_root, folder)
         check_launch(study, tuner.examples(), options, download=False, run_code=True)
@@ -91,7 +92,7 @@ def search(
         )
         if not tuner.over:
             ending = _run(study, tuner, search.trials - tuner.ran, folder, options, console)
-            results.compact(folder)
+            compact(folder)
         journal.close()
     with warnings.catch_warnings(action="ignore"):  # Optuna's, about dimensions with a single value
         answer(console, study, tuner, len(results.stopped(folder)), folder)

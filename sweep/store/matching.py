@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from sweep.errors import BadInput
-from sweep.store import marks, results
+from sweep.store import kept, marks, results
 from sweep.store.places import Place
 from sweep.store.schema import SCHEMAS
 
@@ -13,7 +13,8 @@ def matching(folder: Place, where: str) -> set[str]:
 
     Args:
         folder: of the study's results.
-        where: a condition in SQL over the columns of `trials`, and `tags`, the list of the trial's tags.
+        where: a condition in SQL over the columns of `trials`, and `tags`, the list of the trial's tags. The
+            tables `masks` and `weights` have the column `trial_id`, of the trials of which they are kept.
 
     Raises:
         BadInput: the condition is not valid SQL.
@@ -30,6 +31,8 @@ def matching(folder: Place, where: str) -> set[str]:
     )
     with duckdb.connect(config={"enable_external_access": False}) as connection:
         connection.register("trials", trials)
+        for name, ids in (("masks", results.trials_in(folder, "masks")), ("weights", kept.trials(folder))):
+            connection.register(name, pa.table({"trial_id": pa.array(sorted(ids), pa.string())}))
         try:
             matched = connection.execute(f"SELECT trial_id FROM trials WHERE ({where}\n)").fetchall()
         except duckdb.Error as error:

@@ -17,44 +17,29 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pyarrow.types as types
 
+from sweep.store.columns import NotAPart as NotAPart
+from sweep.store.columns import alike, converted, reason
 from sweep.store.places import Place, attempts, is_plain, readable_all
-from sweep.store.schema import IDENTITIES, STORED
+from sweep.store.schema import IDENTITIES, LARGE, STORED
 
 # Pattern for the names of parts, in the folder of their table.
 PART = "part-*.parquet"
 # Columns that a part must have.
 REQUIRED: dict[str, Sequence[str]] = {**IDENTITIES, "trials": ("trial_id", "status", "config")}
-# The SQL condition for rows that can be analysed; for `trials`, the arm is checked elsewhere.
-SOUND = {
-    "trials": " AND ".join(
-        # `isfinite` is needed: DuckDB relies on Parquet's statistics, which leave NaN out.
-        (
-            *(f"{name} IS NOT NULL" for name in (*REQUIRED["trials"], "seed")),
-            "isfinite(sparsity) AND sparsity >= 0 AND sparsity < 1",
-        )
-    ),
-    "curves": "trial_id IS NOT NULL AND isfinite(epoch) "
-    "AND regexp_full_match(phase, 'dense|sparse|retrain|level [0-9]{1,9}')",
-    "layers": "trial_id IS NOT NULL AND layer IS NOT NULL AND name IS NOT NULL",
-    # NULL stands for a value that is not finite. Fourth powers of larger ones would not be finite either.
-    "metrics": "trial_id IS NOT NULL AND split IN ('validation', 'test') AND higher_is_better IS NOT NULL "
-    r"AND (value IS NULL OR abs(value) <= 1e60) AND length(name) <= 200 "
-    r"AND regexp_full_match(name, '[^\pC\s]([^\pC]*[^\pC\s])?')",
-}
 # What a row of each table describes.
-_SUBJECTS = {"trials": "trial", "curves": "epoch", "layers": "layer", "metrics": "metric", "marks": "mark"}
+_SUBJECTS = {
+    "trials": "trial",
+    "curves": "epoch",
+    "layers": "layer",
+    "metrics": "metric",
+    "masks": "mask",
+    "marks": "mark",
+}
 # Fields that every config has, with text as value.
 _TEXT_FIELDS = ("dataset", "model", "criterion")
-# Rows that are decoded at a time.
-_BATCH = 65_536
-_TEXT = (types.is_string, types.is_large_string, types.is_string_view)
-_BYTES = (types.is_binary, types.is_large_binary, types.is_binary_view)
-
-
-class NotAPart(Exception):
-    """A file is no part of a table; the message says why."""
+# Rows that are decoded at a time, at most, and their bytes in tables with large rows.
+_BATCH, _BATCH_BYTES = 65_536, 2**26
 
 
 def are_of_one_study(folder: Place) -> bool:
@@ -96,11 +81,11 @@ def fits(part: Path | bytes, table: str) -> bool:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise NotAPart(_reason(error)) from None
+        raise NotAPart(reason(error)) from None
     _check_columns(schema, table)
     ours = STORED[table]
     return all(
-        _alike(schema.field(name).type, ours.field(name).type) for name in ours.names if name in schema.names
+        alike(schema.field(name).type, ours.field(name).type) for name in ours.names if name in schema.names
     )
 
 
@@ -117,10 +102,35 @@ def may_have(part: Path | bytes | pa.NativeFile, trials: pa.Array) -> bool:
     ours = [STORED["trials"].field(name) for name in ("trial_id", "status")]
     with _opened(part, "trials") as file:
         for batch in file.iter_batches(_BATCH, columns=[field.name for field in ours]):
-            names, statuses = (_as(batch[field.name], field, len(batch)) for field in ours)
+            names, statuses = (converted(batch[field.name], field, len(batch)) for field in ours)
             if pc.any(pc.and_kleene(pc.is_in(names, trials), pc.equal(statuses, "ok"))).as_py():
                 return True
     return False
+
+
+def trials_in(part: Path | bytes | pa.NativeFile, table: str) -> set[str]:
+    """The ids of the trials that a part has rows of. Reads one column, not the whole file.
+
+    Raises:
+        NotAPart: the file is no part of this table, or the column is damaged.
+        FileNotFoundError: the file does not exist.
+    """
+    ours, found = STORED[table].field("trial_id"), set()
+    with _opened(part, table) as file:
+        for batch in file.iter_batches(_BATCH, columns=[ours.name]):
+            found |= set(pc.unique(converted(batch[ours.name], ours, len(batch))).to_pylist())
+    return found - {None}
+
+
+def nbytes(part: Path | pa.NativeFile, table: str) -> int:
+    """The bytes of a part's rows before they are compressed. Reads the end of the file.
+
+    Raises:
+        NotAPart: the file is no part of this table.
+        FileNotFoundError: the file does not exist.
+    """
+    with _opened(part, table) as file:
+        return _nbytes(file)
 
 
 def read_rows(
@@ -142,10 +152,10 @@ def read_rows(
     ours = STORED[table]
     read: list[pa.Table] = []
     with _opened(part, table) as file:
-        for batch in file.iter_batches(_BATCH):
+        for batch in file.iter_batches(_at_a_time(file, table)):
             content = {name: batch[name] for name in file.schema_arrow.names}
             for field in ours:
-                content[field.name] = _as(content.get(field.name), field, len(batch))
+                content[field.name] = converted(content.get(field.name), field, len(batch))
             rows = pa.table({name: content[name] for name in (content if columns is None else columns)})
             read.append(rows if only is None else rows.filter(pc.is_in(content["trial_id"], only)))
     empty = ours.empty_table() if columns is None else ours.empty_table().select(columns)
@@ -204,10 +214,10 @@ def config(text: str | None) -> dict[str, Any] | None:
 def are_trials(rows: pa.Table) -> pa.Array:
     """For each row of `trials`, whether it describes a trial; other programs may have written rows too.
 
-    `SOUND` is the same condition in SQL, except for the arm.
+    `sweep.store.sound.SOUND` is the same condition in SQL, except for the arm.
 
     Args:
-        rows: with the columns in `SOUND`, `arm` and `config`.
+        rows: with the required columns, `sparsity`, `seed` and `arm`.
     """
     sparsity = rows["sparsity"]
     within = pc.and_kleene(pc.greater_equal(sparsity, 0.0), pc.less(sparsity, 1.0))
@@ -237,6 +247,18 @@ def _print_once(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def _nbytes(file: pq.ParquetFile) -> int:
+    return sum(int(file.metadata.row_group(n).total_byte_size) for n in range(file.num_row_groups))
+
+
+def _at_a_time(file: pq.ParquetFile, table: str) -> int:
+    """How many rows of a part are decoded at a time."""
+    if table not in LARGE:
+        return _BATCH
+    within: int = _BATCH_BYTES * file.metadata.num_rows // max(1, _nbytes(file))
+    return max(1, min(_BATCH, within))
+
+
 @contextmanager
 def _opened(part: Path | bytes | pa.NativeFile, table: str) -> Iterator[pq.ParquetFile]:
     """A part opened for reading; an error of Parquet in the block becomes `NotAPart`."""
@@ -247,7 +269,7 @@ def _opened(part: Path | bytes | pa.NativeFile, table: str) -> Iterator[pq.Parqu
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise NotAPart(_reason(error)) from None
+        raise NotAPart(reason(error)) from None
 
 
 def _file(part: Path | bytes | pa.NativeFile) -> Any:
@@ -259,54 +281,3 @@ def _check_columns(schema: pa.Schema, table: str) -> None:
         raise NotAPart(f"it has no column {missing[0]}")
     if twice := [name for name in schema.names if schema.names.count(name) > 1]:
         raise NotAPart(f"it has the column {twice[0]} twice")
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _alike(one: Any, ours: Any) -> bool:
-    """Whether DuckDB reads a column of type `one` as it reads a column of our type."""
-    if types.is_dictionary(one):
-        one = one.value_type
-    if types.is_string(ours):
-        return any(is_text(one) for is_text in _TEXT) or types.is_null(one)
-    if types.is_timestamp(ours) and types.is_timestamp(one):
-        return bool(one.unit == ours.unit and one.tz)
-    return bool(one == ours or types.is_null(one))
-
-
-def _as(column: Any, field: pa.Field, length: int) -> Any:
-    """A column converted to the type of a field; NULLs if there is no column.
-
-    Raises:
-        NotAPart: a value has no meaning in this type.
-    """
-    if column is None or column.null_count == length:
-        return pa.nulls(length, field.type)
-    if column.type == field.type:
-        return column
-    try:
-        return _recast(column, field.type)
-    except (pa.ArrowException, ValueError) as error:
-        raise NotAPart(f"{field.name} is {column.type}: {_reason(error)}") from None
-
-
-def _recast(column: Any, ours: Any) -> Any:
-    if types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    kind = column.type
-    if types.is_string(ours) and not any(is_text(kind) for is_text in (*_TEXT, *_BYTES)):
-        raise ValueError("no text")
-    if types.is_timestamp(ours):
-        # Digits below a microsecond are dropped. A time without a zone is in UTC, as Parquet defines it.
-        return column.cast(ours, safe=False) if types.is_temporal(kind) else column.cast(ours)
-    if types.is_floating(kind) and not types.is_floating(ours):
-        # NaN is a gap in a column of whole numbers or flags, written by a program without NULL.
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
-        if types.is_boolean(ours):
-            return column.cast(pa.int8()).cast(ours)
-    if types.is_floating(kind) and kind.bit_width < 64 and types.is_floating(ours):
-        # 0.9 in single precision is 0.8999999761581421; its shortest decimal, 0.9, is the value meant.
-        return column.cast(pa.float32()).cast(pa.string()).cast(ours)
-    return column.cast(ours)

@@ -165,7 +165,12 @@ def remove_all(places: Iterable[Place]) -> None:
 
 def is_small(file: Place, most: int = 2**26) -> bool:
     """Whether a file that anybody may have written is plain (see `is_plain`) and has at most `most` bytes."""
-    return is_plain(file) and (file.size if isinstance(file, Remote) else file.stat().st_size) <= most
+    return is_plain(file) and size(file) <= most
+
+
+def size(file: Place) -> int:
+    """The bytes of a file, or of an object that comes from a listing."""
+    return file.size if isinstance(file, Remote) else file.stat().st_size
 
 
 def small(file: Place, most: int = 2**26) -> bytes | None:

@@ -1,6 +1,7 @@
 """Results in a folder or an object store: Parquet parts, each written atomically, and a provenance file.
 
-RESULTS/STUDY/{trials,curves,layers,metrics}/part-*.parquet
+RESULTS/STUDY/{trials,curves,layers,metrics,masks}/part-*.parquet
+RESULTS/STUDY/weights/TRIAL_ID.safetensors
 RESULTS/STUDY/marks/part-*.parquet
 RESULTS/STUDY/study.json
 """
@@ -23,19 +24,18 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from sweep.errors import BadInput
 from sweep.store import lease, marks, parts
-from sweep.store.places import Place, Remote, put, remove_all, small
-from sweep.store.schema import IDENTITIES, SCHEMAS, STORED
+from sweep.store.places import Place, Remote, attempts, put, small
+from sweep.store.schema import IDENTITIES, LARGE, SCHEMAS
 
 Row = Mapping[str, Any]
 # A part of a table: its place, and its rows.
 Part = tuple[Place, pa.Table]
 
-# More parts than this are merged into one when a launch begins or ends.
-_MANY_PARTS = 8
 # Bytes of rows below which the description of the columns takes most of a part.
 _LITTLE = 20_000
-# Rows in a row group, the unit that one of a reader's threads decodes: DuckDB's default.
-_GROUP = 122_880
+# Rows in a row group, the unit that one of a reader's threads decodes: DuckDB's default. And the bytes of a
+# row group of large rows.
+_GROUP, _GROUP_BYTES = 122_880, 2**25
 # Columns that a search needs.
 _MEASURED = (
     "config",
@@ -177,46 +177,6 @@ def _telling(*columns: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*columns, *parts.REQUIRED["trials"], "arm", "seed", "sparsity")))
 
 
-def compact(folder: Place) -> None:
-    """Merge the parts of a table into one if there are many, each row once. Without room they stay.
-
-    The caller holds the lock. A reader that listed the parts earlier may not find one, and lists them again.
-    """
-    for table, schema in STORED.items():
-        for unfinished in (folder / table).glob(".part-*"):
-            unfinished.unlink()
-        listed = parts.list_parts(folder / table)
-        if len(listed) <= _MANY_PARTS:
-            continue
-        read = zip(listed, parts.read_each(listed, table, schema.names), strict=True)
-        valid = {part: rows for part, rows in read if rows is not None}
-        if len(valid) <= _MANY_PARTS:
-            continue
-        rows = pa.concat_tables(valid.values())
-        try:
-            write_part(folder, table, rows.take(_that_count(folder, table, rows)))
-        except OSError:
-            return
-        remove_all(valid)
-
-
-def _that_count(folder: Place, table: str, rows: pa.Table) -> list[int]:
-    """The numbers of the rows that stay when parts are merged: the last of each key.
-
-    Of a trial that is marked as invalid two rows may stay, one of those that the mark is of and one of those
-    that came later: the mark may be taken back.
-    """
-    key = IDENTITIES[table]
-    # Only the columns that identify and order rows become Python objects: there may be millions of rows.
-    if table != "trials":
-        numbered = enumerate(rows.select(key).to_pylist())
-        return list({tuple(row.values()): number for number, row in numbered}.values())
-    invalid = marks.invalid(folder)
-    trials = enumerate(rows.select((*key, "status", "finished_at")).to_pylist())
-    in_order = sorted(trials, key=lambda row: precedence(row[1]))
-    return list({(row["trial_id"], invalid.holds(row)): number for number, row in in_order}.values())
-
-
 def precedence(row: Row) -> tuple[bool, bool, bool, Any]:
     """A sort key: of several rows of a trial, the last in this order counts."""
     status, when = row["status"], row["finished_at"]
@@ -229,6 +189,7 @@ def write(
     curves: Iterable[Sequence[Row]],
     layers: Iterable[Sequence[Row]],
     metrics: Iterable[Sequence[Row]] = (),
+    masks: Iterable[Sequence[Row]] = (),
 ) -> dict[str, Part]:
     """Write one part of each table, `trials` last.
 
@@ -237,6 +198,7 @@ def write(
         curves: the rows of each trial in `curves`.
         layers: the rows of each trial in `layers`.
         metrics: the rows of each trial in `metrics`.
+        masks: the rows of each trial in `masks`.
 
     Returns:
         Table → the part written, for tables with rows.
@@ -245,6 +207,7 @@ def write(
         "curves": [row for rows in curves for row in rows],
         "layers": [row for rows in layers for row in rows],
         "metrics": [row for rows in metrics for row in rows],
+        "masks": [row for rows in masks for row in rows],
         "trials": list(trials),
     }
     return {
@@ -263,9 +226,57 @@ def read_table(folder: Place, table: str, columns: Sequence[str], only: pa.Array
     return parts.read_all(folder / table, parts.PART, table, columns, only)
 
 
-def write_part(folder: Place, table: str, rows: pa.Table) -> Part:
-    """Write rows of a table as one part."""
-    name = f"part-{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
+def trials_in(folder: Place, table: str) -> set[str]:
+    """The ids of the trials that have rows in a table of a study. Reads no other column."""
+    found: set[str] = set()
+    for last in attempts():
+        try:
+            for part in parts.list_parts(folder / table):
+                found |= _trials_of(part, table)
+            return found
+        except FileNotFoundError:
+            if last:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _trials_of(part: Place, table: str) -> set[str]:
+    try:
+        return parts.trials_in(part.open_in_place() if isinstance(part, Remote) else part, table)
+    except parts.NotAPart as why:
+        parts.leave_aside(part, str(why))
+        return set()
+
+
+def read_large(folder: Place, table: str, only: pa.Array) -> Iterator[pa.Table]:
+    """The rows that some trials have in a table with large rows, one part after another.
+
+    If a launch merges parts meanwhile, some rows come twice.
+
+    Args:
+        only: ids of the trials.
+    """
+    wanted = set(only.to_pylist())
+    for last in attempts():
+        try:
+            for part in parts.list_parts(folder / table):
+                if wanted & _trials_of(part, table):
+                    for rows in parts.read_each([part], table, SCHEMAS[table].names, only):
+                        if rows is not None:
+                            yield rows
+            return
+        except FileNotFoundError:
+            if last:
+                raise
+
+
+def write_part(folder: Place, table: str, rows: pa.Table, name: str = "") -> Part:
+    """Write rows of a table as one part.
+
+    Args:
+        name: of the part; "": one that says when it was written, and sorts so.
+    """
+    name = name or f"part-{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
     put(folder / table / name, lambda file: encode(rows, file, table))
     return folder / table / name, rows
 
@@ -276,13 +287,14 @@ def encode(rows: pa.Table, file: Any, table: str) -> None:
         plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
         pq.write_table(rows, file, store_schema=False, **plain)
         return
+    group = max(1, min(_GROUP, _GROUP_BYTES * len(rows) // rows.nbytes)) if table in LARGE else _GROUP
     # Names repeat, and thousands of arms are megabytes of text; measured numbers do not repeat.
     unique = {"config", *(IDENTITIES[table] if table == "trials" else ())}
     repeat = [field.name for field in rows.schema if field.type == pa.string() and field.name not in unique]
     pq.write_table(
         rows,
         file,
-        _GROUP,
+        group,
         compression="zstd",
         use_dictionary=repeat,
         dictionary_pagesize_limit=2**24,

@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 _text, _real, _whole, _flag = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+_bytes = pa.binary()
 _time = pa.timestamp("us", tz="UTC")
 SCHEMAS: dict[str, pa.Schema] = {
     # Written in this order: a trial is there once its row of `trials` is, and then the others are too.
@@ -43,6 +44,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             "split": _text,
             "value": _real,
             "higher_is_better": _flag,
+        }
+    ),
+    # Of the final network, where the study keeps them: `bits` has a bit for each weight in the order of C, 1
+    # for kept weights, the first in the highest bit of a byte; 0 in the bits behind the last weight.
+    "masks": pa.schema(
+        {
+            "trial_id": _text,
+            "layer": _whole,
+            "name": _text,
+            "shape": pa.list_(_whole),
+            "params": _whole,
+            "kept": _whole,
+            "bits": _bytes,
         }
     ),
     "trials": pa.schema(
@@ -129,7 +143,10 @@ KEYS = {
     "curves": ("trial_id", "phase", "epoch"),
     "layers": ("trial_id", "layer"),
     "metrics": ("trial_id", "name", "split"),
+    "masks": ("trial_id", "layer"),
 }
+# Tables whose rows may have megabytes: whoever opens results does not read all of them.
+LARGE = frozenset({"masks"})
 
 # Marks of people, which lie beside the results and are no results. One row marks one trial; a later row with
 # the same mark and trial takes the mark back.

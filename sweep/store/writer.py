@@ -13,13 +13,15 @@ from sweep.errors import BadInput
 from sweep.store.parts import list_parts
 from sweep.store.places import Place, Remote, cached, remedy, remove_all
 from sweep.store.results import Part, Row, write, write_part
-from sweep.store.schema import SCHEMAS
+from sweep.store.schema import LARGE, SCHEMAS
 
-# A trial's row of `trials`, and its rows of `curves`, `layers` and `metrics`.
-_Rows = tuple[Row, Sequence[Row], Sequence[Row], Sequence[Row]]
+# A trial's row of `trials`, and its rows of `curves`, `layers`, `metrics` and `masks`.
+_Rows = tuple[Row, Sequence[Row], Sequence[Row], Sequence[Row], Sequence[Row]]
 # Number of small parts of a table that are merged into one, because opening thousands takes seconds.
 # And the bytes below which a part is small.
 _MANY, _SMALL = 200, 100_000
+# The same for tables with large rows: the bytes that small parts have together when they are merged.
+_MERGED, _SMALL_OF_LARGE = 2**25, 2**23
 
 
 class Writer:
@@ -45,11 +47,16 @@ class Writer:
         self._thread.start()
 
     def add(
-        self, trial: Row, curves: Sequence[Row], layers: Sequence[Row], metrics: Sequence[Row] = ()
+        self,
+        trial: Row,
+        curves: Sequence[Row],
+        layers: Sequence[Row],
+        metrics: Sequence[Row] = (),
+        masks: Sequence[Row] = (),
     ) -> None:
-        """Hand over one trial: its row of `trials`, and its rows of `curves`, `layers` and `metrics`."""
+        """Hand over one trial: its row of `trials`, and its rows of the other tables."""
         self._added += 1
-        self._queue.put(({**trial, "study": self.study}, curves, layers, metrics))
+        self._queue.put(({**trial, "study": self.study}, curves, layers, metrics, masks))
 
     def flush(self) -> bool:
         """Wait until all trials handed over so far are on disk. Returns False if writing has failed."""
@@ -114,11 +121,11 @@ class Writer:
     def _merge(self, written: Mapping[str, Part]) -> None:
         """Merge small parts into one once there are many; the end of the launch merges the rest."""
         for table, part in written.items():
-            if part[1].nbytes >= _SMALL:
+            if part[1].nbytes >= (_SMALL_OF_LARGE if table in LARGE else _SMALL):
                 continue
             small = self._small[table]
             small.append(part)
-            if len(small) < _MANY:
+            if len(small) < _MANY and sum(rows.nbytes for _, rows in small) < _MERGED:
                 continue
             with suppress(OSError, pa.ArrowException):  # the small parts then stay
                 write_part(self.folder, table, pa.concat_tables(rows for _, rows in small))

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from sweep.errors import BadInput
 from sweep.names import one_of
 from sweep.parts import Part
+from sweep.store.kept import Keep
 from sweep.study import axes, space_reader, variation
 from sweep.study.axes import MOST_TRIALS
 from sweep.study.consistency import UNCHECKED
@@ -30,6 +31,7 @@ _PRICES = Values(Annotated[float, Field(ge=0, allow_inf_nan=False)])
 _METRICS = "metrics"
 _METRIC_NAMES = Named(Annotated[str, one_of("metric", "sweep.models.metrics:METRICS", own=True)], _METRICS)
 _DESCRIPTION = Values(str)
+_KEEP = Values(Keep)
 
 
 def _word(text: str) -> str:
@@ -40,7 +42,7 @@ def _word(text: str) -> str:
 
 _TAGS = Values(Annotated[str, AfterValidator(_word)])
 # The keys of a study beside its fields.
-_BESIDE = ("name", "description", "tags", "blocks", "search", _PRICE, _METRICS)
+_BESIDE = ("name", "description", "tags", "blocks", "search", "keep", _PRICE, _METRICS)
 # The study file that is standard input.
 STANDARD_INPUT = Path("-")
 # Added to the name of a search, it is the name of the study of the search's best schedules.
@@ -65,6 +67,7 @@ class Study:
         search: what to search for; None: the study runs all its trials.
         metrics: names of the metrics that each trial's final network is measured by.
         weights: files of trained weights that it names: name in configs → file.
+        keep: what it keeps of each trial's final network; None: nothing.
         description: in the researcher's words.
         tags: words by which the study is found.
     """
@@ -79,6 +82,7 @@ class Study:
     search: Search | None = None
     metrics: tuple[str, ...] = ()
     weights: Mapping[str, Path] = field(default_factory=dict)
+    keep: Keep | None = None
     description: str = ""
     tags: tuple[str, ...] = ()
 
@@ -208,8 +212,9 @@ def _beside(document: Document, nodes: _Nodes) -> dict[str, Any]:
             beside[_PRICE] = document.value(_PRICE, nodes[_PRICE], _PRICES)
         except BadInput as error:
             raise BadInput(f"{error}: a price, such as 2.5") from None
-    if "description" in nodes:
-        beside["description"] = document.value("description", nodes["description"], _DESCRIPTION)
+    for name, takes in (("description", _DESCRIPTION), ("keep", _KEEP)):
+        if name in nodes:
+            beside[name] = document.value(name, nodes[name], takes)
     for name, takes in ((_METRICS, _METRIC_NAMES), ("tags", _TAGS)):
         if name in nodes:  # each once, in the order of the file
             beside[name] = tuple(dict.fromkeys(document.values(name, nodes[name], takes)))

@@ -41,6 +41,9 @@ def trial(
     study: Annotated[
         Path | None, typer.Option(help="study file that names the trial's parts of your own")
     ] = None,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="take the weights that the study kept, and do not run the trial")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="a line for each epoch")] = False,
     debug: Annotated[
         bool, typer.Option("--pdb", help="start Python's debugger where the trial fails")
@@ -57,7 +60,10 @@ def trial(
     starts = again.starts(earlier.trial, root, data_root, device)
     follow = _say_epoch if verbose else (lambda row: None)
     try:
-        stages, outcome = again.run_again(earlier.trial, data_root, device, starts, follow)
+        if kept:
+            stages, outcome = again.from_kept(earlier, data_root, device, starts)
+        else:
+            stages, outcome = again.run_again(earlier.trial, data_root, device, starts, follow)
     except (Exception, SystemExit) as error:  # code of one's own may call sys.exit
         if isinstance(error, BadInput) and not isinstance(error, BadPart):
             raise

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import torch
 
+import pruners
+from pruners import interop
 from sweep import parts, study
+from sweep.data import TASKS
 from sweep.errors import BadInput
+from sweep.models import weights
 from sweep.names import RUN
 from sweep.parts.guard import settings_kept
-from sweep.store import launches, lookup
+from sweep.store import kept, launches, lookup
 from sweep.store import weights as sent
 from sweep.store.lookup import Recorded
 from sweep.store.places import Place
@@ -136,6 +140,42 @@ def run_again(
         stages.recorder.follow = follow
         outcome = stages.run().outcome()
     return stages, outcome
+
+
+def from_kept(earlier: Earlier, data_root: str, device: str, starts: Starts) -> tuple[Stages, Row]:
+    """The final network of a trial from the weights that its study kept, without training.
+
+    Returns:
+        As `run_again`; of the columns those of the final network.
+
+    Raises:
+        BadInput: no weights of the trial are kept, or the file is of another network.
+    """
+    trial, recorded = earlier.trial, earlier.recorded
+    file = kept.file(recorded.folder, trial.id) if recorded else None
+    if not file or not file.is_file():
+        raise BadInput(f"--kept: no weights of {trial.id} are kept: leave --kept out, and it is run again")
+    on = torch.device(device)
+    with one_thread(on), settings_kept():
+        stages = prepared(trial.config, data_root, on, Shared(weights=starts))
+        given = weights.parse(file.name, file.read_bytes())
+        weights.load(stages.model, file.name, given)
+        masks = {name: mask.to(on) for name, mask in interop.masks_of(given).items()}
+        try:
+            pruners.apply_masks(stages.model, masks)
+        except ValueError as error:
+            raise BadInput(f"{file}: it is of another network: {error}") from None
+        stages.mask(masks)
+        loss, accuracy = stages.training.evaluate(stages.data.test)
+    return stages, {
+        "status": "ok",
+        "headline": TASKS[stages.data.task].headline,
+        "test_loss": loss,
+        "test_accuracy": accuracy,
+        "params": stages.total,
+        "kept": stages.training.kept,
+        "density": stages.training.kept / stages.total,
+    }
 
 
 def compared(outcome: Row, recorded: Recorded | None, device: str) -> str:

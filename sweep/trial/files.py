@@ -16,7 +16,8 @@ from pruners import interop
 from sweep import models
 from sweep.data import Data
 from sweep.errors import BadInput
-from sweep.store.places import put, remedy
+from sweep.store import kept
+from sweep.store.places import Place, put, remedy
 from sweep.study.identity import Trial
 from sweep.trial.recorder import Row
 from sweep.trial.stages import Stages
@@ -78,8 +79,29 @@ def write_weights(path: Path, stages: Stages, header: Mapping[str, str]) -> None
     Raises:
         BadInput: the file cannot be written.
     """
-    content = interop.encode(interop.state_dict(stages.model, stages.masks), header)
-    _write(path, content)
+    _write(path, _encoded(stages, header))
+
+
+def keep(folder: Place, trial: Trial, stages: Stages, outcome: Row) -> None:
+    """Write the same file for a trial of a study.
+
+    Args:
+        folder: of the study's results.
+
+    Raises:
+        BadInput: the file cannot be written.
+    """
+    try:
+        kept.write(folder, trial.id, _encoded(stages, header_of(trial, stages, outcome)))
+    except OSError as error:
+        file = kept.file(folder, trial.id)
+        raise BadInput(
+            f"{file}: {error.strerror or error}: {remedy(file)}, and launch with --retry-failed"
+        ) from None
+
+
+def _encoded(stages: Stages, header: Mapping[str, str]) -> bytes:
+    return interop.encode(interop.state_dict(stages.model, stages.masks), header)
 
 
 def write_export(path: Path, kind: Export, stages: Stages, header: Mapping[str, str]) -> None:

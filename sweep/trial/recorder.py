@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -38,6 +39,7 @@ class Recorder:
         self._config, self._training = config, training
         self._network: Row = {}
         self._after_prune: Row = {}
+        self._masks: Mapping[str, torch.Tensor] = {}
         self._epoch_seconds = 0.0
         self._seconds = {"score_seconds": 0.0, "train_seconds": 0.0, "evaluate_seconds": 0.0}
         self.curves: list[Row] = []
@@ -96,7 +98,7 @@ class Recorder:
     def record_masks(self, model: nn.Module, chosen: pruners.Step) -> None:
         """Record the network and its layers under masks, from the weights before the masks are applied."""
         data, config = self._training.data, self._config
-        masks = chosen.masks
+        masks = self._masks = chosen.masks
         form, arguments = data.form, config.arguments("model")
         macs = cost.multiply_adds(config.model, form.shape, data.classes, arguments, form.dtype)
         example = data.inputs(data.train.take(torch.arange(1)).images)
@@ -116,6 +118,14 @@ class Recorder:
                 "pq_index": pruners.pq_index(weights[name].detach()[mask]),
             }
             for index, (name, mask) in enumerate(masks.items())
+        ]
+
+    def masks(self) -> list[Row]:
+        """A row for each prunable layer: its last mask, a bit for each weight."""
+        return [
+            {name: layer[name] for name in ("layer", "name", "shape", "params", "kept")}
+            | {"bits": np.packbits(mask.cpu().numpy(), axis=None).tobytes()}
+            for layer, mask in zip(self.layers, self._masks.values(), strict=True)
         ]
 
     def record_pruned(self) -> None:

@@ -14,8 +14,10 @@ from sweep.config import Config
 from sweep.data import Data
 from sweep.models import metrics as known_metrics
 from sweep.parts.guard import settings_kept
+from sweep.store.places import Place
 from sweep.study.consistency import check
 from sweep.study.identity import Trial
+from sweep.trial import files
 from sweep.trial.prefixes import Shared
 from sweep.trial.recorder import Row
 from sweep.trial.stages import AfterEpoch, Stages
@@ -25,12 +27,13 @@ _CPU = torch.device("cpu")
 
 @dataclass
 class Result:
-    """The result of a trial: its row of `trials`, and its rows of `curves`, `layers` and `metrics`."""
+    """The result of a trial: its row of `trials`, and its rows of the other tables."""
 
     trial: Row
     curves: list[Row] = field(default_factory=list)
     layers: list[Row] = field(default_factory=list)
     metrics: list[Row] = field(default_factory=list)
+    masks: list[Row] = field(default_factory=list)
 
 
 def run(
@@ -41,6 +44,8 @@ def run(
     after_epoch: AfterEpoch | None = None,
     *,
     metrics: Sequence[str] = (),
+    masks: bool = False,
+    keeps: Place | None = None,
 ) -> Result:
     """Run one trial from its config to its result.
 
@@ -53,6 +58,9 @@ def run(
             has the status `stopped`, its rows so far, and no accuracy.
         metrics: names of metrics of the final network. They change no other number, and no id. A trial that
             diverged or was stopped has none.
+        masks: the result has the final masks, of a trial that would have metrics.
+        keeps: folder of a study's results, into which such a trial writes its final weights; None: it writes
+            none.
 
     Raises:
         BadInput: the fields of the config do not go together, the data set is missing, a metric is not for
@@ -67,7 +75,12 @@ def run(
         known_metrics.check(metrics, stages.data.task)
         recorder = stages.run()
         outcome = recorder.outcome()
-        measured = recorder.metrics(metrics if outcome["status"] == "ok" else ())
+        ended = outcome["status"] == "ok"
+        measured = recorder.metrics(metrics if ended else ())
+        kept = recorder.masks() if masks and ended else []
+        if keeps and ended:
+            # Before the row is reported: a trial with a result has its file.
+            files.keep(keeps, trial, stages, outcome)
     row = {
         **trial.columns(),
         **outcome,
@@ -77,9 +90,8 @@ def run(
         "finished_at": datetime.now(UTC),
     }
     key = {"trial_id": trial.id}
-    return Result(
-        row, *([key | each for each in rows] for rows in (recorder.curves, recorder.layers, measured))
-    )
+    others = recorder.curves, recorder.layers, measured, kept
+    return Result(row, *([key | each for each in rows] for rows in others))
 
 
 def prepared(

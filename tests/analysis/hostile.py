@@ -78,7 +78,22 @@ def build(folder, victim, address="http://127.0.0.1:1"):
             ("f1", "test", 9.0),
         )
     ]
-    results.write(made, rows, [curves], [layers], [metrics])
+    masks = [
+        {
+            "trial_id": r["trial_id"],
+            "layer": n,
+            "name": r["criterion"],
+            "shape": [8],
+            "params": p,
+            "kept": 4,
+            "bits": b,
+        }
+        for r in rows
+        for n, (p, b) in enumerate(
+            ((8, b"\xf0"), (8, b"\xff"), (8, b""), (8, None), (-8, b"\xf0"), (2**62, b"\xf0"))
+        )
+    ]
+    results.write(made, rows, [curves], [layers], [metrics], [masks])
     when = datetime(2026, 1, 1, tzinfo=UTC)
     strange = [
         {**rows[0], "trial_id": f"s{i}", "finished_at": when, **fields}

@@ -41,7 +41,7 @@ HANGS = 90.0
 
 KEYS = (*FIELDS, "recipe", "name", "blocks", "search", "price_per_gpu_hour", "space", "trials", "seeds", "low",
         "high", "step", "log", "when", "values", "sampler", "objectives", "stop", "stop_after", "no_collapse",
-        "min_accuracy", "<<", "=", "?", "metrics", "extends", "description", "tags",
+        "min_accuracy", "<<", "=", "?", "metrics", "keep", "extends", "description", "tags",
         "seed+", "sparsity+", "blocks+", "tags+", "x-helper", "name+", "criterion.power+", "criterion.temperature", "model.width", "seed.x", "loss.", ".x")  # fmt: skip
 # Files beside each mutant, which it may extend or take recipes from.
 BESIDE = {

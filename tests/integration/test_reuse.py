@@ -1,11 +1,13 @@
 """Studies that share trials: the second launch runs the rest only, and nobody can tell by its answers."""
 
+import json
 import re
 
 import pytest
 
 import analysis
 from analysis.__main__ import main as ask
+from sweep.store.kept import Keep, file
 from sweep.store.places import place
 from sweep.study import load
 from tests import commands
@@ -22,6 +24,7 @@ criterion: [random, snip]
 scope: [global, erk]
 sparsity: [0.9, 0.99]
 seed: [0, 1]
+keep: weights
 """
 SECOND = FIRST.replace("first", "second").replace("seed: [0, 1]", "seed: [1, 2]").replace("0.99", "0.8")
 # Of the second study, and of both.
@@ -89,6 +92,19 @@ def test_a_library_in_a_bucket_is_read_and_stays_as_it_is(studies, tmp_path, buc
     assert (code, err) == (0, "") and objects() == before
     assert f"{SHARED} taken over from first ({library}/first), {TRIALS - SHARED} to run" in out
     assert rows(results / "second") == undisturbed(second)
+    trials = {trial.id for trial in load(second).trials()}
+    assert Keep.WEIGHTS.of(results / "second") == trials
+    taken = trials & Keep.WEIGHTS.of(place(f"{library}/first"))
+    assert len(taken) == SHARED
+    for trial in taken:
+        copies = (
+            file(folder, trial).read_bytes() for folder in (results / "second", place(f"{library}/first"))
+        )
+        assert len(set(copies)) == 1
+    say = commands.run(ask, "masks", "snip", "random", "--results", results, "--format", "json")
+    overlaps = json.loads(say.stdout)
+    assert {row["layer"] for row in overlaps} > {"all layers"} and {row["seeds"] for row in overlaps} == {2}
+    assert all(0 <= row["jaccard"] <= 1 for row in overlaps)
 
 
 def test_a_launch_that_is_killed_goes_on_with_what_was_taken_over(studies, tmp_path):

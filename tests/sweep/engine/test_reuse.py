@@ -1,5 +1,6 @@
 """Results that other studies have: which are taken over, and what is left where it was."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -11,11 +12,12 @@ from analysis import marking
 from analysis.warehouse import unfinished
 from sweep.engine import reuse
 from sweep.errors import BadInput
-from sweep.store import parts, results
+from sweep.store import kept, parts, results
 from sweep.store.places import Remote, place
 from sweep.store.schema import SCHEMAS
 from sweep.study import load
 from tests.integration.launching import here
+from tests.sweep.store.test_results import mask
 
 STUDY = """\
 dataset: digits
@@ -50,7 +52,13 @@ def result(trial, **columns):
     curve = key | {"phase": "retrain", "epoch": 1.0, "val_accuracy": 0.5}
     layer = key | {"layer": 0, "name": "a", "shape": [2, 3]}
     metric = {"split": "test", "value": 0.1, "higher_is_better": False}
-    return row, [curve], [layer], [key | metric | {"name": name} for name in ("ece", "nll")]
+    return (
+        row,
+        [curve],
+        [layer],
+        [key | metric | {"name": name} for name in ("ece", "nll")],
+        [mask(row["trial_id"])],
+    )
 
 
 def write(folder, *rows):
@@ -217,18 +225,48 @@ def test_metrics_that_the_study_asks_for_are_needed_and_others_are_left(study_fi
     asking = study_file(STUDY + "metrics: [nll]\n", "mine.yaml")
     trials = load(asking).trials()
     rows = [result(trial) for trial in trials]
-    rows[1] = (*rows[1][:3], rows[1][3][:1])  # without nll
+    rows[1] = (*rows[1][:3], rows[1][3][:1], [])  # without nll
     write(root / "other", *rows)
     assert take(asking, root) == [trials[1]]
     names = analysis.open(root / "mine").execute("SELECT DISTINCT name FROM metrics").fetchall()
     assert names == [("nll",)]
 
 
+def test_what_the_study_keeps_is_taken_over_and_a_trial_without_it_runs(study_file, root):
+    keeping = study_file(STUDY + "keep: weights\n", "mine.yaml")
+    trials = load(keeping).trials()
+    rows = [result(trial) for trial in trials]
+    rows[0] = (*rows[0][:4], [])  # without masks
+    write(root / "other", *rows)
+    for trial in trials[:3]:
+        kept.write(root / "other", trial.id, trial.id.encode())
+    assert take(keeping, root) == [trials[0], trials[3]]
+    own = root / "mine"
+    assert kept.Keep.WEIGHTS.of(own) == {trial.id for trial in trials[1:3]}
+    assert kept.file(own, trials[1].id).read_bytes() == trials[1].id.encode()
+    plain = study_file(STUDY, "plain.yaml")
+    assert take(plain, root) == [] and not (root / "plain" / "masks").exists()
+
+
+def test_a_launch_says_what_is_not_kept_and_how_it_comes(study_file, root):
+    trials = load(study_file(STUDY, "mine.yaml")).trials()
+    rows = [result(trial) for trial in trials]
+    write(root / "mine", rows[0], *((*each[:4], []) for each in rows[1:]))
+    words = study_file(STUDY, "mine.yaml"), "--results", root, "--set", "keep=masks", "--dry-run"
+    code, out, err = here(*words)
+    assert (code, err) == (0, "") and "4 with a result, 0 to run" in out
+    [rerun] = re.findall(
+        r'^3 finished without masks kept, and not run for them: --rerun "(.*)" runs', out, re.M
+    )
+    code, out, err = here(*words, "--rerun", rerun)
+    assert (code, err) == (0, "") and "1 with a result, 3 to run" in out and "without masks" not in out
+
+
 @pytest.mark.parametrize("table", [*SCHEMAS])
 def test_a_crash_while_results_are_taken_over_loses_nothing_and_leaves_no_half_trial(
     study_file, root, monkeypatch, table
 ):
-    path = study_file(STUDY + "metrics: [ece]\n", "mine.yaml")
+    path = study_file(STUDY + "metrics: [ece]\nkeep: masks\n", "mine.yaml")
     trials = load(path).trials()
     write(root / "other", *map(result, trials))
     before, real = snapshot(root / "other"), results.write_part

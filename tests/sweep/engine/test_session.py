@@ -22,10 +22,12 @@ from sweep.engine.session import Session
 from sweep.errors import BadInput
 from sweep.plan import Job, Pack
 from sweep.store.results import finished
+from sweep.store.schema import SCHEMAS
 from sweep.study import Study
 from sweep.study.identity import Trial
 from sweep.trial import Result
 from sweep.trial.prefixes import branch
+from tests.sweep.store.test_results import mask
 
 FIELDS = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 2}
 TRIALS = [Trial.of(Config(**FIELDS, prune_epoch=1, seed=seed)) for seed in range(3)]
@@ -95,11 +97,12 @@ def test_rows_of_every_table_of_a_result_are_written(start):
                 made.metrics.append(
                     key | {"name": "ece", "split": "test", "value": 0.1, "higher_is_better": False}
                 )
+                made.masks.append(mask(job.trial.id))
                 tell(made)
 
     _, folder = start(tells)
     connection = analysis.open(folder)
-    for table in ("trials", "curves", "layers", "metrics"):
+    for table in SCHEMAS:
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(len(TRIALS),)]
 
 

@@ -17,7 +17,7 @@ def test_too_little_memory_on_a_gpu_is_tried_once_more_with_it_cleared(monkeypat
     trial = Trial.of(Config(dataset="digits", model="conv-5", criterion="snip", sparsity=0.9, epochs=2))
     attempts = []
 
-    def greedy(trial, data_root, device, shared, after_epoch, metrics):
+    def greedy(trial, data_root, device, shared, after_epoch, **asked):
         attempts.append(len(shared.scores))
         if len(attempts) == 1:
             raise torch.OutOfMemoryError("too little")
@@ -29,7 +29,7 @@ def test_too_little_memory_on_a_gpu_is_tried_once_more_with_it_cleared(monkeypat
     assert attempts == [1, 0]
     attempts.clear()
     monkeypatch.setattr(
-        worker, "run", lambda *rest, **metrics: (_ for _ in ()).throw(torch.OutOfMemoryError("no"))
+        worker, "run", lambda *rest, **asked: (_ for _ in ()).throw(torch.OutOfMemoryError("no"))
     )
     with pytest.raises(torch.OutOfMemoryError):
         worker.run_trial(trial, where, shared)

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sweep.store import marks, parts, results
+from sweep.store import compaction, marks, parts, results
 from sweep.store.schema import MARKS
 from tests.sweep.store.test_results import rows
 
@@ -60,19 +60,19 @@ def test_rows_without_a_time_are_older_than_any_row_with_one(tmp_path):
 @pytest.mark.parametrize("undone", [False, True])
 def test_compaction_keeps_marks_and_a_trial_with_and_without_its_mark(tmp_path, monkeypatch, undone):
     """After a failed second run the first result must still be there once the mark is taken back."""
-    monkeypatch.setattr(results, "_MANY_PARTS", 1)
+    monkeypatch.setattr(compaction, "_MANY_PARTS", 1)
     run(tmp_path, "a")
     mark(tmp_path, "a")
     mark(tmp_path, "b", tag="fine")
     run(tmp_path, "a", hours=1, status="failed")
     run(tmp_path, "a", hours=2, status="failed")
-    results.compact(tmp_path)
+    compaction.compact(tmp_path)
     [part] = (tmp_path / "trials").glob("part-*")
     assert pq.read_table(part).num_rows == 2
     assert len([*(tmp_path / "marks").glob("part-*")]) == 1
     if undone:
         mark(tmp_path, "a", undone=True)
-        results.compact(tmp_path)
+        compaction.compact(tmp_path)
     assert results.finished(tmp_path)["a"]["status"] == ("ok" if undone else "failed")
 
 

@@ -11,7 +11,7 @@ import pytest
 import analysis
 from analysis import warehouse
 from sweep.config import Config
-from sweep.store import parts, results
+from sweep.store import compaction, parts, results
 from sweep.store.schema import SCHEMAS
 from sweep.study.identity import Trial
 
@@ -122,7 +122,7 @@ def test_a_part_with_a_value_that_is_none_of_its_column_counts_for_neither(colum
 def test_merging_leaves_the_types_that_a_launch_writes(tmp_path):
     for number in range(9):
         part(tmp_path / "s", KINDS["single precision" if number % 2 else "through pandas"], number)
-    results.compact(tmp_path / "s")
+    compaction.compact(tmp_path / "s")
     [merged] = (tmp_path / "s" / "trials").glob("part-*")
     assert parts.fits(merged, "trials") and pq.read_table(merged)["sparsity"].to_pylist() == [0.9] * 4
 

@@ -14,7 +14,7 @@ import analysis
 from analysis.warehouse import unfinished
 from sweep.data import catalog
 from sweep.errors import ONE_LINE, BadInput, StoreError
-from sweep.store import launches, lease, places, remote, results
+from sweep.store import compaction, launches, lease, places, remote, results
 from sweep.store.places import Remote, place, put
 from sweep.store.results import finished
 from sweep.store.states import Claims, Store
@@ -154,7 +154,7 @@ def test_what_will_not_change_is_said_at_once(bucket, server):
 
 @pytest.mark.slow
 def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "_MANY_PARTS", 2)
+    monkeypatch.setattr(compaction, "_MANY_PARTS", 2)
     folder = place(f"{bucket}/results/made")
     for seed in range(3):
         row = trial(str(seed), seed=seed, test_accuracy=0.5)
@@ -172,7 +172,7 @@ def test_parts_in_a_store_are_written_merged_and_read(bucket, tmp_path, monkeypa
     launches.note_launch(folder, "made", "name: made", {"n": 2})
     put(folder / "trials" / "part-0.parquet", text("damaged"))
     assert len(list((folder / "trials").glob("part-*"))) == 4
-    results.compact(folder)
+    compaction.compact(folder)
     assert len(list((folder / "trials").glob("part-*"))) == 2
     assert set(finished(folder)) == set(map(str, range(3)))
     assert [launch["n"] for launch in json.loads((folder / "study.json").read_bytes())["launches"]] == [1, 2]

@@ -13,7 +13,8 @@ import pytest
 
 import analysis
 from sweep.errors import BadInput
-from sweep.store import launches, results
+from sweep.store import compaction, launches, results
+from sweep.store.compaction import compact
 from sweep.store.schema import SCHEMAS
 
 
@@ -26,7 +27,13 @@ def rows(name, status="ok"):
     curve = {"trial_id": name, "phase": "retrain", "epoch": 1.0, "train_loss": 0.1}
     layer = {"trial_id": name, "layer": 0, "name": "a", "shape": [2, 3]}
     metric = {"trial_id": name, "name": "ece", "split": "test", "value": 0.1, "higher_is_better": False}
-    return trial, [curve], [layer], [metric]
+    return trial, [curve], [layer], [metric], [mask(name)]
+
+
+def mask(name, bits=b"\xa0", **columns):
+    """A row of `masks`, of a layer of two times three weights."""
+    fields = {"layer": 0, "name": "a", "shape": [2, 3], "params": 6, "kept": 2}
+    return {"trial_id": name, "bits": bits, **fields, **columns}
 
 
 def test_a_later_success_wins_over_a_failure_in_any_order(tmp_path):
@@ -38,7 +45,7 @@ def test_a_later_success_wins_over_a_failure_in_any_order(tmp_path):
 def test_compaction_keeps_every_row_in_one_part(tmp_path):
     for i in range(20):
         results.write(tmp_path, *zip(rows(f"{i}"), strict=True))
-    results.compact(tmp_path)
+    compact(tmp_path)
     for table in SCHEMAS:
         [part] = (tmp_path / table).glob("part-*")
         assert pq.read_table(part).num_rows == 20
@@ -47,7 +54,7 @@ def test_compaction_keeps_every_row_in_one_part(tmp_path):
 
 def test_results_from_before_a_column_was_are_read_and_merged(tmp_path, monkeypatch):
     """Losses with fresh BatchNorm statistics came later than the others."""
-    monkeypatch.setattr(results, "_MANY_PARTS", 1)
+    monkeypatch.setattr(compaction, "_MANY_PARTS", 1)
     folder = tmp_path / "small"
     for name in ("old", "new"):
         trial, *others = rows(name)
@@ -66,7 +73,7 @@ def test_results_from_before_a_column_was_are_read_and_merged(tmp_path, monkeypa
 
     assert set(results.finished(folder)) == set(results.measured(tmp_path)) == {"old", "new"}
     assert seen() == [("new", 1.5), ("old", None)]
-    results.compact(folder)
+    compact(folder)
     assert len(list((folder / "trials").glob("part-*"))) == 1
     assert seen() == [("new", 1.5), ("old", None)]
 
@@ -87,7 +94,7 @@ def test_rows_of_launches_before_they_said_their_code_are_read_and_merged_beside
 
     expected = [(None, None, 5), ("abc123-dirty", "0123456789ab", 5)]
     assert seen() == expected and len(results.finished(folder)) == 10
-    results.compact(folder)
+    compact(folder)
     assert len(list((folder / "trials").glob("part-*"))) == 1
     assert seen() == expected and len(results.finished(folder)) == 10
 
@@ -105,7 +112,7 @@ def test_a_merged_part_has_the_text_of_an_arm_once(tmp_path):
     for _ in range(9):
         found = [{**rows(str(number))[0], "arm": arm} for number, arm in enumerate(arms)]
         results.write(tmp_path, [{**row, "trial_id": os.urandom(8).hex()} for row in found], [[]], [[]])
-    results.compact(tmp_path)
+    compact(tmp_path)
     [part] = (tmp_path / "trials").glob("part-*")
     text = sum(map(len, arms))
     assert pq.read_table(part).num_rows == 18_000 and part.stat().st_size < 1.5 * text
@@ -124,7 +131,7 @@ def test_what_is_not_a_part_is_named_and_left_aside(tmp_path, capsys):
     assert len(said) == 2, "once each"
     assert f"{broken}: not a part of these results" in said[0] and "left aside" in said[0]
     assert f"{foreign}: not a part of these results (it has no column trial_id)" in said[1]
-    results.compact(tmp_path)
+    compact(tmp_path)
     assert broken.exists() and foreign.exists()
     assert len(list((tmp_path / "trials").glob("part-*"))) == 3 and len(results.finished(tmp_path)) == 20
 
@@ -133,7 +140,7 @@ def test_compaction_leaves_each_row_once_and_the_one_that_counts(tmp_path):
     for status in ["ok", *["failed"] * 10]:
         results.write(tmp_path, *zip(rows("a", status), strict=True))
     (tmp_path / "trials" / ".part-of-a-killed-writer").write_text("half")
-    results.compact(tmp_path)
+    compact(tmp_path)
     [part] = (tmp_path / "trials").iterdir()
     assert pq.read_table(part)["status"].to_pylist() == ["ok"]
 
@@ -196,7 +203,7 @@ def test_a_stopped_trial_is_no_result_until_it_is_run_in_full(tmp_path):
     assert results.finished(folder)["a"]["status"] == "diverged" and not results.stopped(folder)
     for _ in range(9):
         add(rows("c"))
-    results.compact(folder)
+    compact(folder)
     assert results.finished(folder)["a"]["status"] == "diverged" and not results.stopped(folder)
 
 

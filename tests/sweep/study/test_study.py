@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sweep.config import FIELDS, SEEDS, Config
 from sweep.errors import BadInput
+from sweep.store.kept import Keep
 from sweep.study import load
 from sweep.study.identity import Trial
 from tests.conftest import STUDY
@@ -219,6 +220,17 @@ def test_a_study_may_ask_for_metrics_which_are_no_axis_and_change_no_trial(study
     assert [t.id for t in plain.trials()] == [t.id for t in asked.trials()]
     with pytest.raises(BadInput, match="5: metrics topp5: no such metric; did you mean top5"):
         load(study_file(base + "metrics: topp5\n"))
+
+
+def test_a_study_may_keep_networks_which_changes_no_trial(study_file):
+    base = "dataset: digits\nmodel: conv-5\nepochs: 2\nsparsity: 0\n"
+    plain, asked = load(study_file(base)), load(study_file(base + "keep: masks\n"))
+    assert plain.keep is None and asked.keep is Keep.MASKS and not asked.keep.weights
+    assert [t.id for t in plain.trials()] == [t.id for t in asked.trials()]
+    assert load(study_file(base + "keep: masks\n"), settings=["keep=weights"]).keep is Keep.WEIGHTS
+    for value in ("mask", "true", "[masks, weights]", "1"):
+        with pytest.raises(BadInput, match="5: keep"):
+            load(study_file(base + f"keep: {value}\n"))
 
 
 def test_a_study_may_give_the_price_of_a_gpu_hour(study_file):

@@ -33,7 +33,8 @@ def record(root, study, given):
     """Write results of a launch of a study under a root."""
     rows = [each.trial | {"study": study, "launched_at": LAUNCHED} for each in given]
     folder = root / study
-    results.write(folder, rows, [each.curves for each in given], [each.layers for each in given])
+    others = ([getattr(each, table) for each in given] for table in ("curves", "layers", "metrics", "masks"))
+    results.write(folder, rows, *others)
     launches.note_launch(
         folder, study, "", {"started_at": LAUNCHED.isoformat(), "versions": {"torch": "2.0.0"}}
     )
@@ -41,10 +42,10 @@ def record(root, study, given):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """The root of the results of the study, and the row of each of its trials."""
+    """The root of the results of the study, which keeps weights, and the row of each of its trials."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "small.yaml").write_text(STUDY)
     trials = load(folder / "small.yaml").trials()
-    given = [run(each) for each in trials]
+    given = [run(each, masks=True, keeps=folder / "results" / "small") for each in trials]
     record(folder / "results", "small", given)
     return folder / "results", [each.trial for each in given]

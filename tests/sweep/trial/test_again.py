@@ -3,13 +3,17 @@
 import json
 import random
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 
+import analysis
 import pruners
 from pruners import interop
 from sweep import data, models
 from sweep.errors import BadInput
+from sweep.store import kept
 from sweep.store import weights as sent
 from sweep.study import load
 from sweep.study.identity import Trial
@@ -20,14 +24,50 @@ from tests.sweep.trial.earlier import record, study  # noqa: F401 (a fixture)
 from tests.sweep.trial.test_run import trial
 
 
-def accuracy(config, path):
-    """The test accuracy of the network of a file, by plain torch."""
+def predicted(config, path):
+    """The classes that the network of a file gives test images, by plain torch; the images, and the truth."""
     loaded = data.load(config.dataset, "data", config.validation_fraction, config.roots.split)
     network = models.build(config.model, loaded.shape, loaded.classes, 0).eval()
     network.load_state_dict(interop.weights_of(interop.load(path)))
     with torch.inference_mode():
         chosen = network(loaded.inputs(loaded.test.images)).argmax(1)
-    return (chosen == loaded.test.labels).double().mean().item()
+    return chosen, loaded.test.images, loaded.test.labels
+
+
+def layers(root, trial_id):
+    """The kept masks of a trial by layer, from their bits, and the density that its row of `layers` says."""
+    rows = analysis.open(root).execute(
+        "SELECT masks.name, masks.shape, masks.params, masks.kept, bits, density FROM masks "
+        f"JOIN layers USING (trial_id, layer, name, shape, params, kept) WHERE trial_id = '{trial_id}'"
+    )
+    for name, shape, params, left, bits, density in rows.fetchall():
+        mask = np.unpackbits(np.frombuffer(bits, np.uint8), count=params).astype(bool).reshape(shape)
+        assert mask.sum() == left and left / params == density
+        yield name, torch.from_numpy(mask)
+
+
+@pytest.mark.slow
+def test_kept_weights_are_those_of_the_trial_run_again_and_give_its_row_and_its_program(study, tmp_path):  # noqa: F811
+    """Without training: for a pruning, one within a training, and one of filters, which takes biases too."""
+    root, rows = study
+    wanted = {"rigl": None, "snip": None, "magnitude": "filter"}
+    for criterion, structure in wanted.items():
+        row = next(r for r in rows if r["criterion"] == criterion and structure in (None, r["structure"]))
+        out, words = tmp_path / "net.safetensors", (row["trial_id"], "--results", root)
+        done = commands.run(main, *words, "--kept", "--out", out, "--export", "onnx")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"test accuracy {row['test_accuracy']:.4f}, as in the row\n")
+        given = interop.load(root / "small" / "weights" / f"{row['trial_id']}.safetensors")
+        assert commands.run(main, *words, "--out", tmp_path / "again.safetensors").returncode == 0
+        for file in (out, tmp_path / "again.safetensors"):
+            written = interop.load(file)
+            assert written.keys() == given.keys()
+            assert all(torch.equal(written[name], given[name]) for name in given)
+        chosen, images, labels = predicted(Trial.parse(row["config"]).config, out)
+        assert (chosen == labels).double().mean().item() == pytest.approx(row["test_accuracy"], abs=1e-6)
+        session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+        [outputs] = session.run(None, {"inputs": images.float().numpy()})
+        assert np.array_equal(outputs.argmax(1), chosen.numpy())
 
 
 @pytest.mark.slow
@@ -44,8 +84,11 @@ def test_twenty_random_trials_give_their_rows_bit_for_bit_and_their_networks(stu
         weights = interop.load(out)
         assert not any(weights[name][~mask].any() for name, mask in masks.items())
         assert min(pruners.densities(masks).values()) == row["min_layer_density"]
-        config = Trial.parse(row["config"]).config
-        assert accuracy(config, out) == pytest.approx(row["test_accuracy"], abs=1e-6)
+        packed = dict(layers(root, row["trial_id"]))
+        assert packed.keys() == masks.keys()
+        assert all(torch.equal(packed[name], masks[name]) for name in packed)
+        chosen, _, labels = predicted(Trial.parse(row["config"]).config, out)
+        assert (chosen == labels).double().mean().item() == pytest.approx(row["test_accuracy"], abs=1e-6)
 
 
 @pytest.fixture
@@ -199,6 +242,25 @@ def test_the_debugger_starts_where_the_trial_fails(own, monkeypatch):
     monkeypatch.setattr("pdb.post_mortem", post_mortem)
     done = commands.run(main, broken.id, "--results", path.parent / "results", "--study", path, "--pdb")
     assert done.returncode == 1 and frames == [("broken", ["probe", "weights"])]
+
+
+def test_without_kept_weights_kept_is_one_line(few):
+    root, sound, failed, _ = few
+    for asked in (sound, failed):
+        done = commands.run(main, asked.id, "--results", root, "--kept")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and not done.stdout
+        assert f"--kept: no weights of {asked.id} are kept" in done.stderr
+    done = commands.run(main, trial(seed=9).canonical, "--results", root, "--kept")
+    assert done.returncode == 2 and "are kept" in done.stderr
+
+
+def test_kept_weights_of_another_network_are_one_line(few):
+    root, sound, *_ = few
+    other = {"0.weight": torch.zeros(2, 2), "0.weight_mask": torch.ones(2, 2, dtype=torch.bool)}
+    for content, said in ((interop.encode(other), "they lack"), (b"no file", "no weights can be read")):
+        kept.write(root / "few", sound.id, content)
+        done = commands.run(main, sound.id, "--results", root, "--kept")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and said in done.stderr
 
 
 def test_verbose_says_each_epoch(few):
