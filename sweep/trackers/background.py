@@ -41,9 +41,9 @@ class Background:
         """
         self._service, self._folder, self._words, self._say = service, folder, words, say
         self._queue: queue.SimpleQueue[_Rows | None] = queue.SimpleQueue()
-        # Trials handed over, and logged; epochs put into the queue, and taken from it. Each number is changed
-        # by one thread alone.
-        self._given = self._logged = self._put = self._taken = 0
+        # Trials handed over, tried and logged; epochs put into the queue, and taken from it. Each number is
+        # changed by one thread alone.
+        self._given = self._tried = self._logged = self._put = self._taken = 0
         # Of the driver's processor.
         self._seconds = 0.0
         self._failed = False
@@ -75,7 +75,7 @@ class Background:
         self._over = True
         if not self._given:
             return
-        each = f"{1000 * self._seconds / max(1, self._logged):.3g} ms of the driver's time each"
+        each = f"{1000 * self._seconds / max(1, self._tried):.3g} ms of the driver's time each"
         trials = "1 trial" if self._given == 1 else f"{self._given:,} trials"
         if self._logged == self._given:
             self._say(f"logged {trials} to {self._service}, {each}")
@@ -94,6 +94,7 @@ class Background:
         pause = _FIRST_PAUSE
         while (given := self._queue.get()) is not None and not self._over:
             self._taken += 1 + len(given[1])
+            self._tried += 1
             began, last = time.thread_time(), self._closing.is_set()
             try:
                 if not tracker:

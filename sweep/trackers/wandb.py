@@ -34,6 +34,9 @@ class Wandb:
 
         folder.mkdir(parents=True, exist_ok=True)
         self._wandb, self._folder = wandb, folder
+        # Offline nothing but these files says what was logged: wandb/offline-run-TIME-ID/version-VERSION.
+        files = folder.glob(f"wandb/offline-run-*/{_VERSION}-*")
+        self._there = {(file.parent.name.split("-", 3)[-1], file.name) for file in files}
         self._quiet = wandb.Settings(
             silent=True,
             console="off",
@@ -48,8 +51,8 @@ class Wandb:
     def log(self, run: Run) -> bool:
         """Log a trial, unless it is there as it is. Epochs of a later run of it follow the earlier ones."""
         key = f"{name(run.study)[:60]}-{run.trial_id}"
-        # Offline nothing but these files says what was logged.
-        if any(self._folder.glob(f"wandb/offline-run-*-{key}/{_VERSION}-{run.version}")):
+        version = f"{_VERSION}-{run.version}"
+        if (key, version) in self._there:
             return False
         logged = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT") or name(run.study),
@@ -73,7 +76,8 @@ class Wandb:
         finally:
             logged.finish(exit_code=int(failed))
         if logged.offline:
-            (Path(logged.dir).parent / f"{_VERSION}-{run.version}").touch()
+            (Path(logged.dir).parent / version).touch()
+            self._there.add((key, version))
         return not known
 
     def close(self) -> None:
