@@ -5,7 +5,7 @@ import pytest
 from sweep.trackers import Run, Service
 from tests.sweep.trackers.made import HOSTILE, rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow.*")]
 
 
 @pytest.fixture(scope="module")
