@@ -3,6 +3,7 @@
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import duckdb
@@ -38,13 +39,12 @@ def export(connection: duckdb.DuckDBPyConnection, service: Service, results: str
         raise BadInput(f"{results}: no trials to export; see python -m sweep.launch")
     done = new = 0
     try:
-        tracker = service.tracker(folder, to)
-        runs = _runs(connection, total, tags(folder))
-        console, hidden = Console(stderr=True), not sys.stderr.isatty()
-        for run in track(runs, str(service), total, console=console, transient=True, disable=hidden):
-            new += tracker.log(run)
-            done += 1
-        tracker.close()
+        with closing(service.tracker(folder, to)) as tracker:
+            runs = _runs(connection, total, tags(folder))
+            console, hidden = Console(stderr=True), not sys.stderr.isatty()
+            for run in track(runs, str(service), total, console=console, transient=True, disable=hidden):
+                new += tracker.log(run)
+                done += 1
     except (BadInput, duckdb.Error):
         raise
     except Exception as error:

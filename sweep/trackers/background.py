@@ -104,7 +104,7 @@ class Background:
             except Exception as error:
                 self._say_once(error)
                 if last:  # nobody waits for a service that fails
-                    return
+                    break
                 self._closing.wait(pause)  # it may be back soon
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:

@@ -36,6 +36,7 @@ class Wandb:
         self._wandb, self._folder = wandb, folder
         # Offline nothing but these files says what was logged: wandb/offline-run-TIME-ID/version-VERSION.
         files = folder.glob(f"wandb/offline-run-*/{_VERSION}-*")
+        self._marks: list[Path] = []
         self._there = {(file.parent.name.split("-", 3)[-1], file.name) for file in files}
         self._quiet = wandb.Settings(
             silent=True,
@@ -75,14 +76,16 @@ class Wandb:
             failed = run.status not in ("ok", "stopped")
         finally:
             logged.finish(exit_code=int(failed))
+        self._there.add((key, version))
         if logged.offline:
-            (Path(logged.dir).parent / version).touch()
-            self._there.add((key, version))
+            self._marks.append(Path(logged.dir).parent / version)
         return not known
 
     def close(self) -> None:
-        """End the library's own process."""
+        """End the library's own process, which writes the rest of the files first."""
         self._wandb.teardown()
+        for mark in self._marks:
+            mark.touch()
 
     def _fill(self, logged: Any, run: Run) -> None:
         logged.config.update({**run.params, **run.tags}, allow_val_change=True)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -23,21 +24,21 @@ def records(file):
         place += 7 + length
 
 
-@pytest.fixture(scope="module")
-def tracker(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "offline")
-        folder = tmp_path_factory.mktemp("wandb")
-        tracker = Service.WANDB.tracker(folder, str(folder))
-        yield tracker, folder
-        tracker.close()
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
 
 
-def test_a_trial_is_a_run_with_its_config_its_curves_and_its_group(tracker, capfd):
-    tracker, folder = tracker
+def log(folder, *runs):
+    """Whether each run was not there; all files are written."""
+    with closing(Service.WANDB.tracker(folder, str(folder))) as tracker:
+        return [tracker.log(run) for run in runs]
+
+
+def test_a_trial_is_a_run_with_its_config_its_curves_and_its_group(tmp_path, capfd):
     run = Run.of(*rows("a"), ["paper"])
-    assert tracker.log(run)
-    [file] = folder.glob("wandb/offline-run-*-made-a/run-made-a.wandb")
+    assert log(tmp_path, run) == [True]
+    [file] = tmp_path.glob("wandb/offline-run-*-made-a/run-made-a.wandb")
     kinds = {}
     for record in records(file):
         kinds.setdefault(record.WhichOneof("record_type"), []).append(record)
@@ -63,18 +64,16 @@ def test_a_trial_is_a_run_with_its_config_its_curves_and_its_group(tracker, capf
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_trial_that_is_there_stays_and_a_later_run_is_logged(tracker):
-    tracker, _ = tracker
-    logged = [tracker.log(Run.of(*rows("b", later=later))) for later in (0, 0, 1)]
-    assert logged == [True, False, True]
+def test_a_trial_that_is_there_stays_and_a_later_run_is_logged(tmp_path):
+    first, later = (Run.of(*rows("b", later=hours)) for hours in (0, 1))
+    assert log(tmp_path, first, first) == [True, False]
+    assert log(tmp_path, first, later) == [False, True]
 
 
-def test_names_of_others_are_text(tracker):
-    tracker, folder = tracker
-    before = {path.name for path in folder.iterdir()}
+def test_names_of_others_are_text(tmp_path):
     config = {"criterion": HOSTILE, HOSTILE: HOSTILE}
-    assert tracker.log(Run.of(*rows(HOSTILE, study=HOSTILE, config=config), [HOSTILE]))
-    assert {path.name for path in folder.iterdir()} == before
+    hostile = Run.of(*rows(HOSTILE, study=HOSTILE, config=config), [HOSTILE])
+    assert log(tmp_path / "to", hostile) == [True] and [*tmp_path.iterdir()] == [tmp_path / "to"]
 
 
 def test_without_a_key_nothing_asks_for_one(tmp_path, monkeypatch):
