@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TextIO, cast
 import duckdb
 import typer
 
-from analysis import diff, marking, output, warehouse
+from analysis import diff, marking, output, tracking, warehouse
 from analysis.output import Format
 from analysis.questions import catalog
 from analysis.questions.question import Question
@@ -18,6 +18,7 @@ from analysis.warehouse import shell
 from sweep.errors import BadInput, command
 from sweep.foreign import Plain
 from sweep.store.places import place
+from sweep.trackers import Service
 
 Results = Annotated[
     str, typer.Option("--results", help="folder or URI (s3://BUCKET/PREFIX) of all results, or of one study")
@@ -107,16 +108,31 @@ def report(
 
 def export(
     target: Annotated[
-        Path, typer.Argument(help=".csv or .parquet: all trials; .tex: accuracies; .png, .svg, .pdf: chart")
+        Path,
+        typer.Argument(
+            help=".csv or .parquet: all trials; .tex: accuracies; .png, .svg, .pdf: chart; "
+            "mlflow, tensorboard or wandb: a run for each trial there"
+        ),
     ],
     results: Results = RESULTS,
     study: Study = None,
     where: Where = None,
     metric: Metric = None,
+    to: Annotated[
+        str | None, typer.Option(help="MLflow's tracking URI, or the folder of the files of the other two")
+    ] = None,
 ) -> None:
-    """Write all trials as a tidy table, accuracies for LaTeX, or the crossover chart as a picture."""
+    """Write all trials as a tidy table, accuracies for LaTeX, the crossover chart, or runs of a tracker."""
     from analysis.report import export as exports
 
+    if str(target) in [*Service]:
+        if metric is not None:
+            raise BadInput(f"{target}: a run has every metric: leave --metric out")
+        connection = warehouse.open(results, study=study, where=where)
+        print(tracking.export(connection, Service(str(target)), results, to))
+        return
+    if to is not None:
+        raise BadInput(f"--to {to}: it is for {', '.join(Service)}; a file goes where its name says")
     if metric is not None and target.suffix.lower() in exports.TABLES:
         raise BadInput(f"{target}: a table has every metric: leave --metric out")
     for path in exports.write(_open(results, study, where, metric), target):

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from sweep.engine import reuse
-from sweep.engine.loggers import Logger
 from sweep.engine.options import Options
 from sweep.errors import BadInput, command
 from sweep.launching import Again, Launch
@@ -33,6 +32,7 @@ from sweep.store import launches
 from sweep.store.places import Place, place
 from sweep.study import Study
 from sweep.study import load as load_study
+from sweep.trackers import Service
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -61,7 +61,7 @@ def launch(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed trials again")] = False,
     rerun: Rerun = None,
     download: Annotated[bool, typer.Option("--download", help="get data sets that are missing")] = False,
-    log: Annotated[Logger | None, typer.Option(help="also log to this service")] = None,
+    log: Annotated[Service | None, typer.Option(help="also log to this service")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run, and stop")] = False,
 ) -> int:
     """Run the trials of STUDY that have no result yet. Ctrl-C keeps what is done; the same command goes on.

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 
 import torch
 from rich.console import Console
@@ -11,16 +10,14 @@ from rich.console import Console
 from sweep import plan
 from sweep.engine import provenance, reuse, starts
 from sweep.engine.estimate import say_changes, say_estimate, say_parts, say_plan, summary
-from sweep.engine.loggers import Logger
 from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_launch
 from sweep.engine.progress import Progress
-from sweep.errors import BadInput
 from sweep.plan.cost import Costs
 from sweep.store import launches, marks, results
 from sweep.store.compaction import compact
 from sweep.store.matching import matching
-from sweep.store.places import Place, Remote
+from sweep.store.places import Place
 from sweep.store.writer import send
 from sweep.study import Study
 from sweep.study.identity import Trial
@@ -99,7 +96,7 @@ class Launch:
         """
         options, results_root = self.options, self.results_root
         if options.log:
-            _check_log(options.log, results_root)
+            options.log.check(results_root)
         check_launch(study, trials, options, download=self.download, run_code=not self.dry_run)
         device = "cuda" if options.gpus else "cpu"
         if self.dry_run:
@@ -230,11 +227,3 @@ def _run(
         ending = session.run(todo.to_run)
     compact(folder)
     return ending
-
-
-def _check_log(log: Logger, results_root: Place) -> None:
-    """Raise `BadInput` if finished trials cannot be logged to a service."""
-    if log is Logger.TENSORBOARD and isinstance(results_root, Remote):
-        raise BadInput(f"--log {log}: its files go to a folder, not to {results_root}")
-    if not find_spec(log.package):
-        raise BadInput(f"--log {log}: it is not installed: pip install {log.package}")

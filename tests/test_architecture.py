@@ -24,6 +24,7 @@ ORDER = (
     "sweep.names",
     "sweep.config",
     "sweep.arms",
+    "sweep.trackers",
     "sweep.rules",
     "sweep.study",
     "sweep.trial",
@@ -50,6 +51,7 @@ FOR_ANALYSES = (
     "sweep.names",
     "sweep.parts",
     "sweep.arms",
+    "sweep.trackers",
     "sweep.errors",
     "sweep.foreign",
     "sweep.means",
@@ -124,9 +126,16 @@ def test_no_circle_of_files():
 
 
 @pytest.mark.parametrize(
-    ("library", "homes"), [("ray", ("sweep.engine",)), ("optuna", ("sweep.search", "sweep.study.space"))]
+    ("library", "homes"),
+    [
+        ("ray", ("sweep.engine",)),
+        ("optuna", ("sweep.search", "sweep.study.space")),
+        ("mlflow", ("sweep.trackers.mlflow",)),
+        ("tensorboard", ("sweep.trackers.tensorboard",)),
+        ("wandb", ("sweep.trackers.wandb",)),
+    ],
 )
-def test_ray_and_optuna_have_one_home(library, homes):
+def test_each_of_these_libraries_has_one_home(library, homes):
     importing = {
         module
         for module, path in FILES.items()

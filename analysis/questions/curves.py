@@ -9,10 +9,9 @@ from analysis.page import Page
 from analysis.questions.labelled import Labelled, labelled, named_rows
 from analysis.questions.question import Question, Section
 from analysis.warehouse.headlines import ACCURACY
+from sweep.store.schema import in_training
 
 Row = Mapping[str, Any]
-# In the order of training. The levels of iterative pruning are numbered: "level 1", "level 2", …
-_PHASES = ("dense", "level", "sparse", "retrain")
 
 
 def charts(rows: Sequence[Row], title: Mapping[str, str], metric: str = ACCURACY) -> dict[str, Figure]:
@@ -50,13 +49,8 @@ def charts(rows: Sequence[Row], title: Mapping[str, str], metric: str = ACCURACY
 
 def _in_order(rows: Sequence[Row]) -> list[Row]:
     """The rows by phase and epoch, with an empty row, a gap in the line, before a phase that rewinds."""
-
-    def order(row: Row) -> tuple[int, int, float]:
-        phase, _, level = row["phase"].partition(" ")
-        return _PHASES.index(phase), int(level or 0), row["epoch"]
-
     points: list[Row] = []
-    for row in sorted(rows, key=order):
+    for row in sorted(rows, key=in_training):
         if points and row["epoch"] < points[-1]["epoch"]:
             points.append({})
         points.append(row)

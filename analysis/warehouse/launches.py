@@ -33,6 +33,18 @@ def entries(folder: Place) -> dict[str, dict[str, Any]]:
     return by_id
 
 
+def tags(folder: Place) -> dict[str, list[str]]:
+    """The tags of each study, from every study.json that is sound."""
+    by_study: dict[str, list[str]] = {}
+    for content in read_all(path for path in files(folder, "study.json") if is_small(path)):
+        try:
+            known = json.loads(content) if isinstance(content, bytes) else {}
+            by_study[known["study"]] = [tag for tag in known["tags"] if isinstance(tag, str)]
+        except (LookupError, RecursionError, TypeError, ValueError):
+            continue
+    return by_study
+
+
 def _launch(content: bytes) -> Launch | None:
     """The latest launch of a study.json; None if a field is missing or has an impossible value."""
     try:

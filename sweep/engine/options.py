@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from sweep.engine.loggers import Logger
+from sweep.trackers import Service
 
 TUNE = "tune"  # the name of the thread that Ray Tune runs in
 
@@ -37,7 +37,7 @@ class Options:
     max_failures: float = math.inf
     retries: int = 3
     trial_seconds: float = math.inf
-    log: Logger | None = None
+    log: Service | None = None
 
 
 class Ending(Enum):

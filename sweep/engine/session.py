@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from sweep import plan
@@ -23,11 +22,14 @@ from sweep.store.weights import FOLDER
 from sweep.store.writer import Writer
 from sweep.study import Study
 from sweep.study.identity import Trial
+from sweep.trackers.background import Background
 from sweep.trial import Result
 
 _PREFIXES = ".prefixes"
 # Seconds of work below which no pack is made: handing one over takes hundredths of a second.
 _LEAST = 2.0
+# Seconds that a launch waits at its end for the service that trials are logged to; and after an interrupt.
+_LOG_SECONDS, _LOG_SECONDS_INTERRUPTED = 60.0, 3.0
 
 
 class Proposer(Protocol):
@@ -82,7 +84,6 @@ class Session:
         self.study, self.folder, self.options = study, folder, options
         self.cost, self.progress, self.last, self.proposer = cost, progress, last, proposer
         self._run = run
-        self._loggers = options.log.callbacks(study.name) if options.log else ()
         self._launch = provenance.here(study.parts.values()) | dict(counts or {})
         self._columns = {
             "launch": self._launch["launch"],
@@ -90,6 +91,7 @@ class Session:
             "launched_at": datetime.fromisoformat(self._launch["started_at"]),
         }
         self._writer = Writer(folder, study.name)
+        self._log = Background(options.log, folder, study.tags, progress.say) if options.log else None
         self._claims: Claims | None = None
         self._failed = 0
         self._errors: list[BaseException] = []
@@ -127,6 +129,8 @@ class Session:
         row = result.trial | self._columns | {"code": code}
         self._writer.add(row, result.curves, result.layers, result.metrics, result.masks)
         self.progress.add(result.trial)
+        if self._log:
+            self._log.add(row | {"study": self.study.name}, result.curves, result.metrics)
         self._failed += result.trial["status"] == "failed"
         if self._claims:
             self._claims.done(result.trial["trial_id"])
@@ -184,7 +188,6 @@ class Session:
 
     def _execute(self, packs: Sequence[Pack], where: worker.Where, at_once: int) -> None:
         """Run packs to their end, in Tune's thread; an error is kept for the main thread."""
-        logs = isinstance(self.folder, Path) and bool(self._loggers)
         try:
             tune.execute(
                 packs,
@@ -194,8 +197,6 @@ class Session:
                 ask=self.ask if self.proposer else None,
                 retries=self.options.retries,
                 run=self._run,
-                loggers=self._loggers,
-                log_to=absolute(self.folder / "log") if logs else None,
             )
         except BaseException as error:
             self._errors.append(error)
@@ -226,6 +227,8 @@ class Session:
         finally:
             if self._idle.is_set():
                 cluster.stop()
+        if self._log:
+            self._log.close(_LOG_SECONDS_INTERRUPTED if ending is Ending.INTERRUPTED else _LOG_SECONDS)
         if ending is Ending.FINISHED and self._errors:
             # Tune wraps the exceptions of callbacks.
             raise next((e for e in _causes(self._errors[0]) if isinstance(e, ONE_LINE)), self._errors[0])

@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,6 @@ def execute(
     ask: Callable[[], Pack | None] | None = None,
     retries: int = 3,
     run: Run = run_trial,
-    loggers: Sequence[tune.Callback] = (),
-    log_to: str | None = None,
 ) -> None:
     """Run packs to their end.
 
@@ -45,12 +42,8 @@ def execute(
         ask: proposes another pack, in this thread, when no pack waits; its None means none until another
             result is told. None: there are no more packs.
         retries: how often a trial whose worker died is tried again; the trial may be what kills it.
-        loggers: Tune's own callbacks, which see every trial.
-        log_to: folder for the files of loggers.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
-    if loggers:  # a logger sees one trial of each report
-        packs = [replace(pack, brief=False) for pack in packs]
     queue = PackQueue(packs, where.store, retries, ask)
     with _scratch() as scratch:
         tune.Tuner(
@@ -62,8 +55,8 @@ def execute(
             ),
             run_config=tune.RunConfig(
                 name="packs",
-                storage_path=log_to or scratch,
-                callbacks=[_Deliver(queue, tell, logged=bool(loggers)), *loggers],
+                storage_path=scratch,
+                callbacks=[_Deliver(queue, tell)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
@@ -87,10 +80,10 @@ def _scratch() -> Iterator[str]:
 
 
 class _Deliver(tune.Callback):
-    """Tells results as they arrive, and puts their numbers into Ray's report for loggers."""
+    """Tells results as they arrive."""
 
-    def __init__(self, queue: PackQueue, tell: Callable[[Result], None], *, logged: bool) -> None:
-        self.queue, self.tell, self.logged = queue, tell, logged
+    def __init__(self, queue: PackQueue, tell: Callable[[Result], None]) -> None:
+        self.queue, self.tell = queue, tell
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles callbacks to restore an experiment; a launch goes on from its own results instead.
@@ -100,9 +93,6 @@ class _Deliver(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         results: list[Result] = result.pop("results")
-        if self.logged:  # not otherwise: Tune goes through all entries several times
-            row = results[-1].trial
-            result |= {k: value for k, value in row.items() if isinstance(value, str | int | float)}
         for each in results:
             self.queue.tell(each.trial["trial_id"])
             self.tell(each)

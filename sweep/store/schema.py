@@ -1,5 +1,8 @@
 """The tables of results: their columns, and what makes two rows the same."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pyarrow as pa
 
 _text, _real, _whole, _flag = pa.string(), pa.float64(), pa.int64(), pa.bool_()
@@ -147,6 +150,16 @@ KEYS = {
 }
 # Tables whose rows may have megabytes: whoever opens results does not read all of them.
 LARGE = frozenset({"masks"})
+
+# The phases of a training in their order. The levels of iterative pruning are numbered: "level 1", "level 2".
+_PHASES = ("dense", "level", "sparse", "retrain")
+
+
+def in_training(row: Mapping[str, Any]) -> tuple[int, int, float]:
+    """Where a row of `curves` stands among the epochs of its trial's training."""
+    phase, _, level = row["phase"].partition(" ")
+    return _PHASES.index(phase), int(level or 0), row["epoch"]
+
 
 # Marks of people, which lie beside the results and are no results. One row marks one trial; a later row with
 # the same mark and trial takes the mark back.

@@ -198,7 +198,10 @@ finally:
         (("late.yaml", "--data-root", "data"), "epoch 4 is beyond the 15 steps of training, 10 an epoch"),
         (("few.yaml", "--data-root", "data"), "gmp has only 30 of 40 steps for updates; take fewer"),
         (("thin.yaml", "--data-root", "data"), "weights are fewer than its first and last layer keep"),
-        (("--log", "wandb"), "--log wandb: it is not installed: pip install wandb"),
+        (
+            ("--log", "tensorboard", "--results", "s3://b/r"),
+            "tensorboard: its files go to a folder, not to s3://b/r",
+        ),
     ],
 )
 def test_bad_input_is_one_line_exit_code_2_and_nothing_written(words, message, study_file, tmp_path):
@@ -309,17 +312,20 @@ def test_two_studies_share_a_cluster_and_every_trial_goes_to_a_log(ray_head, stu
     paths = [study_file(study, name) for study, name in zip(few, ("small.yaml", "longer.yaml"), strict=True)]
     words = ("--results", tmp_path / "results", "--address", ray_head, "--workers", 1)
     both = [launch(path, *words, "--log", "tensorboard") for path in paths]
-    for process in both:
-        code, out, err = end(process)
-        assert code == 0, (out, err)
+    said = {}
+    for process, name in zip(both, ("small", "longer"), strict=True):
+        code, said[name], err = end(process)
+        assert code == 0, (said, err)
     spans = "SELECT min(started_at), max(finished_at) FROM trials WHERE study = ?"
     everything = analysis.open(tmp_path / "results")
     (begun, _), (_, done) = (everything.execute(spans, [name]).fetchone() for name in ("longer", "small"))
     assert begun < done, "at the same time"
     for path, name in zip(paths, ("small", "longer"), strict=True):
         assert rows(tmp_path / "results" / name) == undisturbed(path)
-        events = list((tmp_path / "results" / name / "log").rglob("events.out.tfevents.*"))
-        assert events and any(b"val_accuracy" in event.read_bytes() for event in events)
+        trials = len(rows(tmp_path / "results" / name))
+        events = list((tmp_path / "results" / name / "log").glob("*/*/events.out.tfevents.*"))
+        assert len(events) == trials and all(b"curve/val_accuracy" in event.read_bytes() for event in events)
+        assert f"{name}: logged {trials} trials to tensorboard, " in said[name]
 
 
 @pytest.mark.usefixtures("on_cluster")
