@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +18,8 @@ from ray.exceptions import RayActorError
 
 from sweep.engine import ray_patches  # noqa: F401
 from sweep.engine.pack_queue import PackGenerator, PackQueue
-from sweep.engine.worker import Run, Where, Worker, run_trial
+from sweep.engine.runner import Run, Where, run_trial
+from sweep.engine.worker import Worker
 from sweep.errors import BadInput
 from sweep.plan import Pack
 from sweep.trial import Result
@@ -35,6 +37,7 @@ def execute(
     ask: Callable[[], Pack | None] | None = None,
     retries: int = 3,
     run: Run = run_trial,
+    stop: threading.Event | None = None,
     loggers: Sequence[tune.Callback] = (),
     log_to: str | None = None,
 ) -> None:
@@ -45,6 +48,7 @@ def execute(
         ask: proposes another pack, in this thread, when no pack waits; its None means none until another
             result is told. None: there are no more packs.
         retries: how often a trial whose worker died is tried again; the trial may be what kills it.
+        stop: ends the packs early once it is set, with an exception; running trials are lost.
         loggers: Tune's own callbacks, which see every trial.
         log_to: folder for the files of loggers.
     """
@@ -63,7 +67,7 @@ def execute(
             run_config=tune.RunConfig(
                 name="packs",
                 storage_path=log_to or scratch,
-                callbacks=[_Deliver(queue, tell, logged=bool(loggers)), *loggers],
+                callbacks=[_Deliver(queue, tell, stop, logged=bool(loggers)), *loggers],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
@@ -89,8 +93,15 @@ def _scratch() -> Iterator[str]:
 class _Deliver(tune.Callback):
     """Tells results as they arrive, and puts their numbers into Ray's report for loggers."""
 
-    def __init__(self, queue: PackQueue, tell: Callable[[Result], None], *, logged: bool) -> None:
-        self.queue, self.tell, self.logged = queue, tell, logged
+    def __init__(
+        self,
+        queue: PackQueue,
+        tell: Callable[[Result], None],
+        stop: threading.Event | None = None,
+        *,
+        logged: bool,
+    ) -> None:
+        self.queue, self.tell, self.stop, self.logged = queue, tell, stop, logged
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles callbacks to restore an experiment; a launch goes on from its own results instead.
@@ -123,6 +134,8 @@ class _Deliver(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         while self.queue.given_up:
             self.tell(self.queue.given_up.popleft())
+        if self.stop and self.stop.is_set():
+            raise RuntimeError("told to stop")  # Tune ends its workers when a callback fails
 
 
 def _why_unable(trial: Any) -> str | None:
