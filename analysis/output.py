@@ -192,8 +192,9 @@ def _save(target: Path, fill: Callable[[IO[bytes]], object]) -> None:
 
 def draw(table: Table) -> str:
     """A table as text, wide enough for every cell. A narrower terminal wraps its lines."""
-    console = Console(width=1000, color_system=None)
-    console.width = max(Console().width, console.measure(table).maximum)
+    # A notebook would show each table that is drawn, though it is captured.
+    console = Console(width=1000, color_system=None, force_jupyter=False)
+    console.width = max(Console(force_jupyter=False).width, console.measure(table).maximum)
     with console.capture() as captured:
         console.print(table)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())

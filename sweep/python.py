@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -167,8 +168,8 @@ def _launched(launch: Launch, study: Study, *, quiet: bool) -> Results:
     """Run a launch, and leave the process as it was."""
     if study.search:
         raise BadInput(f"{study.name} searches: give its file to python -m sweep.search")
-    # A live view would draw over the prompt of a debugger. In a notebook the lines are text of the cell.
-    live = False if launch.options.in_process else None
+    # A live view would draw over the prompt of a debugger. A notebook is no terminal, whatever it tells rich.
+    live = sys.stdout.isatty() and not launch.options.in_process
     console = Console(force_terminal=live, force_jupyter=False, quiet=quiet)
     with _signals_kept():
         code = launch.run(study, console)

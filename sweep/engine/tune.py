@@ -70,6 +70,8 @@ def execute(
                 callbacks=[_Deliver(queue, tell, stop, logged=bool(loggers)), *loggers],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
+                # By default, in a notebook, it is one that clears what the cell has printed.
+                progress_reporter=tune.CLIReporter(),
             ),
         ).fit()
 
