@@ -15,11 +15,12 @@ import yaml
 
 from sweep.errors import BadInput
 from sweep.study import study
-from sweep.study.axes import MOST_TRIALS
 from sweep.study.document import GIVEN, Document, printable, quoted
 
 # The name of a study that gives itself none.
 _UNNAMED = Path("study")
+# The most values of a list. A longer range is written as a span.
+_MOST_LISTED = 10_000
 _TEXT = "tag:yaml.org,2002:str"
 
 
@@ -108,8 +109,13 @@ def _plain(name: str, value: Any, depth: int = 9) -> Any:
         return _plain(name, value.tolist(), depth - 1)
     if callable(value):
         return _reference(name, value)
+    if isinstance(value, range) and value.step == 1 and len(value) > _MOST_LISTED:
+        return f"{value[0]}..{value[-1]}"
     if isinstance(value, Iterable) and not isinstance(value, bytes) and depth:
-        return [_plain(name, each, depth - 1) for each in islice(value, MOST_TRIALS + 1)]
+        listed = [_plain(name, each, depth - 1) for each in islice(value, _MOST_LISTED + 1)]
+        if len(listed) > _MOST_LISTED:
+            raise BadInput(f"{GIVEN}{name}): more than {_MOST_LISTED:,} values: give a range(first, end)")
+        return listed
     kind_of = type(value).__name__
     raise BadInput(f"{GIVEN}{name}): {kind_of} is no value of a study: give numbers, text, or lists of these")
 

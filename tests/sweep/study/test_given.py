@@ -1,6 +1,7 @@
 """A study given by Python values is the study that a file with these values is, and errors name the argument."""
 
 import importlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -111,7 +112,9 @@ def test_nothing_endless_is_read_to_its_end():
     endless = []
     endless.append(endless)
     assert "list is no value of a study" in refused(seed=endless)
-    assert "over 1 MiB" in refused(seed=range(10**9))
+    assert "at most 100,000 values" in refused(seed=range(10**9))
+    assert "more than 10,000 values: give a range" in refused(seed=itertools.count())
+    assert len(sweep.Study(**ONE, seed=range(5, 20_005))) == 20_000
 
 
 def test_a_function_of_a_file_is_the_part_that_its_reference_names(mine):
