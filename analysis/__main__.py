@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TextIO, cast
 import duckdb
 import typer
 
-from analysis import diff, marking, output, tracking, warehouse
+from analysis import answers, diff, marking, output, tracking, warehouse
 from analysis.output import Format
 from analysis.questions import catalog
 from analysis.questions.question import Question
@@ -211,14 +211,11 @@ def _command_of(question: Question[Any]) -> Callable[..., None]:
     ) -> None:
         chosen = output.format_of(form, out)
         connection = _open(results, study, where, metric, compared=question.compares_criteria)
-        answer = question.answer(connection, **own)
+        answer = answers.ask(question, connection, **own)
         if question.terminal and chosen is Format.TABLE and out is None:
-            print(question.terminal(answer))
+            print(question.terminal(answer.found))
         else:
-            rows = question.rows(answer)
-            if question.about_accuracy:
-                rows = warehouse.headline(connection).columns(rows)
-            _write(rows, chosen, out, question.sentences(answer))
+            _write(answer.rows, chosen, out, answer.sentences)
 
     _, *own = inspect.signature(question.answer, eval_str=True).parameters.values()
     shared = [one for one in inspect.signature(ask).parameters.values() if one.kind is not one.VAR_KEYWORD]
@@ -231,32 +228,8 @@ def _command_of(question: Question[Any]) -> Callable[..., None]:
 def _open(
     results: str, study: str | None, where: str | None, metric: str | None, *, compared: bool = False
 ) -> duckdb.DuckDBPyConnection:
-    """Open the results, and say on stderr which studies are unfinished.
-
-    Args:
-        compared: the question needs trials of criteria; the oracle's alone do not do.
-
-    Raises:
-        BadInput: there are no trials, no finished ones, or none of criteria.
-    """
-    connection = warehouse.open(results, study=study, where=where, metric=metric)
-    [(trials, finished, criteria)] = warehouse.rows(
-        connection,
-        "SELECT count(*), count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)), "
-        "count(*) FILTER (NOT is_drawn(criterion)) FROM trials",
-    )
-    if not trials:
-        narrowed = " that --study and --where leave" if study or where else ""
-        raise BadInput(f"{results}: no finished trials yet{narrowed}; see python -m sweep.launch")
-    if not finished:
-        raise BadInput(
-            f"{results}: none of {trials} trials ended with {f'a {metric}' if metric else 'an accuracy'}; "
-            f'see python -m analysis sql "SELECT trial_id, status, error FROM trials" --results {results}'
-        )
-    if compared and not criteria:
-        raise BadInput(
-            f"{results}: the oracle's masks alone, no criterion; see python -m analysis correlation"
-        )
+    """Open the results as `answers.opened` does, and say on stderr which studies are unfinished."""
+    connection = answers.opened(results, study, where, metric, compared=compared)
     for line in warehouse.provisional(connection):
         print(line, file=sys.stderr)
     return connection

@@ -72,10 +72,9 @@ def write(
         assert out is not None
         save(out, _parquet(rows, columns))
         return
-    shown = rows[:_SHOWN] if form is Format.TABLE else rows
-    text = {Format.TABLE: _table, Format.CSV: _csv, Format.JSON: _json}[form](shown, columns)
-    if len(shown) < len(rows):
-        text += f"and {len(rows) - len(shown):,} rows more: narrow with --where, or give --out FILE.csv\n"
+    write_as: Mapping[Format, Callable[[Sequence[Mapping[str, Any]], Sequence[str]], str]]
+    write_as = {Format.TABLE: table, Format.CSV: _csv, Format.JSON: _json}
+    text = write_as[form](rows, columns)
     if out is None:
         (sys.stdout if form is Format.TABLE else _data()).write(text)
     else:
@@ -193,8 +192,9 @@ def _save(target: Path, fill: Callable[[IO[bytes]], object]) -> None:
 
 def draw(table: Table) -> str:
     """A table as text, wide enough for every cell. A narrower terminal wraps its lines."""
-    console = Console(width=1000, color_system=None)
-    console.width = max(Console().width, console.measure(table).maximum)
+    # A notebook would show each table that is drawn, though it is captured.
+    console = Console(width=1000, color_system=None, force_jupyter=False)
+    console.width = max(Console(force_jupyter=False).width, console.measure(table).maximum)
     with console.capture() as captured:
         console.print(table)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
@@ -208,23 +208,32 @@ def fold(text: str, indent: str = "  ") -> str:
     )
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    table = Table(box=None, padding=(0, 2, 0, 0))
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Rows with equal keys as a table of text.
+
+    Args:
+        columns: the keys, in case there is no row.
+    """
+    shown, columns = rows[:_SHOWN], list(rows[0]) if rows else columns
+    drawn = Table(box=None, padding=(0, 2, 0, 0))
     for column in columns:
-        numeric = rows and all(isinstance(row[column], int | float | None) for row in rows)
-        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(_cell(row[column]) for column in columns))
-    return draw(table)
+        numeric = shown and all(isinstance(row[column], int | float | None) for row in shown)
+        drawn.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
+    for row in shown:
+        # In a `Text` rich sees no markup.
+        drawn.add_row(*(Text(cell(row[column])) for column in columns))
+    more = len(rows) - len(shown)
+    said = f"and {more:,} rows more: narrow with --where, or give --out FILE.csv\n" if more else ""
+    return draw(drawn) + said
 
 
-def _cell(value: Any) -> Text:
-    """A cell as text in which rich sees no markup."""
+def cell(value: Any) -> str:
+    """A value as a cell of a table."""
     if value is None:
-        return Text("")
+        return ""
     if isinstance(value, bool):
-        return Text("yes" if value else "no")
-    return Text(f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split("\n")))
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split("\n"))
 
 
 def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], head: bool = True) -> str:

@@ -66,7 +66,7 @@ class Page:
         """Add a chart; with choices, a menu of several figures, of which the last is shown first."""
         self._charts += 1
         number = self._charts
-        shapes = [_plain(json.loads(figure.to_json())) for figure in figures]
+        shapes = [plain(figure) for figure in figures]
         for shape in shapes:
             shape["layout"].pop("template", None)
             shape["layout"]["height"] = height
@@ -97,8 +97,12 @@ class Page:
         )
 
 
+def plain(figure: Figure) -> Any:
+    """A figure as JSON has it, with its markup escaped; our own templates keep theirs."""
+    return _plain(json.loads(figure.to_json()))
+
+
 def _plain(shape: Any) -> Any:
-    """A chart's data and labels with their markup escaped; our own templates keep theirs."""
     if isinstance(shape, dict):
         return {name: _plain(value) for name, value in shape.items() if name not in _MARKED} | {
             name: value for name, value in shape.items() if name in _MARKED

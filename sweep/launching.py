@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -21,6 +22,10 @@ from sweep.store.places import Place
 from sweep.store.writer import send
 from sweep.study import Study
 from sweep.study.identity import Trial
+
+if TYPE_CHECKING:
+    from sweep.engine.in_process import InProcess
+    from sweep.engine.session import Session
 
 
 @dataclass(frozen=True)
@@ -213,9 +218,7 @@ def _run(
         entry = provenance.here(study.parts.values()) | counts
         launches.note_launch(folder, study.name, study.text, entry, study.about)
         return Ending.FINISHED
-    # Ray takes a second to import, which --dry-run and bad input need not wait for.
-    from sweep.engine.session import Session
-
+    kind = _session(options)
     to_run = {trial.id for trial in todo.to_run}
     have = [trial for trial in todo.trials if trial.id in todo.done and trial.id not in to_run]
     total = len(have) + len(to_run)
@@ -223,7 +226,18 @@ def _run(
     rows = ({**todo.done[t.id], "arm": t.arm, "seed": t.config.seed} for t in have)
     with Progress(study.name, total, rows, console) as progress:
         last = total == len(todo.trials)
-        session = Session(study, folder, options, costs.roughly, progress, last=last, counts=counts)
+        session = kind(study, folder, options, costs.roughly, progress, last=last, counts=counts)
         ending = session.run(todo.to_run)
     compact(folder)
     return ending
+
+
+def _session(options: Options) -> "type[Session | InProcess]":
+    """What runs the trials. Ray takes a second to import, which --dry-run and bad input need not wait for."""
+    if options.in_process:
+        from sweep.engine.in_process import InProcess
+
+        return InProcess
+    from sweep.engine.session import Session
+
+    return Session

@@ -43,6 +43,7 @@ ORDER = (
     "analysis.questions",
     "analysis.report",
     "analysis",
+    "sweep.python",
 )
 # Of `sweep`, what analyses may import: without torch, without Ray.
 FOR_ANALYSES = (

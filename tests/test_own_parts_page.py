@@ -19,7 +19,7 @@ from tests import commands
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "own-parts.md").read_text("utf-8")
-EXAMPLES = sorted((ROOT / "examples").glob("*.*"))
+EXAMPLES = sorted(path for kind in ("py", "yaml") for path in (ROOT / "examples").glob(f"*.{kind}"))
 # Language and text of each block.
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 COMMANDS = [line for _, text in BLOCKS for line in text.splitlines() if line.startswith("python -m ")]

@@ -16,6 +16,8 @@ from sweep.errors import BadInput
 
 # The most settings that the caption names.
 _NAMED = 4
+# The title of the chart.
+_PROFILES = "Performance profiles"
 
 
 class Answer(NamedTuple):
@@ -162,7 +164,7 @@ def show(page: Page, answer: Aggregates | str) -> None:
         page.sentences([answer])
     elif len(answer.ways) > 1:
         page.heading(heading, caption(answer))
-        page.chart("Performance profiles", chart(answer))
+        page.chart(_PROFILES, chart(answer))
         page.sentences(sentences(answer)[1:])
 
 
@@ -174,12 +176,17 @@ def _sentences(answer: Answer) -> list[str]:
     return sentences(answer.aggregates)
 
 
+def _charts(answer: Answer) -> dict[str, Figure]:
+    return {_PROFILES: chart(answer.aggregates)} if len(answer.aggregates.ways) > 1 else {}
+
+
 QUESTION = Question(
     name="aggregate",
     help="Which way to choose the mask does best over all settings and sparsities that all have?",
     answer=answer,
     rows=_rows,
     sentences=_sentences,
+    charts=_charts,
     compares_criteria=True,
     about_accuracy=True,
     section=Section(find=_compared, show=show, place=20),

@@ -165,12 +165,22 @@ def _with_note(ranked: Sequence[Ranked]) -> list[str]:
     return [*sentences(ranked), note(ranked)]
 
 
+def _charts(ranked: Sequence[Ranked]) -> dict[str, Figure]:
+    """The charts of each setting."""
+    return {
+        f"{setting}: {name}": figure
+        for setting in dict.fromkeys(one.setting for one in ranked)
+        for name, figure in charts([one for one in ranked if one.setting == setting]).items()
+    }
+
+
 QUESTION = Question(
     name="best",
     help="Which schedule is best at each sparsity, and which are tied with it?",
     answer=rank,
     rows=rows,
     sentences=_with_note,
+    charts=_charts,
     compares_criteria=True,
     about_accuracy=True,
     section=Section(

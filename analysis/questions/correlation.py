@@ -174,11 +174,35 @@ def chart(groups: Sequence[Correlation]) -> Figure:
     return figure
 
 
-def show(page: Page, correlations: Sequence[Correlation]) -> None:
-    """The report's section: for each setting and measure a chart, a table, and the limits of intervals."""
+def _by_setting(correlations: Sequence[Correlation]) -> dict[str, dict[str, list[Correlation]]]:
+    """The correlations by setting and measure."""
     settings: dict[str, dict[str, list[Correlation]]] = defaultdict(lambda: defaultdict(list))
     for one in correlations:
         settings[one.setting][one.measure].append(one)
+    return settings
+
+
+def _within(groups: Sequence[Correlation]) -> list[Correlation]:
+    return [one for one in groups if one.sparsity is not None]
+
+
+def _title(groups: Sequence[Correlation]) -> str:
+    first = groups[0]
+    return f"{first.name} {first.headline.named('against final accuracy')}: {first.setting}"
+
+
+def _charts(correlations: Sequence[Correlation]) -> dict[str, Figure]:
+    """A chart for each setting and measure."""
+    return {
+        _title(groups): chart(_within(groups))
+        for measures in _by_setting(correlations).values()
+        for groups in measures.values()
+    }
+
+
+def show(page: Page, correlations: Sequence[Correlation]) -> None:
+    """The report's section: for each setting and measure a chart, a table, and the limits of intervals."""
+    settings = _by_setting(correlations)
     if not settings:
         return
     page.heading(
@@ -189,9 +213,7 @@ def show(page: Page, correlations: Sequence[Correlation]) -> None:
     )
     for setting in page.settings(list(settings)):
         for groups in settings[setting].values():
-            within = [one for one in groups if one.sparsity is not None]
-            name = page.headline.named("against final accuracy")
-            page.chart(f"{groups[0].name} {name}: {setting}", chart(within))
+            page.chart(_title(groups), chart(_within(groups)))
             page.table(_HEAD, [_cells(one) for one in groups])
             limits: dict[str, list[str]] = defaultdict(list)
             for one in groups:
@@ -234,6 +256,7 @@ QUESTION = Question(
     answer=answer,
     rows=rows,
     sentences=sentences,
+    charts=_charts,
     about_accuracy=True,
     section=Section(
         find=correlate,

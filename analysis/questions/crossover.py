@@ -235,9 +235,13 @@ def chart(comparison: Comparison, names: Sequence[str]) -> Figure:
     return figure
 
 
+def _names(comparisons: Sequence[Comparison]) -> list[str]:
+    return list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
+
+
 def show(page: Page, comparisons: Sequence[Comparison]) -> None:
     """The report's section: for each setting a chart and a table of means."""
-    names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.means))
+    names = _names(comparisons)
     second = next((comparison.second for comparison in comparisons if comparison.second), "")
     fall = "fall below" if page.headline.sign > 0 else "become worse than"
     alone = page.headline.named("Which accuracy has each criterion?")
@@ -278,12 +282,23 @@ def _sentences(comparisons: Sequence[Comparison]) -> list[str]:
     ]
 
 
+def _in_words(comparisons: Sequence[Comparison]) -> list[str]:
+    return [*_sentences(comparisons), note(comparisons)]
+
+
+def _charts(comparisons: Sequence[Comparison]) -> dict[str, Figure]:
+    """A chart for each setting."""
+    return {one.setting: chart(one, _names(comparisons)) for one in comparisons}
+
+
 QUESTION = Question(
     name="crossover",
     help="Where does one criterion fall below another? By default each against random pruning.",
     answer=answer,
     rows=rows,
+    sentences=_in_words,
     terminal=terminal,
+    charts=_charts,
     compares_criteria=True,
     about_accuracy=True,
     section=Section(

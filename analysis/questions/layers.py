@@ -61,10 +61,16 @@ def show(page: Page, answer: Labelled) -> None:
         page.chart(f"Empty layers: {setting}", chart(rows, answer.names), height=300 + 14 * depth)
 
 
+def _charts(answer: Labelled) -> dict[str, Figure]:
+    """A heat map for each setting."""
+    return {setting: chart(answer.of(setting), answer.names) for setting in answer.settings}
+
+
 QUESTION = Question(
     name="layers",
     help="How dense is each layer, and how often is it empty?",
     answer=labelled("layers"),
     rows=named_rows,
+    charts=_charts,
     section=Section(find=labelled("layers"), show=show, place=40),
 )

@@ -1,11 +1,12 @@
 """What a question is: how the command line asks it, and what the report shows of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import duckdb
 
+from analysis.charts import Figure
 from analysis.page import Page
 
 A = TypeVar("A")
@@ -58,6 +59,7 @@ class Question(Generic[A]):
         rows: the answer as rows with equal keys, for tables and files.
         sentences: the answer in words, printed below the table.
         terminal: the text for a terminal, in place of table and sentences; None: there is none.
+        charts: the charts of an answer by title; None: it has none.
         compares_criteria: the question needs trials of criteria. The oracle's masks are drawn, not chosen.
         about_accuracy: the question is about the accuracy columns, and so about any metric in their place.
         is_command: False: only the report asks it.
@@ -70,6 +72,7 @@ class Question(Generic[A]):
     rows: Callable[[A], Sequence[Row]]
     sentences: Callable[[A], Sequence[str]] = _nothing
     terminal: Callable[[A], str] | None = None
+    charts: Callable[[A], Mapping[str, Figure]] | None = None
     compares_criteria: bool = False
     about_accuracy: bool = False
     is_command: bool = True

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -67,11 +67,14 @@ def maps(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return {name: points for name, points in of_map.items() if len({point["y"] for point in points}) > 1}
 
 
-def chart(rows: Sequence[Mapping[str, Any]], field: str, headline: Headline = ACCURACIES) -> Figure:
+def chart(
+    rows: Sequence[Mapping[str, Any]], field: str, headline: Headline = ACCURACIES, load: str = "sparsity"
+) -> Figure:
     """A heat map: mean test value, with its interval over the seeds, by sparsity and another field.
 
     Args:
-        rows: of one map of `regimes`, with sparsity as x and the field as y.
+        rows: of one map of `regimes`, with the load as x and the field as y.
+        load: another field in place of sparsity.
     """
     import plotly.graph_objects as go
 
@@ -100,17 +103,31 @@ def chart(rows: Sequence[Mapping[str, Any]], field: str, headline: Headline = AC
         )
     )
     figure.update_layout(
-        xaxis={"type": "category", "title": "sparsity (load)"},
+        xaxis={"type": "category", "title": f"{load} (load)".replace("_", " ")},
         yaxis={"type": "category", "title": f"{field} (temperature)".replace("_", " ")},
     )
     return figure
+
+
+class Maps(NamedTuple):
+    """What the command answers with.
+
+    Attributes:
+        x, y: the two fields.
+        headline: what the means are of.
+    """
+
+    rows: list[Row]
+    x: str
+    y: str
+    headline: Headline
 
 
 def answer(
     connection: duckdb.DuckDBPyConnection,
     x: Annotated[str, typer.Option(help="a field of the study file: the load")] = "sparsity",
     y: Annotated[str, typer.Option(help="another one: the temperature")] = "prune_epoch",
-) -> list[Row]:
+) -> Maps:
     """The maps over the two fields that the command names.
 
     Raises:
@@ -123,7 +140,25 @@ def answer(
     for axis in (x, y):
         if axis not in fields:
             raise BadInput(f"{axis}: no such field; there are: {', '.join(sorted(fields))}")
-    return regimes(connection, x, y)
+    return Maps(regimes(connection, x, y), x, y, headline(connection))
+
+
+def _rows(answer: Maps) -> list[Row]:
+    return answer.rows
+
+
+def _charts(answer: Maps) -> dict[str, Figure]:
+    """A chart for each map; none if a field is no number."""
+    numbers = all(_is_number(row[axis]) for row in answer.rows for axis in ("x", "y"))
+    found = maps(answer.rows) if numbers else {}
+    return {name: chart(points, answer.y, answer.headline, answer.x) for name, points in found.items()}
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        return text is None or bool(float(text) or True)
+    except ValueError:
+        return False
 
 
 def temperature_maps(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], list[Row]]:
@@ -166,7 +201,8 @@ QUESTION = Question(
     name="regimes",
     help="How does accuracy depend on two fields together, such as sparsity and learning rate?",
     answer=answer,
-    rows=list,
+    rows=_rows,
+    charts=_charts,
     about_accuracy=True,
     section=Section(find=temperature_maps, show=show, place=70),
 )

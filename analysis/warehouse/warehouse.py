@@ -103,7 +103,9 @@ def _confine(connection: duckdb.DuckDBPyConnection, folder: Place) -> None:
     connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET autoinstall_known_extensions = false")
     connection.execute("SET enable_external_access = false")
-    connection.execute("SET enable_progress_bar = false")
+    # In a notebook without ipywidgets there is no progress bar, and DuckDB refuses to switch it off.
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() != [(False,)]:
+        connection.execute("SET enable_progress_bar = false")
     connection.execute("SET lock_configuration = true")
 
 

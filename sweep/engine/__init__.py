@@ -1,7 +1,9 @@
 """Trials run by Ray Tune, on this machine or a cluster. Only here and in `sweep.search` is Ray imported."""
 
 import gc
+import logging
 import os
+import warnings
 
 # Imports of PyTorch and Ray make half a million objects that stay. With the usual threshold the garbage
 # collector visits these objects so often that it takes a sixth of the seconds in which a worker starts. A
@@ -17,5 +19,8 @@ os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
 # A trial whose worker died has a result that says so; Tune would print a trace over the progress.
 os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+# In a notebook Ray misses widgets that no launch shows.
+logging.getLogger("ray.widgets").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message="IProgress not found")
 # After an interrupt Tune's thread must not start a cluster of its own.
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"

@@ -24,6 +24,16 @@ Measure = Callable[[Sequence[str], str, Sequence[Part]], float]
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
+def check_unconnected() -> None:
+    """Check that this process uses no Ray cluster yet, which might be of somebody else's work.
+
+    Raises:
+        BadInput: it does.
+    """
+    if ray.is_initialized():
+        raise BadInput("this process is connected to Ray already: call ray.shutdown() first")
+
+
 def connect(address: str | None, workers: int | None, *, gpu: bool) -> None:
     """Join a Ray cluster, or start one on this machine.
 

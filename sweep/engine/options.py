@@ -27,6 +27,9 @@ class Options:
         retries: how often a trial whose worker died is tried again.
         trial_seconds: seconds after which a trial is ended, as failed.
         log: service that finished trials are also logged to.
+        stays: the process goes on after the session, which so ends Ray however it ends itself.
+        in_process: trials run one after another in this process, without Ray.
+        raise_errors: an error in a trial that runs in this process is raised; the trial has no result.
     """
 
     data_root: str
@@ -38,6 +41,9 @@ class Options:
     retries: int = 3
     trial_seconds: float = math.inf
     log: Service | None = None
+    stays: bool = False
+    in_process: bool = False
+    raise_errors: bool = False
 
 
 class Ending(Enum):

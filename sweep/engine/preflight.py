@@ -35,8 +35,9 @@ def check_launch(
     if not options.address:
         here(download, run_code=not study.parts)
     if study.parts and run_code:
-        # The code runs in a process of its own before it runs in this one, which it might end.
-        rehearse(study, trials, options.data_root, options.trial_seconds)
+        if not options.in_process:
+            # The code runs in a process of its own before it runs in this one, which it might end.
+            rehearse(study, trials, options.data_root, options.trial_seconds)
         if not options.address:
             here(download, run_code=True)
 

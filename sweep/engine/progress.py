@@ -1,8 +1,10 @@
-"""What a launch shows while it runs: a live view in a terminal, plain lines elsewhere."""
+"""What a launch shows while it runs: a live view in a terminal, a line in a notebook, lines elsewhere."""
 
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from importlib import import_module
 from typing import Any
 
 from rich.console import Console, Group
@@ -42,6 +44,7 @@ class Progress:
         self._ended: datetime | None = None
         self._first: float | None = None
         self._printed = 0.0
+        self._notebook: Callable[[str], None] | None = None
         self._live = Live(get_renderable=self._view, console=console, refresh_per_second=4, transient=True)
         for row in earlier:
             self._note(row)
@@ -49,11 +52,13 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
             self._live.start()
+        elif not self.console.quiet:
+            self._notebook = notebook_line()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._live.stop()
-        self.console.out(self.line(), self._means(), sep="", highlight=False)
+        self._tell()
 
     def begin(self, workers: int, costs: Mapping[str, float]) -> None:
         """Trials are about to run.
@@ -81,7 +86,7 @@ class Progress:
         self._ended = max(self._ended or row["finished_at"], row["finished_at"])
         if not self.console.is_terminal and now - self._printed >= _SECONDS_BETWEEN_LINES:
             self._printed = now
-            self.console.out(self.line(), self._means(), sep="", highlight=False)
+            self._tell()
 
     def say(self, words: str) -> None:
         """Print a line about the launch itself."""
@@ -107,6 +112,13 @@ class Progress:
         if self._began is None or self._ended is None or self._ended == self._began:
             return 0.0
         return self._busy / (self.workers * (self._ended - self._began).total_seconds())
+
+    def _tell(self) -> None:
+        """Print how far the launch is; in a notebook in place of what it printed before."""
+        if self._notebook:
+            self._notebook(self.line() + self._means())
+        else:
+            self.console.out(self.line(), self._means(), sep="", highlight=False)
 
     def _means(self) -> str:
         standing = self.standings.latest(_SHOWN)
@@ -147,6 +159,19 @@ def _others(standing: Standing) -> str:
     """How many arms are not shown; empty if all are."""
     others = standing.arms - len(standing.means)
     return f"and {others:,} more" if others else ""
+
+
+def notebook_line() -> Callable[[str], None] | None:
+    """A function that shows a text in a notebook, in place of the text before; None: this is no notebook."""
+    ipython = sys.modules.get("IPython")
+    if not ipython or not hasattr(ipython.get_ipython(), "kernel"):
+        return None
+    handle = import_module("IPython.display").display({"text/plain": ""}, raw=True, display_id=True)
+
+    def show(text: str) -> None:
+        handle.update({"text/plain": text}, raw=True)
+
+    return show
 
 
 def duration(seconds: float) -> str:

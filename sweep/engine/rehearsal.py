@@ -3,10 +3,12 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 
 from sweep import parts
 from sweep.errors import BadInput
@@ -48,9 +50,13 @@ def rehearse(study: Study, trials: Sequence[Trial], data_root: str, trial_second
     )
     # Ctrl-C is for this process alone, which then ends the other.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # The process would run the script that this process is running, which may be what launches: it is hidden.
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
     try:
         process.start()
     finally:
+        sys.modules["__main__"] = main
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     its.close()
     try:

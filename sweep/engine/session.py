@@ -1,35 +1,28 @@
 """A session: runs trials on Ray and writes their results, to the end or until it is told to stop."""
 
-import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
 from sweep import plan
-from sweep.engine import cluster, provenance, starts, tune, worker
+from sweep.engine import cluster, runner, starts, tune
+from sweep.engine.incoming import Incoming
 from sweep.engine.options import AUTO, TUNE, Ending, Options
 from sweep.engine.progress import Progress
 from sweep.errors import ONE_LINE, BadInput
 from sweep.plan import Job, Pack
-from sweep.store import launches
 from sweep.store.places import Place, absolute
-from sweep.store.states import Claims
-from sweep.store.weights import FOLDER
-from sweep.store.writer import Writer
 from sweep.study import Study
 from sweep.study.identity import Trial
-from sweep.trackers.background import Background
 from sweep.trial import Result
 
-_PREFIXES = ".prefixes"
 # Seconds of work below which no pack is made: handing one over takes hundredths of a second.
 _LEAST = 2.0
-# Seconds that a launch waits at its end for the service that trials are logged to; and after an interrupt.
-_LOG_SECONDS, _LOG_SECONDS_INTERRUPTED = 60.0, 3.0
+# Seconds that Tune may take to end its workers when it is told to stop.
+_PATIENCE = 30.0
 
 
 class Proposer(Protocol):
@@ -69,7 +62,7 @@ class Session:
         last: bool = True,
         counts: Mapping[str, int] | None = None,
         proposer: Proposer | None = None,
-        run: worker.Run = worker.run_trial,
+        run: runner.Run = runner.run_trial,
     ) -> None:
         """Begin; nothing runs yet.
 
@@ -84,57 +77,45 @@ class Session:
         self.study, self.folder, self.options = study, folder, options
         self.cost, self.progress, self.last, self.proposer = cost, progress, last, proposer
         self._run = run
-        self._launch = provenance.here(study.parts.values()) | dict(counts or {})
-        self._columns = {
-            "launch": self._launch["launch"],
-            "code": provenance.code(self._launch),
-            "launched_at": datetime.fromisoformat(self._launch["started_at"]),
-        }
-        self._writer = Writer(folder, study.name)
-        self._log = Background(options.log, folder, study.tags, progress.say) if options.log else None
-        self._claims: Claims | None = None
-        self._failed = 0
+        self._incoming = Incoming(study, folder, progress, counts, options.log)
         self._errors: list[BaseException] = []
         # Set while Tune's thread does not run. An interrupt of Thread.join would mark a running thread as
         # ended (bpo-45274); shutting Ray down under it ends the process.
         self._idle = threading.Event()
         self._idle.set()
+        self._stop = threading.Event()  # tells Tune's thread to end
 
     def run(self, trials: Sequence[Trial]) -> Ending:
         """Run trials, and those that the proposer proposes.
 
         Raises:
-            BadInput: there is no such cluster, or results can no longer be written.
+            BadInput: there is no such cluster, this process uses one already, or results can no longer be
+                written.
             StoreError: an object store does not answer.
         """
+        cluster.check_unconnected()
         deadline = time.monotonic() + self.options.max_hours * 3600
         try:
             self._open(trials)
             ending = self._watch(deadline)
         except KeyboardInterrupt:
             ending = Ending.INTERRUPTED
+        except BaseException:
+            self._close(Ending.INTERRUPTED)
+            raise
         return self._close(ending)
 
     def ask(self) -> Pack | None:
         """Another pack from the proposer, whose states are claimed; None: none until another result."""
         pack = self.proposer.ask() if self.proposer else None
-        if pack and self._claims:
-            self._claims.keep(pack.saves)
+        if pack and self._incoming.claims:
+            self._incoming.claims.keep(pack.saves)
         return pack
 
     def tell(self, result: Result) -> None:
         """Write a trial's result; tell the proposer of it once it is on disk."""
-        own = [name for name in self.study.parts if json.dumps(name) in result.trial["config"]]
-        code = " ".join([self._columns["code"], *own])
-        row = result.trial | self._columns | {"code": code}
-        self._writer.add(row, result.curves, result.layers, result.metrics, result.masks)
-        self.progress.add(result.trial)
-        if self._log:
-            self._log.add(row | {"study": self.study.name}, result.curves, result.metrics)
-        self._failed += result.trial["status"] == "failed"
-        if self._claims:
-            self._claims.done(result.trial["trial_id"])
-        if self.proposer and self._writer.flush():
+        self._incoming.add(result)
+        if self.proposer and self._incoming.flush():
             self.proposer.tell(result)
 
     def _open(self, trials: Sequence[Trial]) -> None:
@@ -145,30 +126,24 @@ class Session:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has installed a handler of its own
         share = self._gpu_share(trials)
         at_once, cores = cluster.capacity(options.address, options.workers, share)
-        study = self.study
-        launches.note_launch(self.folder, study.name, study.text, self._launch, study.about)
+        self._incoming.note_launch()
         root = self.folder.parent
         kinds = self.proposer.examples() if self.proposer else trials
         starts.send(self.study, kinds, root)
         packs = plan.packs(trials, at_once, self.cost, _LEAST)
         jobs = [job for pack in packs for job in pack.jobs]
         judge = self.proposer.judge() if self.proposer else None
-        where = worker.Where(
-            absolute(options.data_root),
-            absolute(root / _PREFIXES),
-            gpus=share,
+        where = runner.where_of(
+            self.study,
+            self.folder,
+            options,
+            kinds,
+            share,
             cpus=cores,
-            parts=tuple(self.study.parts.values()),
             seconds=options.trial_seconds,
             judge=cluster.start_judge(judge) if judge else None,
-            metrics=study.metrics,
-            masks=study.keep is not None,
-            keeps=absolute(self.folder) if study.keep and study.keep.weights else "",
-            weights=absolute(root / FOLDER),
-            earlier=starts.earlier(self.study, kinds, root, "cuda" if share else "cpu"),
         )
-        needs = {job.trial.id: {point.key for point in job.path} for job in jobs if job.path}
-        self._claims = Claims(where.store, self.study.name, needs)
+        self._incoming.claim(where.store, jobs)
         self.progress.begin(at_once, {job.trial.id: self.cost(job) for job in jobs})
         # In a thread Tune installs no handlers of signals; its own would wait for running trials to end.
         work = partial(self._execute, packs, where, at_once)
@@ -186,7 +161,7 @@ class Session:
         self.progress.say(f"by its memory each trial gets {share:.3g} of a GPU")
         return share
 
-    def _execute(self, packs: Sequence[Pack], where: worker.Where, at_once: int) -> None:
+    def _execute(self, packs: Sequence[Pack], where: runner.Where, at_once: int) -> None:
         """Run packs to their end, in Tune's thread; an error is kept for the main thread."""
         try:
             tune.execute(
@@ -197,6 +172,7 @@ class Session:
                 ask=self.ask if self.proposer else None,
                 retries=self.options.retries,
                 run=self._run,
+                stop=self._stop,
             )
         except BaseException as error:
             self._errors.append(error)
@@ -205,7 +181,7 @@ class Session:
 
     def _watch(self, deadline: float) -> Ending:
         """Wait until Tune's thread ends, results cannot be written, Ray dies or a limit is reached."""
-        while not self._idle.wait(0.1) and not self._writer.error:
+        while not self._idle.wait(0.1) and not self._incoming.broken:
             if name := cluster.dead_process():
                 # Ray would end this process a minute later, with lines of its own.
                 died = BadInput(f"Ray's {name} died: what is finished is kept, launch again to go on")
@@ -213,7 +189,7 @@ class Session:
                 break
             if time.monotonic() > deadline:
                 return Ending.TIME
-            if self._failed >= self.options.max_failures:
+            if self._incoming.failed >= self.options.max_failures:
                 return Ending.FAILURES
         return Ending.FINISHED
 
@@ -223,17 +199,19 @@ class Session:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         try:
-            self._writer.close()
+            self._incoming.close()
         finally:
+            if self.options.stays:
+                self._stop.set()
+                self._idle.wait(_PATIENCE)
             if self._idle.is_set():
                 cluster.stop()
-        if self._log:
-            self._log.close(_LOG_SECONDS_INTERRUPTED if ending is Ending.INTERRUPTED else _LOG_SECONDS)
+        self._incoming.end_log(interrupted=ending is Ending.INTERRUPTED)
         if ending is Ending.FINISHED and self._errors:
             # Tune wraps the exceptions of callbacks.
             raise next((e for e in _causes(self._errors[0]) if isinstance(e, ONE_LINE)), self._errors[0])
-        if ending is Ending.FINISHED and self._claims and self.last:
-            self._claims.close()
+        if ending is Ending.FINISHED and self._incoming.claims and self.last:
+            self._incoming.claims.close()
         return ending
 
 

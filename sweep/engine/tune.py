@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +17,8 @@ from ray.exceptions import RayActorError
 
 from sweep.engine import ray_patches  # noqa: F401
 from sweep.engine.pack_queue import PackGenerator, PackQueue
-from sweep.engine.worker import Run, Where, Worker, run_trial
+from sweep.engine.runner import Run, Where, run_trial
+from sweep.engine.worker import Worker
 from sweep.errors import BadInput
 from sweep.plan import Pack
 from sweep.trial import Result
@@ -34,6 +36,7 @@ def execute(
     ask: Callable[[], Pack | None] | None = None,
     retries: int = 3,
     run: Run = run_trial,
+    stop: threading.Event | None = None,
 ) -> None:
     """Run packs to their end.
 
@@ -42,6 +45,7 @@ def execute(
         ask: proposes another pack, in this thread, when no pack waits; its None means none until another
             result is told. None: there are no more packs.
         retries: how often a trial whose worker died is tried again; the trial may be what kills it.
+        stop: ends the packs early once it is set, with an exception; running trials are lost.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     queue = PackQueue(packs, where.store, retries, ask)
@@ -56,9 +60,11 @@ def execute(
             run_config=tune.RunConfig(
                 name="packs",
                 storage_path=scratch,
-                callbacks=[_Deliver(queue, tell)],
+                callbacks=[_Deliver(queue, tell, stop)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
+                # By default, in a notebook, it is one that clears what the cell has printed.
+                progress_reporter=tune.CLIReporter(),
             ),
         ).fit()
 
@@ -82,8 +88,10 @@ def _scratch() -> Iterator[str]:
 class _Deliver(tune.Callback):
     """Tells results as they arrive."""
 
-    def __init__(self, queue: PackQueue, tell: Callable[[Result], None]) -> None:
-        self.queue, self.tell = queue, tell
+    def __init__(
+        self, queue: PackQueue, tell: Callable[[Result], None], stop: threading.Event | None = None
+    ) -> None:
+        self.queue, self.tell, self.stop = queue, tell, stop
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles callbacks to restore an experiment; a launch goes on from its own results instead.
@@ -113,6 +121,8 @@ class _Deliver(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         while self.queue.given_up:
             self.tell(self.queue.given_up.popleft())
+        if self.stop and self.stop.is_set():
+            raise RuntimeError("told to stop")  # Tune ends its workers when a callback fails
 
 
 def _why_unable(trial: Any) -> str | None:

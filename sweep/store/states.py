@@ -12,6 +12,8 @@ import torch
 
 from sweep.store.places import Place, put
 
+# The folder of states, in that of all results.
+PREFIXES = ".prefixes"
 # Seconds after which the worker that was writing a temporary file counts as dead.
 _ABANDONED = 3600
 # Seconds between listings of the states in an object store, for which many packs may wait.

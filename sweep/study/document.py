@@ -24,6 +24,8 @@ _MOST_QUOTED = 60
 _MOST_MERGED = 100
 # A value of the command line stands at this and its argument: `--set epochs=160`.
 SET = "--set "
+# So does a value of Python: `sweep.Study(epochs=160)`.
+GIVEN = "sweep.Study("
 _EXAMPLE = "name a study file, such as studies/quickstart.yaml"
 _TAG = "tag:yaml.org,2002:"
 # How each kind of YAML scalar is read. Dates and bytes are missing, as no field has them. In YAML 1.1 numbers
@@ -262,13 +264,13 @@ def origin_of(node: yaml.Node) -> str:
 
 
 def _origin(name: str, line: int) -> str:
-    return name if name.startswith(SET) else f"{name}:{line}"
+    return name if name.startswith((SET, GIVEN)) else f"{name}:{line}"
 
 
 def _folder(node: yaml.Node) -> Path:
     """The folder from which references in a node go: that of its file, else the current one."""
     name = node.start_mark.name
-    return Path() if name.startswith(SET) else Path(name).parent
+    return Path() if name.startswith((SET, GIVEN)) else Path(name).parent
 
 
 def listed(node: yaml.Node) -> list[yaml.Node]:

@@ -95,6 +95,13 @@ class Study:
         """Each trial once, in the order of the file."""
         return list(self.distinct)
 
+    def __len__(self) -> int:
+        return len(self.distinct)
+
+    def __repr__(self) -> str:
+        holds = "a search" if self.search else "1 trial" if len(self) == 1 else f"{len(self):,} trials"
+        return f"<study {self.name}: {holds}>"
+
 
 _Nodes = Mapping[str, yaml.Node]
 
@@ -117,6 +124,19 @@ def load(
     """
     path = Path(path)
     document = Document.of_standard_input() if path == STANDARD_INPUT else Document.of_file(path)
+    return read(document, path, recorded, settings)
+
+
+def read(
+    document: Document,
+    path: Path,
+    recorded: Callable[[str], Iterable[Part]] | None = None,
+    settings: Sequence[str] = (),
+) -> Study:
+    """Read and validate a study. Without a name it has that of the path, which need not exist.
+
+    The other arguments and errors are those of `load`.
+    """
     flat, varied = variation.read(document, path, settings)
     nodes = {key: node for key, node in flat.items() if key not in _BESIDE}
     name = _name(document, path, flat.get("name"))

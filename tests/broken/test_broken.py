@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from sweep.engine import malloc, worker
+from sweep.engine import malloc, runner, worker
 from sweep.errors import BadInput
 from sweep.study import load
 from sweep.trial.rehearsal import rehearse
@@ -49,9 +49,9 @@ def first_line(broken, study):
 def at_work(trials, study):
     """A worker that has the trials of a study to do."""
     made = worker.Worker.__new__(worker.Worker)
-    where = worker.Where("data", "/nowhere", parts=tuple(study.parts.values()), metrics=study.metrics)
+    where = runner.Where("data", "/nowhere", parts=tuple(study.parts.values()), metrics=study.metrics)
     jobs = [(trial.canonical, (), ()) for trial in trials]
-    made.setup({"pack": 0, "jobs": jobs, "brief": False}, worker.run_trial, where)
+    made.setup({"pack": 0, "jobs": jobs, "brief": False}, runner.run_trial, where)
     return made
 
 

@@ -91,7 +91,7 @@ os.environ["RAY_memory_usage_threshold"] = f"{min(0.95, used + 0.15):.3f}"
 os.environ["RAY_memory_monitor_refresh_ms"] = "100"
 from datetime import UTC, datetime
 from sweep import plan
-from sweep.engine import cluster, tune, worker
+from sweep.engine import cluster, runner, tune
 from sweep.study import load
 from sweep.trial import Result
 
@@ -104,7 +104,7 @@ def run(trial, where, shared):
 found = []
 packs = plan.packs(load(sys.argv[1]).trials(), 1)
 cluster.connect(None, 1, gpu=False)
-where = worker.Where("data", sys.argv[2])
+where = runner.Where("data", sys.argv[2])
 tune.execute(packs, where, workers=1, tell=found.append, retries=1, run=run)
 cluster.stop()
 for result in found:

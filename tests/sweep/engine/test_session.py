@@ -15,7 +15,7 @@ from rich.console import Console
 
 import analysis
 from sweep.config import Config
-from sweep.engine import session, worker
+from sweep.engine import runner, session
 from sweep.engine.options import TUNE, Ending, Options
 from sweep.engine.progress import Progress
 from sweep.engine.session import Session
@@ -52,6 +52,7 @@ def cluster(monkeypatch):
     """What is done with a cluster, by name."""
     done = []
     fake = SimpleNamespace(
+        check_unconnected=lambda: None,
         connect=lambda *words, gpu: done.append("connect"),
         capacity=lambda *words: (2, 1),
         start_judge=lambda judge: judge.args[0],
@@ -229,4 +230,4 @@ def test_a_dead_process_of_ray_ends_a_session_in_one_line(start, cluster):
 def test_a_session_runs_trials_with_the_workers_own_function_by_default(start):
     used = []
     start(lambda packs, where, *, run, ask, **rest: used.append((run, ask)))
-    assert used == [(worker.run_trial, None)], "and asks nobody for more"
+    assert used == [(runner.run_trial, None)], "and asks nobody for more"

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from sweep.config import Config
-from sweep.engine import USUAL, malloc, worker
+from sweep.engine import USUAL, malloc, runner, worker
 from sweep.study.identity import Trial
 from sweep.trial import Result
 from sweep.trial.prefixes import Shared
 
 
 def test_too_little_memory_on_a_gpu_is_tried_once_more_with_it_cleared(monkeypatch, tmp_path):
-    where = worker.Where("data", str(tmp_path))
+    where = runner.Where("data", str(tmp_path))
     trial = Trial.of(Config(dataset="digits", model="conv-5", criterion="snip", sparsity=0.9, epochs=2))
     attempts = []
 
@@ -23,16 +23,16 @@ def test_too_little_memory_on_a_gpu_is_tried_once_more_with_it_cleared(monkeypat
             raise torch.OutOfMemoryError("too little")
         return "result"
 
-    monkeypatch.setattr(worker, "run", greedy)
+    monkeypatch.setattr(runner, "run", greedy)
     shared = Shared(scores={"one": ({}, 1)})
-    assert worker.run_trial(trial, where, shared) == "result"
+    assert runner.run_trial(trial, where, shared) == "result"
     assert attempts == [1, 0]
     attempts.clear()
     monkeypatch.setattr(
-        worker, "run", lambda *rest, **asked: (_ for _ in ()).throw(torch.OutOfMemoryError("no"))
+        runner, "run", lambda *rest, **asked: (_ for _ in ()).throw(torch.OutOfMemoryError("no"))
     )
     with pytest.raises(torch.OutOfMemoryError):
-        worker.run_trial(trial, where, shared)
+        runner.run_trial(trial, where, shared)
 
 
 def work(brief, monkeypatch, tmp_path):
@@ -48,7 +48,7 @@ def work(brief, monkeypatch, tmp_path):
     trials = [Trial.of(Config(**config, seed=seed)) for seed in range(3)]
     jobs = [(trial.canonical, (), ()) for trial in trials]
     at_work = worker.Worker.__new__(worker.Worker)
-    at_work.setup({"pack": 7, "jobs": jobs, "brief": brief}, run, worker.Where("data", str(tmp_path)))
+    at_work.setup({"pack": 7, "jobs": jobs, "brief": brief}, run, runner.Where("data", str(tmp_path)))
     return at_work, begun
 
 

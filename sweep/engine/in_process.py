@@ -1,0 +1,86 @@
+"""Trials run one after another in this process, without Ray: for debuggers and for a look at an error."""
+
+import signal
+import time
+from bdb import BdbQuit
+from collections.abc import Callable, Mapping, Sequence
+
+from sweep import plan
+from sweep.engine import starts
+from sweep.engine.incoming import Incoming
+from sweep.engine.options import Ending, Options
+from sweep.engine.progress import Progress
+from sweep.engine.runner import Runner, where_of
+from sweep.plan import Job
+from sweep.store.places import Place
+from sweep.study import Study
+from sweep.study.identity import Trial
+
+
+class InProcess:
+    """One launch of a study: `run` runs its trials in this thread, in the order of the plan.
+
+    Trials share states and scores as those of a worker do, and give the same results bit by bit. Whatever has
+    finished is on disk, however `run` ends. Ctrl-C ends it, and so does quitting a debugger.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        folder: Place,
+        options: Options,
+        cost: Callable[[Job], float],
+        progress: Progress,
+        *,
+        last: bool = True,
+        counts: Mapping[str, int] | None = None,
+    ) -> None:
+        """Begin; nothing runs yet. The arguments are those of `sweep.engine.session.Session`."""
+        self._study, self._folder, self._options = study, folder, options
+        self._cost, self._progress, self._last = cost, progress, last
+        self._incoming = Incoming(study, folder, progress, counts)
+
+    def run(self, trials: Sequence[Trial]) -> Ending:
+        """Run trials.
+
+        Raises:
+            BadInput: results can no longer be written.
+            StoreError: an object store does not answer.
+            Exception: what a trial raises, if the options say so.
+        """
+        deadline = time.monotonic() + self._options.max_hours * 3600
+        try:
+            ending = self._run(trials, deadline)
+        except (KeyboardInterrupt, BdbQuit):
+            ending = Ending.INTERRUPTED
+        finally:
+            self._close()
+        if ending is Ending.FINISHED and self._incoming.claims and self._last:
+            self._incoming.claims.close()
+        return ending
+
+    def _run(self, trials: Sequence[Trial], deadline: float) -> Ending:
+        """Run the trials until they are done, or a limit is reached."""
+        options, root = self._options, self._folder.parent
+        self._incoming.note_launch()
+        starts.send(self._study, trials, root)
+        where = where_of(self._study, self._folder, options, trials, 1.0 if options.gpus else 0.0)
+        jobs = [(pack.number, job) for pack in plan.packs(trials, 1, self._cost) for job in pack.jobs]
+        self._incoming.claim(where.store, [job for _, job in jobs])
+        self._progress.begin(1, {job.trial.id: self._cost(job) for _, job in jobs})
+        raises = (BaseException,) if options.raise_errors else (KeyboardInterrupt, BdbQuit)
+        runner = Runner(where, raises=raises)
+        for number, job in jobs:
+            if self._incoming.broken:
+                break
+            if time.monotonic() > deadline:
+                return Ending.TIME
+            if self._incoming.failed >= options.max_failures:
+                return Ending.FAILURES
+            self._incoming.add(runner.result(job.trial.canonical, job.path, job.saves, number))
+        return Ending.FINISHED
+
+    def _close(self) -> None:
+        """Write what has arrived; a second Ctrl-C must not lose it."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._incoming.close()

@@ -1,0 +1,105 @@
+"""The results of a launch as they come in: written and counted; states that nobody needs are removed."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from sweep.engine import provenance
+from sweep.engine.progress import Progress
+from sweep.plan import Job
+from sweep.store import launches
+from sweep.store.places import Place
+from sweep.store.states import Claims, Store
+from sweep.store.writer import Writer
+from sweep.study import Study
+from sweep.trackers.background import Background
+from sweep.trackers.service import Service
+from sweep.trial import Result
+
+# Seconds that a launch waits at its end for the service that trials are logged to; and after an interrupt.
+_LOG_SECONDS, _LOG_SECONDS_INTERRUPTED = 60.0, 3.0
+
+
+class Incoming:
+    """The results of one launch. Whatever has been added is on disk once `close` returns.
+
+    Attributes:
+        claims: on states that trials save for each other; None: nothing is claimed yet.
+        failed: number of trials that failed.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        folder: Place,
+        progress: Progress,
+        counts: Mapping[str, int] | None = None,
+        log: Service | None = None,
+    ) -> None:
+        """Begin; nothing is written yet.
+
+        Args:
+            folder: of the study's results.
+            counts: of trials, for the launch's entry in study.json; None: not known yet.
+            log: service that finished trials are also logged to.
+        """
+        self.claims: Claims | None = None
+        self.failed = 0
+        self._study, self._folder, self._progress = study, folder, progress
+        self._launch = provenance.here(study.parts.values()) | dict(counts or {})
+        self._columns = {
+            "launch": self._launch["launch"],
+            "code": provenance.code(self._launch),
+            "launched_at": datetime.fromisoformat(self._launch["started_at"]),
+        }
+        self._writer = Writer(folder, study.name)
+        self._log = Background(log, folder, study.tags, progress.say) if log else None
+
+    @property
+    def broken(self) -> bool:
+        """Whether results can no longer be written; `close` then says why."""
+        return self._writer.error is not None
+
+    def note_launch(self) -> None:
+        """Note the launch in study.json.
+
+        Raises:
+            BadInput: study.json is damaged, or cannot be read or written.
+        """
+        study = self._study
+        launches.note_launch(self._folder, study.name, study.text, self._launch, study.about)
+
+    def claim(self, store: Store, jobs: Iterable[Job]) -> None:
+        """Claim the states that jobs go on from."""
+        needs = {job.trial.id: {point.key for point in job.path} for job in jobs if job.path}
+        self.claims = Claims(store, self._study.name, needs)
+
+    def add(self, result: Result) -> None:
+        """Take a trial's result."""
+        own = [name for name in self._study.parts if json.dumps(name) in result.trial["config"]]
+        code = " ".join([self._columns["code"], *own])
+        row = result.trial | self._columns | {"code": code}
+        self._writer.add(row, result.curves, result.layers, result.metrics, result.masks)
+        self._progress.add(result.trial)
+        if self._log:
+            self._log.add(row | {"study": self._study.name}, result.curves, result.metrics)
+        self.failed += result.trial["status"] == "failed"
+        if self.claims:
+            self.claims.done(result.trial["trial_id"])
+
+    def flush(self) -> bool:
+        """Wait until all results are on disk. Returns False if writing has failed."""
+        return self._writer.flush()
+
+    def close(self) -> None:
+        """Wait until all results are on disk, and take no more.
+
+        Raises:
+            BadInput: the disk or the store refused some.
+        """
+        self._writer.close()
+
+    def end_log(self, *, interrupted: bool) -> None:
+        """Wait, but not for long, until all results are logged to the service, if there is one."""
+        if self._log:
+            self._log.close(_LOG_SECONDS_INTERRUPTED if interrupted else _LOG_SECONDS)
