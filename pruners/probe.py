@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruners import relevance, tangent
+from pruners import flow, relevance, tangent
 from pruners.batches import Batch, Loss, ScoringBatches
 from pruners.context import seed_layers
 from pruners.forward import HighestPrecision, differentiable, full_precision, run, single_tensor
 from pruners.gradients import check_number, of_one_number, slopes
-from pruners.norms import squared_inputs
+from pruners.norms import spread_ratios, squared_inputs
 from pruners.samples import squared_gradients
 
 Scores = dict[str, Tensor]
@@ -156,24 +156,21 @@ class Probe:
 
         return self._once(("diagonal", temperature, probes), lambda: self._mean(part))
 
-    def absolute_flow(self) -> Scores:
-        """∂R/∂|w| with R = Σ f(1; |w|): the summed outputs for inputs of 1 and absolute parameters.
-
-        In float64: the products of a deep network leave the range of float32.
+    def absolute_flow(self, power: int = 1) -> Scores:
+        """∂R/∂|w|ᵖ with R = Σ f(1; |w|ᵖ): the summed outputs for inputs of 1; see `pruners.flow`.
 
         Raises:
             ValueError: there is no batch, or its inputs are not real-valued.
         """
-        batches = self._batches.drawn
-        if not batches or not batches[0][0].is_floating_point():
-            raise ValueError(
-                "this score needs one batch of real-valued inputs, for their shape: "
-                "give batches=[(inputs, targets)]"
-            )
-        inputs = torch.ones_like(batches[0][0][:1], dtype=torch.float64)
-        leaves = {name: weight.double().abs().requires_grad_() for name, weight in self.weights.items()}
-        flow = single_tensor(self.forward(leaves, inputs, lambda each: each.double().abs())).sum()
-        return dict(zip(leaves, slopes(flow, list(leaves.values())), strict=True))
+        return flow.synaptic(self.forward, self.weights, self._batches.drawn, power)
+
+    def activated_flow(self) -> Scores:
+        """∂R/∂w², R the flow along the paths that the inputs activate: a mean over the samples."""
+
+        def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
+            return flow.activated(self.forward, leaves, inputs).values(), len(targets)
+
+        return self._mean(part)
 
     def unrolled(self, steps: int, rate: float) -> Scores:
         """∂L(θ_M)/∂m at m = 1, θ_M the weights after M = `steps` steps of SGD that start at m ⊙ w.
@@ -232,6 +229,15 @@ class Probe:
 
         return {name: (self.samples * mean).sqrt() for name, mean in self._mean(part).items()}
 
+    def spread_ratios(self) -> Scores:
+        """Σ σ(output) / σ(window) of each weight's filter, by its size: a mean over batches, by length."""
+
+        def part(leaves: Scores, inputs: Tensor, targets: Tensor) -> Part:
+            ratios = spread_ratios(self.forward, leaves, inputs)
+            return [len(targets) * ratio for ratio in ratios.values()], len(targets)
+
+        return self._mean(part)
+
     def tangent_kernel(self, epsilon: float, draws: int, redraw: bool) -> Scores:
         """∂/∂m Σ ‖f(x; m⊙w) − f(x; m⊙(w + εz))‖² over draws of inputs x and noise z from N(0, 1).
 
@@ -244,22 +250,11 @@ class Probe:
         """
         generator = torch.Generator().manual_seed(self._seed)
         masks = self._masks or {name: torch.ones_like(weight) for name, weight in self.dense.items()}
-        total = {name: torch.zeros_like(weight) for name, weight in self.dense.items()}
         seed_layers(self._device, self._seed)
-        for inputs, _ in self.batches:
-            for _ in range(draws):
-                gradients = tangent.output_change_gradient(
-                    self.forward,
-                    self.dense,
-                    masks,
-                    full_precision(inputs),
-                    generator,
-                    epsilon=epsilon,
-                    redraw=redraw,
-                )
-                for name, slope in gradients.items():
-                    total[name] += slope
-        return total
+        inputs = [full_precision(inputs) for inputs, _ in self.batches]
+        return tangent.output_change_gradients(
+            self.forward, self.dense, masks, inputs, generator, epsilon=epsilon, draws=draws, redraw=redraw
+        )
 
     def forward(
         self, leaves: Mapping[str, Tensor], inputs: Tensor, others: Callable[[Tensor], Tensor] | None = None

@@ -5,6 +5,8 @@ add a criterion, decorate a function with `@criterion("name", ...)`: `CRITERIA` 
 functions, commands and tables that list criteria.
 """
 
+from torch import Tensor
+
 from pruners.criteria import CRITERIA, criterion
 from pruners.probe import Probe, Scores
 
@@ -25,6 +27,16 @@ def random(probe: Probe) -> Scores:
 def magnitude(probe: Probe) -> Scores:
     """Size of the weight."""
     return {name: weight.abs() for name, weight in probe.weights.items()}
+
+
+@criterion("lamp", source="Lee et al. 2021", equation="w² / Σ v² over the layer's |v| ≥ |w|", needs="nothing")
+def lamp(probe: Probe) -> Scores:
+    """Layer-adaptive magnitude: the share of a weight's square among those of its layer from it up.
+
+    Of equal weights the one of the lower index counts as the larger, so that one of each layer has score 1.
+    """
+    # Of the dense weights: lesser ones are pruned before, and change no score.
+    return {name: _share_of_larger(weight) for name, weight in probe.dense.items()}
 
 
 @criterion("grad-norm", source="baseline of Gollini et al. 2025", equation="|E g|")
@@ -59,6 +71,15 @@ def grasp(probe: Probe, temperature: float = _TEMPERATURE) -> Scores:
     return {name: probe.weights[name] * hg for name, hg in product.items()}
 
 
+@criterion(
+    "crop", source="Rachwan et al. 2022", equation="|w ⊙ H E g| at w ⊙ m", train_mode=False, iterations=101
+)
+def crop(probe: Probe) -> Scores:
+    """Effect on gradient flow, whichever way. The paper's schedule is `halving`."""
+    product = probe.hessian_product(probe.gradient(), 1)
+    return {name: (probe.weights[name] * hg).abs() for name, hg in product.items()}
+
+
 @criterion("grasp-it", source="code of de Jorge et al. 2021", equation="(E g)² at w ⊙ m", iterations=60)
 def grasp_it(probe: Probe) -> Scores:
     """Squared mean gradient, recomputed."""
@@ -76,6 +97,36 @@ def grasp_it(probe: Probe) -> Scores:
 def synflow(probe: Probe) -> Scores:
     """Synaptic flow, in float64; only the shape of one input is used of the batches."""
     return {name: flow * probe.weights[name].double().abs() for name, flow in probe.absolute_flow().items()}
+
+
+@criterion(
+    "synflow-l2",
+    source="Gebhart et al. 2021",
+    equation="w² ⊙ ∂R/∂w², R = Σ f(1; w²)",
+    needs="shape",
+    train_mode=False,
+    iterations=100,
+)
+def synflow_l2(probe: Probe) -> Scores:
+    """Synaptic flow of the squared network, in float64."""
+    return {
+        name: flow * probe.weights[name].double().square() for name, flow in probe.absolute_flow(2).items()
+    }
+
+
+@criterion(
+    "px",
+    source="Iurada et al. 2024",
+    equation="|w² ⊙ ∂R/∂w²|, R = Σ z₁(x²; 1) ⊙ f(1; w²), z₁ along active paths",
+    train_mode=False,
+    iterations=100,
+)
+def px(probe: Probe) -> Scores:
+    """Path eXclusion: synaptic flow of the squared network, weighed by the paths that data activate."""
+    return {
+        name: (flow * probe.weights[name].double().square()).abs()
+        for name, flow in probe.activated_flow().items()
+    }
 
 
 @criterion("fisher-diagonal", source="Gollini et al. 2025", equation="F = E g²", train_mode=False)
@@ -177,6 +228,17 @@ def wanda(probe: Probe) -> Scores:
     return {name: probe.weights[name].abs() * norm for name, norm in probe.input_norms().items()}
 
 
+@criterion(
+    "beta-rank",
+    source="Homayounfar et al. 2023",
+    equation="mean |w| of a filter · Σ σ(output) / σ(its inputs)",
+    train_mode=False,
+)
+def beta_rank(probe: Probe) -> Scores:
+    """A filter's size times the spread it passes on; structure `filter`, which adds its weights up."""
+    return {name: probe.weights[name].abs() * ratio for name, ratio in probe.spread_ratios().items()}
+
+
 @criterion("gblm", source="Das et al. 2023", equation="|w| · (‖x‖₂ + α (Σ g²)^½)", train_mode=False)
 def gblm(probe: Probe, alpha: float = 100.0) -> Scores:
     """Size times the sum of the input norm and the scaled norm of the gradients of single samples."""
@@ -185,6 +247,15 @@ def gblm(probe: Probe, alpha: float = 100.0) -> Scores:
         name: probe.weights[name].abs() * (norm + alpha * (probe.samples * fisher[name]).sqrt())
         for name, norm in probe.input_norms().items()
     }
+
+
+def _share_of_larger(weight: Tensor) -> Tensor:
+    """w² / Σ v² over the weights v from w up, in float64; 0 where all weights are 0."""
+    squares = weight.abs().double().square().flatten()
+    order = squares.sort(stable=True, descending=True)
+    sums = order.values.cumsum(0)
+    shares = order.values / sums.masked_fill(sums == 0, 1)
+    return squares.scatter(0, order.indices, shares).view(weight.shape)
 
 
 def _taylor(probe: Probe, curvature: Scores, temperature: float) -> Scores:

@@ -3,13 +3,22 @@
 from collections.abc import Callable
 from math import floor
 
-SCHEDULES: dict[str, Callable[[float, float], float]] = {
-    # progress t/T in (0, 1], final density d  ->  density after iteration t
-    "one-shot": lambda progress, final: final,
-    "exponential": lambda progress, final: final**progress,
-    "linear": lambda progress, final: 1 - progress * (1 - final),
+
+def _halving(t: int, total: int, final: float) -> float:
+    """The first iteration removes half of the weights, each other half of what is left to remove."""
+    first = 1 / 2 if final < 1 / 2 else 3 / 4
+    return final + (first - final) * 0.5 ** (t - 1)
+
+
+SCHEDULES: dict[str, Callable[[int, int, float], float]] = {
+    # iteration t of T, final density d  ->  density after iteration t
+    "one-shot": lambda t, total, final: final,
+    "exponential": lambda t, total, final: final ** (t / total),
+    "linear": lambda t, total, final: 1 - t / total * (1 - final),
     # Zhu & Gupta 2017, 'To prune, or not to prune', from density 1.
-    "cubic": lambda progress, final: final + (1 - final) * (1 - progress) ** 3,
+    "cubic": lambda t, total, final: final + (1 - final) * (1 - t / total) ** 3,
+    # Rachwan et al. 2022, EarlyCroP.
+    "halving": _halving,
 }
 
 
@@ -20,5 +29,5 @@ def kept_counts(schedule: str, total: int, kept: int, iterations: int) -> list[i
     """
     density = SCHEDULES[schedule]
     # 1e-9 guards products such as 0.1·1000 that floating point leaves just below a whole number.
-    between = (floor(total * density(t / iterations, kept / total) + 1e-9) for t in range(1, iterations))
+    between = (floor(total * density(t, iterations, kept / total) + 1e-9) for t in range(1, iterations))
     return [max(kept, count) for count in between] + [kept]

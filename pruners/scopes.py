@@ -2,15 +2,18 @@
 
 A scope divides the layers into groups. The weights of a group are ranked together, and the group keeps a
 given number of them. These numbers add up to the number of weights to keep in the network. All arithmetic is
-exact (fractions), so that every machine computes the same numbers.
+exact (fractions) or in decimals of a fixed length, so that every machine computes the same numbers.
 """
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import inf, prod
 from typing import NamedTuple
 
 Shapes = Mapping[str, tuple[int, ...]]
+# Decimal digits of a root, and the bisections that find them all.
+_DIGITS, _BISECTIONS = 50, 180
 
 
 class Group(NamedTuple):
@@ -92,6 +95,42 @@ def balanced(shapes: Shapes, kept: int) -> list[Group]:
     return proportional(shapes, kept, {name: Fraction(1, prod(shape)) for name, shape in shapes.items()})
 
 
+def per_filter(shapes: Shapes, kept: int) -> list[Group]:
+    """Every layer keeps as many weights for each of its filters, or all of its weights if it has fewer.
+
+    Price & Tanner 2021, 'Dense for the Price of Sparse'. A filter is a row: the weights of one output; in a
+    transposed convolution, of one input.
+    """
+    return proportional(
+        shapes, kept, {name: Fraction(shape[0], prod(shape)) for name, shape in shapes.items()}
+    )
+
+
+def igq(shapes: Shapes, kept: int) -> list[Group]:
+    """Ideal gas quotas: a layer of n weights has the density 1 / (1 + f n), with one f for all layers.
+
+    Vysogorets & Kempe 2023.
+    """
+    sizes = {name: Decimal(prod(shape)) for name, shape in shapes.items()}
+
+    def quotas(share: Decimal) -> dict[str, Decimal]:
+        # All layers together keep less than layers / f.
+        f = (1 - share) * len(sizes) / kept
+        return {name: size / (1 + f * size) for name, size in sizes.items()}
+
+    return _solved(shapes, kept, quotas)
+
+
+def pyramid(shapes: Shapes, kept: int) -> list[Group]:
+    """The i-th layer has the density xⁱ, with one x in (0, 1) for all layers (Gadhikar et al. 2023)."""
+    sizes = {name: Decimal(prod(shape)) for name, shape in shapes.items()}
+
+    def quotas(x: Decimal) -> dict[str, Decimal]:
+        return {name: size * x**i for i, (name, size) in enumerate(sizes.items(), 1)}
+
+    return _solved(shapes, kept, quotas)
+
+
 def rowwise(shapes: Shapes, kept: int) -> list[Group]:
     """Uniform over the layers, and within a layer over its rows (Wanda, Sun et al. 2024).
 
@@ -109,6 +148,9 @@ SCOPES: dict[str, Callable[[Shapes, int], list[Group]]] = {
     "er": er,
     "erk": erk,
     "balanced": balanced,
+    "per-filter": per_filter,
+    "igq": igq,
+    "pyramid": pyramid,
     "rowwise": rowwise,
 }
 
@@ -145,10 +187,28 @@ def proportional(shapes: Shapes, kept: int, densities: Mapping[str, Fraction | f
     return _layerwise(shapes, quotas)
 
 
+def _solved(shapes: Shapes, kept: int, quotas: Callable[[Decimal], Mapping[str, Decimal]]) -> list[Group]:
+    """Layers at the quotas that add up to `kept`.
+
+    Args:
+        quotas: a number in [0, 1] → a quota for each layer. They rise with the number, from a sum below
+            `kept` to whole layers.
+    """
+    with localcontext(prec=_DIGITS):
+        low, high = Decimal(0), Decimal(1)
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if sum(quotas(middle).values()) >= kept else (middle, high)
+        return _layerwise(shapes, {name: Fraction(quota) for name, quota in quotas(high).items()})
+
+
 def _layerwise(shapes: Shapes, quotas: Mapping[str, Fraction]) -> list[Group]:
-    """Round the quotas to whole numbers of the same sum: largest remainders first, ties to earlier layers."""
+    """Round the quotas to whole numbers of the same sum: largest remainders first, ties to earlier layers.
+
+    The sum is a whole number, or off it by the last digits of a root.
+    """
     counts = {name: int(quotas[name]) for name in shapes}
-    missing = int(sum(quotas.values())) - sum(counts.values())
+    missing = round(sum(quotas.values())) - sum(counts.values())
     by_remainder = sorted(shapes, key=lambda name: counts[name] - quotas[name])
     for name in by_remainder[:missing]:
         counts[name] += 1

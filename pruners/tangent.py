@@ -1,6 +1,6 @@
 """The change of a network's outputs under perturbed weights: its neural tangent kernel's trace."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +10,29 @@ from torch import Tensor
 from pruners.forward import Forward, single_tensor
 from pruners.gradients import slopes
 from pruners.linear_maps import Interpreter, LinearMap
+
+
+def output_change_gradients(
+    forward: Forward,
+    dense: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor],
+    batches: Iterable[Tensor],
+    generator: torch.Generator,
+    *,
+    epsilon: float,
+    draws: int,
+    redraw: bool,
+) -> dict[str, Tensor]:
+    """The sum of `output_change_gradient` over batches of inputs, and over a number of draws for each."""
+    total = {name: torch.zeros_like(weight) for name, weight in dense.items()}
+    for like in batches:
+        for _ in range(draws):
+            gradients = output_change_gradient(
+                forward, dense, masks, like, generator, epsilon=epsilon, redraw=redraw
+            )
+            for name, slope in gradients.items():
+                total[name] += slope
+    return total
 
 
 def output_change_gradient(

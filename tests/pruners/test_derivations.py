@@ -142,6 +142,21 @@ def test_grasp_is_weight_times_the_change_of_the_gradient_along_itself(net):
     check({k: s / scale for k, s in scores.items()}, lambda at: expected(at) / scale, rel=1e-3)
 
 
+def test_crop_is_the_size_of_that_change_in_eval_mode_without_a_temperature_at_the_mask(net):
+    first, second = pruners.trajectory("crop", *net, sparsity=0.6, iterations=2)
+    for step, masks in ((first, None), (second, first.masks)):
+        reference = Reference(net, train=False, masks=masks)
+        gradient = reference.gradient()
+        if masks:  # pruned weights do not move
+            gradient = gradient * torch.cat([mask.flatten() for mask in masks.values()])
+        product = reference.along(gradient)
+
+        def expected(at, reference=reference, product=product):
+            return abs(reference.weight(at) * product[reference.position(at)].item())
+
+        check(step.scores, expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", ["hutchinson-diagonal", "hutchinson-pruning", "hutchinson-taylor"])
 def test_hutchinson_averages_signs_times_changes_of_the_gradient_along_them(name, net):
     reference = Reference(net, train=False, temperature=2.0)
@@ -161,12 +176,13 @@ def test_hutchinson_averages_signs_times_changes_of_the_gradient_along_them(name
     check(pruners.saliency(name, *net, probes=3, temperature=2.0, seed=4), expected, rel=1e-3)
 
 
-def test_synflow_is_the_slope_of_the_outputs_for_ones_of_the_absolute_network(net):
+@pytest.mark.parametrize(("name", "power"), [("synflow", 1), ("synflow-l2", 2)])
+def test_synflow_is_the_slope_of_the_outputs_for_ones_of_the_absolute_or_squared_network(name, power, net):
     model, [(inputs, _)] = net
     absolute = copy.deepcopy(model).eval()
     with torch.no_grad():
         for tensor in [*absolute.parameters(), *absolute.buffers()]:
-            tensor.abs_()
+            tensor.abs_().pow_(power)
     ones = torch.ones_like(inputs[:1])
 
     def expected(at):
@@ -178,7 +194,7 @@ def test_synflow_is_the_slope_of_the_outputs_for_ones_of_the_absolute_network(ne
                 outputs.append(moved(ones).sum().item())
         return (outputs[0] - outputs[1]) / (2 * STEP)
 
-    check(pruners.saliency("synflow", *net), expected)
+    check(pruners.saliency(name, *net), expected)
 
 
 def test_prospr_is_the_slope_of_the_loss_after_training_in_each_weights_gate(net):

@@ -53,6 +53,77 @@ def test_of_an_lstm_the_hidden_matrix_meets_the_states_before_each_step(recurren
         torch.testing.assert_close(scores[name], model.get_parameter(name).detach().abs() * norm)
 
 
+def spread_by_hand(layer, x, out):
+    """Σ over positions of σ(output) / σ(window) for each filter, in a loop; x is padded already."""
+    height, width = layer.weight.shape[2:]
+    per_group = len(layer.weight) // layer.groups
+    channels = layer.weight.shape[1]
+    ratios = []
+    for k in range(len(layer.weight)):
+        first = (k // per_group) * channels
+        ratio = 0.0
+        for r in range(out.shape[2]):
+            for c in range(out.shape[3]):
+                top, left = r * layer.stride[0], c * layer.stride[1]
+                window = x[:, first : first + channels, top : top + height, left : left + width]
+                if window.std(correction=0) > 0:
+                    ratio += float(out[:, k, r, c].std(correction=0) / window.std(correction=0))
+        ratios.append(ratio)
+    return ratios
+
+
+def test_of_a_filter_beta_rank_is_its_size_times_the_spread_of_its_outputs_over_that_of_its_windows(conv_net):
+    """Against a loop over positions; with padding, a stride, two groups, BatchNorm, and a second batch."""
+    model, batches = conv_net
+    model[4] = nn.Conv2d(6, 6, 3, stride=2, groups=2)
+    batches[1] = tuple(part[:4] for part in batches[1])
+    with torch.no_grad():
+        model[1].running_mean[:3] = 50.0  # of the first group no signal passes the ReLU
+        model[0].weight[4] = 0.0
+    scores = pruners.saliency("beta-rank", model, batches)
+    masks = pruners.prune("beta-rank", model, batches, sparsity=0.5, scope="uniform", structure="filter")
+    model.double().eval()
+    for place, name in ((0, "0.weight"), (4, "4.weight")):
+        layer = model[place]
+        expected = torch.zeros(6, dtype=torch.float64)
+        for inputs, targets in batches:
+            x = model[:place](inputs.double()).detach()
+            by_hand = spread_by_hand(layer, F.pad(x, (layer.padding[0],) * 4), layer(x).detach())
+            expected += torch.tensor(by_hand) * len(targets) / 20
+        expected *= layer.weight.detach().abs().flatten(1).mean(1)
+        torch.testing.assert_close(scores[name].flatten(1).sum(1).double(), expected, rtol=1e-4, atol=1e-9)
+    assert not scores["4.weight"][:3].any() and not scores["0.weight"][4].any()
+    for name, count in (("0.weight", 3), ("4.weight", 3)):
+        best = scores[name].flatten(1).sum(1).topk(count).indices
+        assert sorted(best.tolist()) == masks[name].flatten(1).all(1).nonzero().flatten().tolist()
+
+
+def test_of_a_linear_layer_and_an_lstm_a_window_is_all_that_a_unit_reads(recurrent_net):
+    model, batches = recurrent_net
+    inputs = batches[0][0]
+    scores = pruners.saliency("beta-rank", model, batches)
+    states = model.rows(inputs)[0].detach()
+    of_head = model.head(states[:, -1]).std(0, correction=0) / states[:, -1].std(correction=0)
+    head = model.head.weight.detach()
+    torch.testing.assert_close(scores["head.weight"], head.abs() * of_head[:, None].detach() / head.shape[1])
+    matrix = model.rows.weight_ih_l0.detach()
+    steps = [(row @ matrix.t()).std(0, correction=0) / row.std(correction=0) for row in inputs.unbind(1)]
+    expected = matrix.abs() * sum(steps)[:, None] / matrix.shape[1]
+    torch.testing.assert_close(scores["rows.weight_ih_l0"], expected)
+
+
+def test_what_beta_rank_cannot_score_is_one_line():
+    transposed = nn.Sequential(nn.ConvTranspose2d(2, 3, 2), nn.Flatten(), nn.Linear(27, 3))
+    inputs, targets = torch.randn(4, 2, 2, 2), torch.arange(4) % 3
+    with pytest.raises(
+        ValueError, match=r"^beta-rank: layer 0\.weight is a transposed convolution.*exclude it$"
+    ):
+        pruners.saliency("beta-rank", transposed, [(inputs, targets)])
+    assert pruners.saliency("beta-rank", transposed, [(inputs, targets)], exclude="0.*")
+    with pytest.raises(ValueError, match=r"^beta-rank: .* give at least two in each batch$"):
+        pruners.saliency("beta-rank", transposed, [(inputs[:1], targets[:1])])
+
+
 class Inner(nn.Module):
     """A layer that `forward` computes with in its own way."""
 
@@ -104,7 +175,7 @@ def test_a_tied_decoder_is_a_second_use_of_its_weight(decode):
     torch.testing.assert_close(both, weight.abs() * (met.sqrt() + 2 * (4 * fisher).sqrt()))
 
 
-@pytest.mark.parametrize("name", ["wanda", "gblm"])
+@pytest.mark.parametrize("name", ["wanda", "gblm", "beta-rank"])
 @pytest.mark.parametrize(
     "compute",
     [

@@ -5,6 +5,8 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import pruners
@@ -63,6 +65,47 @@ def test_magnitude_is_the_absolute_weight(net_g):
     model, _ = net_g
     scores = pruners.saliency("magnitude", model)
     assert all(torch.equal(score, model.get_parameter(name).abs()) for name, score in scores.items())
+
+
+def of_weights(*layers):
+    """A network whose layers, each a row, have these weights."""
+    model = nn.Sequential(*(nn.Linear(len(layer), 1, bias=False) for layer in layers)).double()
+    with torch.no_grad():
+        for module, layer in zip(model, layers, strict=True):
+            module.weight.copy_(torch.tensor([layer]))
+    return model
+
+
+def test_lamp_divides_a_square_by_those_not_smaller_in_its_layer():
+    model = of_weights([3.0, -1, 2], [0.0, 0.1], [0.0, 0])
+    first, second, empty = pruners.saliency("lamp", model).values()
+    torch.testing.assert_close(first, torch.tensor([[9 / 9, 1 / 14, 4 / 13]], dtype=torch.float64))
+    assert second.tolist() == [[0, 1]] and empty.tolist() == [[0, 0]]
+    # Equal weights: the lower index counts as the larger.
+    tied = pruners.saliency("lamp", of_weights([2.0, -2, 2]))["0.weight"]
+    torch.testing.assert_close(tied, torch.tensor([[1, 1 / 2, 1 / 3]], dtype=torch.float64))
+
+
+@given(st.lists(st.lists(st.integers(-9, 9), min_size=1, max_size=12), min_size=1, max_size=4), st.data())
+def test_lamp_keeps_one_weight_of_each_layer_first_and_is_the_same_in_any_number_of_iterations(layers, data):
+    """And within a layer it ranks by size; against the definition, in exact fractions."""
+    model = of_weights(*layers)
+    scores = pruners.saliency("lamp", model)
+    for layer, found in zip(layers, scores.values(), strict=True):
+        order = sorted(range(len(layer)), key=lambda i: (-abs(layer[i]), i))
+        for place, index in enumerate(order):
+            total = sum(layer[i] ** 2 for i in order[: place + 1])
+            assert found[0, index].item() == (layer[index] ** 2 / total if total else 0)
+    total = sum(map(len, layers))
+    kept = data.draw(st.integers(len(layers), total))
+    arguments = {
+        "sparsity": f"{total - kept}/{total}",
+        "structure": data.draw(st.sampled_from(["weight", "filter"])),
+    }
+    once, often = (pruners.prune("lamp", model, iterations=n, **arguments) for n in (1, 4))
+    assert all(torch.equal(mask, often[name]) for name, mask in once.items())
+    if arguments["structure"] == "weight" and all(map(any, layers)):
+        assert not pruners.collapsed_layers(once)
 
 
 def test_random_depends_on_its_seed_alone(conv_net):
@@ -261,12 +304,14 @@ class Giving(nn.Module):
         return self.change(self.net(inputs))
 
 
-NEEDS_LOSS = [n for n in pruners.names() if pruners.find(n).needs_data and n not in ("lrp", "wanda")]
+NO_OUTPUTS = ("wanda", "beta-rank")  # what the network gives is not looked at
+NO_LOSS = (*NO_OUTPUTS, "lrp", "px")
+NEEDS_LOSS = [n for n in pruners.names() if pruners.find(n).needs_data and n not in NO_LOSS]
 NEEDS_BATCH = [n for n in pruners.names() if pruners.find(n).needs != "nothing"]
 
 
 @pytest.mark.parametrize("kind", [tuple, dict])
-@pytest.mark.parametrize("name", [n for n in NEEDS_BATCH if n != "wanda"])
+@pytest.mark.parametrize("name", [n for n in NEEDS_BATCH if n not in NO_OUTPUTS])
 def test_outputs_that_are_no_tensor_are_an_error_that_says_what_they_are(name, kind, net_g):
     change = {tuple: lambda out: (out, out), dict: lambda out: {"out": out}}[kind]
     message = f"{name}: it needs a network that gives one tensor, and this one gives {kind.__name__}"
@@ -354,7 +399,7 @@ def test_a_network_that_casts_is_scored_in_the_precision_of_scoring(name, kind):
     # The same weights in a network that casts to what it is scored in.
     plain = Casting(torch.float32)
     plain.load_state_dict(model.state_dict())
-    if name == "synflow":
+    if name in ("synflow", "synflow-l2", "px"):
         plain.double().kind = torch.float64
     expected = pruners.saliency(name, plain, [(batches[0][0].to(plain.kind), batches[0][1])])
     for layer, score in found.items():
@@ -612,7 +657,7 @@ def test_a_layer_that_is_not_used_scores_lowest_or_by_itself(name, conv_net):
             return self.used(inputs)
 
     scores = pruners.saliency(name, WithSpare(), batches)["spare.weight"]
-    assert scores.shape == (3, 3) and (name in ("random", "magnitude") or not scores.any())
+    assert scores.shape == (3, 3) and (pruners.find(name).static or not scores.any())
 
 
 def test_attention_has_the_second_derivatives_that_grasp_needs():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruners.scopes import SCOPES, balanced, er, erk, proportional, uniform_plus
+from pruners.scopes import SCOPES, balanced, er, erk, igq, per_filter, proportional, pyramid, uniform_plus
 
 LENET_300 = {"a": (300, 784), "b": (100, 300), "c": (10, 100)}
 LENET_5 = {"a": (20, 1, 5, 5), "b": (50, 20, 5, 5), "c": (500, 800), "d": (10, 500)}
@@ -69,6 +69,61 @@ def test_balanced_gives_every_layer_as_many_weights(shapes, density, expected):
     groups = balanced(shapes, round(sum(map(prod, shapes.values())) * density))
     for (layers, kept, _), share in zip(groups, expected, strict=True):
         assert abs(kept - share * prod(shapes[layers[0]])) < 1
+
+
+# The same network with a thousand times as many weights in each layer: counts show three more digits.
+WIDE = {name: (1000 * outputs, inputs) for name, (outputs, inputs) in LENET_300.items()}
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        (igq, [0.0288066, 0.188669, 0.874628]),  # 1 / (1 + f n)
+        (pyramid, [0.0561867, 0.0561867**2, 0.0561867**3]),
+    ],
+)
+def test_scopes_with_a_root_give_the_golden_densities(scope, expected):
+    for (layers, kept, _), share in zip(scope(WIDE, 13_310_000), expected, strict=True):
+        assert kept / prod(WIDE[layers[0]]) == pytest.approx(share, rel=3e-6, abs=1e-6)
+    assert [group.kept for group in scope(LENET_300, 13_310)] == pytest.approx(
+        [share * prod(shape) for share, shape in zip(expected, LENET_300.values(), strict=True)], abs=1
+    )
+
+
+@given(
+    st.lists(st.integers(1, 10**6), min_size=2, max_size=8), st.integers(1, 999), st.sampled_from([0, 3, 8])
+)
+def test_the_root_of_a_scope_is_that_of_its_equation(sizes, permille, digits):
+    """Of layers so large that rounding to whole weights is little: one f, or one x, fits all densities."""
+    shapes = {f"layer {i}": (size * 10**9,) for i, size in enumerate(sizes)}
+    kept = sum(sizes) * 10**6 * permille + digits
+    counts = [group.kept for group in igq(shapes, kept)]
+    # 1 / (density · n) − 1 / n = f
+    each = [1 / count - 1 / (size * 10**9) for count, size in zip(counts, sizes, strict=True)]
+    assert sum(counts) == kept and each == pytest.approx([each[0]] * len(sizes), rel=1e-3)
+    counts = [group.kept for group in pyramid(shapes, kept)]
+    x = counts[0] / (sizes[0] * 10**9)
+    for i, (count, size) in enumerate(zip(counts, sizes, strict=True), 1):
+        assert count == pytest.approx(size * 10**9 * x**i, rel=1e-6, abs=1)
+
+
+def test_of_layers_alike_the_earlier_gets_the_odd_weight():
+    alike = {"a": (5, 2), "b": (10, 1), "c": (10,)}
+    assert [group.kept for group in igq(alike, 16)] == [6, 5, 5]
+    assert [group.kept for group in igq(alike, 29)] == [10, 10, 9]
+    assert (
+        [group.kept for group in igq(alike, 30)] == [group.kept for group in pyramid(alike, 30)] == [10] * 3
+    )
+
+
+def test_per_filter_gives_every_filter_as_many_weights():
+    shapes = {"a": (30, 4), "b": (10, 2), "c": (10, 1)}
+    assert [group.kept for group in per_filter(shapes, 25)] == [15, 5, 5]
+    # 16.8, 5.6 and 5.6: the remainders decide.
+    assert [group.kept for group in per_filter(shapes, 28)] == [17, 6, 5]
+    # Two or three a filter is more than the last layers have: they are whole.
+    assert [group.kept for group in per_filter(shapes, 90)] == [60, 20, 10]
+    assert [group.kept for group in per_filter(shapes, 117)] == [87, 20, 10]
 
 
 def test_given_layer_densities_are_kept_in_proportion():

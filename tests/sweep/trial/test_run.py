@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import pruners
 from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.models.catalog import MODELS, Model
@@ -282,6 +283,26 @@ def test_every_training_setting_runs_and_is_reproducible(fields):
     assert first.trial["status"] == "ok"
     assert numbers(run(asked)) == numbers(first)
     assert all(layer["kept"] >= 0 for layer in first.layers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"criterion": "lamp", "scope": "global", "prune_epoch": 0.5},
+        {"criterion": "synflow-l2", "scope": "igq", "iterations": 3},
+        {"criterion": "px", "scope": "pyramid", "iterations": 3, "score_batches": 2, "score_batch_size": 32},
+        {"criterion": "crop", "scope": "per-filter", "schedule": "halving", "iterations": 4},
+        {"criterion": "beta-rank", "scope": "uniform", "structure": "filter", "sparsity": 0.5},
+        {"criterion": "gmp", "scope": "igq", "update_every": 5},
+        {"criterion": "set", "scope": "pyramid", "update_every": 5},
+    ],
+)
+def test_criteria_scopes_and_schedules_meet_in_a_trial_that_keeps_what_is_asked(fields):
+    row = run(trial(epochs=1, **fields)).trial
+    assert row["status"] == "ok" and row["collapsed_layers"] == 0
+    if "structure" not in fields:
+        assert row["kept"] == pruners.kept_count(row["params"], 0.9)
 
 
 def test_the_oracle_removes_filters_and_records_the_loss_before_retraining():
