@@ -26,6 +26,7 @@ class Options:
         max_failures: number of failed trials at which the session ends early.
         retries: how often a trial whose worker died is tried again.
         trial_seconds: seconds after which a trial is ended, as failed.
+        checkpoint_minutes: minutes of a trial after which it leaves a checkpoint, again and again; 0: never.
         log: service that finished trials are also logged to.
     """
 
@@ -37,6 +38,7 @@ class Options:
     max_failures: float = math.inf
     retries: int = 3
     trial_seconds: float = math.inf
+    checkpoint_minutes: float = 10
     log: Logger | None = None
 
 

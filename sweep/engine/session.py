@@ -1,10 +1,11 @@
 """A session: runs trials on Ray and writes their results, to the end or until it is told to stop."""
 
 import json
+import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from sweep.engine.options import AUTO, TUNE, Ending, Options
 from sweep.engine.progress import Progress
 from sweep.errors import ONE_LINE, BadInput
 from sweep.plan import Job, Pack
-from sweep.store import launches
+from sweep.store import launches, running
 from sweep.store.places import Place, absolute
 from sweep.store.states import Claims
 from sweep.store.weights import FOLDER
@@ -89,7 +90,9 @@ class Session:
             "code": provenance.code(self._launch),
             "launched_at": datetime.fromisoformat(self._launch["started_at"]),
         }
-        self._writer = Writer(folder, study.name)
+        # Trials that may have left something beside the results, until their result is on disk.
+        self._left: set[str] = set()
+        self._writer = Writer(folder, study.name, self._remove_left)
         self._claims: Claims | None = None
         self._failed = 0
         self._errors: list[BaseException] = []
@@ -125,6 +128,8 @@ class Session:
         own = [name for name in self.study.parts if json.dumps(name) in result.trial["config"]]
         code = " ".join([self._columns["code"], *own])
         row = result.trial | self._columns | {"code": code}
+        if result.left:
+            self._left.add(row["trial_id"])
         self._writer.add(row, result.curves, result.layers, result.metrics)
         self.progress.add(result.trial)
         self._failed += result.trial["status"] == "failed"
@@ -132,6 +137,12 @@ class Session:
             self._claims.done(result.trial["trial_id"])
         if self.proposer and self._writer.flush():
             self.proposer.tell(result)
+
+    def _remove_left(self, trial_ids: Collection[str]) -> None:
+        """Remove what trials have left while they ran, as their results are on disk."""
+        for trial_id in self._left.intersection(trial_ids):
+            running.remove(self.folder / running.FOLDER, trial_id)
+            self._left.discard(trial_id)
 
     def _open(self, trials: Sequence[Trial]) -> None:
         """Connect to Ray, note the launch, plan the packs and start the thread that runs them."""
@@ -158,6 +169,8 @@ class Session:
             seconds=options.trial_seconds,
             judge=cluster.start_judge(judge) if judge else None,
             metrics=self.study.metrics,
+            running=absolute(self.folder / running.FOLDER),
+            checkpoint_seconds=60 * options.checkpoint_minutes or math.inf,
             weights=absolute(root / FOLDER),
             earlier=starts.earlier(self.study, kinds, root, "cuda" if share else "cpu"),
         )
@@ -191,6 +204,7 @@ class Session:
                 tell=self.tell,
                 ask=self.ask if self.proposer else None,
                 retries=self.options.retries,
+                again=running.trials(self.folder / running.FOLDER),
                 run=self._run,
                 loggers=self._loggers,
                 log_to=absolute(self.folder / "log") if logs else None,
@@ -229,6 +243,7 @@ class Session:
             raise next((e for e in _causes(self._errors[0]) if isinstance(e, ONE_LINE)), self._errors[0])
         if ending is Ending.FINISHED and self._claims and self.last:
             self._claims.close()
+            running.clean(self.folder / running.FOLDER)
         return ending
 
 

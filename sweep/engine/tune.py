@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ def execute(
     tell: Callable[[Result], None],
     ask: Callable[[], Pack | None] | None = None,
     retries: int = 3,
+    again: Iterable[str] = (),
     run: Run = run_trial,
     loggers: Sequence[tune.Callback] = (),
     log_to: str | None = None,
@@ -45,13 +46,14 @@ def execute(
         ask: proposes another pack, in this thread, when no pack waits; its None means none until another
             result is told. None: there are no more packs.
         retries: how often a trial whose worker died is tried again; the trial may be what kills it.
+        again: trial_ids of which an earlier try may have left a checkpoint.
         loggers: Tune's own callbacks, which see every trial.
         log_to: folder for the files of loggers.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     if loggers:  # a logger sees one trial of each report
         packs = [replace(pack, brief=False) for pack in packs]
-    queue = PackQueue(packs, where.store, retries, ask)
+    queue = PackQueue(packs, where.store, retries, ask, again)
     with _scratch() as scratch:
         tune.Tuner(
             tune.with_resources(

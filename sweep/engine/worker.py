@@ -24,6 +24,7 @@ from sweep.store.states import Store
 from sweep.study.identity import Trial
 from sweep.trial import Result, failure, run
 from sweep.trial.prefixes import Point, Shared
+from sweep.trial.running import Running
 from sweep.trial.scoring import ScoreCache
 from sweep.trial.stages import AfterEpoch
 from sweep.trial.starts import Starts
@@ -43,6 +44,8 @@ class Where:
         seconds: that a trial may take.
         judge: Ray's handle of a `sweep.search.stopping.Judge`, which stops poor trials; None: none does.
         metrics: names of the metrics that each trial's final network is measured by.
+        running: folder of what trials leave beside the results while they run; "": they leave nothing.
+        checkpoint_seconds: seconds between checkpoints of a trial.
         weights: folder of the trained weights that trials start from.
         earlier: trial_id → canonical config of the trials whose final weights other trials start from.
     """
@@ -55,6 +58,8 @@ class Where:
     seconds: float = math.inf
     judge: Any = None
     metrics: tuple[str, ...] = ()
+    running: str = ""
+    checkpoint_seconds: float = math.inf
     weights: str = ""
     earlier: Mapping[str, str] = field(default_factory=dict)
 
@@ -67,6 +72,15 @@ class Where:
     def store(self) -> Store:
         """The states that trials save for each other."""
         return Store(place(self.prefixes), self.device)
+
+    def left(self, again: bool) -> Running:
+        """What a trial leaves beside the results while it runs.
+
+        Args:
+            again: whether an earlier try of it may have left a checkpoint.
+        """
+        store = Store(place(self.running), self.device) if self.running else None
+        return Running(store, self.checkpoint_seconds, again=again)
 
     @property
     def starts(self) -> Starts:
@@ -159,7 +173,7 @@ class Worker(tune.Trainable):
 
     def next(self) -> Result:
         """Run the next trial; an exception in it becomes its result."""
-        canonical, path, saves = self.todo.popleft()
+        canonical, path, saves, again = self.todo.popleft()
         trial = Trial.parse(canonical)
         shared = Shared(
             self.where.store,
@@ -167,6 +181,7 @@ class Worker(tune.Trainable):
             tuple(Point(*p) for p in saves),
             self.scores,
             self.starts,
+            self.where.left(again),
         )
         try:
             with limited(self.where.seconds):
@@ -180,6 +195,7 @@ class Worker(tune.Trainable):
                 raise
             why = explain(error, canonical, self.where.parts)
             result = failure(trial, why or traceback.format_exc())
+        result.left = shared.running.left
         result.trial |= {"pack": self.pack, "node": self.node}
         return result
 

@@ -15,6 +15,7 @@ from sweep.engine.progress import Progress
 from sweep.errors import BadInput, command
 from sweep.options import (
     Address,
+    CheckpointMinutes,
     DataRoot,
     FurtherSettings,
     GpusPerTrial,
@@ -31,7 +32,7 @@ from sweep.search.answer import answer
 from sweep.search.history import History
 from sweep.search.journal import Journal, opened
 from sweep.search.tuner import Tuner
-from sweep.store import results
+from sweep.store import results, running
 from sweep.store.places import Place, place
 from sweep.store.writer import send
 from sweep.study import Study
@@ -54,6 +55,7 @@ def search(
     gpus_per_trial: GpusPerTrial = 0,
     max_hours: MaxHours = math.inf,
     trial_seconds: TrialSeconds = math.inf,
+    checkpoint_minutes: CheckpointMinutes = 10,
 ) -> int:
     """Search the space of STUDY for the best schedule. Ctrl-C keeps what is done; the same command goes on.
 
@@ -73,11 +75,16 @@ def search(
         gpus=gpus_per_trial,
         max_hours=max_hours,
         trial_seconds=trial_seconds,
+        checkpoint_minutes=checkpoint_minutes,
     )
     ending = Ending.FINISHED
     with results.lock(folder):
         send(folder)
         results.compact(folder)
+        left = folder / running.FOLDER
+        running.clean(
+            left, lambda: running.trials(left) - {*results.finished(folder), *results.stopped(folder)}
+        )
         journal = Journal(folder)
         tuner = _tuner(search, opened(study, search, journal), results_root, folder)
         check_launch(study, tuner.examples(), options, download=False, run_code=True)

@@ -1,6 +1,5 @@
 """One trial: it trains, prunes, evaluates, retrains and evaluates, as its config says. Needs no Ray."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from sweep.models import metrics as known_metrics
 from sweep.parts.guard import settings_kept
 from sweep.study.consistency import check
 from sweep.study.identity import Trial
+from sweep.trial import moves
 from sweep.trial.prefixes import Shared
 from sweep.trial.recorder import Row
 from sweep.trial.stages import AfterEpoch, Stages
@@ -25,12 +25,17 @@ _CPU = torch.device("cpu")
 
 @dataclass
 class Result:
-    """The result of a trial: its row of `trials`, and its rows of `curves`, `layers` and `metrics`."""
+    """The result of a trial: its row of `trials`, and its rows of `curves`, `layers` and `metrics`.
+
+    Attributes:
+        left: whether the trial may have left something beside the results while it ran.
+    """
 
     trial: Row
     curves: list[Row] = field(default_factory=list)
     layers: list[Row] = field(default_factory=list)
     metrics: list[Row] = field(default_factory=list)
+    left: bool = False
 
 
 def run(
@@ -48,7 +53,7 @@ def run(
     trial has one thread, its own seeds, and no global state.
 
     Args:
-        shared: the states that it loads and saves; None: none.
+        shared: the states that it loads and saves, a checkpoint of an earlier try among them; None: none.
         after_epoch: whether to stop after an epoch of retraining; None: never. The result of a stopped trial
             has the status `stopped`, its rows so far, and no accuracy.
         metrics: names of metrics of the final network. They change no other number, and no id. A trial that
@@ -59,27 +64,30 @@ def run(
             its task, or the model does not take its inputs.
     """
     check(trial.config)
-    started = datetime.now(UTC)
-    clock = time.perf_counter()
-    config, device = trial.config, torch.device(device)
+    config, device, shared = trial.config, torch.device(device), shared or Shared()
+    shared.running.begin(trial)
     with one_thread(device), settings_kept():
-        stages = prepared(config, data_root, device, shared or Shared(), after_epoch)
+        stages = prepared(config, data_root, device, shared, after_epoch)
         known_metrics.check(metrics, stages.data.task)
-        recorder = stages.run()
+        try:
+            recorder = moves.run(stages)
+        except moves.Unlike:
+            recorder = moves.run(prepared(config, data_root, device, shared, after_epoch))
         outcome = recorder.outcome()
         measured = recorder.metrics(metrics if outcome["status"] == "ok" else ())
     row = {
         **trial.columns(),
         **outcome,
-        "wall_seconds": time.perf_counter() - clock,
+        "wall_seconds": shared.running.seconds,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "started_at": started,
+        "started_at": shared.running.started,
         "finished_at": datetime.now(UTC),
     }
     key = {"trial_id": trial.id}
-    return Result(
-        row, *([key | each for each in rows] for rows in (recorder.curves, recorder.layers, measured))
+    curves, layers, measured = (
+        [key | each for each in rows] for rows in (recorder.curves, recorder.layers, measured)
     )
+    return Result(row, curves, layers, measured, shared.running.left)
 
 
 def prepared(
@@ -121,9 +129,8 @@ def failure(trial: Trial, error: str) -> Result:
         error: one line that says why.
     """
     now = datetime.now(UTC)
-    return Result(
-        trial.columns() | {"status": "failed", "error": error, "started_at": now, "finished_at": now}
-    )
+    row = trial.columns() | {"status": "failed", "error": error, "started_at": now, "finished_at": now}
+    return Result(row, left=True)
 
 
 @contextmanager
