@@ -67,6 +67,8 @@ class _Moves:
         # Of all moves that the rule's code has made, with what it gave to them.
         self._made = hashlib.sha256()
         self._between: Any = None
+        # Whether a training is going on, which makes moves of its own between its steps.
+        self._within = False
         # Whether the rest of the trial has no more checkpoints.
         self._none = not self._running.keeps
         self._checkpoint = self._running.load()
@@ -148,7 +150,9 @@ class _Moves:
         self._between = between
         # Nobody knows what a function keeps from step to step.
         self._none |= between is not None and not _has_state(between)
+        self._within = True
         answer = move(resumed)
+        self._within = False
         if not self._none:
             self._remember(answer)
         return answer
@@ -158,7 +162,7 @@ class _Moves:
 
         The masks of a rule that forgets come from weights that are gone by then.
         """
-        if self._none:
+        if self._none or self._within:
             return
         self._made.update(repr(move).encode())
         for name, mask in ({} if self._stages.rule.forgets else masks or {}).items():
