@@ -81,10 +81,7 @@ def search(
     with results.lock(folder):
         send(folder)
         results.compact(folder)
-        left = folder / running.FOLDER
-        running.clean(
-            left, lambda: running.trials(left) - {*results.finished(folder), *results.stopped(folder)}
-        )
+        _clean(folder)
         journal = Journal(folder)
         tuner = _tuner(search, opened(study, search, journal), results_root, folder)
         check_launch(study, tuner.examples(), options, download=False, run_code=True)
@@ -106,6 +103,12 @@ def search(
         console.out("interrupted; the same command goes on", highlight=False)
         return 130
     return 0 if tuner.best() else 1
+
+
+def _clean(folder: Place) -> None:
+    """Remove what trials have left while they ran, but the checkpoints of those that are not over."""
+    left = folder / running.FOLDER
+    running.clean(left, lambda: running.trials(left) - {*results.finished(folder), *results.stopped(folder)})
 
 
 def _tuner(search: Search, optuna_study: optuna.Study, results_root: Place, folder: Place) -> Tuner:

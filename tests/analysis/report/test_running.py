@@ -13,7 +13,7 @@ from analysis.report import report, running, watch
 from analysis.warehouse.live import live
 from tests.analysis.conftest import trial
 
-ID = "0123456789abcdef"
+ID = "0a1b2c3d4e5f6071"
 
 
 def left(folder, name=ID, **changes):
