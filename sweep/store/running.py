@@ -48,9 +48,8 @@ def clean(folder: Place, unfinished: Callable[[], Collection[str]] = frozenset) 
             there is anything.
     """
     with suppress(OSError):  # the next launch does it
-        if not (places := [*folder.glob("*")]):
-            return
-        going_on = unfinished()
+        places = [*folder.glob("*")]
+        going_on = unfinished() if places else ()
         for place in places:
             found = _TRIAL.match(place.name)
             if not found or found[1] not in going_on or not place.name.endswith(".pt"):

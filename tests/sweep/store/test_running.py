@@ -39,6 +39,9 @@ def test_a_launch_keeps_the_checkpoints_of_trials_without_a_result_and_nothing_e
     (folder / "folder").rmdir()
     running.clean(folder)
     assert not folder.exists()
+    folder.mkdir()
+    running.clean(folder)
+    assert not folder.exists(), "an empty one neither"
     running.clean(folder, lambda: 1 / 0)  # nobody is asked where there is nothing
 
 

@@ -175,8 +175,8 @@ class Dying(Running):
         return self.steps in self.saves
 
 
-def attempt(asked, root, own, saves=(), dies=10**9, **shared):
-    return run(asked, root, shared=Shared(running=Dying(own, saves, dies), **shared))
+def attempt(asked, root, own, at=(), dies=10**9, **shared):
+    return run(asked, root, shared=Shared(running=Dying(own, at, dies), **shared))
 
 
 def ordeal(asked, root, store, seed=0):
