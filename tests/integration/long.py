@@ -18,7 +18,7 @@ STUDY = """\
 name: long
 dataset: digits
 model: conv-5
-batch_size: 64
+batch_size: 16
 epochs: {epochs}
 lr: 0.1
 lr_schedule: cosine
@@ -27,7 +27,7 @@ criterion: snip
 prune_epoch: {prune}
 seed: 0
 """
-STEPS = 20  # of an epoch
+STEPS = 80  # of an epoch
 # Seconds that a checkpoint may come late: it is made between two steps, and it has to be written.
 LATE = 1.0
 
