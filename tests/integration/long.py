@@ -59,16 +59,19 @@ class Long:
     def kill(self, what, after):
         """Kill a worker or the driver once it has left a checkpoint, after some seconds; False if all is over."""
         self.drive()
-        began, deadline = time.time(), time.monotonic() + 180
-        while self.written() < began:
+        found = []
+        # The worker of a driver that was killed may leave another one, and end before it is killed.
+        while not found:
+            began, deadline = time.time(), time.monotonic() + 180
+            while self.written() < began:
+                if self.driver.poll() is not None:
+                    return False
+                assert time.monotonic() < deadline, "no checkpoint within 180 s"
+                time.sleep(0.01)
+            time.sleep(after)
             if self.driver.poll() is not None:
                 return False
-            assert time.monotonic() < deadline, "no checkpoint within 180 s"
-            time.sleep(0.01)
-        time.sleep(after)
-        found = [self.driver.pid] if what == "driver" else workers({os.getpid()})
-        if not found or self.driver.poll() is not None:
-            return False
+            found = [self.driver.pid] if what == "driver" else workers({os.getpid()})
         for pid in found:
             os.kill(pid, signal.SIGKILL)
         now = time.time()
@@ -95,8 +98,7 @@ def ordeal(folder, whom, minutes, epochs=200, seed=0):
     trial = Long(path, folder / "results", minutes)
     try:
         for what in whom:
-            if not trial.kill(what, draw.uniform(0, 2 * 60 * minutes)):
-                break
+            assert trial.kill(what, draw.uniform(0, 2 * 60 * minutes)), "it was over before"
         trial.finish()
     finally:
         trial.close()

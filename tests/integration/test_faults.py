@@ -87,7 +87,7 @@ def test_kills_of_driver_workers_and_nodes_cost_nothing_but_time(tmp_path):
 @pytest.mark.usefixtures("on_cluster")
 def test_a_long_trial_goes_on_from_its_checkpoint_when_its_worker_or_its_launch_is_killed(tmp_path):
     """`python -m tests.integration.long --kills 10` is the longer version, which measures what is lost."""
-    assert long.ordeal(tmp_path, ["worker", "driver"], minutes=0.003, epochs=20)
+    assert long.ordeal(tmp_path, ["worker", "driver"], minutes=0.003, epochs=60)
 
 
 GREEDY = """
