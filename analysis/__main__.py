@@ -99,7 +99,7 @@ def report(
         def render() -> str:
             return page.render(warehouse.open(results, study=study, where=where, metric=metric), folder)
 
-        serve(folder, render)
+        serve(folder, render, study)
         return
     file = target or (folder / "report.html" if isinstance(folder, Path) else Path("report.html"))
     output.save(file, page.render(_open(results, study, where, metric), folder).encode())

@@ -124,7 +124,7 @@ def simulate(count, workers, seed=0):
             while free and isinstance(asked := queue.suggest(name := f"pack-{next(names)}"), dict):
                 free, handed, at = free - 1, handed + 1, now + _HANDED_OVER
                 left[name] = len(asked["jobs"])
-                for canonical, _, saves in asked["jobs"]:
+                for canonical, _, saves, _ in asked["jobs"]:
                     at += expected(jobs[canonical]) * draw.lognormvariate(0, _SPREAD)
                     heapq.heappush(events, (at, canonical, name, [key for key, *_ in saves]))
         if free and not queue.waiting and tail is None:

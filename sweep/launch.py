@@ -15,6 +15,7 @@ from sweep.errors import BadInput, command
 from sweep.launching import Again, Launch
 from sweep.options import (
     Address,
+    CheckpointMinutes,
     DataRoot,
     FurtherSettings,
     GpusPerTrial,
@@ -56,6 +57,7 @@ def launch(
     max_trials: Annotated[int | None, typer.Option(min=1, help="trials to run now, at most")] = None,
     max_hours: MaxHours = math.inf,
     trial_seconds: TrialSeconds = math.inf,
+    checkpoint_minutes: CheckpointMinutes = 10,
     max_failures: Annotated[int | None, typer.Option(min=1, help="failed trials after which to stop")] = None,
     max_retries: Annotated[int, typer.Option(min=0, help="further tries of a trial whose worker died")] = 3,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed trials again")] = False,
@@ -82,6 +84,7 @@ def launch(
         max_failures=max_failures or math.inf,
         retries=max_retries,
         trial_seconds=trial_seconds,
+        checkpoint_minutes=checkpoint_minutes,
         log=log,
     )
     launch = Launch(

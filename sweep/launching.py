@@ -15,7 +15,7 @@ from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_launch
 from sweep.engine.progress import Progress
 from sweep.plan.cost import Costs
-from sweep.store import launches, marks, results
+from sweep.store import launches, marks, results, running
 from sweep.store.compaction import compact
 from sweep.store.matching import matching
 from sweep.store.places import Place
@@ -83,6 +83,8 @@ class Launch:
             todo = self._todo(study, folder)
             costs = _costs(folder, options)
             _say_todo(console, study, todo, folder)
+            if not self.dry_run:
+                running.clean(folder / running.FOLDER, lambda: {trial.id for trial in todo.missing})
             if self.dry_run:
                 say_estimate(console, study, todo.to_run, costs, options)
                 return 0

@@ -93,6 +93,12 @@ def settings(first: list[str] | None, further: list[str] | None) -> list[str]:
 
 
 TrialSeconds = Annotated[float, typer.Option(min=0.1, help="seconds after which a trial is ended, as failed")]
+CheckpointMinutes = Annotated[
+    float,
+    typer.Option(
+        min=0, help="minutes between checkpoints of a trial, from which it goes on if killed; 0: none"
+    ),
+]
 MaxHours = Annotated[float, typer.Option(min=0, help="hours after which to stop")]
 
 

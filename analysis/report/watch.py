@@ -7,6 +7,8 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 
+from analysis.report import running
+from analysis.warehouse.live import live
 from sweep.errors import ONE_LINE
 from sweep.foreign import html
 from sweep.store.parts import pattern
@@ -14,7 +16,8 @@ from sweep.store.places import Place
 
 _NOTHING_YET = """<!doctype html><html><head>
 <meta charset="utf-8"><meta http-equiv="refresh" content="3">
-</head><body><p>{}</p></body></html>"""
+</head><body><p>{}</p><section id="running"></section></body></html>"""
+_EMPTY = '<section id="running"></section>'
 
 
 def version(results: Place) -> str:
@@ -25,12 +28,15 @@ def version(results: Place) -> str:
     return hashlib.sha256(f"{len(parts)} {newest}".encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def server(results: Place, render: Callable[[], str], port: int = 0) -> ThreadingHTTPServer:
+def server(
+    results: Place, render: Callable[[], str], port: int = 0, study: str | None = None
+) -> ThreadingHTTPServer:
     """A server on the loopback address. It renders the page only when the results have changed.
 
     Args:
         render: returns the page's HTML.
         port: 0: any free port.
+        study: only its running trials are shown; None: those of all.
     """
     lock = Lock()
     latest = ["", ""]
@@ -44,19 +50,29 @@ def server(results: Place, render: Callable[[], str], port: int = 0) -> Threadin
                 except ONE_LINE as no_trials:
                     text = _NOTHING_YET.format(html(str(no_trials)))
                 latest[:] = now, text
-            # The first `</head>` is the page's own: all text from results is escaped.
-            return latest[1].replace("</head>", f'<meta name="version" content="{latest[0]}"></head>', 1)
+            # The first ones are the page's own: all text from results is escaped.
+            text = latest[1].replace("</head>", f'<meta name="version" content="{latest[0]}"></head>', 1)
+        return text.replace(_EMPTY, f'<section id="running">{now_running()}</section>', 1)
+
+    def now_running() -> str:
+        try:
+            trials = live(results)
+        except ONE_LINE:  # the store does not answer: the next time
+            trials = []
+        return running.section([each for each in trials if study in (None, each.study)])
+
+    answers = {"/": page, "/version": lambda: version(results), "/running": now_running}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path not in ("/", "/version"):
+            if self.path not in answers:
                 self.send_error(404)
                 return
             # Refuse foreign Host headers (DNS rebinding): another site's page could read this one.
             if (self.headers["Host"] or "").partition(":")[0] not in ("127.0.0.1", "localhost"):
                 self.send_error(403)
                 return
-            body = (version(results) if self.path == "/version" else page()).encode()
+            body = answers[self.path]().encode()
             kind = "text/plain" if self.path == "/version" else "text/html"
             self.send_response(200)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
@@ -72,11 +88,11 @@ def server(results: Place, render: Callable[[], str], port: int = 0) -> Threadin
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 
 
-def serve(results: Place, render: Callable[[], str]) -> None:
+def serve(results: Place, render: Callable[[], str], study: str | None = None) -> None:
     """Serve until Ctrl-C."""
-    with server(results, render) as running:
-        print(f"report: http://127.0.0.1:{running.server_address[1]}/  (Ctrl-C ends)", flush=True)
+    with server(results, render, study=study) as serving:
+        print(f"report: http://127.0.0.1:{serving.server_address[1]}/  (Ctrl-C ends)", flush=True)
         try:
-            running.serve_forever()
+            serving.serve_forever()
         except KeyboardInterrupt:
             print(file=sys.stderr)

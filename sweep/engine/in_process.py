@@ -12,6 +12,7 @@ from sweep.engine.options import Ending, Options
 from sweep.engine.progress import Progress
 from sweep.engine.runner import Runner, where_of
 from sweep.plan import Job
+from sweep.store import running
 from sweep.store.places import Place
 from sweep.study import Study
 from sweep.study.identity import Trial
@@ -55,8 +56,8 @@ class InProcess:
             ending = Ending.INTERRUPTED
         finally:
             self._close()
-        if ending is Ending.FINISHED and self._incoming.claims and self._last:
-            self._incoming.claims.close()
+        if ending is Ending.FINISHED and self._last:
+            self._incoming.clean()
         return ending
 
     def _run(self, trials: Sequence[Trial], deadline: float) -> Ending:
@@ -68,6 +69,7 @@ class InProcess:
         jobs = [(pack.number, job) for pack in plan.packs(trials, 1, self._cost) for job in pack.jobs]
         self._incoming.claim(where.store, [job for _, job in jobs])
         self._progress.begin(1, {job.trial.id: self._cost(job) for _, job in jobs})
+        again = running.trials(self._folder / running.FOLDER)
         raises = (BaseException,) if options.raise_errors else (KeyboardInterrupt, BdbQuit)
         runner = Runner(where, raises=raises)
         for number, job in jobs:
@@ -77,7 +79,9 @@ class InProcess:
                 return Ending.TIME
             if self._incoming.failed >= options.max_failures:
                 return Ending.FAILURES
-            self._incoming.add(runner.result(job.trial.canonical, job.path, job.saves, number))
+            trial = job.trial
+            result = runner.result(trial.canonical, job.path, job.saves, number, again=trial.id in again)
+            self._incoming.add(result)
         return Ending.FINISHED
 
     def _close(self) -> None:

@@ -1,13 +1,13 @@
 """The results of a launch as they come in: written and counted; states that nobody needs are removed."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from sweep.engine import provenance
 from sweep.engine.progress import Progress
 from sweep.plan import Job
-from sweep.store import launches
+from sweep.store import launches, running
 from sweep.store.places import Place
 from sweep.store.states import Claims, Store
 from sweep.store.writer import Writer
@@ -52,7 +52,9 @@ class Incoming:
             "code": provenance.code(self._launch),
             "launched_at": datetime.fromisoformat(self._launch["started_at"]),
         }
-        self._writer = Writer(folder, study.name)
+        # Trials that may have left something beside the results, until their result is on disk.
+        self._left: set[str] = set()
+        self._writer = Writer(folder, study.name, self._remove_left)
         self._log = Background(log, folder, study.tags, progress.say) if log else None
 
     @property
@@ -79,6 +81,8 @@ class Incoming:
         own = [name for name in self._study.parts if json.dumps(name) in result.trial["config"]]
         code = " ".join([self._columns["code"], *own])
         row = result.trial | self._columns | {"code": code}
+        if result.left:
+            self._left.add(row["trial_id"])
         self._writer.add(row, result.curves, result.layers, result.metrics, result.masks)
         self._progress.add(result.trial)
         if self._log:
@@ -98,6 +102,18 @@ class Incoming:
             BadInput: the disk or the store refused some.
         """
         self._writer.close()
+
+    def clean(self) -> None:
+        """Remove what trials have left for others and for their own next try: all have a result."""
+        if self.claims:
+            self.claims.close()
+            running.clean(self._folder / running.FOLDER)
+
+    def _remove_left(self, trial_ids: Collection[str]) -> None:
+        """Remove what trials have left while they ran, as their results are on disk."""
+        for trial_id in self._left.intersection(trial_ids):
+            running.remove(self._folder / running.FOLDER, trial_id)
+            self._left.discard(trial_id)
 
     def end_log(self, *, interrupted: bool) -> None:
         """Wait, but not for long, until all results are logged to the service, if there is one."""

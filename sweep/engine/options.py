@@ -26,6 +26,7 @@ class Options:
         max_failures: number of failed trials at which the session ends early.
         retries: how often a trial whose worker died is tried again.
         trial_seconds: seconds after which a trial is ended, as failed.
+        checkpoint_minutes: minutes of a trial after which it leaves a checkpoint, again and again; 0: never.
         log: service that finished trials are also logged to.
         stays: the process goes on after the session, which so ends Ray however it ends itself.
         in_process: trials run one after another in this process, without Ray.
@@ -40,6 +41,7 @@ class Options:
     max_failures: float = math.inf
     retries: int = 3
     trial_seconds: float = math.inf
+    checkpoint_minutes: float = 10
     log: Service | None = None
     stays: bool = False
     in_process: bool = False

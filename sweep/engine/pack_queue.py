@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 from ray.tune.search import ConcurrencyLimiter, Searcher, SearchGenerator
@@ -43,6 +43,7 @@ class PackQueue(Searcher):
         store: Store,
         retries: int,
         ask: Callable[[], Pack | None] | None = None,
+        again: Iterable[str] = (),
     ) -> None:
         """Begin.
 
@@ -51,6 +52,7 @@ class PackQueue(Searcher):
             retries: how often a trial whose worker died is tried again.
             ask: proposes another pack when none waits; its None means none until another result. None: there
                 are no more packs.
+            again: trial_ids of which an earlier try may have left a checkpoint.
         """
         super().__init__(metric="training_iteration", mode="max")
         self.store, self.retries, self.ask_for_more = store, retries, ask
@@ -58,6 +60,7 @@ class PackQueue(Searcher):
         self.running: dict[str, Pack] = {}
         self.deaths: Counter[str] = Counter()
         self.given_up: deque[Result] = deque()
+        self._again = set(again)
         # Packs of workers that failed, by Tune's trial id, until `failed` says why.
         self._broken: dict[str, Pack] = {}
         # Last line of an error → workers that could not begin; None once a trial has a result.
@@ -91,7 +94,9 @@ class PackQueue(Searcher):
         """Ray asks for a Tune trial's config: it holds the next pack that can begin."""
         if pack := self.ask():
             self.running[trial_id] = pack
-            jobs = ((job.trial.canonical, job.path, job.saves) for job in pack.jobs)
+            jobs = (
+                (job.trial.canonical, job.path, job.saves, job.trial.id in self._again) for job in pack.jobs
+            )
             return {"pack": pack.number, "jobs": _Jobs(jobs), "brief": pack.brief}
         # The worker of a running pack may still die, and its pack come back.
         return None if self.running or self.waiting else Searcher.FINISHED
@@ -119,6 +124,8 @@ class PackQueue(Searcher):
         pack = self._broken.pop(trial_id)
         unfinished = [job for job in pack.jobs if job.trial.id in self._open]
         running = unfinished[0].trial if unfinished else None  # a pack's trials run in order
+        if running:
+            self._again.add(running.id)
         if running and why is not None:
             why = _COLOURS.sub("", why).strip()
             self._give_up(running, why, pack)

@@ -16,6 +16,7 @@ from sweep import data
 from sweep.engine import starts
 from sweep.engine.options import Options
 from sweep.parts import Part, explain, register, trace
+from sweep.store import running
 from sweep.store.places import Place, absolute, place
 from sweep.store.states import PREFIXES, Store
 from sweep.store.weights import FOLDER
@@ -23,6 +24,7 @@ from sweep.study import Study
 from sweep.study.identity import Trial
 from sweep.trial import Result, failure, run
 from sweep.trial.prefixes import Point, Shared
+from sweep.trial.running import Running
 from sweep.trial.scoring import ScoreCache
 from sweep.trial.stages import AfterEpoch
 from sweep.trial.starts import Starts
@@ -43,6 +45,8 @@ class Where:
         judge: Ray's handle of a `sweep.search.stopping.Judge`, which stops poor trials; None: none does.
         metrics: names of the metrics that each trial's final network is measured by.
         masks: each trial's final masks are part of its result.
+        running: folder of what trials leave beside the results while they run; "": they leave nothing.
+        checkpoint_seconds: seconds between checkpoints of a trial.
         keeps: folder of the study's results, for files of final weights; "": no weights are kept.
         weights: folder of the trained weights that trials start from.
         earlier: trial_id → canonical config of the trials whose final weights other trials start from.
@@ -57,6 +61,8 @@ class Where:
     judge: Any = None
     metrics: tuple[str, ...] = ()
     masks: bool = False
+    running: str = ""
+    checkpoint_seconds: float = math.inf
     keeps: str = ""
     weights: str = ""
     earlier: Mapping[str, str] = field(default_factory=dict)
@@ -70,6 +76,15 @@ class Where:
     def store(self) -> Store:
         """The states that trials save for each other."""
         return Store(place(self.prefixes), self.device)
+
+    def left(self, again: bool) -> Running:
+        """What a trial leaves beside the results while it runs.
+
+        Args:
+            again: whether an earlier try of it may have left a checkpoint.
+        """
+        store = Store(place(self.running), self.device) if self.running else None
+        return Running(store, self.checkpoint_seconds, again=again)
 
     @property
     def starts(self) -> Starts:
@@ -96,6 +111,8 @@ def where_of(
         parts=tuple(study.parts.values()),
         metrics=study.metrics,
         masks=study.keep is not None,
+        running=absolute(folder / running.FOLDER),
+        checkpoint_seconds=60 * options.checkpoint_minutes or math.inf,
         keeps=absolute(folder) if study.keep and study.keep.weights else "",
         weights=absolute(root / FOLDER),
         earlier=starts.earlier(study, trials, root, "cuda" if gpus else "cpu"),
@@ -168,17 +185,20 @@ class Runner:
         self._starts = where.starts
         self._node = os.uname().nodename
 
-    def result(self, canonical: str, path: Iterable[Point], saves: Iterable[Point], pack: int) -> Result:
+    def result(
+        self, canonical: str, path: Iterable[Point], saves: Iterable[Point], pack: int, *, again: bool = False
+    ) -> Result:
         """Run a trial; an exception in it becomes its result.
 
         Args:
             canonical: the trial's config.
             path, saves: the points of a `sweep.plan.Job`.
             pack: number of the pack that the trial is in.
+            again: whether an earlier try of the trial may have left a checkpoint.
         """
         trial, where = Trial.parse(canonical), self._where
         points = tuple(Point(*p) for p in path), tuple(Point(*p) for p in saves)
-        shared = Shared(where.store, *points, self._scores, self._starts)
+        shared = Shared(where.store, *points, self._scores, self._starts, where.left(again))
         try:
             with limited(where.seconds):
                 result = self._run(trial, where, shared)
@@ -190,6 +210,7 @@ class Runner:
             if isinstance(error, self._raises) or self._must_end(error):
                 raise
             result = failure(trial, explain(error, canonical, where.parts) or traceback.format_exc())
+        result.left = shared.running.left
         result.trial |= {"pack": pack, "node": self._node}
         return result
 

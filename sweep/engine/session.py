@@ -14,6 +14,7 @@ from sweep.engine.options import AUTO, TUNE, Ending, Options
 from sweep.engine.progress import Progress
 from sweep.errors import ONE_LINE, BadInput
 from sweep.plan import Job, Pack
+from sweep.store import running
 from sweep.store.places import Place, absolute
 from sweep.study import Study
 from sweep.study.identity import Trial
@@ -171,6 +172,7 @@ class Session:
                 tell=self.tell,
                 ask=self.ask if self.proposer else None,
                 retries=self.options.retries,
+                again=running.trials(self.folder / running.FOLDER),
                 run=self._run,
                 stop=self._stop,
             )
@@ -210,8 +212,8 @@ class Session:
         if ending is Ending.FINISHED and self._errors:
             # Tune wraps the exceptions of callbacks.
             raise next((e for e in _causes(self._errors[0]) if isinstance(e, ONE_LINE)), self._errors[0])
-        if ending is Ending.FINISHED and self._incoming.claims and self.last:
-            self._incoming.claims.close()
+        if ending is Ending.FINISHED and self.last:
+            self._incoming.clean()
         return ending
 
 

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ def execute(
     tell: Callable[[Result], None],
     ask: Callable[[], Pack | None] | None = None,
     retries: int = 3,
+    again: Iterable[str] = (),
     run: Run = run_trial,
     stop: threading.Event | None = None,
 ) -> None:
@@ -45,10 +46,11 @@ def execute(
         ask: proposes another pack, in this thread, when no pack waits; its None means none until another
             result is told. None: there are no more packs.
         retries: how often a trial whose worker died is tried again; the trial may be what kills it.
+        again: trial_ids of which an earlier try may have left a checkpoint.
         stop: ends the packs early once it is set, with an exception; running trials are lost.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
-    queue = PackQueue(packs, where.store, retries, ask)
+    queue = PackQueue(packs, where.store, retries, ask, again)
     with _scratch() as scratch:
         tune.Tuner(
             tune.with_resources(

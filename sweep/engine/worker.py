@@ -57,5 +57,5 @@ class Worker(tune.Trainable):
 
     def next(self) -> Result:
         """Run the next trial."""
-        canonical, path, saves = self.todo.popleft()
-        return self.runner.result(canonical, path, saves, self.pack)
+        canonical, path, saves, again = self.todo.popleft()
+        return self.runner.result(canonical, path, saves, self.pack, again=again)

@@ -1,8 +1,9 @@
 """What the rules have in common whose masks change while the network trains."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,7 +84,7 @@ class Along(Rule):
     def run(self, run: Run) -> None:
         """Train, with updates of the masks on the way."""
         updates = Updates(self, run)
-        run.train("sparse", run.end, updates.between)
+        run.train("sparse", run.end, updates)
         run.record(updates.masks)
 
 
@@ -112,7 +113,7 @@ class Updates:
             min_per_layer=self.config.min_per_layer,
         )
 
-    def between(self, step: int) -> bool:
+    def __call__(self, step: int) -> bool:
         """Update the masks if a step is one for that; True if the update stands in for training.
 
         The gradients of the step are those of all weights, pruned ones included.
@@ -127,6 +128,15 @@ class Updates:
             self.run.mask(self._regrow(self.rule.growth, step))
         self.run.mask(self.masks)
         return not self.rule.thins and step < self._last
+
+    def state_dict(self) -> dict[str, Any]:
+        """The masks: all that later updates depend on."""
+        return {"masks": dict(self.masks)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the masks of a state."""
+        device = next(self.run.model.parameters()).device
+        self.masks = {name: mask.to(device) for name, mask in state["masks"].items()}
 
     def _sparsity(self, step: int) -> Fraction:
         done = Fraction(step - self._first, self._last - self._first)

@@ -21,6 +21,8 @@ _ALWAYS = {"criterion", "sparsity"}
 class Own(Rule):
     """Trains and prunes as a function of the moves of `Run` does. It shares no state with other trials."""
 
+    forgets = False  # nobody knows what its code keeps
+
     def __init__(self, part: Part) -> None:
         said = part.option("reads")
         self._part = part

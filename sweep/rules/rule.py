@@ -11,7 +11,8 @@ from pruners.batches import Batch, Loss
 from sweep.config import Config
 from sweep.errors import BadInput
 
-# Called with the number of a step when its gradients are ready; True replaces the optimizer's step.
+# Called with the number of a step when its gradients are ready; True replaces the optimizer's step. A trial
+# can go on in the middle of such a training if this has `state_dict` and `load_state_dict`, as optimizers do.
 Between = Callable[[int], bool]
 
 
@@ -107,6 +108,7 @@ class Rule:
         draws: whether the mask is one of all that there are, drawn and not chosen.
         iterative: whether the rule takes a number of iterations.
         last_phase: phase of the learning curve whose epochs count as the trial's result.
+        forgets: whether `run` uses nothing after a move that it took from the network before the move.
     """
 
     name = ""
@@ -115,6 +117,7 @@ class Rule:
     draws = False
     iterative = False
     last_phase = "retrain"
+    forgets = True
 
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of `sweep.config.AFTER_DENSE` that the outcome depends on.

@@ -15,6 +15,7 @@ from sweep.engine.progress import Progress
 from sweep.errors import BadInput, command
 from sweep.options import (
     Address,
+    CheckpointMinutes,
     DataRoot,
     FurtherSettings,
     GpusPerTrial,
@@ -31,7 +32,7 @@ from sweep.search.answer import answer
 from sweep.search.history import History
 from sweep.search.journal import Journal, opened
 from sweep.search.tuner import Tuner
-from sweep.store import results
+from sweep.store import results, running
 from sweep.store.compaction import compact
 from sweep.store.places import Place, place
 from sweep.store.writer import send
@@ -55,6 +56,7 @@ def search(
     gpus_per_trial: GpusPerTrial = 0,
     max_hours: MaxHours = math.inf,
     trial_seconds: TrialSeconds = math.inf,
+    checkpoint_minutes: CheckpointMinutes = 10,
 ) -> int:
     """Search the space of STUDY for the best schedule. Ctrl-C keeps what is done; the same command goes on.
 
@@ -74,11 +76,13 @@ def search(
         gpus=gpus_per_trial,
         max_hours=max_hours,
         trial_seconds=trial_seconds,
+        checkpoint_minutes=checkpoint_minutes,
     )
     ending = Ending.FINISHED
     with results.lock(folder):
         send(folder)
         compact(folder)
+        _clean(folder)
         journal = Journal(folder)
         tuner = _tuner(search, opened(study, search, journal), results_root, folder)
         check_launch(study, tuner.examples(), options, download=False, run_code=True)
@@ -100,6 +104,12 @@ def search(
         console.out("interrupted; the same command goes on", highlight=False)
         return 130
     return 0 if tuner.best() else 1
+
+
+def _clean(folder: Place) -> None:
+    """Remove what trials have left while they ran, but the checkpoints of those that are not over."""
+    left = folder / running.FOLDER
+    running.clean(left, lambda: running.trials(left) - {*results.finished(folder), *results.stopped(folder)})
 
 
 def _tuner(search: Search, optuna_study: optuna.Study, results_root: Place, folder: Place) -> Tuner:

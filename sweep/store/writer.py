@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,8 +34,15 @@ class Writer:
         error: why writing ended early; None while results can be written.
     """
 
-    def __init__(self, folder: Place, study: str) -> None:
-        self.folder, self.study = folder, study
+    def __init__(
+        self, folder: Place, study: str, written: Callable[[Collection[str]], object] = lambda ids: None
+    ) -> None:
+        """Begin.
+
+        Args:
+            written: is called in the thread with the ids of trials that are on disk by now.
+        """
+        self.folder, self.study, self._tell = folder, study, written
         self.error: BaseException | None = None
         self._small: dict[str, list[Part]] = {table: [] for table in SCHEMAS}
         self._queue: queue.SimpleQueue[_Rows | None] = queue.SimpleQueue()
@@ -110,6 +117,7 @@ class Writer:
             with self._changed:
                 self._written += len(arrived)
                 self._changed.notify_all()
+            self._tell([trial["trial_id"] for trial, *_ in arrived])
             if last:
                 return
             self._merge(written)

@@ -11,6 +11,7 @@ from sweep import rules
 from sweep.config import Config
 from sweep.store.states import State, Store
 from sweep.study.identity import PROTOCOL
+from sweep.trial.running import Running
 from sweep.trial.scoring import ScoreCache
 
 # Of the states. Raise it when the same config would leave other states.
@@ -66,7 +67,7 @@ def _key(*parts: object) -> str:
 
 @dataclass
 class Shared:
-    """What a trial shares with others; by default nothing.
+    """What a trial shares with others, and with a later try of itself; by default nothing.
 
     Attributes:
         store: of states; None: there is none.
@@ -74,6 +75,7 @@ class Shared:
         saves: points of the trial whose state it saves for others.
         scores: of the network that was scored last.
         weights: gives the trained weights of a name; None: no trial starts from such weights.
+        running: what the trial leaves beside the results while it runs.
     """
 
     store: Store | None = None
@@ -81,6 +83,7 @@ class Shared:
     saves: tuple[Point, ...] = ()
     scores: ScoreCache = field(default_factory=dict)
     weights: Callable[[str], State] | None = None
+    running: Running = field(default_factory=Running)
 
     def load(self, point: Point) -> State | None:
         """The state at a point; None: the store has none."""

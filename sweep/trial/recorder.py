@@ -1,5 +1,6 @@
 """Collects the rows of a trial on its way: its epochs, its layers, and its outcome."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import nn
 
@@ -15,11 +17,14 @@ from sweep import rules
 from sweep.config import Config
 from sweep.data import TASKS
 from sweep.models import cost, metrics
+from sweep.store.schema import SCHEMAS
 from sweep.trial import network
 from sweep.trial.training import Training
 
 Row = dict[str, Any]
 _MEASURED = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
+# Attributes of a recorder that its state has.
+_RECORDED = ("_network", "_after_prune", "_masks", "_seconds", "_epoch_seconds", "curves", "layers")
 # A training has diverged when its loss is this many times the loss of the first batch.
 _DIVERGED = 10
 
@@ -40,7 +45,7 @@ class Recorder:
         self._network: Row = {}
         self._after_prune: Row = {}
         self._masks: Mapping[str, torch.Tensor] = {}
-        self._epoch_seconds = 0.0
+        self._epoch_seconds, self._since = 0.0, 0.0
         self._seconds = {"score_seconds": 0.0, "train_seconds": 0.0, "evaluate_seconds": 0.0}
         self.curves: list[Row] = []
         self.layers: list[Row] = []
@@ -63,14 +68,50 @@ class Recorder:
     def timed(self, epochs: Iterator[float]) -> Iterator[float]:
         """The epochs of a training, whose time is added to `train_seconds`."""
         while True:
-            started = time.perf_counter()
+            self._since = time.perf_counter()
             loss = next(epochs, None)
-            seconds = time.perf_counter() - started
-            self._seconds["train_seconds"] += seconds
-            self._epoch_seconds += seconds  # also those of an epoch that a pause interrupts
+            self._lap()
             if loss is None:
                 return
             yield loss
+
+    def _lap(self) -> None:
+        """Add the time of training until now."""
+        seconds = time.perf_counter() - self._since
+        self._seconds["train_seconds"] += seconds
+        self._epoch_seconds += seconds  # also those of an epoch that a pause interrupts
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Around what interrupts a training, so that its time is not recorded as that of training."""
+        self._lap()
+        yield
+        self._since = time.perf_counter()
+
+    def state(self) -> dict[str, Any]:
+        """All that is recorded until now."""
+        return {name: getattr(self, name) for name in _RECORDED}
+
+    def can_restore(self, state: Mapping[str, Any]) -> bool:
+        """Whether `state` made a state. The file of a state may have any content."""
+        try:
+            network, pruned, seconds = state["_network"], state["_after_prune"], state["_seconds"]
+            masks = [(name, [*mask.shape], mask.dtype) for name, mask in state["_masks"].items()]
+            return (
+                seconds.keys() == self._seconds.keys()
+                and all(type(value) is float for value in (*seconds.values(), state["_epoch_seconds"]))
+                and all(_has_types(row, "trials") for row in (network, pruned))
+                and are_rows(state["curves"], "curves")
+                and are_rows(state["layers"], "layers")
+                and masks == [(row["name"], row["shape"], torch.bool) for row in state["layers"]]
+            )
+        except (AttributeError, LookupError, TypeError):
+            return False
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        for name in _RECORDED:
+            setattr(self, name, copy.copy(state[name]))
 
     def record_epoch(self, phase: str, train_loss: float) -> bool:
         """Evaluate the network and record the epoch that has just ended.
@@ -213,3 +254,24 @@ class Recorder:
 
 def _finite(measured: Mapping[str, Any]) -> bool:
     return all(math.isfinite(measured[column]) for column in _MEASURED)
+
+
+def are_rows(rows: Iterable[Any], table: str) -> bool:
+    """Whether all rows are ones of a table as a recorder makes them, without the id of the trial.
+
+    Raises:
+        AttributeError: one is no mapping.
+        TypeError: there are no rows to go through.
+    """
+    names = set(SCHEMAS[table].names) - {"trial_id"}
+    return all(row.keys() == names and _has_types(row, table) for row in rows)
+
+
+def _has_types(row: Mapping[str, Any], table: str) -> bool:
+    """Whether a row has columns of a table alone, with values of their types."""
+    columns = {field.name: field.type for field in SCHEMAS[table]}
+    kinds = {pa.string(): (str,), pa.bool_(): (bool,), pa.list_(pa.int64()): (list,)}
+    return all(
+        name in columns and (value is None or type(value) in kinds.get(columns[name], (int, float)))
+        for name, value in row.items()
+    )

@@ -1,6 +1,5 @@
 """One trial: it trains, prunes, evaluates, retrains and evaluates, as its config says. Needs no Ray."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from sweep.parts.guard import settings_kept
 from sweep.store.places import Place
 from sweep.study.consistency import check
 from sweep.study.identity import Trial
-from sweep.trial import files
+from sweep.trial import files, moves
 from sweep.trial.prefixes import Shared
 from sweep.trial.recorder import Row
 from sweep.trial.stages import AfterEpoch, Stages
@@ -27,13 +26,18 @@ _CPU = torch.device("cpu")
 
 @dataclass
 class Result:
-    """The result of a trial: its row of `trials`, and its rows of the other tables."""
+    """The result of a trial: its row of `trials`, and its rows of the other tables.
+
+    Attributes:
+        left: whether the trial may have left something beside the results while it ran.
+    """
 
     trial: Row
     curves: list[Row] = field(default_factory=list)
     layers: list[Row] = field(default_factory=list)
     metrics: list[Row] = field(default_factory=list)
     masks: list[Row] = field(default_factory=list)
+    left: bool = field(default=False, kw_only=True)
 
 
 def run(
@@ -53,7 +57,7 @@ def run(
     trial has one thread, its own seeds, and no global state.
 
     Args:
-        shared: the states that it loads and saves; None: none.
+        shared: the states that it loads and saves, a checkpoint of an earlier try among them; None: none.
         after_epoch: whether to stop after an epoch of retraining; None: never. The result of a stopped trial
             has the status `stopped`, its rows so far, and no accuracy.
         metrics: names of metrics of the final network. They change no other number, and no id. A trial that
@@ -67,13 +71,16 @@ def run(
             its task, or the model does not take its inputs.
     """
     check(trial.config)
-    started = datetime.now(UTC)
-    clock = time.perf_counter()
-    config, device = trial.config, torch.device(device)
+    config, device, shared = trial.config, torch.device(device), shared or Shared()
+    shared.running.begin(trial)
     with one_thread(device), settings_kept():
-        stages = prepared(config, data_root, device, shared or Shared(), after_epoch)
+        stages = prepared(config, data_root, device, shared, after_epoch)
         known_metrics.check(metrics, stages.data.task)
-        recorder = stages.run()
+        try:
+            recorder = moves.run(stages)
+        except moves.Unlike:
+            stages = prepared(config, data_root, device, shared, after_epoch)
+            recorder = moves.run(stages)
         outcome = recorder.outcome()
         ended = outcome["status"] == "ok"
         measured = recorder.metrics(metrics if ended else ())
@@ -84,14 +91,14 @@ def run(
     row = {
         **trial.columns(),
         **outcome,
-        "wall_seconds": time.perf_counter() - clock,
+        "wall_seconds": shared.running.seconds,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "started_at": started,
+        "started_at": shared.running.started,
         "finished_at": datetime.now(UTC),
     }
     key = {"trial_id": trial.id}
     others = recorder.curves, recorder.layers, measured, kept
-    return Result(row, *([key | each for each in rows] for rows in others))
+    return Result(row, *([key | each for each in rows] for rows in others), left=shared.running.left)
 
 
 def prepared(
@@ -133,9 +140,8 @@ def failure(trial: Trial, error: str) -> Result:
         error: one line that says why.
     """
     now = datetime.now(UTC)
-    return Result(
-        trial.columns() | {"status": "failed", "error": error, "started_at": now, "finished_at": now}
-    )
+    row = trial.columns() | {"status": "failed", "error": error, "started_at": now, "finished_at": now}
+    return Result(row, left=True)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 
@@ -12,13 +11,12 @@ from pruners.batches import Batch, Loss
 from sweep import rules
 from sweep.config import Config
 from sweep.data import Data
-from sweep.rules.rule import Between
-from sweep.store.schema import SCHEMAS
+from sweep.rules.rule import Between, Run
 from sweep.store.states import State
 from sweep.study import consistency
 from sweep.trial import masking, network, scoring, watch
 from sweep.trial.prefixes import Point, Shared, rewind_point
-from sweep.trial.recorder import Recorder
+from sweep.trial.recorder import Recorder, are_rows
 from sweep.trial.training import Training
 
 # Called after each epoch of retraining with its number from 1, its validation accuracy, and whether it is the
@@ -41,6 +39,7 @@ class Stages:
         exclude: names of the prunable weights that `layers` does not choose.
         masks: the masks that are on.
         total: how many weights may be pruned.
+        snapshot: the step to rewind to with its weights, as soon as the training has passed it.
     """
 
     def __init__(
@@ -71,17 +70,19 @@ class Stages:
         # The step to rewind to after a pruning; None: there is no rewind.
         epoch = self.rule.rewinds_to(config)
         self._rewind_step = None if epoch is None else self.steps_of(epoch)
-        # This step with its weights, as soon as the training has passed it.
-        self._snapshot: tuple[int, Mapping[str, torch.Tensor]] | None = None
+        self.snapshot: tuple[int, Mapping[str, torch.Tensor]] | None = None
 
-    def run(self) -> Recorder:
+    def run(self, moves: Run | None = None) -> Recorder:
         """Train and prune as the rule says.
+
+        Args:
+            moves: what the rule makes its moves with; None: these stages.
 
         Returns:
             The recorder with the rows of the trial.
         """
         try:
-            self.rule.run(self)
+            self.rule.run(moves or self)
         except _Diverged:
             self.recorder.diverged = True
         except _Stopped:
@@ -121,15 +122,11 @@ class Stages:
         """Around the choice of masks, so that its time is recorded."""
         return self.recorder.scoring()
 
-    def dense(self, until: int) -> None:
-        """Train to a step, from the furthest state that another trial has saved.
-
-        There are no masks but those of a sparse start. On the way it saves the states that other trials go
-        on from, and keeps the weights to rewind to.
-        """
+    def _begin_dense(self) -> None:
+        """Go to the furthest state that another trial has saved."""
         training = self.training
         if self._rewind_step == 0:
-            self._snapshot = 0, training.snapshot()
+            self.snapshot = 0, training.snapshot()
         loaded = self._continue_from(
             [point for point in self.shared.path if not point.level], self._load_snapshot_before
         )
@@ -139,6 +136,19 @@ class Stages:
             self.recorder.curves = [row | {"kept": training.kept} for row in self.recorder.curves]
             if loaded["diverged"]:
                 raise _Diverged
+
+    def dense(self, until: int, resumed: bool = False) -> None:
+        """Train to a step, from the furthest state that another trial has saved.
+
+        There are no masks but those of a sparse start. On the way it saves the states that other trials go
+        on from, and keeps the weights to rewind to.
+
+        Args:
+            resumed: the training is at a checkpoint within this move.
+        """
+        training = self.training
+        if not resumed:
+            self._begin_dense()
         to_save = deque(
             point
             for point in sorted(self.shared.saves, key=self._step)
@@ -146,13 +156,13 @@ class Stages:
             if not point.level and training.step < self._step(point) <= training.end
         )
         stops = {self._step(point) for point in to_save}
-        if self._rewind_step is not None and self._snapshot is None:
+        if self._rewind_step is not None and self.snapshot is None:
             stops.add(self._rewind_step)
         try:
             for step in sorted(stops):
                 self.train("dense", step, pause=True)
                 if step == self._rewind_step:
-                    self._snapshot = step, training.snapshot()
+                    self.snapshot = step, training.snapshot()
                 while to_save and self._step(to_save[0]) == step:
                     self._save(to_save.popleft())
         except _Diverged:
@@ -187,7 +197,7 @@ class Stages:
     def _is_alike(self, point: Point, state: State) -> bool:
         """Whether a training like this one can have saved a state at a point."""
         try:
-            complete = isinstance(state["diverged"], bool) and all(map(_is_epoch, state["curves"]))
+            complete = isinstance(state["diverged"], bool) and are_rows(state["curves"], "curves")
             if point.level:
                 step, weights = state["snapshot"]
                 counts = isinstance(state["counts"], list)
@@ -198,12 +208,12 @@ class Stages:
 
     def _load_snapshot_before(self, state: State) -> bool:
         """Load the weights to rewind to, if they are from before a state. False if they are missing."""
-        if self._rewind_step is None or self._snapshot or self._rewind_step > state["step"]:
+        if self._rewind_step is None or self.snapshot or self._rewind_step > state["step"]:
             return True
         point = rewind_point(self.config)
         earlier = self._load(point) if point else None
         if earlier:
-            self._snapshot = self._rewind_step, earlier["model"]
+            self.snapshot = self._rewind_step, earlier["model"]
         return bool(earlier)
 
     def _save(self, point: Point, **changes: object) -> None:
@@ -223,7 +233,7 @@ class Stages:
         )
         if not state:
             return 0
-        self._snapshot = state["snapshot"]
+        self.snapshot = state["snapshot"]
         return len(state["counts"])
 
     def save_levels(self, counts: list[int]) -> None:
@@ -234,16 +244,18 @@ class Stages:
                 curves = [
                     row | {"phase": phases.get(row["phase"], row["phase"])} for row in self.recorder.curves
                 ]
-                self._save(point, curves=curves, counts=counts, snapshot=self._snapshot)
+                self._save(point, curves=curves, counts=counts, snapshot=self.snapshot)
 
-    def prune(self, chosen: pruners.Step) -> None:
-        """Put masks on, and record the network before and after."""
+    def prune(self, chosen: pruners.Step, measured: bool = True) -> None:
+        """Put masks on, and record the network before and after if it is to be measured."""
         masks: Mapping[str, torch.Tensor] = chosen.masks
         if self.config.structure == "filter":
             masks = chosen.masks | masking.bias_masks(self.model, chosen.masks)
-        self.recorder.record_masks(self.model, chosen)
+        if measured:
+            self.recorder.record_masks(self.model, chosen)
         self.mask(masks)
-        self.recorder.record_pruned()
+        if measured:
+            self.recorder.record_pruned()
 
     def mask(self, masks: Mapping[str, torch.Tensor]) -> None:
         """Put masks on, and record nothing."""
@@ -257,10 +269,10 @@ class Stages:
     def resume(self, reinit: bool) -> None:
         """Make the changes between a pruning and the training after it: new weights, a rewind, a schedule."""
         config, training = self.config, self.training
-        step, weights = self._snapshot or (training.step, training.snapshot())
+        step, weights = self.snapshot or (training.step, training.snapshot())
         if reinit:
             weights = network.built(config, self.data, config.roots.init, "reinit").state_dict()
-        if reinit or self._snapshot:
+        if reinit or self.snapshot:
             training.rewind(weights, step)
         trained = masking.retrained(config, self.model)
         if config.retrain_epochs is not None:
@@ -285,13 +297,3 @@ class Stages:
                 last = self.training.step >= until
                 if self.after_epoch(len(accuracies), accuracies[-1], last) and not last:
                     raise _Stopped
-
-
-def _is_epoch(row: Any) -> bool:
-    """Whether a row is one of learning curves, as `Recorder` makes them."""
-    numbers = (value for name, value in row.items() if name != "phase")
-    return (
-        isinstance(row["phase"], str)
-        and row.keys() <= set(SCHEMAS["curves"].names)
-        and all(value is None or type(value) in (int, float) for value in numbers)
-    )

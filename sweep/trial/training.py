@@ -1,51 +1,26 @@
 """The training loop: trains a network under masks, from any step to any step."""
 
 import copy
-import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import update_bn
 
 from pruners.masks import total_kept
 from sweep import parts
 from sweep.config import Config
-from sweep.data import TASKS, Data, Split, augmentation
-from sweep.models import losses, metrics, optimizers
+from sweep.data import Data, augmentation
+from sweep.models import optimizers
 from sweep.rules.rule import Between
 from sweep.seeds import derive, generator
+from sweep.trial.evaluation import Evaluation, seed_layers
 
-_EVALUATION_BATCH = 512
-# The most graphs that a process may compile. Each model, batch size, mode and choice of trained parameters
-# needs one.
-_GRAPHS = 1000
 # Attributes of a training that its state has.
 _PROGRESS = ("step", "spent", "active", "first_loss", "_summed")
 
 
-def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Compile a network, anew for each shape.
-
-    A graph for several shapes would make a trial depend on the trials that the process ran before, and so
-    would torch's own limit of eight graphs: beyond it networks run without being compiled.
-    """
-    import torch._dynamo
-
-    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = _GRAPHS
-    return torch.compile(model, dynamic=False)
-
-
-def _seed_layers(seed: int, device: torch.device) -> None:
-    """Seed the generators of layers that draw random numbers, such as dropout."""
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-
-
-class Training:
+class Training(Evaluation):
     """A network in training: its weights, optimizer, masks and place in the learning-rate schedule.
 
     One schedule covers the training before and after the pruning, unless `restart` begins another. The order
@@ -60,23 +35,22 @@ class Training:
         active: sum over these steps of the prunable weights that were kept.
         kept: prunable weights that the current masks keep.
         rate: learning rate at the beginning of the last epoch, or part of an epoch, that was trained.
+        before_step: is called before each step, when all that was trained before is recorded.
     """
 
     def __init__(self, config: Config, model: nn.Module, data: Data) -> None:
-        self.config, self.model, self.data = config, model, data
+        super().__init__(config, model, data)
         self.steps_per_epoch = max(1, len(data.train) // config.batch_size)
         self.step = self.spent = self.active = self.trained = 0
         self.first_loss: float | None = None
         # The sum of the losses since the last epoch was yielded, and how many steps it is of.
         self._sum, self._summed = torch.zeros((), device=data.device), 0
-        self._loss = losses.chosen(config.loss, data.task, config.arguments("loss"))
         self._training_loss = self._loss.smoothed(config.label_smoothing)
         self._augment = augmentation.find(config.augment, config.arguments("augment"))
-        self._headline = metrics.find(TASKS[data.task].headline)
-        self._forward: Callable[[Tensor], Tensor] = _compiled(model) if config.compile else model
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._trainable = [name for name, p in model.named_parameters() if p.requires_grad]
         self.kept, self.rate = 0, 0.0
+        self.before_step: Callable[[], object] = lambda: None
         schedule = optimizers.lr_schedule(config.lr_schedule)
         # Share of the training done, and the config → factor of the highest learning rate.
         self._falls = parts.bind(schedule.rate, config.arguments("lr_schedule"))
@@ -172,8 +146,9 @@ class Training:
         if not self._summed:
             self.rate = self.learning_rate(self.step)
         for images, labels in batches:
+            self.before_step()
             # Layers such as dropout draw the same numbers in a step, whatever was drawn before it.
-            _seed_layers(derive(self.config.roots.order, "layers", self.step), images.device)
+            seed_layers(derive(self.config.roots.order, "layers", self.step), images.device)
             for group in self._optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
             self._optimizer.zero_grad()
@@ -195,66 +170,15 @@ class Training:
             self.trained += 1
             self.active += self.kept
 
-    def evaluate(self, split: Split) -> tuple[float, float]:
-        """Mean loss and headline metric on a split, in eval mode."""
-        loss, outputs = self._evaluate(split, self._headline.reduce)
-        return loss, float(self._headline.compute(outputs, split.labels))
-
-    def outputs(self, split: Split) -> Tensor:
-        """The outputs (N, ...) for a split, in eval mode and float32."""
-        return self._evaluate(split, Tensor.float)[1]
-
-    def _evaluate(self, split: Split, reduce: Callable[[Tensor], Tensor]) -> tuple[float, Tensor]:
-        """Mean loss on a split, and all that `reduce` takes of the outputs of each batch."""
-        self.model.eval()
-        loss, kept = 0.0, []
-        with torch.inference_mode(), self._precision():
-            for images, labels in split.batches(_EVALUATION_BATCH):
-                output = self._forward(self.data.inputs(images))
-                loss += float(self._loss.total(output, labels))
-                kept.append(reduce(output))
-        return loss / len(split), torch.cat(kept)
-
-    @contextmanager
-    def recalibrated(self) -> Iterator[None]:
-        """Give BatchNorm the statistics of one pass over the training images, not augmented, in a block.
-
-        The activations of a pruned network have other statistics than those of the dense network before:
-        adaptive BatchNorm of EagleEye (Li et al. 2020). After the block the old statistics are back.
-        """
-        saved = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
-        images, root = self.data.train, self.config.roots.order
-        # All batches are full, as each has the same weight in the statistics. With this size the number of
-        # images that are omitted is below the number of batches.
-        size = len(images) // math.ceil(len(images) / _EVALUATION_BATCH)
-        batches = images.batches(size, generator(root, "recalibration"))
-        device = self.data.device
-        try:
-            with torch.random.fork_rng([device] if device.type == "cuda" else []), self._precision():
-                _seed_layers(derive(root, "recalibration", "layers"), device)
-                # Not the compiled network: to compile a graph takes longer than one pass.
-                update_bn((self.data.inputs(batch) for batch, _ in batches), self.model)
-            yield
-        finally:
-            for buffer, value in saved:
-                buffer.copy_(value)
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self.config.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.data.device.type, torch.bfloat16)
-
     def state(self) -> dict[str, Any]:
-        """A copy of all that the rest of the training depends on."""
-        return copy.deepcopy(
-            {
-                "model": self.model.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
-                "sum": self._sum,
-                "rate": self.rate,
-                **{name: getattr(self, name) for name in _PROGRESS},
-            }
-        )
+        """All that the rest of the training depends on; not copied: training changes its tensors."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "sum": self._sum,
+            "rate": self.rate,
+            **{name: getattr(self, name) for name in _PROGRESS},
+        }
 
     def can_restore(self, state: Mapping[str, Any]) -> bool:
         """Whether a state is of a training like this one. The file of a state may have any content."""
@@ -262,9 +186,10 @@ class Training:
         parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
         try:
             groups, moments = state["optimizer"]["param_groups"], state["optimizer"]["state"]
+            # What an optimizer of one's own keeps for a parameter, only the optimizer knows.
             shapes = [
                 value.shape in (parameters[index].shape, ())
-                for index, values in moments.items()
+                for index, values in ({} if parts.is_name(self.config.optimizer) else moments).items()
                 for value in values.values()
                 if value is not None
             ]

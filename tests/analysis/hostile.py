@@ -133,6 +133,16 @@ def build(folder, victim, address="http://127.0.0.1:1"):
     spec = f"name: x\n</pre><script>document.title=1</script><img src='{address}/spec'>{ESCAPES}"
     (made / "study.json").write_text(json.dumps({"study": rows[0]["study"], "spec": spec, "launches": [{}]}))
 
+    left = folder / "running trials" / "running"
+    left.mkdir(parents=True)
+    for number, text in enumerate(DOCUMENTS):
+        (left / f"{number:016x}.json").write_text(text)
+    os.mkfifo(left / f"{'a' * 16}.json")
+    (left / f"{'b' * 16}.json").symlink_to("/dev/zero")
+    shown = {"trial_id": "c" * 16, "config": rows[0]["config"], "headline": "<b>", "at": when.isoformat()}
+    shown |= {"done": 1, "epochs": 2, "seconds": 3, "curves": [["<b>", 1, 0.5]]}
+    (left / f"{'c' * 16}.json").write_text(json.dumps(shown))
+
     for name in ("report.html", ".report.html.new", ".lock.pid", ".lock", "x.csv", ".x.csv.new", ".part-1"):
         for place in (folder, made, parts):
             (place / name).symlink_to(victim)

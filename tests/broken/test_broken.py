@@ -50,7 +50,7 @@ def at_work(trials, study):
     """A worker that has the trials of a study to do."""
     made = worker.Worker.__new__(worker.Worker)
     where = runner.Where("data", "/nowhere", parts=tuple(study.parts.values()), metrics=study.metrics)
-    jobs = [(trial.canonical, (), ()) for trial in trials]
+    jobs = [(trial.canonical, (), (), False) for trial in trials]
     made.setup({"pack": 0, "jobs": jobs, "brief": False}, runner.run_trial, where)
     return made
 

@@ -12,6 +12,7 @@ import pytest
 import analysis
 from analysis.warehouse import unfinished
 from sweep.store.results import finished
+from tests.integration import long
 from tests.integration.faults import ordeal
 from tests.integration.launching import (
     LONG,
@@ -81,6 +82,12 @@ def test_kills_of_driver_workers_and_nodes_cost_nothing_but_time(tmp_path):
     """`python -m tests.integration.faults --kills 100` is the longer version."""
     killed = ordeal(tmp_path, 5, seed=1, last=0)
     assert killed.total() == 5 and set(killed) == {"driver", "worker", "node"}
+
+
+@pytest.mark.usefixtures("on_cluster")
+def test_a_long_trial_goes_on_from_its_checkpoint_when_its_worker_or_its_launch_is_killed(tmp_path):
+    """`python -m tests.integration.long --kills 10` is the longer version, which measures what is lost."""
+    assert long.ordeal(tmp_path, ["worker", "driver"], minutes=0.003, epochs=60)
 
 
 GREEDY = """

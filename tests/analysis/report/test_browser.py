@@ -85,7 +85,7 @@ def test_the_page_of_a_hostile_folder_loads_nothing_and_runs_nothing(watched, tm
     if watched:
         running.shutdown(), running.server_close()
     assert seen["charts"] == seen["drawn"] > 3 and came == []
-    assert set(seen["loads"]) <= {f"{page}version"}
+    assert set(seen["loads"]) <= {f"{page}version", f"{page}running"}
     assert seen["links"] == [] and seen["title"] != "1" and seen["pwned"] is None
 
 

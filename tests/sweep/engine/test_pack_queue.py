@@ -163,3 +163,14 @@ def test_workers_that_fail_for_several_reasons_are_not_hopeless(store):
         queue.on_trial_complete(str(turn), error=True)
         queue.failed(str(turn), f"Error: {turn // 2}")
     assert queue.hopeless() is None
+
+
+def test_a_worker_looks_for_a_checkpoint_where_an_earlier_try_may_have_left_one(store):
+    """Not for every trial: to look takes a request where results are in an object store."""
+    one, ids = pack(0, range(3)), [trial(seed=seed).id for seed in range(3)]
+    queue = PackQueue([one], store, retries=3, again=[ids[2]])
+    assert [again for *_, again in queue.suggest("0")["jobs"]] == [False, False, True]
+    queue.tell(ids[0])
+    queue.on_trial_complete("0", error=True)
+    queue.failed("0", None)  # while it ran the second
+    assert [again for *_, again in queue.suggest("1")["jobs"]] == [True, True]

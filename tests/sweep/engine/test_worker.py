@@ -46,7 +46,7 @@ def work(brief, monkeypatch, tmp_path):
     monkeypatch.setattr(malloc, "keep", lambda: None)  # of this process
     config = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 2}
     trials = [Trial.of(Config(**config, seed=seed)) for seed in range(3)]
-    jobs = [(trial.canonical, (), ()) for trial in trials]
+    jobs = [(trial.canonical, (), (), False) for trial in trials]
     at_work = worker.Worker.__new__(worker.Worker)
     at_work.setup({"pack": 7, "jobs": jobs, "brief": brief}, run, runner.Where("data", str(tmp_path)))
     return at_work, begun

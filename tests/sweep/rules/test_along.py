@@ -23,7 +23,7 @@ def started(criterion, **fields):
 
     def between(step):
         before = {name: mask.clone() for name, mask in updates.masks.items()}
-        changed = updates.between(step)
+        changed = updates(step)
         if any(not torch.equal(before[name], mask) for name, mask in updates.masks.items()):
             seen[step] = (before, dict(updates.masks))
         return changed
@@ -105,7 +105,7 @@ def test_grown_weights_have_value_and_momentum_0_even_if_just_dropped():
     stays = {}
     plain = updates._regrow
     updates._regrow = lambda growth, step: stays.setdefault(step, plain(growth, step))
-    list(training.run(6, updates.between))
+    list(training.run(6, updates))
     [stay] = stays.values()
     dropped_and_back = 0
     for name, mask in updates.masks.items():

@@ -40,7 +40,7 @@ def trial(**fields):
 def numbers(result):
     return [
         {key: value for key, value in row.items() if key not in TIMES}
-        for row in (result.trial, *result.curves, *result.layers)
+        for row in (result.trial, *result.curves, *result.layers, *result.masks)
     ]
 
 

@@ -15,7 +15,8 @@ from sweep import data, models
 from sweep.config import Config
 from sweep.data import reading
 from sweep.seeds import generator
-from sweep.trial.training import Training, _compiled
+from sweep.trial.evaluation import _compiled
+from sweep.trial.training import Training
 
 
 def test_every_shape_and_network_is_compiled_after_any_number_of_others(monkeypatch):
@@ -144,7 +145,7 @@ def by_hand(run, size):
 
 @pytest.mark.slow
 def test_recalibrated_statistics_are_those_of_a_pass_over_the_training_images(pictures, monkeypatch):
-    monkeypatch.setattr("sweep.trial.training._EVALUATION_BATCH", 20)
+    monkeypatch.setattr("sweep.trial.evaluation._EVALUATION_BATCH", 20)
     config = training(augment="flip-crop").config
     run = Training(config, models.build("conv-5", pictures.shape, 2, seed=1), pictures)
     list(run.run(1))

@@ -1,0 +1,98 @@
+"""A network as a trial computes with it: its precision, its loss and metric on a split, its BatchNorm."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from sweep.config import Config
+from sweep.data import TASKS, Data, Split
+from sweep.models import losses, metrics
+from sweep.seeds import derive, generator
+
+_EVALUATION_BATCH = 512
+# The most graphs that a process may compile. Each model, batch size, mode and choice of trained parameters
+# needs one.
+_GRAPHS = 1000
+
+
+def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Compile a network, anew for each shape.
+
+    A graph for several shapes would make a trial depend on the trials that the process ran before, and so
+    would torch's own limit of eight graphs: beyond it networks run without being compiled.
+    """
+    import torch._dynamo
+
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = _GRAPHS
+    return torch.compile(model, dynamic=False)
+
+
+def seed_layers(seed: int, device: torch.device) -> None:
+    """Seed the generators of layers that draw random numbers, such as dropout."""
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+class Evaluation:
+    """A network on the data of a trial, in the precision of the trial."""
+
+    def __init__(self, config: Config, model: nn.Module, data: Data) -> None:
+        self.config, self.model, self.data = config, model, data
+        self._loss = losses.chosen(config.loss, data.task, config.arguments("loss"))
+        self._headline = metrics.find(TASKS[data.task].headline)
+        self._forward: Callable[[Tensor], Tensor] = _compiled(model) if config.compile else model
+
+    def evaluate(self, split: Split) -> tuple[float, float]:
+        """Mean loss and headline metric on a split, in eval mode."""
+        loss, outputs = self._evaluate(split, self._headline.reduce)
+        return loss, float(self._headline.compute(outputs, split.labels))
+
+    def outputs(self, split: Split) -> Tensor:
+        """The outputs (N, ...) for a split, in eval mode and float32."""
+        return self._evaluate(split, Tensor.float)[1]
+
+    def _evaluate(self, split: Split, reduce: Callable[[Tensor], Tensor]) -> tuple[float, Tensor]:
+        """Mean loss on a split, and all that `reduce` takes of the outputs of each batch."""
+        self.model.eval()
+        loss, kept = 0.0, []
+        with torch.inference_mode(), self._precision():
+            for images, labels in split.batches(_EVALUATION_BATCH):
+                output = self._forward(self.data.inputs(images))
+                loss += float(self._loss.total(output, labels))
+                kept.append(reduce(output))
+        return loss / len(split), torch.cat(kept)
+
+    @contextmanager
+    def recalibrated(self) -> Iterator[None]:
+        """Give BatchNorm the statistics of one pass over the training images, not augmented, in a block.
+
+        The activations of a pruned network have other statistics than those of the dense network before:
+        adaptive BatchNorm of EagleEye (Li et al. 2020). After the block the old statistics are back.
+        """
+        saved = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        images, root = self.data.train, self.config.roots.order
+        # All batches are full, as each has the same weight in the statistics. With this size the number of
+        # images that are omitted is below the number of batches.
+        size = len(images) // math.ceil(len(images) / _EVALUATION_BATCH)
+        batches = images.batches(size, generator(root, "recalibration"))
+        device = self.data.device
+        try:
+            with torch.random.fork_rng([device] if device.type == "cuda" else []), self._precision():
+                seed_layers(derive(root, "recalibration", "layers"), device)
+                # Not the compiled network: to compile a graph takes longer than one pass.
+                update_bn((self.data.inputs(batch) for batch, _ in batches), self.model)
+            yield
+        finally:
+            for buffer, value in saved:
+                buffer.copy_(value)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.data.device.type, torch.bfloat16)
