@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TextIO, cast
 import duckdb
 import typer
 
-from analysis import diff, marking, output, warehouse
+from analysis import diff, marking, merging, output, warehouse
 from analysis.output import Format
 from analysis.questions import catalog
 from analysis.questions.question import Question
@@ -20,7 +20,11 @@ from sweep.foreign import Plain
 from sweep.store.places import place
 
 Results = Annotated[
-    str, typer.Option("--results", help="folder or URI (s3://BUCKET/PREFIX) of all results, or of one study")
+    list[str],
+    typer.Option(
+        "--results",
+        help="folder or URI (s3://BUCKET/PREFIX) of all results, or of one study; several: a union",
+    ),
 ]
 Study = Annotated[str | None, typer.Option(help="only trials of this study")]
 Where = Annotated[str | None, typer.Option(help="only trials for which this SQL condition holds")]
@@ -29,7 +33,7 @@ Metric = Annotated[
 ]
 Form = Annotated[Format | None, typer.Option("--format", help="default: by the name of --out, else a table")]
 Out = Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")]
-RESULTS = "results"
+RESULTS = ["results"]
 
 
 def sql(
@@ -84,24 +88,24 @@ def report(
     metric: Metric = None,
     target: Annotated[
         Path | None,
-        typer.Option("--output", help="default: report.html, in the results folder"),
+        typer.Option("--output", help="default: report.html, in the results folder if it is one"),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="serve it on this machine, and refresh it")] = False,
 ) -> None:
     """Write one HTML file, complete in itself, with all answers."""
     from analysis.report import report as page
 
-    folder = place(results)
     if watch:
         from analysis.report.watch import serve
 
         def render() -> str:
-            return page.render(warehouse.open(results, study=study, where=where, metric=metric), folder)
+            return page.render(warehouse.open(results, study=study, where=where, metric=metric), results)
 
-        serve(folder, render)
+        serve(results, render)
         return
-    file = target or (folder / "report.html" if isinstance(folder, Path) else Path("report.html"))
-    output.save(file, page.render(_open(results, study, where, metric), folder).encode())
+    beside = place(results[0]) if len(results) == 1 else None
+    file = target or (beside / "report.html" if isinstance(beside, Path) else Path("report.html"))
+    output.save(file, page.render(_open(results, study, where, metric), results).encode())
     print(f"report: {file}")
 
 
@@ -125,7 +129,7 @@ def export(
 
 def differences(
     first: Annotated[
-        str, typer.Argument(help="a trial (its id or the beginning), study, launch or criterion")
+        str, typer.Argument(help="a trial (its id or the beginning), study, launch, criterion or --results")
     ],
     second: Annotated[str, typer.Argument(help="another of the same kind")],
     *,
@@ -180,6 +184,15 @@ def marks(results: Results = RESULTS, form: Form = None, out: Out = None) -> Non
     output.write(marking.listed(results), output.format_of(form, out), out, marking.COLUMNS)
 
 
+def merge(
+    places: Annotated[list[str], typer.Argument(metavar="RESULTS...", help="folders or URIs of results")],
+    into: Annotated[str, typer.Option(help="the folder or URI to write to; what it has stays")],
+) -> None:
+    """Write the results, marks and launches of several places into one, with where each row is from."""
+    for line in merging.sentences(merging.merge(places, into)):
+        print(line)
+
+
 def _command_of(question: Question[Any]) -> Callable[..., None]:
     """The function behind a question's command: its own parameters first, then those that all share."""
 
@@ -213,7 +226,7 @@ def _command_of(question: Question[Any]) -> Callable[..., None]:
 
 
 def _open(
-    results: str, study: str | None, where: str | None, metric: str | None, *, compared: bool = False
+    results: list[str], study: str | None, where: str | None, metric: str | None, *, compared: bool = False
 ) -> duckdb.DuckDBPyConnection:
     """Open the results, and say on stderr which studies are unfinished.
 
@@ -229,18 +242,18 @@ def _open(
         "SELECT count(*), count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)), "
         "count(*) FILTER (NOT is_drawn(criterion)) FROM trials",
     )
+    named = ", ".join(results)
     if not trials:
         narrowed = " that --study and --where leave" if study or where else ""
-        raise BadInput(f"{results}: no finished trials yet{narrowed}; see python -m sweep.launch")
+        raise BadInput(f"{named}: no finished trials yet{narrowed}; see python -m sweep.launch")
     if not finished:
         raise BadInput(
-            f"{results}: none of {trials} trials ended with {f'a {metric}' if metric else 'an accuracy'}; "
-            f'see python -m analysis sql "SELECT trial_id, status, error FROM trials" --results {results}'
+            f"{named}: none of {trials} trials ended with {f'a {metric}' if metric else 'an accuracy'}; "
+            'see python -m analysis sql "SELECT trial_id, status, error FROM trials" '
+            f"{' '.join(f'--results {each}' for each in results)}"
         )
     if compared and not criteria:
-        raise BadInput(
-            f"{results}: the oracle's masks alone, no criterion; see python -m analysis correlation"
-        )
+        raise BadInput(f"{named}: the oracle's masks alone, no criterion; see python -m analysis correlation")
     for line in warehouse.provisional(connection):
         print(line, file=sys.stderr)
     return connection
@@ -273,6 +286,7 @@ def commands() -> typer.Typer:
     app.command(name="diff")(differences)
     app.command()(mark)
     app.command()(marks)
+    app.command()(merge)
     return app
 
 

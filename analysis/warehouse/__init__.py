@@ -3,6 +3,7 @@
 from analysis.warehouse.headlines import ACCURACIES, Headline, headline
 from analysis.warehouse.launches import files
 from analysis.warehouse.queries import answer, ask, checked, query, retried, rows
+from analysis.warehouse.union import Results
 from analysis.warehouse.warehouse import (
     BASELINES,
     EACH,
@@ -21,6 +22,7 @@ __all__ = [
     "EACH",
     "NO_PAIR",
     "Headline",
+    "Results",
     "answer",
     "ask",
     "baseline",

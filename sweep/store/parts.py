@@ -25,7 +25,11 @@ from sweep.store.schema import IDENTITIES, STORED
 # Pattern for the names of parts, in the folder of their table.
 PART = "part-*.parquet"
 # Columns that a part must have.
-REQUIRED: dict[str, Sequence[str]] = {**IDENTITIES, "trials": ("trial_id", "status", "config")}
+REQUIRED: dict[str, Sequence[str]] = {
+    **IDENTITIES,
+    "trials": ("trial_id", "status", "config"),
+    "marks": ("mark", "trial_id", "undone"),
+}
 # The SQL condition for rows that can be analysed; for `trials`, the arm is checked elsewhere.
 SOUND = {
     "trials": " AND ".join(

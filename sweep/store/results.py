@@ -146,7 +146,7 @@ def finished(folder: Place, columns: Sequence[str] = SHOWN) -> dict[str, Row]:
 
 def _by_trial(folders: Iterable[Place], columns: Sequence[str], *, stopped: bool = False) -> dict[str, Row]:
     """trial_id → the row that counts, of every trial with a result, or of every trial stopped early."""
-    needed = tuple(dict.fromkeys(("trial_id", "status", "finished_at", *columns)))
+    needed = tuple(dict.fromkeys(("trial_id", "source", "status", "finished_at", *columns)))
     rows = [row for folder in folders for row in marks.valid(folder, _trials(folder, needed))]
     last = {row["trial_id"]: row for row in sorted(rows, key=precedence)}
     return {name: row for name, row in last.items() if (row["status"] == "stopped") == stopped}
@@ -212,7 +212,7 @@ def _that_count(folder: Place, table: str, rows: pa.Table) -> list[int]:
         numbered = enumerate(rows.select(key).to_pylist())
         return list({tuple(row.values()): number for number, row in numbered}.values())
     invalid = marks.invalid(folder)
-    trials = enumerate(rows.select((*key, "status", "finished_at")).to_pylist())
+    trials = enumerate(rows.select((*key, "source", "status", "finished_at")).to_pylist())
     in_order = sorted(trials, key=lambda row: precedence(row[1]))
     return list({(row["trial_id"], invalid.holds(row)): number for number, row in in_order}.values())
 
