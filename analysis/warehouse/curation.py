@@ -31,8 +31,9 @@ def load(connection: duckdb.DuckDBPyConnection, places: Sequence[Member], *, wit
         }}) AS marks
         FROM marks WHERE tag = '{marks.INVALID}' AND {not with_invalid} GROUP BY trial_id"""
     )
+    # A view with a group: DuckDB then leaves the join with it out of queries that do not ask for tags.
     connection.execute(
-        f"""CREATE TABLE tagged AS SELECT trial_id, list(DISTINCT tag ORDER BY tag) AS tags FROM marks
+        f"""CREATE VIEW tagged AS SELECT trial_id, list(DISTINCT tag ORDER BY tag) AS tags FROM marks
         WHERE tag <> '{marks.INVALID}' GROUP BY trial_id"""
     )
 
@@ -66,6 +67,27 @@ class Curated:
     order: str = ""
 
 
+def has_invalid(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether any trial is marked as invalid."""
+    return _has_rows(connection, "invalid")
+
+
+def count_unsound(connection: duckdb.DuckDBPyConnection, sound: str) -> int:
+    """The number of rows of `all_trials` for which a condition does not hold.
+
+    The others that may be of an invalid trial go to the table `marked`, from the same pass over the parts: a
+    pass of their own would take as long again.
+    """
+    connection.execute(
+        f"""CREATE OR REPLACE TABLE marked AS
+        SELECT trial_id, study, source, finished_at, ({sound}) IS TRUE AS sound FROM all_trials
+        WHERE ({sound}) IS NOT TRUE OR hash(trial_id) IN (SELECT hash(trial_id) FROM invalid)"""
+    )
+    [(count,)] = connection.execute("SELECT count(*) FROM marked WHERE NOT sound").fetchall()
+    connection.execute("DELETE FROM marked WHERE NOT sound")
+    return int(count)
+
+
 def choose(connection: duckdb.DuckDBPyConnection, places: Sequence[Member], trials: str, order: str) -> None:
     """Find out which rows of the other tables do not count: of each trial those of some places.
 
@@ -79,16 +101,18 @@ def choose(connection: duckdb.DuckDBPyConnection, places: Sequence[Member], tria
     connection.execute(
         "CREATE OR REPLACE TABLE passed_over (trial_id VARCHAR, place VARCHAR, invalid BOOLEAN)"
     )
-    several = len(places) > 1
-    if not several and not _has_rows(connection, "invalid"):
-        return
     place, held = union.of_row(places), holds(places)
-    keys = "SELECT hash(trial_id) FROM invalid"
-    if several:
-        keys += (
-            f" UNION ALL SELECT hash(trial_id) FROM {trials} GROUP BY trial_id "
-            f"HAVING min({place}) <> max({place})"
-        )
+    if len(places) == 1:
+        if has_invalid(connection):
+            connection.execute(
+                f"""INSERT INTO passed_over
+                SELECT trial_id, {place}, true FROM marked JOIN invalid USING (trial_id)
+                WHERE study = coalesce(getvariable('study'), study)
+                GROUP BY trial_id HAVING bool_and({held})"""
+            )
+        return
+    keys = f"""SELECT hash(trial_id) FROM invalid UNION ALL
+        SELECT hash(trial_id) FROM {trials} GROUP BY trial_id HAVING min({place}) <> max({place})"""
     connection.execute(
         f"""INSERT INTO passed_over
         WITH looked_at AS (
@@ -101,8 +125,7 @@ def choose(connection: duckdb.DuckDBPyConnection, places: Sequence[Member], tria
         GROUP BY trial_id, place HAVING NOT bool_or(rank = 1 AND NOT held)"""
     )
 
-    if several:
-        _define_disagreements(connection, place, held, trials, order)
+    _define_disagreements(connection, place, held, trials, order)
 
 
 def _define_disagreements(
@@ -130,7 +153,7 @@ def _define_disagreements(
 def curated(connection: duckdb.DuckDBPyConnection, table: str, places: Sequence[Member]) -> Curated:
     """What marks and a union add to the view of a table, which must come after that of `trials`."""
     if table == "trials":
-        if not _has_rows(connection, "invalid"):
+        if not has_invalid(connection):
             return Curated()
         held = holds(places)
         return Curated(
@@ -161,7 +184,8 @@ def left_out(connection: duckdb.DuckDBPyConnection, conditions: Sequence[str]) -
     sql = "SELECT count(DISTINCT trial_id) FROM passed_over WHERE invalid"
     if conditions and connection.execute(f"{sql} LIMIT 1").fetchall() != [(0,)]:
         held = " AND ".join(conditions)
-        sql = f"SELECT count(DISTINCT trial_id) FROM invalid_rows AS trials WHERE {held}"
+        [(rows,)] = connection.execute("SELECT getvariable('invalid_rows')").fetchall()
+        sql = f"SELECT count(DISTINCT trial_id) FROM ({rows}) AS trials WHERE {held}"
     [(count,)] = connection.execute(sql).fetchall()
     return int(count)
 

@@ -96,7 +96,7 @@ def _trial_columns(
 ) -> tuple[str, str]:
     """The SQL of the columns of `trials`, taken from rows named `each`, and of the join that tags need.
 
-    The view of the rows of invalid trials, which has these columns too, is defined.
+    The variable `invalid_rows` gets the query of the rows of invalid trials, which have these columns too.
 
     Args:
         arm: the expression for the arm of a row.
@@ -109,7 +109,8 @@ def _trial_columns(
     replaced = f"{arm} AS arm, {source} AS source"
     columns = f"SELECT each.* EXCLUDE ({others}) REPLACE ({replaced}), {tags} AS tags"
     rows = "(FROM all_trials WHERE trial_id IN (SELECT trial_id FROM passed_over WHERE invalid))"
-    connection.execute(f"CREATE OR REPLACE VIEW invalid_rows AS {columns} FROM {rows} AS each {join}")
+    # The text alone: to define a view, DuckDB would open every part.
+    connection.execute(f"SET VARIABLE invalid_rows = '{quoted(f'{columns} FROM {rows} AS each {join}')}'")
     return columns, join
 
 
@@ -168,8 +169,11 @@ def _leave_rows(connection: duckdb.DuckDBPyConnection, table: str, every: str, s
         every: the SQL that reads all rows.
         sound: the SQL condition.
     """
-    unsound = f"SELECT count(*) FROM all_{table} WHERE ({sound}) IS NOT TRUE"
-    [(count,)] = connection.execute(unsound).fetchall()
+    if table == "trials" and curation.has_invalid(connection):
+        count = curation.count_unsound(connection, sound)
+    else:
+        unsound = f"SELECT count(*) FROM all_{table} WHERE ({sound}) IS NOT TRUE"
+        [(count,)] = connection.execute(unsound).fetchall()
     if count:
         connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS FROM ({every}) WHERE {sound}")
         parts.leave_rows_aside(union.named(union.of(connection)), count, table)
