@@ -31,10 +31,13 @@ def load(connection: duckdb.DuckDBPyConnection, places: Sequence[Member], *, wit
         }}) AS marks
         FROM marks WHERE tag = '{marks.INVALID}' AND {not with_invalid} GROUP BY trial_id"""
     )
-    # A view with a group: DuckDB then leaves the join with it out of queries that do not ask for tags.
     connection.execute(
-        f"""CREATE VIEW tagged AS SELECT trial_id, list(DISTINCT tag ORDER BY tag) AS tags FROM marks
+        f"""CREATE TABLE tags_of AS SELECT trial_id, list(DISTINCT tag ORDER BY tag) AS tags FROM marks
         WHERE tag <> '{marks.INVALID}' GROUP BY trial_id"""
+    )
+    # By the group DuckDB knows that a trial is there once, and joins only where tags are asked for.
+    connection.execute(
+        "CREATE VIEW tagged AS SELECT trial_id, any_value(tags) AS tags FROM tags_of GROUP BY trial_id"
     )
 
 

@@ -84,8 +84,9 @@ def define(
                   QUALIFY {curated.or_row} row_number() OVER (
                       PARTITION BY {key} ORDER BY {curated.order} {order}) > 1)
         )
-        {columns} FROM {rows_of} AS each {tagged}
-        WHERE hash(filename, file_row_number) NOT IN (FROM superseded)"""
+        {columns} FROM (
+            FROM {rows_of} WHERE hash(filename, file_row_number) NOT IN (FROM superseded)
+        ) AS each {tagged}"""
     )
     if query:
         connection.execute(f"CREATE OR REPLACE VIEW {table} AS {query}")
