@@ -44,13 +44,7 @@ def define(
     """
     key = ", ".join(KEYS[table])
     if tables is not None:
-        # Without a row the view would not know its columns.
-        empty = SCHEMAS[table].append(pa.field("filename", pa.string()))
-        empty = empty.append(pa.field("file_row_number", pa.int64()))
-        rows = pa.concat_tables([empty.empty_table(), *tables], promote_options="permissive")
-        connection.register("rows", rows)
-        connection.execute(f"CREATE OR REPLACE TABLE recoded_{table} AS FROM rows")
-        connection.unregister("rows")
+        _load(connection, table, tables)
     every = f"FROM recoded_{table}" + (f" UNION ALL BY NAME FROM {source}" if source else "")
     connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {every}")
     sound, arm = parts.SOUND[table], "arm"
@@ -90,6 +84,17 @@ def define(
     )
     if query:
         connection.execute(f"CREATE OR REPLACE VIEW {table} AS {query}")
+
+
+def _load(connection: duckdb.DuckDBPyConnection, table: str, tables: Iterable[pa.Table]) -> None:
+    """Load the rows of converted parts into memory."""
+    # Without a row the view would not know its columns.
+    empty = SCHEMAS[table].append(pa.field("filename", pa.string()))
+    empty = empty.append(pa.field("file_row_number", pa.int64()))
+    rows = pa.concat_tables([empty.empty_table(), *tables], promote_options="permissive")
+    connection.register("rows", rows)
+    connection.execute(f"CREATE OR REPLACE TABLE recoded_{table} AS FROM rows")
+    connection.unregister("rows")
 
 
 def _trial_columns(

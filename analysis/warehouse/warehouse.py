@@ -86,16 +86,21 @@ def open(
     for table in KEYS:
         views.create(connection, table)
     _confine(connection, places)
-    connection.execute(
-        "CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE, place VARCHAR)"
-    )
-    if latest := [(*launch, each.name) for each in places for launch in launches(each.folder)]:
-        connection.executemany("INSERT INTO launches VALUES (?, ?, ?, ?, ?)", latest)
+    _load_launches(connection, places)
     _narrow(connection, study, where, metric)
     _say_left_out(connection, study, where)
     if len(places) > 1:
         _say_disagreements(connection, places)
     return connection
+
+
+def _load_launches(connection: duckdb.DuckDBPyConnection, places: Sequence[Member]) -> None:
+    """Load the latest launch of each study of each place."""
+    connection.execute(
+        "CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE, place VARCHAR)"
+    )
+    if latest := [(*launch, each.name) for each in places for launch in launches(each.folder)]:
+        connection.executemany("INSERT INTO launches VALUES (?, ?, ?, ?, ?)", latest)
 
 
 def _confine(connection: duckdb.DuckDBPyConnection, places: Sequence[Member]) -> None:
