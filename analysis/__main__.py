@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TextIO, cast
 import duckdb
 import typer
 
-from analysis import answers, diff, marking, output, tracking, warehouse
+from analysis import answers, diff, marking, merging, output, tracking, warehouse
 from analysis.output import Format
 from analysis.questions import catalog
 from analysis.questions.question import Question
@@ -21,7 +21,11 @@ from sweep.store.places import place
 from sweep.trackers import Service
 
 Results = Annotated[
-    str, typer.Option("--results", help="folder or URI (s3://BUCKET/PREFIX) of all results, or of one study")
+    list[str],
+    typer.Option(
+        "--results",
+        help="folder or URI (s3://BUCKET/PREFIX) of all results, or of one study; several: a union",
+    ),
 ]
 Study = Annotated[str | None, typer.Option(help="only trials of this study")]
 Where = Annotated[str | None, typer.Option(help="only trials for which this SQL condition holds")]
@@ -30,7 +34,7 @@ Metric = Annotated[
 ]
 Form = Annotated[Format | None, typer.Option("--format", help="default: by the name of --out, else a table")]
 Out = Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")]
-RESULTS = "results"
+RESULTS = ["results"]
 
 
 def sql(
@@ -85,24 +89,24 @@ def report(
     metric: Metric = None,
     target: Annotated[
         Path | None,
-        typer.Option("--output", help="default: report.html, in the results folder"),
+        typer.Option("--output", help="default: report.html, in the results folder if it is one"),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="serve it on this machine, and refresh it")] = False,
 ) -> None:
     """Write one HTML file, complete in itself, with all answers."""
     from analysis.report import report as page
 
-    folder = place(results)
     if watch:
         from analysis.report.watch import serve
 
         def render() -> str:
-            return page.render(warehouse.open(results, study=study, where=where, metric=metric), folder)
+            return page.render(warehouse.open(results, study=study, where=where, metric=metric), results)
 
-        serve(folder, render, study)
+        serve(results, render, study)
         return
-    file = target or (folder / "report.html" if isinstance(folder, Path) else Path("report.html"))
-    output.save(file, page.render(_open(results, study, where, metric), folder).encode())
+    beside = place(results[0]) if len(results) == 1 else None
+    file = target or (beside / "report.html" if isinstance(beside, Path) else Path("report.html"))
+    output.save(file, page.render(_open(results, study, where, metric), results).encode())
     print(f"report: {file}")
 
 
@@ -141,7 +145,7 @@ def export(
 
 def differences(
     first: Annotated[
-        str, typer.Argument(help="a trial (its id or the beginning), study, launch or criterion")
+        str, typer.Argument(help="a trial (its id or the beginning), study, launch, criterion or --results")
     ],
     second: Annotated[str, typer.Argument(help="another of the same kind")],
     *,
@@ -196,6 +200,15 @@ def marks(results: Results = RESULTS, form: Form = None, out: Out = None) -> Non
     output.write(marking.listed(results), output.format_of(form, out), out, marking.COLUMNS)
 
 
+def merge(
+    places: Annotated[list[str], typer.Argument(metavar="RESULTS...", help="folders or URIs of results")],
+    into: Annotated[str, typer.Option(help="the folder or URI to write to; what it has stays")],
+) -> None:
+    """Write the results, marks and launches of several places into one, with where each row is from."""
+    for line in merging.sentences(merging.merge(places, into)):
+        print(line)
+
+
 def _command_of(question: Question[Any]) -> Callable[..., None]:
     """The function behind a question's command: its own parameters first, then those that all share."""
 
@@ -226,7 +239,7 @@ def _command_of(question: Question[Any]) -> Callable[..., None]:
 
 
 def _open(
-    results: str, study: str | None, where: str | None, metric: str | None, *, compared: bool = False
+    results: list[str], study: str | None, where: str | None, metric: str | None, *, compared: bool = False
 ) -> duckdb.DuckDBPyConnection:
     """Open the results as `answers.opened` does, and say on stderr which studies are unfinished."""
     connection = answers.opened(results, study, where, metric, compared=compared)
@@ -262,6 +275,7 @@ def commands() -> typer.Typer:
     app.command(name="diff")(differences)
     app.command()(mark)
     app.command()(marks)
+    app.command()(merge)
     return app
 
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import duckdb
@@ -15,16 +16,16 @@ from analysis.page import Page, plain
 from analysis.questions import catalog
 from analysis.questions.question import Question, Row
 from analysis.results import Results
-from analysis.warehouse import ACCURACIES, Headline
+from analysis.warehouse import ACCURACIES, Headline, Places
 from sweep.errors import BadInput
 from sweep.foreign import terminal
-from sweep.store.places import Place
+from sweep.store.places import Remote
 
 # Rows that a notebook shows.
 _SHOWN = 200
 # The arguments that all questions share, beside their own.
 _SHARED = {
-    "results": "`Results`, or the folder or URI of all results or of one study",
+    "results": "`Results`, or the folder or URI of all results or of one study, or several of them",
     "study": "only trials of this study",
     "where": "only trials for which this SQL condition holds",
     "metric": "answer about this metric of the final networks, not their headline metric",
@@ -126,7 +127,7 @@ def ask(question: Question[Any], connection: duckdb.DuckDBPyConnection, **own: A
 
 
 def opened(
-    results: str | Place, study: str | None, where: str | None, metric: str | None, *, compared: bool = False
+    results: Places, study: str | None, where: str | None, metric: str | None, *, compared: bool = False
 ) -> duckdb.DuckDBPyConnection:
     """Open results that have trials to answer with.
 
@@ -142,18 +143,19 @@ def opened(
         "SELECT count(*), count(*) FILTER (status = 'ok' AND isfinite(test_accuracy)), "
         "count(*) FILTER (NOT is_drawn(criterion)) FROM trials",
     )
+    several = [results] if isinstance(results, str | Path | Remote) else results
+    named = ", ".join(map(str, several))
     if not trials:
         narrowed = " that --study and --where leave" if study or where else ""
-        raise BadInput(f"{results}: no finished trials yet{narrowed}; see python -m sweep.launch")
+        raise BadInput(f"{named}: no finished trials yet{narrowed}; see python -m sweep.launch")
     if not finished:
         raise BadInput(
-            f"{results}: none of {trials} trials ended with {f'a {metric}' if metric else 'an accuracy'}; "
-            f'see python -m analysis sql "SELECT trial_id, status, error FROM trials" --results {results}'
+            f"{named}: none of {trials} trials ended with {f'a {metric}' if metric else 'an accuracy'}; "
+            'see python -m analysis sql "SELECT trial_id, status, error FROM trials" '
+            f"{' '.join(f'--results {each}' for each in several)}"
         )
     if compared and not criteria:
-        raise BadInput(
-            f"{results}: the oracle's masks alone, no criterion; see python -m analysis correlation"
-        )
+        raise BadInput(f"{named}: the oracle's masks alone, no criterion; see python -m analysis correlation")
     return connection
 
 
@@ -233,7 +235,7 @@ def _signature(own: Sequence[_Option], shared: Sequence[str]) -> inspect.Signatu
         "results",
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         default="results",
-        annotation=str | Place | Results,
+        annotation=Places | Results,
     )
     others = [
         inspect.Parameter(name, keyword, default=None, annotation=str | None)

@@ -12,13 +12,14 @@ import duckdb
 from analysis import warehouse
 from analysis.statistics.differences import Lost, Paired, certain, holm, paired
 from analysis.statistics.estimates import number
-from analysis.warehouse import Headline, curation, views
+from analysis.warehouse import Headline, curation, union
 from analysis.warehouse.arms import label
+from analysis.warehouse.definition import ARM, PRECEDENCE
 from analysis.warehouse.launches import entries
 from analysis.warehouse.sources import quoted
+from analysis.warehouse.union import Member
 from sweep.arms import is_among
 from sweep.errors import BadInput
-from sweep.store.places import place
 
 # The columns of the table.
 COLUMNS = ("part", "field", "first", "second", "difference", "low", "high", "p_holm", "seeds")
@@ -42,7 +43,7 @@ class Side:
     """One side of the comparison.
 
     Attributes:
-        kind: `trial`, `study`, `launch` or `arm`.
+        kind: `trial`, `study`, `launch`, `arm`, or `place`, of a union.
         trials: the SQL of its trials.
     """
 
@@ -85,7 +86,7 @@ class Diff:
 
 
 def diff(connection: duckdb.DuckDBPyConnection, first: str, second: str) -> Diff:
-    """Compare two trials (ids, or beginnings of ids), arms (criteria), studies or launches (ids).
+    """Compare two trials (ids, or beginnings of ids), arms (criteria), studies, launches (ids) or places.
 
     Raises:
         BadInput: a name is of nothing or of several trials, or the two are of different kinds.
@@ -110,18 +111,19 @@ def diff(connection: duckdb.DuckDBPyConnection, first: str, second: str) -> Diff
 
 
 def _side(connection: duckdb.DuckDBPyConnection, name: str) -> Side:
-    """What a name means: a trial's id, a study, a launch, a criterion, or the beginning of a trial's id."""
-    text = quoted(name)
+    """What a name means: a trial's id, a study, a launch, criterion or place, or how a trial's id begins."""
+    text, places = quoted(name), union.of(connection)
     for kind, condition in (
         ("trial", f"trial_id = '{text}'"),
         ("study", f"study = '{text}'"),
         ("launch", f"launch = '{text}'"),
         ("arm", f"is_named('{text}', criterion, scope)"),
+        ("place", f"{union.of_row(places)} = '{text}'"),
     ):
         trials = f"FROM trials WHERE {condition}"
-        if kind in ("study", "launch"):
-            # A trial of two studies or launches is in the view of trials once.
-            trials = _of_all_rows(condition)
+        if kind in ("study", "launch", "place"):
+            # A trial of two studies, launches or places is in the view of trials once.
+            trials = _of_all_rows(condition, places)
         if warehouse.rows(connection, f"SELECT 1 FROM ({trials}) LIMIT 1"):
             return Side(name, kind, trials)
     begin = f"SELECT trial_id FROM trials WHERE starts_with(trial_id, '{text}') ORDER BY 1 LIMIT 2"
@@ -135,20 +137,21 @@ def _side(connection: duckdb.DuckDBPyConnection, name: str) -> Side:
     return Side(ids[0], "trial", f"FROM trials WHERE trial_id = '{quoted(ids[0])}'")
 
 
-def _of_all_rows(condition: str) -> str:
+def _of_all_rows(condition: str, places: Sequence[Member]) -> str:
     """The SQL of the valid row of each trial that counts among the rows for which a condition holds."""
     return f"""
-        SELECT each.* REPLACE (coalesce(arm, {views.ARM}) AS arm) FROM (FROM all_trials
+        SELECT each.* REPLACE (coalesce(arm, {ARM}) AS arm) FROM (FROM all_trials
             WHERE {condition} AND trial_id IN (SELECT trial_id FROM trials)) AS each
         LEFT JOIN invalid USING (trial_id)
-        WHERE NOT {curation.HOLDS}
-        QUALIFY row_number() OVER (PARTITION BY trial_id ORDER BY {views.PRECEDENCE["trials"]}) = 1"""
+        WHERE NOT ({curation.holds(places)})
+        QUALIFY row_number() OVER (PARTITION BY trial_id ORDER BY {PRECEDENCE["trials"]}) = 1"""
 
 
 def _described(connection: duckdb.DuckDBPyConnection, sides: Sequence[Side]) -> dict[str, list[Values]]:
     """For each part of a description, the values of its fields on both sides."""
-    [(folder,)] = warehouse.rows(connection, "SELECT getvariable('results')")
-    launches = entries(place(folder))
+    launches: dict[str, Any] = {}
+    for each in union.of(connection):
+        launches |= entries(each.folder)
     parts: dict[str, list[Values]] = defaultdict(list)
     for side in sides:
         parts["config"].append(_config_values(connection, side))

@@ -13,18 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis import warehouse
-from analysis.warehouse.sources import place_of
+from analysis.warehouse import union
+from analysis.warehouse.union import Places
 from sweep.errors import BadInput
 from sweep.store import marks, parts
 from sweep.store import results as stored
-from sweep.store.places import Place, place, remedy
+from sweep.store.places import Place, remedy
 from sweep.store.schema import MARKS
 
 # The columns of the list of marks.
 COLUMNS = ("mark", "tag", "trials", "undone", "note", "who", "when")
 
 
-def put(results: str, tag: str, where: str, *, study: str | None = None, note: str = "") -> tuple[str, int]:
+def put(
+    results: Places, tag: str, where: str, *, study: str | None = None, note: str = ""
+) -> tuple[str, int]:
     """Mark the trials for which a condition holds, beside the results of each study that has them.
 
     Args:
@@ -43,26 +46,26 @@ def put(results: str, tag: str, where: str, *, study: str | None = None, note: s
     if not len(to_mark):
         raise BadInput(f"--where {where}: no trial to mark; invalid trials are marked already")
     mark = {"mark": uuid.uuid4().hex[:8], "tag": tag, "note": note, "undone": False, **_signature()}
-    root = place(results).resolve()
+    places = union.of(connection)
     for name in pc.unique(to_mark["folder"]).to_pylist():
-        trials = to_mark.filter(pc.equal(to_mark["folder"], name)).select(("trial_id", "until")).to_pylist()
-        _write(place_of(root, name), [mark | trial for trial in trials])
+        trials = to_mark.filter(pc.equal(to_mark["folder"], name)).drop_columns("folder").to_pylist()
+        _write(union.place_of(places, name), [mark | trial for trial in trials])
     return str(mark["mark"]), len(pc.unique(to_mark["trial_id"]))
 
 
 def _rows_to_mark(connection: duckdb.DuckDBPyConnection) -> pa.Table:
-    """For each trial of the view and each study folder that has it: until when rows are marked."""
+    """For each trial of the view, study folder that has it and source: until when rows are marked."""
     return connection.sql(
         """
         SELECT trial_id, regexp_replace(filename, '/trials/[^/]*$', '') AS folder,
-            max(max(finished_at)) OVER (PARTITION BY trial_id) AS until
+            coalesce(source, '') AS source, max(max(finished_at)) OVER (PARTITION BY trial_id) AS until
         FROM all_trials WHERE trial_id IN (SELECT trial_id FROM trials)
-        GROUP BY trial_id, folder
+        GROUP BY trial_id, folder, coalesce(source, '')
         """
     ).to_arrow_table()
 
 
-def take_back(results: str, mark: str) -> int:
+def take_back(results: Places, mark: str) -> int:
     """Take a mark back from all of its trials; returns their number.
 
     Raises:
@@ -74,7 +77,7 @@ def take_back(results: str, mark: str) -> int:
     return count
 
 
-def take_back_where(results: str, tag: str, where: str, *, study: str | None = None) -> int:
+def take_back_where(results: Places, tag: str, where: str, *, study: str | None = None) -> int:
     """Take all marks with a tag back from the trials for which a condition holds; returns their number.
 
     Raises:
@@ -94,11 +97,10 @@ def take_back_where(results: str, tag: str, where: str, *, study: str | None = N
     return count
 
 
-def _undo(results: str, chosen: Any) -> int:
+def _undo(results: Places, chosen: Any) -> int:
     """Take back the marks in all rows that a function chooses; returns the number of trials."""
     trials: set[str] = set()
-    root = place(results).resolve()
-    for folder in _marked(root):
+    for folder in _marked(results):
         rows = marks.live(marks.read(folder / "marks", parts.PART))
         rows = rows.filter(chosen(rows)) if len(rows) else rows
         if len(rows):
@@ -107,10 +109,13 @@ def _undo(results: str, chosen: Any) -> int:
     return len(trials)
 
 
-def listed(results: str) -> list[dict[str, Any]]:
+def listed(results: Places) -> list[dict[str, Any]]:
     """Every mark, the latest last: its tag, number of trials, and of how many it was taken back."""
-    root = place(results).resolve()
-    rows = marks.read(root, parts.pattern("marks", parts.are_of_one_study(root))).to_pylist()
+    rows = [
+        row
+        for each in union.members(results)
+        for row in marks.read(each.folder, each.pattern("marks")).to_pylist()
+    ]
     rows.sort(key=lambda row: row["marked_at"])
     by_mark: dict[str, dict[str, Any]] = {}
     trials: dict[tuple[str, bool], set[str]] = {}
@@ -132,10 +137,11 @@ def listed(results: str) -> list[dict[str, Any]]:
     ]
 
 
-def _marked(root: Place) -> Iterator[Any]:
+def _marked(results: Places) -> Iterator[Any]:
     """The folders of the studies that have marks."""
-    pattern = parts.pattern("marks", parts.are_of_one_study(root))
-    yield from sorted({part.parent.parent for part in parts.list_parts(root, pattern)}, key=str)
+    for each in union.members(results):
+        listed = parts.list_parts(each.folder, each.pattern("marks"))
+        yield from sorted({part.parent.parent for part in listed}, key=str)
 
 
 def _signature() -> dict[str, Any]:

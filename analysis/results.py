@@ -5,9 +5,9 @@ from functools import cached_property
 import duckdb
 
 from analysis import warehouse
+from analysis.warehouse import Places
 from sweep.errors import BadInput
 from sweep.foreign import html
-from sweep.store.places import Place
 
 
 class Results:
@@ -20,10 +20,10 @@ class Results:
     The views are opened when they are first asked for. Make another `Results` to follow a study that runs.
 
     Attributes:
-        folder: folder or URI of the results of one study, or of several studies.
+        folder: folder or URI of the results of one study, or of several studies; or several of these.
     """
 
-    def __init__(self, folder: str | Place = "results") -> None:
+    def __init__(self, folder: Places = "results") -> None:
         self.folder = folder
 
     @cached_property

@@ -22,25 +22,27 @@ from sweep.trackers import Run, Service
 _AT_A_TIME = 2000
 
 
-def export(connection: duckdb.DuckDBPyConnection, service: Service, results: str, to: str | None) -> str:
+def export(
+    connection: duckdb.DuckDBPyConnection, service: Service, results: Sequence[str], to: str | None
+) -> str:
     """Log the trials of the views to a service; returns a sentence that says how many.
 
     Args:
-        results: the folder or URI that was opened.
+        results: the folders or URIs that were opened; files go beside the first.
         to: where the service is; None: where its environment variables or its defaults say.
 
     Raises:
         BadInput: there are no trials, or the service does not take them.
     """
-    folder = place(results).resolve()
+    folder = place(results[0]).resolve()
     service.check(folder, to)
     [(total,)] = rows(connection, "SELECT count(*) FROM trials")
     if not total:
-        raise BadInput(f"{results}: no trials to export; see python -m sweep.launch")
+        raise BadInput(f"{', '.join(results)}: no trials to export; see python -m sweep.launch")
     done = new = 0
     try:
         with closing(service.tracker(folder, to)) as tracker:
-            runs = _runs(connection, total, tags(folder))
+            runs = _runs(connection, total, tags(results))
             console, hidden = Console(stderr=True), not sys.stderr.isatty()
             for run in track(runs, str(service), total, console=console, transient=True, disable=hidden):
                 new += tracker.log(run)

@@ -15,7 +15,7 @@ WITH chosen AS MATERIALIZED (
         hash(
             CASE
                 WHEN coalesce(getvariable('between'), '') = '' THEN setting
-                ELSE json_merge_patch(arm, json_object(getvariable('between'), NULL))::VARCHAR
+                ELSE json_merge_patch(arm, json_object(getvariable('between')::VARCHAR, NULL))::VARCHAR
             END,
             sparsity, seed
         ) AS place,

@@ -12,18 +12,18 @@ import plotly.offline
 from analysis.page import Page
 from analysis.questions import catalog
 from analysis.report import search, trials
-from analysis.warehouse import Headline, files, headline, narrowed_studies, provisional, rows
+from analysis.warehouse import Headline, Places, files, headline, narrowed_studies, provisional, rows
 from sweep.errors import BadInput
 from sweep.foreign import html
-from sweep.store.places import Place, small
+from sweep.store.places import small
 
 
-def render(connection: duckdb.DuckDBPyConnection, results: Place) -> str:
+def render(connection: duckdb.DuckDBPyConnection, results: Places) -> str:
     """The page, as HTML that loads nothing.
 
     Args:
         connection: from `analysis.open`, perhaps narrowed.
-        results: the folder of the results, for study files and provenance.
+        results: the places of the results, for study files and provenance.
     """
     mixed = []
     try:
@@ -64,7 +64,7 @@ def _title(connection: duckdb.DuckDBPyConnection) -> str:
     return ", ".join(map(str, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _provenance(page: Page, results: Place, studies: Collection[str] | None) -> None:
+def _provenance(page: Page, results: Places, studies: Collection[str] | None) -> None:
     page.heading("Study files and provenance")
     for path in files(results, "study.json"):
         try:

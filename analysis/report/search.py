@@ -10,17 +10,17 @@ import plotly.graph_objects as go
 
 from analysis.charts import error_bars
 from analysis.page import Page
-from analysis.warehouse import files
+from analysis.warehouse import Places, files
 from analysis.warehouse.headlines import ACCURACY
 from sweep.arms import listed
 from sweep.means import Mean
-from sweep.store.places import Place, small
+from sweep.store.places import small
 
 FILE = "search.json"
 _AXES = {"density": "density", "cost": "multiply-adds of an image"}
 
 
-def show(page: Page, results: Place, studies: Collection[str] | None) -> None:
+def show(page: Page, results: Places, studies: Collection[str] | None) -> None:
     """Write the section on searches, if there were any.
 
     Args:

@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 
 from analysis.report import running
+from analysis.warehouse import Places
 from analysis.warehouse.live import live
-from sweep.errors import ONE_LINE
+from analysis.warehouse.union import members
+from sweep.errors import ONE_LINE, BadInput
 from sweep.foreign import html
-from sweep.store.parts import pattern
-from sweep.store.places import Place
 
 _NOTHING_YET = """<!doctype html><html><head>
 <meta charset="utf-8"><meta http-equiv="refresh" content="3">
@@ -20,16 +20,18 @@ _NOTHING_YET = """<!doctype html><html><head>
 _EMPTY = '<section id="running"></section>'
 
 
-def version(results: Place) -> str:
+def version(results: Places) -> str:
     """A text that changes when a part is added or removed."""
-    parts = [part for one_study in (True, False) for part in results.glob(pattern("trials", one_study))]
+    parts = []
+    with suppress(BadInput):  # there are no results yet
+        parts = [part for each in members(results) for part in each.parts("trials")]
     newest = max((part.name for part in parts), default="")
     # Hashed: others may have chosen the name, and the text goes into a page.
     return hashlib.sha256(f"{len(parts)} {newest}".encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def server(
-    results: Place, render: Callable[[], str], port: int = 0, study: str | None = None
+    results: Places, render: Callable[[], str], port: int = 0, study: str | None = None
 ) -> ThreadingHTTPServer:
     """A server on the loopback address. It renders the page only when the results have changed.
 
@@ -88,7 +90,7 @@ def server(
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 
 
-def serve(results: Place, render: Callable[[], str], study: str | None = None) -> None:
+def serve(results: Places, render: Callable[[], str], study: str | None = None) -> None:
     """Serve until Ctrl-C."""
     with server(results, render, study=study) as serving:
         print(f"report: http://127.0.0.1:{serving.server_address[1]}/  (Ctrl-C ends)", flush=True)

@@ -3,6 +3,7 @@
 from analysis.warehouse.headlines import ACCURACIES, Headline, headline
 from analysis.warehouse.launches import files
 from analysis.warehouse.queries import answer, ask, checked, query, retried, rows
+from analysis.warehouse.union import Places
 from analysis.warehouse.warehouse import (
     BASELINES,
     EACH,
@@ -22,6 +23,7 @@ __all__ = [
     "EACH",
     "NO_PAIR",
     "Headline",
+    "Places",
     "answer",
     "ask",
     "baseline",

@@ -5,6 +5,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
+from analysis.warehouse.union import Places, members
 from sweep.store.places import Place, is_small, read_all
 
 # Study, trials of the study, trials to run, start in seconds since 1970.
@@ -14,7 +15,7 @@ Launch = tuple[str, int, int, float]
 def launches(folder: Place) -> list[Launch]:
     """The latest launch of each study whose study.json has one."""
     latest: dict[str, Launch] = {}
-    for content in read_all(path for path in files(folder, "study.json") if is_small(path)):
+    for content in read_all(path for path in _files(folder, "study.json") if is_small(path)):
         if isinstance(content, bytes) and (launch := _launch(content)):
             # Two folders may hold the same study, as after a copy: the later launch counts.
             latest[launch[0]] = max(launch, latest.get(launch[0], launch), key=itemgetter(3))
@@ -24,7 +25,7 @@ def launches(folder: Place) -> list[Launch]:
 def entries(folder: Place) -> dict[str, dict[str, Any]]:
     """The entry of each launch, by its id, from every study.json that is sound."""
     by_id: dict[str, dict[str, Any]] = {}
-    for content in read_all(path for path in files(folder, "study.json") if is_small(path)):
+    for content in read_all(path for path in _files(folder, "study.json") if is_small(path)):
         try:
             launches = json.loads(content)["launches"] if isinstance(content, bytes) else []
             by_id |= {one["launch"]: one for one in launches if isinstance(one.get("launch"), str)}
@@ -33,10 +34,10 @@ def entries(folder: Place) -> dict[str, dict[str, Any]]:
     return by_id
 
 
-def tags(folder: Place) -> dict[str, list[str]]:
+def tags(results: Places) -> dict[str, list[str]]:
     """The tags of each study, from every study.json that is sound."""
     by_study: dict[str, list[str]] = {}
-    for content in read_all(path for path in files(folder, "study.json") if is_small(path)):
+    for content in read_all(path for path in files(results, "study.json") if is_small(path)):
         try:
             known = json.loads(content) if isinstance(content, bytes) else {}
             by_study[known["study"]] = [tag for tag in known["tags"] if isinstance(tag, str)]
@@ -60,7 +61,11 @@ def _launch(content: bytes) -> Launch | None:
     return study, trials, to_run, began.timestamp()
 
 
-def files(results: Place, name: str) -> list[Place]:
-    """The files with this name beside the results, of the one study or of each study."""
-    places: list[Place] = [*results.glob(name)] or [*results.glob(f"*/{name}")]
-    return sorted(places, key=str)
+def files(results: Places, name: str) -> list[Place]:
+    """The files with this name beside the results, of the one study or of each study, of all places."""
+    return [path for each in members(results) for path in _files(each.folder, name)]
+
+
+def _files(folder: Place, name: str) -> list[Place]:
+    found: list[Place] = [*folder.glob(name)] or [*folder.glob(f"*/{name}")]
+    return sorted(found, key=str)

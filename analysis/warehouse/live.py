@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from analysis.warehouse.launches import files
+from analysis.warehouse.union import Places
 from sweep.store import parts
 from sweep.store.places import Place, is_small, read_all
 from sweep.store.running import FOLDER
@@ -46,7 +47,7 @@ class Live:
     silent: bool
 
 
-def live(results: Place) -> list[Live]:
+def live(results: Places) -> list[Live]:
     """The trials that have left their curves, by study and config; files with other content are left out."""
     places = [place for place in files(results, f"{FOLDER}/*.json") if _is_small(place)]
     now = datetime.now(UTC)

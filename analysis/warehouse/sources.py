@@ -3,7 +3,6 @@
 import glob
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +129,10 @@ def compacted(connection: duckdb.DuckDBPyConnection, table: str, found: Sequence
     return f"parts_{table}"
 
 
-def matching(folder: Place, pattern: str) -> str:
-    """The SQL that reads all parts whose names match a pattern within a folder."""
-    everything = quoted(f"{glob.escape(duckdb_name(folder))}/{pattern}")
-    return f"read_parquet('{everything}', {_OPTIONS})"
+def matching(patterns: Iterable[str]) -> str:
+    """The SQL that reads all parts whose names match patterns."""
+    everything = ", ".join(f"'{quoted(pattern)}'" for pattern in patterns)
+    return f"read_parquet([{everything}], {_OPTIONS})"
 
 
 def listed(found: Iterable[Place]) -> str | None:
@@ -149,11 +148,6 @@ def _names(found: Iterable[Place]) -> str:
 def duckdb_name(where: Place) -> str:
     """The name by which DuckDB finds a file or folder."""
     return str(where) if isinstance(where, Path) else f"{where.scheme}://{where.path}"
-
-
-def place_of(results: Place, name: str) -> Place:
-    """The file or folder of results that has this name in DuckDB."""
-    return replace(results, path=name.partition("://")[2]) if isinstance(results, Remote) else Path(name)
 
 
 def quoted(text: str) -> str:

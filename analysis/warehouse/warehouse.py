@@ -2,17 +2,19 @@
 
 import glob
 import sys
+from collections.abc import Sequence
 
 import duckdb
 
-from analysis.warehouse import curation, headlines, views
+from analysis.warehouse import curation, headlines, union, views
 from analysis.warehouse.launches import launches
 from analysis.warehouse.queries import READS, one_line_errors, rows
 from analysis.warehouse.sources import duckdb_name, quoted
+from analysis.warehouse.union import Member, Places
 from sweep.config import DRAWN
 from sweep.errors import BadInput
 from sweep.store import parts
-from sweep.store.places import Place, Remote, place
+from sweep.store.places import Remote
 from sweep.store.schema import KEYS
 from sweep.store.sound import SOUND_IN_FULL
 
@@ -34,16 +36,20 @@ _MACROS = (
 
 
 def open(
-    results: str | Place = "results",
+    results: Places = "results",
     *,
     study: str | None = None,
     where: str | None = None,
     metric: str | None = None,
     with_invalid: bool = False,
 ) -> duckdb.DuckDBPyConnection:
-    """A connection with the views `trials`, `curves`, `layers`, `metrics` and `masks` over a study, or all.
+    """A connection with the views `trials`, `curves`, `layers` and `metrics` over one study's folder, or all.
 
-    A further view, `settings`, has the setting of each arm of all results: the config without the fields that
+    Of several places the views are a union: the column `source` names the place where it would be NULL. A
+    trial of several places is there once, as the place with the row that counts has it. The view
+    `disagreements` has the trials whose accuracies differ, and a line on stderr counts them.
+
+    A fifth view, `settings`, has the setting of each arm of all results: the config without the fields that
     choose the mask.
 
     The views read the files at the time of a query, so they follow a running study. They do not follow, and
@@ -63,42 +69,47 @@ def open(
         with_invalid: invalid trials are in the views.
 
     Raises:
-        BadInput: the folder does not exist, no trial is of the study or has the metric, or the condition is
-            not valid SQL.
+        BadInput: a folder does not exist or cannot be read, one of several has no results or lies within
+            another, no trial is of the study or has the metric, or the condition is not valid SQL.
     """
-    folder = place(results).resolve()
+    places = union.members(results)
     connection = duckdb.connect()
-    if not folder.is_dir():
-        raise BadInput(f"{results}: no such folder; run a study first, or name its results with --results")
-    one_study = parts.are_of_one_study(folder)
-    if isinstance(folder, Remote):
-        from analysis.warehouse.object_store import ResultsOnly
+    if remote := [each.folder for each in places if isinstance(each.folder, Remote)]:
+        from analysis.warehouse.object_store import register
 
-        connection.register_filesystem(ResultsOnly(folder))
+        register(connection, remote)
     drawn = ", ".join(f"'{name}'" for name in sorted(DRAWN))
     connection.execute(f"CREATE MACRO is_drawn(criterion) AS criterion IN ({drawn})")
     for macro in _MACROS:
         connection.execute(macro)
-    connection.execute(f"SET VARIABLE results = '{quoted(str(folder))}'")
+    union.keep(connection, places)
     connection.execute("SET VARIABLE study = ?", [study])
-    curation.load(connection, folder, one_study=one_study, with_invalid=with_invalid)
+    curation.load(connection, places, with_invalid=with_invalid)
     for table in KEYS:
-        views.create(connection, table, folder, parts.pattern(table, one_study))
-    _confine(connection, folder)
-    connection.execute("CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE)")
-    if latest := launches(folder):
-        connection.executemany("INSERT INTO launches VALUES (?, ?, ?, ?)", latest)
+        views.create(connection, table)
+    _confine(connection, places)
+    _load_launches(connection, places)
     _narrow(connection, study, where, metric)
     _say_left_out(connection, study, where)
+    if len(places) > 1:
+        _say_disagreements(connection, places)
     return connection
 
 
-def _confine(connection: duckdb.DuckDBPyConnection, folder: Place) -> None:
+def _load_launches(connection: duckdb.DuckDBPyConnection, places: Sequence[Member]) -> None:
+    """Load the latest launch of each study of each place."""
+    connection.execute(
+        "CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE, place VARCHAR)"
+    )
+    if latest := [(*launch, each.name) for each in places for launch in launches(each.folder)]:
+        connection.executemany("INSERT INTO launches VALUES (?, ?, ?, ?, ?)", latest)
+
+
+def _confine(connection: duckdb.DuckDBPyConnection, places: Sequence[Member]) -> None:
     """Let queries read the results and nothing else, and change no setting."""
     # DuckDB compares a file's name with the first text, and an unexpanded pattern with the second.
-    allowed = ", ".join(
-        f"'{quoted(text)}'" for text in (duckdb_name(folder), glob.escape(duckdb_name(folder)))
-    )
+    names = [duckdb_name(each.folder) for each in places]
+    allowed = ", ".join(f"'{quoted(text)}'" for name in names for text in (name, glob.escape(name)))
     connection.execute(f"SET allowed_directories = [{allowed}]")
     connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET autoinstall_known_extensions = false")
@@ -120,6 +131,22 @@ def _say_left_out(connection: duckdb.DuckDBPyConnection, study: str | None, wher
         print(f"{trials} left out as invalid: python -m analysis marks", file=sys.stderr)
 
 
+def _say_disagreements(connection: duckdb.DuckDBPyConnection, places: Sequence[Member]) -> None:
+    """Say on stderr how many trials of a union have several accuracies."""
+    seen = (
+        "SELECT count(DISTINCT trial_id) FROM disagreements WHERE trial_id IN (SELECT trial_id FROM trials)"
+    )
+    [(count,)] = rows(connection, seen)
+    if count:
+        trials = "1 trial has" if count == 1 else f"{count:,} trials have"
+        named = " ".join(f"--results {each.name}" for each in places)
+        print(
+            f"{trials} another accuracy in another place, and the latest counts: "
+            f'python -m analysis sql "FROM disagreements" {named}',
+            file=sys.stderr,
+        )
+
+
 def unfinished(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
     """Studies whose latest launch still misses trials, by name.
 
@@ -133,25 +160,27 @@ def unfinished(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, in
     ended are counted at each call.
 
     A study is not returned if its study.json is missing or damaged or has no number of trials, as that of a
-    search or of an early launch.
+    search or of an early launch. Of a study of several places the trials of unfinished launches are added.
 
     Returns:
         For each study how many trials have a result, and how many the latest launch asked for.
     """
     missing = rows(
         connection,
-        """
+        f"""
         WITH ended AS (
-            SELECT study, count(DISTINCT hash(trial_id)) AS trials
-            FROM all_trials JOIN launches USING (study)
+            SELECT study, place, count(DISTINCT hash(trial_id)) AS trials
+            FROM (SELECT *, {union.of_row(union.of(connection))} AS place FROM all_trials)
+            JOIN launches USING (study, place)
             WHERE to_run > 0 AND status <> 'stopped'
                 AND coalesce(epoch(launched_at) = began, epoch(finished_at) >= began)
-            GROUP BY study
+            GROUP BY study, place
         )
-        SELECT study, launches.trials - to_run + coalesce(ended.trials, 0), launches.trials
-        FROM launches LEFT JOIN ended USING (study)
+        SELECT study, sum(launches.trials - to_run + coalesce(ended.trials, 0))::BIGINT,
+            sum(launches.trials)::BIGINT
+        FROM launches LEFT JOIN ended USING (study, place)
         WHERE coalesce(ended.trials, 0) < to_run
-        ORDER BY study
+        GROUP BY study ORDER BY study
         """,
     )
     present = {name for (name,) in rows(connection, "SELECT DISTINCT study FROM trials")} if missing else ()
@@ -200,8 +229,7 @@ def count_unsound(connection: duckdb.DuckDBPyConnection, table: str) -> None:
         connection, f"SELECT count(*) FROM all_{table} WHERE ({SOUND_IN_FULL[table]}) IS NOT TRUE"
     )
     if count:
-        [(results,)] = rows(connection, "SELECT getvariable('results')")
-        parts.leave_rows_aside(results, count, table)
+        parts.leave_rows_aside(union.named(union.of(connection)), count, table)
 
 
 def narrowed_studies(connection: duckdb.DuckDBPyConnection) -> set[str] | None:

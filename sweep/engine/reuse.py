@@ -7,7 +7,7 @@ identifies the trial is not believed: it is written anew.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from sweep.errors import BadInput, StoreError
 from sweep.store import kept, marks, parts, results
 from sweep.store.kept import Keep
-from sweep.store.places import Place, Remote, place, remedy
+from sweep.store.places import Place, Remote, name_of, place, remedy
 from sweep.store.schema import SCHEMAS
 from sweep.study import Study
 from sweep.study.identity import Trial
@@ -162,7 +162,7 @@ def _found(study: Study, wanted: Mapping[str, Trial], other: Place) -> Found | N
     if not len(ids):
         return None
     tables = {table: rows.filter(pc.is_in(rows["trial_id"], ids)) for table, rows in tables.items()}
-    source = str(replace(other, query="") if isinstance(other, Remote) else other)
+    source = name_of(other)
     tables["trials"] = _of_study(tables["trials"], study.name, source, wanted)
     return Found(other, source, tables, study.keep)
 
@@ -200,7 +200,7 @@ def _successes(other: Place, wanted: Mapping[str, Trial]) -> pa.Table:
     rows = results.read_table(other, "trials", SCHEMAS["trials"].names, ids)
     rows = rows.filter(pc.field("status") == "ok")
     invalid = marks.invalid(other)
-    numbered = enumerate(rows.select(["trial_id", "config", "status", "finished_at"]).to_pylist())
+    numbered = enumerate(rows.select(["trial_id", "config", "source", "status", "finished_at"]).to_pylist())
     last = {
         row["trial_id"]: number
         for number, row in sorted(numbered, key=lambda each: results.precedence(each[1]))

@@ -86,6 +86,6 @@ def _that_count(folder: Place, table: str, rows: pa.Table) -> list[int]:
         numbered = enumerate(rows.select(key).to_pylist())
         return list({tuple(row.values()): number for number, row in numbered}.values())
     invalid = marks.invalid(folder)
-    trials = enumerate(rows.select((*key, "status", "finished_at")).to_pylist())
+    trials = enumerate(rows.select((*key, "source", "status", "finished_at")).to_pylist())
     in_order = sorted(trials, key=lambda row: precedence(row[1]))
     return list({(row["trial_id"], invalid.holds(row)): number for number, row in in_order}.values())

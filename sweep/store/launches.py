@@ -1,6 +1,7 @@
 """The launches of a study: entries of study.json beside its results."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -33,11 +34,73 @@ def note_launch(folder: Place, study: str, spec: str, launch: Row, about: Row | 
     except (ValueError, LookupError, TypeError, RecursionError):
         raise BadInput(f"{path}: damaged: move it away and launch again") from None
     content = {"study": study, **(about or {}), "spec": spec, "launches": [*earlier, launch]}
+    _put(path, content, "launch")
+
+
+def _put(path: Place, content: Row, again: str) -> None:
     text = json.dumps(content, indent=2)
     try:
         put(path, lambda file: file.write(text.encode() + b"\n"))
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror or error}: {remedy(path)} and launch again") from None
+        raise BadInput(f"{path}: {error.strerror or error}: {remedy(path)} and {again} again") from None
+
+
+def take_in(folder: Place, other: Place) -> None:
+    """Add the launches of a study that another folder has, each once, and keep the texts of both.
+
+    What the study says of itself in either file, its text above all, is a part of the entry of the last
+    launch there. What the later of these two says stands beside the launches too.
+
+    Raises:
+        BadInput: a study.json is damaged, or cannot be read or written.
+    """
+    path = folder / "study.json"
+    own, theirs = _whole(path), _whole(other / "study.json")
+    if not theirs:
+        return
+    by_id: dict[str, Row] = {}
+    for content in (own, theirs):
+        for entry in _with_what_it_says(content):
+            by_id[_id(entry)] = {**by_id.get(_id(entry), {}), **entry}
+    latest = max(filter(None, (own, theirs)), key=lambda content: _began((content["launches"] or [{}])[-1]))
+    merged = {**latest, "launches": sorted(by_id.values(), key=_began)}
+    if merged != own:
+        _put(path, merged, "merge")
+
+
+def _whole(path: Place) -> dict[str, Any]:
+    """The content of a study.json; empty if there is none."""
+    try:
+        content = json.loads(small(path) or "") if path.exists() else {}
+        if isinstance(content, dict) and (not content or isinstance(content["launches"], list)):
+            return content
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror or error}: make it readable and merge again") from None
+    except (ValueError, LookupError, RecursionError):
+        pass
+    raise BadInput(f"{path}: damaged: move it away and merge again")
+
+
+def _with_what_it_says(content: Row) -> list[Row]:
+    """The entries of a study.json, the last of them with what the study says of itself."""
+    if not content:
+        return []
+    entries = [entry for entry in content["launches"] if isinstance(entry, dict)] or [{}]
+    said = {name: value for name, value in content.items() if name not in ("study", "launches")}
+    return [*entries[:-1], {**entries[-1], **said}]
+
+
+def _id(entry: Row) -> str:
+    """What tells an entry from others; early ones have no id of their own."""
+    named = entry.get("launch")
+    return named if isinstance(named, str) else json.dumps([entry.get("started_at"), entry.get("command")])
+
+
+def _began(entry: Any) -> float:
+    """When a launch began, in seconds since 1970; −∞: it does not say."""
+    with suppress(AttributeError, LookupError, OverflowError, TypeError, ValueError):
+        return datetime.fromisoformat(entry["started_at"]).timestamp()
+    return -math.inf
 
 
 def parts_of(folder: Place) -> list[Part]:

@@ -1,7 +1,8 @@
 """Marks that people put on trials: of invalid trials, and tags. They lie beside the results of each study.
 
 A mark as invalid is of the rows that a trial had when the mark was made. A row that finished later counts
-again, so that a trial that was run again needs no other mark.
+again, so that a trial that was run again needs no other mark. So does a row from another source, which may
+come later by a merge of results.
 """
 
 from collections import defaultdict
@@ -72,27 +73,31 @@ class Invalid:
     """The trials that are marked as invalid.
 
     Attributes:
-        until: trial_id → the latest `finished_at` of the rows that the mark is of; None: they had none.
+        until: trial_id → for each `source`, the latest `finished_at` of the rows that the mark is of; None:
+            they had none. The source None stands for all of them, and "" for rows without one.
     """
 
-    until: Mapping[str, datetime | None]
+    until: Mapping[str, Mapping[str | None, datetime | None]]
 
     def holds(self, row: Row) -> bool:
-        """Whether a row of `trials` is one that the mark is of."""
-        if row["trial_id"] not in self.until:
-            return False
-        finished, until = row["finished_at"], self.until[row["trial_id"]]
-        return finished is None or (until is not None and finished <= until)
+        """Whether a row of `trials` is one that a mark is of."""
+        finished = row["finished_at"]
+        return any(
+            source in (None, row["source"] or "")
+            and (finished is None or (until is not None and finished <= until))
+            for source, until in self.until.get(row["trial_id"], {}).items()
+        )
 
 
 def invalid(folder: Place) -> Invalid:
     """The trials of a study that are marked as invalid."""
     rows = live(read(folder / "marks", parts.PART))
-    marked = rows.filter(pc.equal(rows["tag"], INVALID)).select(("trial_id", "until")).to_pylist()
-    until: dict[str, datetime | None] = {}
+    marked = rows.filter(pc.equal(rows["tag"], INVALID)).select(("trial_id", "source", "until")).to_pylist()
+    until: dict[str, dict[str | None, datetime | None]] = {}
     for row in marked:
-        times = [time for time in (row["until"], until.get(row["trial_id"])) if time is not None]
-        until[row["trial_id"]] = max(times, default=None)
+        latest = until.setdefault(row["trial_id"], {})
+        times = [time for time in (row["until"], latest.get(row["source"])) if time is not None]
+        latest[row["source"]] = max(times, default=None)
     return Invalid(until)
 
 
@@ -109,7 +114,7 @@ def valid(folder: Place, rows: Iterable[Row]) -> Iterator[Row]:
     """The rows of a study's trials that are not marked as invalid.
 
     Args:
-        rows: with `trial_id` and `finished_at`.
+        rows: with `trial_id`, `source` and `finished_at`.
     """
     marked = invalid(folder)
     return (row for row in rows if not marked.holds(row))

@@ -26,7 +26,11 @@ from sweep.store.schema import IDENTITIES, LARGE, STORED
 # Pattern for the names of parts, in the folder of their table.
 PART = "part-*.parquet"
 # Columns that a part must have.
-REQUIRED: dict[str, Sequence[str]] = {**IDENTITIES, "trials": ("trial_id", "status", "config")}
+REQUIRED: dict[str, Sequence[str]] = {
+    **IDENTITIES,
+    "trials": ("trial_id", "status", "config"),
+    "marks": ("mark", "trial_id", "undone"),
+}
 # What a row of each table describes.
 _SUBJECTS = {
     "trials": "trial",

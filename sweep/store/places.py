@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -53,6 +54,11 @@ def place(text: str | Place) -> Place:
 def absolute(text: str | Place) -> str:
     """The name of a place that does not depend on the current folder."""
     return str(place(text).resolve())
+
+
+def name_of(place: Place) -> str:
+    """The name of a place as results say it: without the options of a store, which may be secret."""
+    return str(replace(place, query="") if isinstance(place, Remote) else place)
 
 
 def remedy(place: Place) -> str:

@@ -146,7 +146,7 @@ def finished(folder: Place, columns: Sequence[str] = SHOWN) -> dict[str, Row]:
 
 def _by_trial(folders: Iterable[Place], columns: Sequence[str], *, stopped: bool = False) -> dict[str, Row]:
     """trial_id → the row that counts, of every trial with a result, or of every trial stopped early."""
-    needed = tuple(dict.fromkeys(("trial_id", "status", "finished_at", *columns)))
+    needed = tuple(dict.fromkeys(("trial_id", "source", "status", "finished_at", *columns)))
     rows = [row for folder in folders for row in marks.valid(folder, _trials(folder, needed))]
     last = {row["trial_id"]: row for row in sorted(rows, key=precedence)}
     return {name: row for name, row in last.items() if (row["status"] == "stopped") == stopped}

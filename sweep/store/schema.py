@@ -171,6 +171,8 @@ MARKS = pa.schema(
         "note": _text,
         # `finished_at` of the trial's latest row when the mark was made; NULL: no row had one.
         "until": _time,
+        # `source` of the rows that the mark is of, "" for NULL; NULL in older marks: of all rows.
+        "source": _text,
         "who": _text,
         "marked_at": _time,
         "undone": _flag,
@@ -178,4 +180,4 @@ MARKS = pa.schema(
 )
 # Everything that lies beside a study in parts.
 STORED = {**SCHEMAS, "marks": MARKS}
-IDENTITIES = {**KEYS, "marks": ("mark", "trial_id", "undone")}
+IDENTITIES = {**KEYS, "marks": ("mark", "trial_id", "source", "undone")}

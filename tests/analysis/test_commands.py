@@ -95,10 +95,10 @@ def test_bad_input_is_one_line_and_exit_code_2(words, message, made):
     assert message in answer.stderr and answer.stderr.count("\n") == 1
 
 
-def test_of_two_places_of_results_neither_is_taken_silently(made):
-    answer = run("accuracy", "--results", made, "--results", made.parent)
+def test_of_two_values_of_an_option_neither_is_taken_silently(made):
+    answer = run("accuracy", "--results", made, "--study", "made", "--study", "other")
     assert answer.returncode == 2 and answer.stdout == ""
-    assert answer.stderr == "--results: given more than once: give it once\n"
+    assert answer.stderr == "--study: given more than once: give it once\n"
     assert run("views", "--results", made, "--help").returncode == 0
 
 

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 
+import pyarrow.fs
 import pytest
 
 import analysis
@@ -11,36 +13,54 @@ from sweep.store.kept import Keep, file
 from sweep.store.places import place
 from sweep.study import load
 from tests import commands
-from tests.integration.launching import end, launch, rows, running, undisturbed, wait_for
+from tests.integration.launching import end, here, launch, rows, running, wait_for
 
 pytestmark = pytest.mark.slow
 FIRST = """\
 name: first
 dataset: digits
-model: conv-5
-epochs: 2
-lr: 0.2
-criterion: [random, snip]
-scope: [global, erk]
-sparsity: [0.9, 0.99]
-seed: [0, 1]
+model: lenet-300-100
+epochs: 1
+lr: 0.1
+criterion: [random, snip, magnitude]
+sparsity: [0.8, 0.9, 0.95, 0.98]
+seed: 0..5
 keep: weights
 """
-SECOND = FIRST.replace("first", "second").replace("seed: [0, 1]", "seed: [1, 2]").replace("0.99", "0.8")
+SECOND = FIRST.replace("first", "second").replace("0..5", "1..6")
 # Of the second study, and of both.
-TRIALS, SHARED = 16, 4
+TRIALS, SHARED = 72, 60
 
 
-@pytest.fixture
-def studies(study_file):
-    paths = study_file(FIRST, "first.yaml"), study_file(SECOND, "second.yaml")
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("studies")
+    paths = folder / "first.yaml", folder / "second.yaml"
+    for path, text in zip(paths, (FIRST, SECOND), strict=True):
+        path.write_text(text)
     first, second = ({trial.id for trial in load(path).trials()} for path in paths)
-    assert len(second) == TRIALS and len(first & second) == SHARED
+    assert len(first) == len(second) == TRIALS and len(first & second) == SHARED
     return paths
 
 
-def answers(results):
-    """What people read of the second study: all answers in which no seconds are."""
+@pytest.fixture(scope="module")
+def alone(studies, tmp_path_factory):
+    """Results of the second study where nobody else has any."""
+    results = tmp_path_factory.mktemp("alone")
+    assert end(launch(studies[1], "--results", results))[0] == 0
+    return results
+
+
+@pytest.fixture(scope="module")
+def of_first(studies, tmp_path_factory):
+    """Results of the first study."""
+    results = tmp_path_factory.mktemp("first")
+    assert end(launch(studies[0], "--results", results))[0] == 0
+    return results
+
+
+def answers(results, study="second"):
+    """What people read of a study: all answers in which no seconds are."""
     words = (
         ("crossover", "snip", "random"),
         ("collapse",),
@@ -53,7 +73,7 @@ def answers(results):
         ("sql", "SELECT * EXCLUDE seconds FROM curves ORDER BY ALL"),
         ("sql", "FROM layers ORDER BY ALL"),
     )
-    given = [commands.run(ask, *each, "--results", results, "--study", "second") for each in words]
+    given = [commands.run(ask, *each, "--results", results, "--study", study) for each in words]
     assert {each.returncode for each in given} == {0}
     return [each.stdout for each in given]
 
@@ -62,37 +82,40 @@ def ran(out):
     return int(re.search(r"(\d+) to run", out)[1])
 
 
-def test_the_second_of_two_studies_runs_the_rest_and_its_analyses_are_those_without_reuse(studies, tmp_path):
-    first, second = studies
-    alone, both = tmp_path / "alone", tmp_path / "both"
-    assert end(launch(second, "--results", alone))[0] == 0
-    assert end(launch(first, "--results", both))[0] == 0
-    code, out, err = end(launch(second, "--results", both))
+def test_the_second_of_two_studies_runs_the_rest_and_its_analyses_are_those_without_reuse(
+    studies, of_first, alone, tmp_path
+):
+    both = tmp_path / "both"
+    shutil.copytree(of_first, both)
+    code, out, err = end(launch(studies[1], "--results", both))
     assert (code, err) == (0, "")
     assert f"0 with a result, {SHARED} taken over from first ({both / 'first'}), {TRIALS - SHARED} to" in out
-    assert rows(both / "second") == undisturbed(second) == rows(alone / "second")
-    assert rows(both / "first") == undisturbed(first)
+    assert rows(both / "second") == rows(alone / "second") and rows(both / "first") == rows(
+        of_first / "first"
+    )
     assert answers(both) == answers(alone)
+    assert answers(both, "first") == answers(of_first, "first")
     counts = "SELECT count(*), count(source), count(DISTINCT launch) FROM trials"
     assert analysis.open(both / "second").execute(counts).fetchall() == [(TRIALS, SHARED, 2)]
-    assert analysis.open(both).execute(counts).fetchall() == [(2 * 16 - SHARED, 0, 2)]
+    assert analysis.open(both).execute(counts).fetchall() == [(2 * TRIALS - SHARED, 0, 2)]
 
 
-def test_a_library_in_a_bucket_is_read_and_stays_as_it_is(studies, tmp_path, bucket):
-    first, second = studies
+def test_a_library_in_a_bucket_is_read_and_stays_as_it_is(studies, of_first, alone, tmp_path, bucket):
     library, results = f"{bucket}/lab", tmp_path / "results"
-    assert end(launch(first, "--results", library))[0] == 0
+    remote = place(library)
+    pyarrow.fs.copy_files(str(of_first), remote.path, destination_filesystem=remote.store)
 
     def objects():
-        every = [place(library).glob("*/*"), place(library).glob("*/*/*")]
+        every = [remote.glob("*/*"), remote.glob("*/*/*")]
         return sorted((each.path, each.size) for some in every for each in some)
 
     before = objects()
-    code, out, err = end(launch(second, "--results", results, "--known", library))
+    code, out, err = end(launch(studies[1], "--results", results, "--known", library))
     assert (code, err) == (0, "") and objects() == before
     assert f"{SHARED} taken over from first ({library}/first), {TRIALS - SHARED} to run" in out
-    assert rows(results / "second") == undisturbed(second)
-    trials = {trial.id for trial in load(second).trials()}
+    assert rows(results / "second") == rows(alone / "second")
+    assert answers(results) == answers(alone)
+    trials = {trial.id for trial in load(studies[1]).trials()}
     assert Keep.WEIGHTS.of(results / "second") == trials
     taken = trials & Keep.WEIGHTS.of(place(f"{library}/first"))
     assert len(taken) == SHARED
@@ -103,17 +126,28 @@ def test_a_library_in_a_bucket_is_read_and_stays_as_it_is(studies, tmp_path, buc
         assert len(set(copies)) == 1
     say = commands.run(ask, "masks", "snip", "random", "--results", results, "--format", "json")
     overlaps = json.loads(say.stdout)
-    assert {row["layer"] for row in overlaps} > {"all layers"} and {row["seeds"] for row in overlaps} == {2}
+    assert {row["layer"] for row in overlaps} > {"all layers"} and {row["seeds"] for row in overlaps} <= {
+        5,
+        6,
+    }
     assert all(0 <= row["jaccard"] <= 1 for row in overlaps)
 
 
-def test_a_launch_that_is_killed_goes_on_with_what_was_taken_over(studies, tmp_path):
-    first, second = studies
+def test_a_launch_that_is_killed_goes_on_with_what_was_taken_over(studies, of_first, alone, tmp_path):
     results = tmp_path / "results"
-    assert end(launch(first, "--results", results))[0] == 0
-    with running(second, "--results", results, "--workers", 1) as process:
+    shutil.copytree(of_first, results)
+    with running(studies[1], "--results", results, "--workers", 1) as process:
         wait_for(results / "second", SHARED + 1, process)
         process.kill()
-    code, out, err = end(launch(second, "--results", results))
+    code, out, err = end(launch(studies[1], "--results", results))
     assert (code, err) == (0, "") and "taken over" not in out and ran(out) < TRIALS - SHARED
-    assert rows(results / "second") == undisturbed(second)
+    assert rows(results / "second") == rows(alone / "second")
+
+
+def test_a_launch_of_either_study_on_merged_results_has_nothing_to_run(studies, of_first, alone, tmp_path):
+    merged = tmp_path / "merged"
+    assert commands.run(ask, "merge", of_first, alone, "--into", merged).returncode == 0
+    for path in studies:
+        code, out, _ = here(path, "--results", merged)
+        assert code == 0 and ran(out) == 0
+    assert answers(merged) == answers(alone)
