@@ -4,13 +4,14 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import duckdb
 import typer
 
-from analysis import diff, marking, output, warehouse
+from analysis import diff, marking, output, tables, warehouse
 from analysis.output import Format
 from analysis.questions import catalog
 from analysis.questions.question import Question
@@ -138,7 +139,7 @@ def differences(
     """Say what differs: config, code, packages, hardware, and accuracy in the cells that both have."""
     chosen = output.format_of(form, out)
     answer = diff.diff(_open(results, study, where, None), first, second)
-    output.write(diff.rows(answer), chosen, out, diff.COLUMNS)
+    output.write(diff.rows(answer, short=chosen is Format.TABLE), chosen, out, diff.COLUMNS)
     _say(diff.sentences(answer), chosen, out)
 
 
@@ -202,7 +203,8 @@ def _command_of(question: Question[Any]) -> Callable[..., None]:
             rows = question.rows(answer)
             if question.about_accuracy:
                 rows = warehouse.headline(connection).columns(rows)
-            _write(rows, chosen, out, question.sentences(answer))
+            output.write(rows, chosen, out, table=partial(tables.table, files_only=question.files_only))
+            _say(question.sentences(answer), chosen, out)
 
     _, *own = inspect.signature(question.answer, eval_str=True).parameters.values()
     shared = [one for one in inspect.signature(ask).parameters.values() if one.kind is not one.VAR_KEYWORD]
@@ -246,17 +248,11 @@ def _open(
     return connection
 
 
-def _write(rows: Sequence[dict[str, Any]], form: Format, out: Path | None, notes: Sequence[str] = ()) -> None:
-    """Write the rows to the terminal or the file, and the notes to the terminal, never into the file."""
-    output.write(rows, form, out)
-    _say(notes, form, out)
-
-
 def _say(notes: Sequence[str], form: Format, out: Path | None) -> None:
-    """Write notes to the terminal: below a table there, else on stderr."""
+    """Write notes to the terminal, never into a file: below a table there, else on stderr."""
     into = sys.stdout if form is Format.TABLE and out is None else sys.stderr
     for index, note in enumerate(notes):
-        print(("\n" if not index and into is sys.stdout else "") + output.fold(note), file=into)
+        print(("\n" if not index and into is sys.stdout else "") + tables.fold(note), file=into)
 
 
 def commands() -> typer.Typer:

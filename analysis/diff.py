@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from analysis import warehouse
+from analysis.cells import rounded
 from analysis.statistics.differences import Lost, Paired, certain, holm, paired
 from analysis.statistics.estimates import number
 from analysis.warehouse import Headline, curation, views
@@ -265,11 +266,12 @@ def _accuracies(
     return cells
 
 
-def rows(answer: Diff) -> list[dict[str, Any]]:
-    """One row for each field that differs, then one for each shared cell."""
+def rows(answer: Diff, *, short: bool = False) -> list[dict[str, Any]]:
+    """One row for each field that differs, then one for each shared cell; numbers of a trial may be short."""
     table: list[dict[str, Any]] = [
-        {"part": part, "field": name, "first": one, "second": other}
+        {"part": part, "field": name, "first": text(one), "second": text(other)}
         for part, fields in answer.fields.items()
+        for text in [rounded if short and part == "numbers" else str]
         for name, (one, other) in fields.items()
     ]
     table += [

@@ -34,6 +34,8 @@ ORDER = (
     "sweep.search",
     "sweep.launching",
     "sweep.launch",
+    "analysis.cells",
+    "analysis.tables",
     "analysis.warehouse",
     "analysis.output",
     "analysis.statistics",

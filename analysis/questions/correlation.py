@@ -234,6 +234,7 @@ QUESTION = Question(
     answer=answer,
     rows=rows,
     sentences=sentences,
+    files_only=("resampled", "tau_p", "rho_p", "regret_median"),
     about_accuracy=True,
     section=Section(
         find=correlate,

@@ -57,6 +57,7 @@ class Question(Generic[A]):
             and options, declared with Typer; each must have a default.
         rows: the answer as rows with equal keys, for tables and files.
         sentences: the answer in words, printed below the table.
+        files_only: columns that tables leave out, because they have no room for all.
         terminal: the text for a terminal, in place of table and sentences; None: there is none.
         compares_criteria: the question needs trials of criteria. The oracle's masks are drawn, not chosen.
         about_accuracy: the question is about the accuracy columns, and so about any metric in their place.
@@ -69,6 +70,7 @@ class Question(Generic[A]):
     answer: Callable[..., A]
     rows: Callable[[A], Sequence[Row]]
     sentences: Callable[[A], Sequence[str]] = _nothing
+    files_only: tuple[str, ...] = ()
     terminal: Callable[[A], str] | None = None
     compares_criteria: bool = False
     about_accuracy: bool = False

@@ -167,6 +167,7 @@ QUESTION = Question(
     help="How does accuracy depend on two fields together, such as sparsity and learning rate?",
     answer=answer,
     rows=list,
+    files_only=("dataset", "model", "criterion", "scope", "iterations"),
     about_accuracy=True,
     section=Section(find=temperature_maps, show=show, place=70),
 )
