@@ -30,6 +30,9 @@ Metric = Annotated[
 ]
 Form = Annotated[Format | None, typer.Option("--format", help="default: by the name of --out, else a table")]
 Out = Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="print the table alone, without sentences; of a file nothing")
+]
 RESULTS = "results"
 
 
@@ -64,13 +67,16 @@ def sql(
     output.stream(connection, warehouse.checked(connection, query), chosen, out)
 
 
-def views(results: Results = RESULTS) -> None:
+def views(results: Results = RESULTS, form: Form = None, out: Out = None) -> None:
     """Print the columns of the views."""
+    chosen = output.format_of(form, out)
     connection = warehouse.open(results)
-    for view in ("trials", "curves", "layers", "metrics", "settings"):
-        print(view)
-        for name, kind, *_ in warehouse.rows(connection, f"DESCRIBE {view}"):
-            print(f"  {name:32}{kind}")
+    columns = [
+        {"view": view, "column": name, "type": kind}
+        for view in ("trials", "curves", "layers", "metrics", "settings")
+        for name, kind, *_ in warehouse.rows(connection, f"DESCRIBE {view}")
+    ]
+    output.write(columns, chosen, out)
 
 
 def prompt(results: Results = RESULTS, study: Study = None, where: Where = None) -> None:
@@ -88,6 +94,7 @@ def report(
         typer.Option("--output", help="default: report.html, in the results folder"),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="serve it on this machine, and refresh it")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write one HTML file, complete in itself, with all answers."""
     from analysis.report import report as page
@@ -103,7 +110,8 @@ def report(
         return
     file = target or (folder / "report.html" if isinstance(folder, Path) else Path("report.html"))
     output.save(file, page.render(_open(results, study, where, metric), folder).encode())
-    print(f"report: {file}")
+    if not quiet:
+        print(f"report: {file}")
 
 
 def export(
@@ -114,14 +122,16 @@ def export(
     study: Study = None,
     where: Where = None,
     metric: Metric = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write all trials as a tidy table, accuracies for LaTeX, or the crossover chart as a picture."""
     from analysis.report import export as exports
 
     if metric is not None and target.suffix.lower() in exports.TABLES:
         raise BadInput(f"{target}: a table has every metric: leave --metric out")
-    for path in exports.write(_open(results, study, where, metric), target):
-        print(f"export: {path}")
+    written = exports.write(_open(results, study, where, metric), target)
+    if not quiet:
+        print(*(f"export: {path}" for path in written), sep="\n")
 
 
 def differences(
@@ -135,12 +145,14 @@ def differences(
     where: Where = None,
     form: Form = None,
     out: Out = None,
+    quiet: Quiet = False,
 ) -> None:
     """Say what differs: config, code, packages, hardware, and accuracy in the cells that both have."""
     chosen = output.format_of(form, out)
     answer = diff.diff(_open(results, study, where, None), first, second)
     output.write(diff.rows(answer, short=chosen is Format.TABLE), chosen, out, diff.COLUMNS)
-    _say(diff.sentences(answer), chosen, out)
+    if not quiet:
+        _say(diff.sentences(answer), chosen, out)
 
 
 def mark(
@@ -192,19 +204,21 @@ def _command_of(question: Question[Any]) -> Callable[..., None]:
         metric: Metric = None,
         form: Form = None,
         out: Out = None,
+        quiet: Quiet = False,
         **own: Any,
     ) -> None:
         chosen = output.format_of(form, out)
         connection = _open(results, study, where, metric, compared=question.compares_criteria)
         answer = question.answer(connection, **own)
-        if question.terminal and chosen is Format.TABLE and out is None:
+        if question.terminal and chosen is Format.TABLE and out is None and not quiet:
             print(question.terminal(answer))
         else:
             rows = question.rows(answer)
             if question.about_accuracy:
                 rows = warehouse.headline(connection).columns(rows)
             output.write(rows, chosen, out, table=partial(tables.table, files_only=question.files_only))
-            _say(question.sentences(answer), chosen, out)
+            if not quiet:
+                _say(question.sentences(answer), chosen, out)
 
     _, *own = inspect.signature(question.answer, eval_str=True).parameters.values()
     shared = [one for one in inspect.signature(ask).parameters.values() if one.kind is not one.VAR_KEYWORD]
@@ -272,11 +286,11 @@ def commands() -> typer.Typer:
     return app
 
 
-def main() -> NoReturn:
+def main(program: str = "analysis") -> NoReturn:
     """The command line."""
     # Printed text may quote results, which others wrote: escape control characters.
     with redirect_stdout(cast(TextIO, Plain(sys.stdout))):
-        command(commands(), "analysis")
+        command(commands(), program)
 
 
 if __name__ == "__main__":

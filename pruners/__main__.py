@@ -1,6 +1,7 @@
 """`python -m pruners`: print the table of criteria, or write it between the markers of a Markdown file."""
 
 import argparse
+import json
 from pathlib import Path
 
 from rich import box
@@ -37,16 +38,30 @@ def markdown(text: str) -> str:
     return f"{before}{_START}{table}{_END}{after}"
 
 
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser("python -m pruners", description="Print the table of criteria.")
+def parser(program: str) -> argparse.ArgumentParser:
+    """The words that the command takes."""
+    parser = argparse.ArgumentParser(program, description="Print the table of criteria.")
     parser.add_argument("file", nargs="?", type=Path, help="write the table between the markers of this file")
-    path: Path | None = parser.parse_args().file
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="json: a list on stdout")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print the names alone")
+    return parser
+
+
+def main(program: str = "python -m pruners") -> None:
+    """Run the command."""
+    words = parser(program).parse_args()
+    path: Path | None = words.file
     if path:
         try:
             path.write_text(markdown(path.read_text("utf-8")), "utf-8")
         except (OSError, ValueError) as error:
-            parser.exit(2, f"{path}: {error.strerror if isinstance(error, OSError) else error}\n")
+            parser(program).exit(2, f"{path}: {error.strerror if isinstance(error, OSError) else error}\n")
+        return
+    if words.format == "json":
+        print(json.dumps([dict(zip(_HEAD, row, strict=True)) for row in _rows()], indent=1))
+        return
+    if words.quiet:
+        print(*CRITERIA, sep="\n")
         return
     table = Table(*_HEAD, box=box.SIMPLE)
     for row in _rows():

@@ -13,7 +13,10 @@ import pytest
 ORDER = (
     "pruners",
     "sweep.foreign",
+    "sweep.version",
     "sweep.errors",
+    "sweep.reporter",
+    "sweep.shipped",
     "sweep.parts",
     "sweep.seeds",
     "sweep.means",
@@ -44,6 +47,7 @@ ORDER = (
     "analysis.questions",
     "analysis.report",
     "analysis",
+    "secateur",
 )
 # Of `sweep`, what analyses may import: without torch, without Ray.
 FOR_ANALYSES = (
@@ -59,7 +63,7 @@ FOR_ANALYSES = (
 )
 FILES = {
     ".".join(path.with_suffix("").parts).removesuffix(".__init__"): path
-    for package in ("pruners", "sweep", "analysis")
+    for package in ("pruners", "sweep", "analysis", "secateur")
     for path in sorted(Path(package).rglob("*.py"))
 }
 
@@ -87,7 +91,7 @@ ARROWS = [
     (module, target, f"{path}:{line}")
     for module, path in FILES.items()
     for target, line in imports(path)
-    if target.split(".")[0] in ("pruners", "sweep", "analysis")
+    if target.split(".")[0] in ("pruners", "sweep", "analysis", "secateur")
 ]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from sweep.check.criterion import check_criterion, criterion_digest
 from sweep.check.dataset import check_dataset, dataset_digest
@@ -16,6 +15,7 @@ from sweep.check.model import check_model, model_digest
 from sweep.check.report import Report
 from sweep.check.resolving import KINDS, resolve
 from sweep.errors import BadInput, command
+from sweep.reporter import Form, FormOption, Quiet, reported
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -46,6 +46,8 @@ def check(
     task: Annotated[str | None, typer.Option(help="data set: what the targets are")] = None,
     sheet: Annotated[Path | None, typer.Option(help="data set: a PNG file for its first images")] = None,
     digest_only: Annotated[bool, typer.Option("--digest", hidden=True)] = False,
+    form: FormOption = Form.TEXT,
+    quiet: Quiet = False,
 ) -> int:
     """Try a part of your own by itself. It runs its code.
 
@@ -65,8 +67,7 @@ def check(
     report: Report = tried(part, parameters=parameters, **read, **more)
     if report.holds:
         _compare(report, digest(part, parameters=parameters, **read))
-    report.show(Console())
-    return 0 if report.holds else 1
+    return reported(form, quiet, report.end)
 
 
 def _compare(report: Report, own: str) -> None:
@@ -106,9 +107,9 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def main() -> None:
+def main(program: str = "sweep.check") -> None:
     """The command line."""
-    command(app, "sweep.check")
+    command(app, program)
 
 
 if __name__ == "__main__":
