@@ -94,6 +94,7 @@ def report(
         typer.Option("--output", help="default: report.html, in the results folder"),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="serve it on this machine, and refresh it")] = False,
+    *,
     quiet: Quiet = False,
 ) -> None:
     """Write one HTML file, complete in itself, with all answers."""
@@ -286,11 +287,14 @@ def commands() -> typer.Typer:
     return app
 
 
+app = commands()
+
+
 def main(program: str = "analysis") -> NoReturn:
     """The command line."""
     # Printed text may quote results, which others wrote: escape control characters.
     with redirect_stdout(cast(TextIO, Plain(sys.stdout))):
-        command(commands(), program)
+        command(app, program)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,10 @@ def main() -> NoReturn:
 
         complete(PROGRAM)
     name, *words = sys.argv[1:] or ["--help"]
+    if name.endswith("-completion"):
+        from secateur import notes
+
+        notes.read()  # now, so that the first completion need not wait
     if name not in COMMANDS:
         sys.argv[1:] = [name, *words]
         command(_commands(), PROGRAM)
