@@ -15,7 +15,7 @@ from analysis.cells import Column
 # The most characters in a line of a sentence, and of a table that goes to no terminal.
 WIDEST = 100
 # Columns with long text that are headings.
-_HEADINGS = ("setting",)
+_HEADINGS = ("setting", "view")
 _GAP, _NARROW_GAP = "  ", " "
 # The fewest characters to which a column of text is narrowed.
 _NARROWEST = 16

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from sweep.check.criterion import check_criterion, criterion_digest
 from sweep.check.dataset import check_dataset, dataset_digest
@@ -53,21 +54,25 @@ def check(
 
     Exit code 0: all holds; 1: something does not; 2: bad input.
     """
-    if kind not in (None, *KINDS):
-        raise BadInput(f"--kind {kind}: {', '.join(KINDS)}")
-    options = {"shape": _shape(shape), "classes": classes, "seed": seed, "root": data_root}
-    parameters = dict(map(_parameter, given or ()))
-    kind, part = resolve(reference, kind)
-    tried, digest = _CHECKS[kind]
-    read = {name: options[name] for name in _READ[kind]}
-    if digest_only:
-        print(digest(part, parameters=parameters, **read))
-        return 0
-    more = {"task": task, "sheet": sheet} if kind == "dataset" else {}
-    report: Report = tried(part, parameters=parameters, **read, **more)
-    if report.holds:
-        _compare(report, digest(part, parameters=parameters, **read))
-    return reported(form, quiet, report.end)
+
+    def work(console: Console) -> int:
+        if kind not in (None, *KINDS):
+            raise BadInput(f"--kind {kind}: {', '.join(KINDS)}")
+        options = {"shape": _shape(shape), "classes": classes, "seed": seed, "root": data_root}
+        parameters = dict(map(_parameter, given or ()))
+        found, part = resolve(reference, kind)
+        tried, digest = _CHECKS[found]
+        read = {name: options[name] for name in _READ[found]}
+        if digest_only:
+            print(digest(part, parameters=parameters, **read))
+            return 0
+        more = {"task": task, "sheet": sheet} if found == "dataset" else {}
+        report: Report = tried(part, parameters=parameters, **read, **more)
+        if report.holds:
+            _compare(report, digest(part, parameters=parameters, **read))
+        return report.end(console)
+
+    return reported(Form.TEXT if digest_only else form, quiet, work)
 
 
 def _compare(report: Report, own: str) -> None:

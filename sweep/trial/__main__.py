@@ -2,6 +2,7 @@
 
 import pdb
 import traceback
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -63,20 +64,22 @@ def trial(
         again.need_parts(earlier.trial, study)
         starts = again.starts(earlier.trial, root, data_root, device)
         follow = partial(_say_epoch, console) if verbose else (lambda row: None)
-        try:
-            stages, outcome = again.run_again(earlier.trial, data_root, device, starts, follow)
-        except (Exception, SystemExit) as error:  # code of one's own may call sys.exit
-            if isinstance(error, BadInput) and not isinstance(error, BadPart):
-                raise
-            note(console, trial=earlier.trial.id, status="failed", error=repr(error))
-            traceback.print_exception(error)
-            if debug:
-                pdb.post_mortem(error.__traceback__)
+        ran = _tried(
+            lambda: again.run_again(earlier.trial, data_root, device, starts, follow), console, earlier, debug
+        )
+        if not ran:
             return 1
+        stages, outcome = ran
         said = again.compared(outcome, earlier.recorded, _name(device))
         conclude(console, said)
         row = earlier.recorded.row if earlier.recorded else None
-        note(console, trial=earlier.trial.id, said=said, row=row and row["test_accuracy"], **outcome)
+        note(
+            console,
+            trial=earlier.trial.id,
+            said=said,
+            test_accuracy_of_row=row and row["test_accuracy"],
+            **outcome,
+        )
         if outcome["status"] != "ok":
             return 1
         if out:
@@ -84,6 +87,26 @@ def trial(
         return 0
 
     return reported(form, quiet, work)
+
+
+def _tried(
+    run: Callable[[], tuple[Stages, Row]], console: Console, earlier: Earlier, debug: bool
+) -> tuple[Stages, Row] | None:
+    """What a trial gives; None: it failed, which is printed, and debugged if that is asked for.
+
+    Raises:
+        BadInput: the trial cannot be run.
+    """
+    try:
+        return run()
+    except (Exception, SystemExit) as error:  # code of one's own may call sys.exit
+        if isinstance(error, BadInput) and not isinstance(error, BadPart):
+            raise
+        note(console, trial=earlier.trial.id, status="failed", error=repr(error))
+        traceback.print_exception(error)
+        if debug:
+            pdb.post_mortem(error.__traceback__)
+        return None
 
 
 def _check(out: Path | None, export: Export | None, device: str) -> None:

@@ -168,7 +168,7 @@ def test_sql_is_read_from_a_file_and_written_as_asked(made, tmp_path):
 
 
 def test_views_prints_the_schema(made):
-    assert re.search(r"^  test_accuracy +DOUBLE$", run("views", "--results", made).stdout, re.MULTILINE)
+    assert re.search(r"^test_accuracy +DOUBLE$", run("views", "--results", made).stdout, re.MULTILINE)
 
 
 @pytest.mark.slow
