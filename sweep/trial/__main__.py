@@ -70,16 +70,7 @@ def trial(
         if not ran:
             return 1
         stages, outcome = ran
-        said = again.compared(outcome, earlier.recorded, _name(device))
-        conclude(console, said)
-        row = earlier.recorded.row if earlier.recorded else None
-        note(
-            console,
-            trial=earlier.trial.id,
-            said=said,
-            test_accuracy_of_row=row and row["test_accuracy"],
-            **outcome,
-        )
+        _say_end(console, earlier, outcome, device)
         if outcome["status"] != "ok":
             return 1
         if out:
@@ -135,6 +126,19 @@ def _say_epoch(console: Console, row: Row) -> None:
         f"{row['phase']:8} epoch {row['epoch']:<6g} loss {row['train_loss']:<8.4f} "
         f"validation {row['val_accuracy']:.4f}  kept {row['kept']:,}",
         highlight=False,
+    )
+
+
+def _say_end(console: Console, earlier: Earlier, outcome: Row, device: str) -> None:
+    said = again.compared(outcome, earlier.recorded, _name(device))
+    conclude(console, said)
+    row = earlier.recorded.row if earlier.recorded else None
+    note(
+        console,
+        trial=earlier.trial.id,
+        said=said,
+        test_accuracy_of_row=row and row["test_accuracy"],
+        **outcome,
     )
 
 
