@@ -4,13 +4,14 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import duckdb
 import typer
 
-from analysis import answers, diff, marking, merging, output, tracking, warehouse
+from analysis import answers, diff, marking, merging, output, tables, tracking, warehouse
 from analysis.output import Format
 from analysis.questions import catalog
 from analysis.questions.question import Question
@@ -34,6 +35,9 @@ Metric = Annotated[
 ]
 Form = Annotated[Format | None, typer.Option("--format", help="default: by the name of --out, else a table")]
 Out = Annotated[Path | None, typer.Option(help="write to this file, not to the terminal")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="print the table alone, without sentences; of a file nothing")
+]
 RESULTS = ["results"]
 
 
@@ -68,13 +72,16 @@ def sql(
     output.stream(connection, warehouse.checked(connection, query), chosen, out)
 
 
-def views(results: Results = RESULTS) -> None:
+def views(results: Results = RESULTS, form: Form = None, out: Out = None) -> None:
     """Print the columns of the views."""
+    chosen = output.format_of(form, out)
     connection = warehouse.open(results)
-    for view in ("trials", "curves", "layers", "metrics", "masks", "settings"):
-        print(view)
-        for name, kind, *_ in warehouse.rows(connection, f"DESCRIBE {view}"):
-            print(f"  {name:32}{kind}")
+    columns = [
+        {"view": view, "column": name, "type": kind}
+        for view in ("trials", "curves", "layers", "metrics", "masks", "settings")
+        for name, kind, *_ in warehouse.rows(connection, f"DESCRIBE {view}")
+    ]
+    output.write(columns, chosen, out)
 
 
 def prompt(results: Results = RESULTS, study: Study = None, where: Where = None) -> None:
@@ -92,6 +99,8 @@ def report(
         typer.Option("--output", help="default: report.html, in the results folder if it is one"),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="serve it on this machine, and refresh it")] = False,
+    *,
+    quiet: Quiet = False,
 ) -> None:
     """Write one HTML file, complete in itself, with all answers."""
     from analysis.report import report as page
@@ -107,7 +116,8 @@ def report(
     beside = place(results[0]) if len(results) == 1 else None
     file = target or (beside / "report.html" if isinstance(beside, Path) else Path("report.html"))
     output.save(file, page.render(_open(results, study, where, metric), results).encode())
-    print(f"report: {file}")
+    if not quiet:
+        print(f"report: {file}")
 
 
 def export(
@@ -122,9 +132,11 @@ def export(
     study: Study = None,
     where: Where = None,
     metric: Metric = None,
+    *,
     to: Annotated[
         str | None, typer.Option(help="MLflow's tracking URI, or the folder of the files of the other two")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write all trials as a tidy table, accuracies for LaTeX, the crossover chart, or runs of a tracker."""
     from analysis.report import export as exports
@@ -139,8 +151,9 @@ def export(
         raise BadInput(f"--to {to}: it is for {', '.join(Service)}; a file goes where its name says")
     if metric is not None and target.suffix.lower() in exports.TABLES:
         raise BadInput(f"{target}: a table has every metric: leave --metric out")
-    for path in exports.write(_open(results, study, where, metric), target):
-        print(f"export: {path}")
+    written = exports.write(_open(results, study, where, metric), target)
+    if not quiet:
+        print(*(f"export: {path}" for path in written), sep="\n")
 
 
 def differences(
@@ -154,12 +167,14 @@ def differences(
     where: Where = None,
     form: Form = None,
     out: Out = None,
+    quiet: Quiet = False,
 ) -> None:
     """Say what differs: config, code, packages, hardware, and accuracy in the cells that both have."""
     chosen = output.format_of(form, out)
     answer = diff.diff(_open(results, study, where, None), first, second)
-    output.write(diff.rows(answer), chosen, out, diff.COLUMNS)
-    _say(diff.sentences(answer), chosen, out)
+    output.write(diff.rows(answer, short=chosen is Format.TABLE), chosen, out, diff.COLUMNS)
+    if not quiet:
+        _say(diff.sentences(answer), chosen, out)
 
 
 def mark(
@@ -220,15 +235,18 @@ def _command_of(question: Question[Any]) -> Callable[..., None]:
         metric: Metric = None,
         form: Form = None,
         out: Out = None,
+        quiet: Quiet = False,
         **own: Any,
     ) -> None:
         chosen = output.format_of(form, out)
         connection = _open(results, study, where, metric, compared=question.compares_criteria)
         answer = answers.ask(question, connection, **own)
-        if question.terminal and chosen is Format.TABLE and out is None:
+        if question.terminal and chosen is Format.TABLE and out is None and not quiet:
             print(question.terminal(answer.found))
-        else:
-            _write(answer.rows, chosen, out, answer.sentences)
+            return
+        output.write(answer.rows, chosen, out, table=partial(tables.table, files_only=question.files_only))
+        if not quiet:
+            _say(answer.sentences, chosen, out)
 
     _, *own = inspect.signature(question.answer, eval_str=True).parameters.values()
     shared = [one for one in inspect.signature(ask).parameters.values() if one.kind is not one.VAR_KEYWORD]
@@ -248,17 +266,11 @@ def _open(
     return connection
 
 
-def _write(rows: Sequence[dict[str, Any]], form: Format, out: Path | None, notes: Sequence[str] = ()) -> None:
-    """Write the rows to the terminal or the file, and the notes to the terminal, never into the file."""
-    output.write(rows, form, out)
-    _say(notes, form, out)
-
-
 def _say(notes: Sequence[str], form: Format, out: Path | None) -> None:
-    """Write notes to the terminal: below a table there, else on stderr."""
+    """Write notes to the terminal, never into a file: below a table there, else on stderr."""
     into = sys.stdout if form is Format.TABLE and out is None else sys.stderr
     for index, note in enumerate(notes):
-        print(("\n" if not index and into is sys.stdout else "") + output.fold(note), file=into)
+        print(("\n" if not index and into is sys.stdout else "") + tables.fold(note), file=into)
 
 
 def commands() -> typer.Typer:
@@ -279,11 +291,14 @@ def commands() -> typer.Typer:
     return app
 
 
-def main() -> NoReturn:
+app = commands()
+
+
+def main(program: str = "analysis") -> NoReturn:
     """The command line."""
     # Printed text may quote results, which others wrote: escape control characters.
     with redirect_stdout(cast(TextIO, Plain(sys.stdout))):
-        command(commands(), "analysis")
+        command(app, program)
 
 
 if __name__ == "__main__":

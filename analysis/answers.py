@@ -10,7 +10,7 @@ import duckdb
 from pydantic import TypeAdapter, ValidationError
 from typer.models import ArgumentInfo
 
-from analysis import output, warehouse
+from analysis import cells, tables, warehouse
 from analysis.charts import Figure
 from analysis.page import Page, plain
 from analysis.questions import catalog
@@ -97,7 +97,9 @@ class Answer:
         if self.question.terminal:
             said = self.question.terminal(self.found)
         else:
-            said = "\n".join([output.table(self.rows), *map(output.fold, self.sentences)])
+            names = [*self.rows[0]] if self.rows else []
+            table = tables.table(self.rows, names, self.question.files_only)
+            said = "\n".join([table, *map(tables.fold, self.sentences)])
         return terminal("\n".join([*self.provisional, said.rstrip("\n")]))
 
     __repr__ = __str__
@@ -106,7 +108,11 @@ class Answer:
         page = Page(self._headline)
         page.sentences([*self.provisional, *self.sentences])
         if self.rows:
-            page.table([*self.rows[0]], [[*map(output.cell, row.values())] for row in self.rows[:_SHOWN]])
+            columns = cells.columns(self.rows[:_SHOWN], [*self.rows[0]])
+            page.table(
+                [column.name for column in columns],
+                [[*row] for row in zip(*(column.cells for column in columns), strict=True)],
+            )
         if len(self.rows) > _SHOWN:
             page.sentences([f"and {len(self.rows) - _SHOWN:,} rows more: df() has all"])
         return "".join(page.parts)

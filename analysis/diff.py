@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from analysis import warehouse
+from analysis.cells import rounded
 from analysis.statistics.differences import Lost, Paired, certain, holm, paired
 from analysis.statistics.estimates import number
 from analysis.warehouse import Headline, curation, union
@@ -268,11 +269,12 @@ def _accuracies(
     return cells
 
 
-def rows(answer: Diff) -> list[dict[str, Any]]:
-    """One row for each field that differs, then one for each shared cell."""
+def rows(answer: Diff, *, short: bool = False) -> list[dict[str, Any]]:
+    """One row for each field that differs, then one for each shared cell; numbers of a trial may be short."""
     table: list[dict[str, Any]] = [
-        {"part": part, "field": name, "first": one, "second": other}
+        {"part": part, "field": name, "first": text(one), "second": text(other)}
         for part, fields in answer.fields.items()
+        for text in [rounded if short and part == "numbers" else str]
         for name, (one, other) in fields.items()
     ]
     table += [
@@ -309,8 +311,7 @@ def sentences(answer: Diff) -> list[str]:
         f"not told apart in {len(answer.cells) - above - below}. Certain at 5 % after Holm's correction for "
         f"{tests} test{'s' * (tests != 1)}; intervals are Student's at 95 %, pointwise."
     ]
-    lost = sum(sum(cell.paired.lost) for cell in answer.cells)
-    if lost:
+    if lost := sum(sum(cell.paired.lost) for cell in answer.cells):
         lines.append(
             f"{lost} lost runs: certain is what is so without them and with them {answer.headline.guess}."
         )

@@ -7,27 +7,24 @@ import math
 import shutil
 import sys
 import tempfile
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, TextIO
 
 import duckdb
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from analysis import tables
 from analysis.warehouse import answer, retried
 from sweep.errors import BadInput
 from sweep.store.places import put
 
 # The most rows of a table in the terminal: more would take minutes to draw.
 _SHOWN = 2_000
-# The most characters in a line of a sentence: longer lines are hard to read on wide terminals.
-_WIDEST = 100
 # Rows in memory at once, of an answer that is written batch by batch.
 _BATCH = 2_048
+# Rows and their keys → text.
+Table = Callable[[Sequence[Mapping[str, Any]], Sequence[str]], str]
 
 
 class Format(StrEnum):
@@ -60,21 +57,27 @@ def format_of(form: Format | None, out: Path | None) -> Format:
 
 
 def write(
-    rows: Sequence[Mapping[str, Any]], form: Format, out: Path | None, columns: Sequence[str] = ()
+    rows: Sequence[Mapping[str, Any]],
+    form: Format,
+    out: Path | None,
+    columns: Sequence[str] = (),
+    table: Table = tables.table,
 ) -> None:
     """Write rows with equal keys.
 
     Args:
         columns: the keys, in case there is no row.
+        table: makes a table for people of the rows and the keys.
     """
     columns = list(rows[0]) if rows else list(columns)
     if form is Format.PARQUET:
         assert out is not None
         save(out, _parquet(rows, columns))
         return
-    write_as: Mapping[Format, Callable[[Sequence[Mapping[str, Any]], Sequence[str]], str]]
-    write_as = {Format.TABLE: table, Format.CSV: _csv, Format.JSON: _json}
-    text = write_as[form](rows, columns)
+    shown = rows[:_SHOWN] if form is Format.TABLE else rows
+    text = {Format.TABLE: table, Format.CSV: _csv, Format.JSON: _json}[form](shown, columns)
+    if len(shown) < len(rows):
+        text += f"and {len(rows) - len(shown):,} rows more: narrow with --where, or give --out FILE.csv\n"
     if out is None:
         (sys.stdout if form is Format.TABLE else _data()).write(text)
     else:
@@ -99,7 +102,7 @@ def stream(connection: duckdb.DuckDBPyConnection, sql: str, form: Format, out: P
     if form is Format.TABLE:
         columns, rows = answer(connection, sql)
         columns = unique_names(columns)
-        write([dict(zip(columns, row, strict=True)) for row in rows], form, out, columns)
+        write([dict(zip(columns, row, strict=True)) for row in rows], form, out, columns, tables.as_asked)
         return
     fill = {Format.CSV: _stream_csv, Format.JSON: _stream_json, Format.PARQUET: _stream_parquet}[form]
 
@@ -188,52 +191,6 @@ def _save(target: Path, fill: Callable[[IO[bytes]], object]) -> None:
         put(target, fill, sync=False)
     except OSError as error:
         raise BadInput(f"{target}: {error.strerror}: choose another file") from None
-
-
-def draw(table: Table) -> str:
-    """A table as text, wide enough for every cell. A narrower terminal wraps its lines."""
-    # A notebook would show each table that is drawn, though it is captured.
-    console = Console(width=1000, color_system=None, force_jupyter=False)
-    console.width = max(Console(force_jupyter=False).width, console.measure(table).maximum)
-    with console.capture() as captured:
-        console.print(table)
-    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
-
-
-def fold(text: str, indent: str = "  ") -> str:
-    """A sentence for the terminal, wrapped between words, with all lines but the first indented."""
-    width = min(_WIDEST, shutil.get_terminal_size((_WIDEST, 0)).columns)
-    return textwrap.fill(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-
-
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
-    """Rows with equal keys as a table of text.
-
-    Args:
-        columns: the keys, in case there is no row.
-    """
-    shown, columns = rows[:_SHOWN], list(rows[0]) if rows else columns
-    drawn = Table(box=None, padding=(0, 2, 0, 0))
-    for column in columns:
-        numeric = shown and all(isinstance(row[column], int | float | None) for row in shown)
-        drawn.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
-    for row in shown:
-        # In a `Text` rich sees no markup.
-        drawn.add_row(*(Text(cell(row[column])) for column in columns))
-    more = len(rows) - len(shown)
-    said = f"and {more:,} rows more: narrow with --where, or give --out FILE.csv\n" if more else ""
-    return draw(drawn) + said
-
-
-def cell(value: Any) -> str:
-    """A value as a cell of a table."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split("\n"))
 
 
 def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], head: bool = True) -> str:

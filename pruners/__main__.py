@@ -1,8 +1,11 @@
 """`python -m pruners`: print the table of criteria, or write it between the markers of a Markdown file."""
 
-import argparse
+import json
+import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +13,7 @@ from rich.table import Table
 from pruners.saliency import CRITERIA
 
 _HEAD = ("name", "score, higher is kept", "needs", "mode", "iterations", "source")
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 _START, _END = "<!-- criteria -->\n", "<!-- end of criteria -->\n"
 
 
@@ -37,21 +41,37 @@ def markdown(text: str) -> str:
     return f"{before}{_START}{table}{_END}{after}"
 
 
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser("python -m pruners", description="Print the table of criteria.")
-    parser.add_argument("file", nargs="?", type=Path, help="write the table between the markers of this file")
-    path: Path | None = parser.parse_args().file
-    if path:
+@app.command()
+def criteria(
+    file: Annotated[
+        Path | None, typer.Argument(help="write the table between the markers of this Markdown file")
+    ] = None,
+    form: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="json: a list on stdout")
+    ] = "text",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print the names alone")] = False,
+) -> None:
+    """Print the table of criteria."""
+    if file:
         try:
-            path.write_text(markdown(path.read_text("utf-8")), "utf-8")
+            file.write_text(markdown(file.read_text("utf-8")), "utf-8")
         except (OSError, ValueError) as error:
-            parser.exit(2, f"{path}: {error.strerror if isinstance(error, OSError) else error}\n")
-        return
-    table = Table(*_HEAD, box=box.SIMPLE)
-    for row in _rows():
-        table.add_row(*row)
-    Console().print(table)
+            print(f"{file}: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+    elif form == "json":
+        print(json.dumps([dict(zip(_HEAD, row, strict=True)) for row in _rows()], indent=1))
+    elif quiet:
+        print(*CRITERIA, sep="\n")
+    else:
+        table = Table(*_HEAD, box=box.SIMPLE)
+        for row in _rows():
+            table.add_row(*row)
+        Console().print(table)
+
+
+def main(program: str = "python -m pruners") -> None:
+    """Run the command."""
+    app(prog_name=program)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 from contextlib import redirect_stderr
-from typing import Any, NoReturn, TextIO, cast
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import typer
 from typer.core import TyperCommand, TyperOption
+from typer.main import get_command
 
 from sweep.foreign import Plain
+from sweep.version import line as version_line
 
 
 class BadInput(Exception):
@@ -65,7 +67,7 @@ def command(app: typer.Typer, program: str) -> NoReturn:
     # Error messages quote files, rows and names, which may contain terminal controls.
     with redirect_stderr(cast(TextIO, Plain(sys.stderr))):
         try:
-            code = app(prog_name=program, standalone_mode=False)
+            code = _with_version(app)(prog_name=program, standalone_mode=False)
         except ONE_LINE as error:
             sys.exit(_refuse(str(error)))
         except (KeyboardInterrupt, typer.Abort):
@@ -78,6 +80,35 @@ def command(app: typer.Typer, program: str) -> NoReturn:
                 sys.exit(_refuse(f"{program}: {error.format_message()} (see --help)"))
             raise
         sys.exit(code or 0)
+
+
+def _with_version(app: typer.Typer) -> Any:
+    """The command of an application, with `--version`."""
+    made, other = get_command(app), typer.Typer()
+    other.command()(_versions)
+    made.params += [option for option in get_command(other).params if option.name == "version"]
+    return made
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(version_line())
+        raise typer.Exit
+
+
+def _versions(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_say_version,
+            is_eager=True,
+            expose_value=False,
+            help="say which version this is",
+        ),
+    ] = False,
+) -> None:
+    """Nothing: every command takes the option from here."""
 
 
 def _speak_utf8() -> None:

@@ -29,6 +29,7 @@ from sweep.options import (
     leave,
     settings,
 )
+from sweep.reporter import Form, FormOption, Quiet, reported
 from sweep.store import launches
 from sweep.store.places import Place, place
 from sweep.study import Study
@@ -44,7 +45,7 @@ Rerun = Annotated[
 
 @app.command()
 def launch(
-    path: StudyFile = Path("studies/quickstart.yaml"),
+    path: StudyFile = Path("quickstart"),
     further: FurtherSettings = None,
     *,
     set_: Settings = None,
@@ -65,6 +66,8 @@ def launch(
     download: Annotated[bool, typer.Option("--download", help="get data sets that are missing")] = False,
     log: Annotated[Service | None, typer.Option(help="also log to this service")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run, and stop")] = False,
+    form: FormOption = Form.TEXT,
+    quiet: Quiet = False,
 ) -> int:
     """Run the trials of STUDY that have no result yet. Ctrl-C keeps what is done; the same command goes on.
 
@@ -73,8 +76,6 @@ def launch(
     """
     # Imported objects stay: the garbage collector need not visit them for every few thousand trials.
     gc.freeze()
-    root = place(results_root)
-    study = _load(path, root if dry_run else None, settings(set_, further))
     options = Options(
         data_root=data_root,
         address=address,
@@ -87,16 +88,22 @@ def launch(
         checkpoint_minutes=checkpoint_minutes,
         log=log,
     )
-    launch = Launch(
-        results_root=root,
-        options=options,
-        libraries=reuse.libraries(known or ()),
-        again=Again(rerun, retry_failed),
-        most=max_trials,
-        download=download,
-        dry_run=dry_run,
-    )
-    return launch.run(study, Console())
+
+    def work(console: Console) -> int:
+        root = place(results_root)
+        study = _load(path, root if dry_run else None, settings(set_, further))
+        launch = Launch(
+            results_root=root,
+            options=options,
+            libraries=reuse.libraries(known or ()),
+            again=Again(rerun, retry_failed),
+            most=max_trials,
+            download=download,
+            dry_run=dry_run,
+        )
+        return launch.run(study, console)
+
+    return reported(form, quiet, work)
 
 
 def _load(path: Path, results_root: Place | None, settings: Sequence[str]) -> Study:
@@ -115,9 +122,9 @@ def _load(path: Path, results_root: Place | None, settings: Sequence[str]) -> St
     return study
 
 
-def main() -> NoReturn:
+def main(program: str = "sweep.launch") -> NoReturn:
     """The command line."""
-    leave(lambda: command(app, "sweep.launch"))
+    leave(lambda: command(app, program))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ class Mean:
             interval then tells nothing, because no spread was observed.
         lost: number of trials without a value, because they failed or diverged.
         least, most: bounds of the value; the interval is cut to them.
-        digits: number of decimals in its text.
+        digits: number of decimals in its text, where it has no interval.
     """
 
     value: float
@@ -53,7 +53,7 @@ class Mean:
         return self.high - self.low < 2 * self.half_width - ROUNDING
 
     def __str__(self) -> str:
-        return self._text(1, self.digits, " ± ")
+        return self._text(" ± ")
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Mean":
@@ -67,13 +67,16 @@ class Mean:
         return f"+{text}" if self.value > 0 else text
 
     @property
-    def percent(self) -> str:
-        """The mean as text in percent, short enough for a table of many."""
-        return self._text(100, 1, "±")
+    def short(self) -> str:
+        """The mean as text that is short enough for a table of many; bounds are bare numbers."""
+        return self._text("±", bare=True)
 
-    def _text(self, scale: float, digits: int, sign: str) -> str:
+    def _text(self, sign: str, *, bare: bool = False) -> str:
+        has_interval = self.half_width is not None and not self.equal
+        digits = decimals(self.half_width or 0.0) if has_interval else self.digits
+
         def number(value: float) -> str:
-            return f"{scale * value:.{digits}f}"
+            return f"{value:g}" if bare and value in (self.least, self.most) else f"{value:.{digits}f}"
 
         lost = f" ({self.lost} lost)" if self.lost else ""
         if math.isnan(self.value):
@@ -86,6 +89,15 @@ class Mean:
         if self.cut:
             return f"{text} [{number(self.low)}, {number(self.high)}]{lost}"
         return f"{text}{sign}{number(self.half_width)}{lost}"
+
+
+def decimals(half_width: float) -> int:
+    """Decimals of a number with an interval: two significant digits of half its width decide.
+
+    Args:
+        half_width: above 0.
+    """
+    return max(0, 1 - int(f"{half_width:.1e}".partition("e")[2]))
 
 
 def mean_interval(mean: float | None, deviation: float | None, count: int, lost: int = 0) -> Mean:

@@ -4,6 +4,7 @@ This module imports no torch: a table is looked up when a name is checked agains
 """
 
 import re
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pkgutil import resolve_name
@@ -20,7 +21,23 @@ RUN = "run:"
 _WEIGHTS = re.compile(rf"{TORCHVISION}|{RUN}[0-9a-f]{{16}}|[^@/\\\s\x00-\x1f]+@[0-9a-f]{{8,16}}")
 
 
-def one_of(kind: str, *tables: str, prefix: str = "", own: bool = False) -> AfterValidator:
+@dataclass(frozen=True, slots=True)
+class OneOf(AfterValidator):
+    """Accepts the names of some tables.
+
+    Attributes:
+        tables: where the tables are, as `module:name`.
+    """
+
+    tables: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> list[str]:
+        """The names that the tables have."""
+        return [name for table in self.tables for name in _at(table)]
+
+
+def one_of(kind: str, *tables: str, prefix: str = "", own: bool = False) -> OneOf:
     """Accept a name that one of some tables has, or one with the prefix; the error gives the nearest name.
 
     Args:
@@ -38,12 +55,13 @@ def one_of(kind: str, *tables: str, prefix: str = "", own: bool = False) -> Afte
             return name
         if own and parts.is_name(name):
             return name
-        known = [name for table in tables for name in _at(table)]
+        known = accept.known
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         listed = ", ".join([*known, f"{before}NAME"] if before else known)
         raise ValueError(f"no such {kind}; " + (f"did you mean {near[0]}?" if near else f"known: {listed}"))
 
-    return AfterValidator(check)
+    accept = OneOf(check, tables)
+    return accept
 
 
 def fractions(text: str) -> str:

@@ -68,7 +68,12 @@ GpusPerTrial = Annotated[
     Any,
     typer.Option(parser=gpus, metavar="SHARE", help="share of a GPU each trial gets; auto: by its memory"),
 ]
-StudyFile = Annotated[Path, typer.Argument(metavar="study", help="the study file; -: standard input")]
+StudyFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="study", help="a study file, or the name of one that comes along; -: standard input"
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,5 +1,6 @@
 """Launches from Python: `sweep.run(study, workers=2)` does what `python -m sweep.launch` does."""
 
+import io
 import math
 import os
 import signal
@@ -170,7 +171,8 @@ def _launched(launch: Launch, study: Study, *, quiet: bool) -> Results:
         raise BadInput(f"{study.name} searches: give its file to python -m sweep.search")
     # A live view would draw over the prompt of a debugger. A notebook is no terminal, whatever it tells rich.
     live = sys.stdout.isatty() and not launch.options.in_process
-    console = Console(force_terminal=live, force_jupyter=False, quiet=quiet)
+    nowhere = io.StringIO() if quiet else None
+    console = Console(file=nowhere, force_terminal=live, force_jupyter=False, quiet=quiet)
     with _signals_kept():
         code = launch.run(study, console)
     if code == _INTERRUPTED:

@@ -13,7 +13,10 @@ import pytest
 ORDER = (
     "pruners",
     "sweep.foreign",
+    "sweep.version",
     "sweep.errors",
+    "sweep.reporter",
+    "sweep.shipped",
     "sweep.parts",
     "sweep.seeds",
     "sweep.means",
@@ -35,6 +38,8 @@ ORDER = (
     "sweep.search",
     "sweep.launching",
     "sweep.launch",
+    "analysis.cells",
+    "analysis.tables",
     "analysis.warehouse",
     "analysis.output",
     "analysis.statistics",
@@ -44,6 +49,7 @@ ORDER = (
     "analysis.report",
     "analysis",
     "sweep.python",
+    "sweep.shell",
 )
 # Of `sweep`, what analyses may import: without torch, without Ray.
 FOR_ANALYSES = (

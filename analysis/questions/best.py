@@ -181,6 +181,14 @@ QUESTION = Question(
     rows=rows,
     sentences=_with_note,
     charts=_charts,
+    files_only=(
+        "selected_test_low",
+        "selected_test_high",
+        "on_density_front",
+        "on_cost_front",
+        "density_front_tied",
+        "cost_front_tied",
+    ),
     compares_criteria=True,
     about_accuracy=True,
     section=Section(

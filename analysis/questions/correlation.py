@@ -257,6 +257,7 @@ QUESTION = Question(
     rows=rows,
     sentences=sentences,
     charts=_charts,
+    files_only=("resampled", "tau_p", "rho_p", "regret_median"),
     about_accuracy=True,
     section=Section(
         find=correlate,

@@ -7,11 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import duckdb
-from rich.table import Table
-from rich.text import Text
 
+from analysis.cells import Column
 from analysis.charts import Figure, band, style
-from analysis.output import draw, fold
 from analysis.page import Page
 from analysis.questions.pair import First, Second, pair
 from analysis.questions.question import Question, Section, Summary
@@ -19,6 +17,7 @@ from analysis.questions.verdict import Comparison, Crossover
 from analysis.statistics.crossings import decide
 from analysis.statistics.differences import Paired, paired
 from analysis.statistics.estimates import number
+from analysis.tables import draw, fold
 from analysis.warehouse import ACCURACIES, EACH, NO_PAIR, Headline, ask, baseline, headline, running
 from analysis.warehouse.arms import Label, label, without
 from sweep.config import AFTER_DENSE
@@ -172,14 +171,14 @@ def note(comparisons: Sequence[Comparison]) -> str:
 
 def text(comparison: Comparison) -> str:
     """A comparison for the terminal: a table of all means, and a sentence for each pair."""
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("sparsity", no_wrap=True)
-    for sparsity in comparison.sparsities:
-        table.add_column(f"{sparsity:g}", justify="right", no_wrap=True)
-    for name, cells in comparison.table.items():
-        table.add_row(*(Text(cell) for cell in (name, *cells)))
+    names, rows = list(comparison.table), comparison.table.values()
+    means = [
+        Column(f"{sparsity:g}", cells, right=True)
+        for sparsity, cells in zip(comparison.sparsities, zip(*rows, strict=True), strict=True)
+    ]
+    table = draw([Column("sparsity", names, right=False), *means])
     sentences = "".join(f"{fold(f'  {crossover}', '    ')}\n" for crossover in comparison.crossovers)
-    return f"{comparison.setting}\n{draw(table)}{sentences}"
+    return f"{comparison.setting}\n{table}{sentences}"
 
 
 def chart(comparison: Comparison, names: Sequence[str]) -> Figure:

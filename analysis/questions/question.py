@@ -58,6 +58,7 @@ class Question(Generic[A]):
             and options, declared with Typer; each must have a default.
         rows: the answer as rows with equal keys, for tables and files.
         sentences: the answer in words, printed below the table.
+        files_only: columns that tables leave out, because they have no room for all.
         terminal: the text for a terminal, in place of table and sentences; None: there is none.
         charts: the charts of an answer by title; None: it has none.
         compares_criteria: the question needs trials of criteria. The oracle's masks are drawn, not chosen.
@@ -71,6 +72,7 @@ class Question(Generic[A]):
     answer: Callable[..., A]
     rows: Callable[[A], Sequence[Row]]
     sentences: Callable[[A], Sequence[str]] = _nothing
+    files_only: tuple[str, ...] = ()
     terminal: Callable[[A], str] | None = None
     charts: Callable[[A], Mapping[str, Figure]] | None = None
     compares_criteria: bool = False

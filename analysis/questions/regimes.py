@@ -203,6 +203,7 @@ QUESTION = Question(
     answer=answer,
     rows=_rows,
     charts=_charts,
+    files_only=("dataset", "model", "criterion", "scope", "iterations"),
     about_accuracy=True,
     section=Section(find=temperature_maps, show=show, place=70),
 )

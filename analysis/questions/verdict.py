@@ -162,12 +162,10 @@ class Comparison:
 
     @property
     def table(self) -> dict[str, list[str]]:
-        """The means of each arm, by rising sparsity; accuracies in percent. `*`: runs far from the median."""
+        """The means of each arm, by rising sparsity. `*`: runs far from the median."""
         return {
             name: [
-                self.headline.text(means[s]) + ("*" if self.apart.get(name, {}).get(s) else "")
-                if s in means
-                else ""
+                means[s].short + ("*" if self.apart.get(name, {}).get(s) else "") if s in means else ""
                 for s in self.sparsities
             ]
             for name, means in self.means.items()

@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.statistics.differences import Array, certain_both_ways
 from analysis.warehouse import Headline
+from sweep.means import ROUNDING, decimals
 
 # Accuracies whose difference is this close to the margin are ties: decimal margins have rounding errors.
 _EQUAL = 1e-9
@@ -17,7 +18,11 @@ _EQUAL = 1e-9
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval over seeds. `low` and `high` are None if it has no interval."""
+    """A number with its 95 % interval over seeds. `low` and `high` are None if it has no interval.
+
+    Attributes:
+        digits: number of decimals in its text, where it has no interval.
+    """
 
     value: float
     low: float | None = None
@@ -25,10 +30,12 @@ class Estimate:
     digits: int = 3
 
     def __str__(self) -> str:
-        value, low, high = (
-            None if one is None else f"{one:.{self.digits}f}" for one in (self.value, self.low, self.high)
-        )
-        return f"{value}" if low is None or high is None else f"{value} [{low}, {high}]"
+        if self.low is None or self.high is None:
+            return f"{self.value:.{self.digits}f}"
+        half = (self.high - self.low) / 2
+        digits = decimals(half) if half > ROUNDING else self.digits
+        value, low, high = (f"{one:.{digits}f}" for one in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
 
 def columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:

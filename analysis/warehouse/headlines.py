@@ -33,7 +33,7 @@ _OTHERS = (
 
 @dataclass(frozen=True)
 class Headline:
-    """The metric of an answer. Only accuracies are printed in percent and have the bounds 0 and 1.
+    """The metric of an answer. Only accuracies have the bounds 0 and 1.
 
     Columns hold values of which higher is better: the negative of a metric of which lower is better. So a
     question computes with one orientation, and gives values back in the metric's own unit.
@@ -117,17 +117,13 @@ class Headline:
     def about(self) -> str:
         """What the means of an answer are, in words."""
         if self.is_accuracy:
-            return "Mean test accuracy in percent ± 95 % Student-t interval over seeds, cut to 0 to 100."
+            return "Mean test accuracy ± 95 % Student-t interval over seeds, cut to 0 to 1."
         return f"Mean test {self.name} ± 95 % Student-t interval over seeds.{self.direction}"
 
     def unit(self, mean: Mean) -> Mean:
         """A mean or a difference of means with the bounds and digits of the metric."""
         least, most = (mean.least, mean.most) if self.is_accuracy else self.bounds
         return replace(mean, least=least, most=most, digits=self.digits)
-
-    def text(self, mean: Mean) -> str:
-        """A mean for a table of many."""
-        return mean.percent if self.is_accuracy else str(mean)
 
     def of_lost(self, arm: str) -> float:
         """The value that a lost run of an arm is taken to have, as the columns hold it.

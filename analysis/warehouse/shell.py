@@ -1,25 +1,40 @@
 """Answers on the terminal, and a prompt for queries."""
 
+import io
 import sys
+from contextlib import redirect_stdout
 
 import duckdb
-from rich.console import Console
+from rich.cells import cell_len
 
+from analysis import tables
 from analysis.warehouse.queries import checked, retried
 from sweep.errors import ONE_LINE
 from sweep.store.schema import KEYS
 
+# The most rows that are shown, and the most characters of one.
+_SHOWN, _WIDEST = 1_000, 100_000
+
 
 def show(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Print the answer to a query: as wide as the terminal, or uncut if stdout is not a terminal.
+    """Print the answer to a query: as wide as the terminal, or in one piece if stdout is not a terminal.
 
     Raises:
         BadInput: the query does something other than read, or DuckDB cannot answer it.
     """
-    console = Console()
-    width = console.width if console.is_terminal else 100_000
     query = checked(connection, query)
-    retried(connection, lambda: connection.sql(query).show(max_rows=1000, max_width=width))
+    print(retried(connection, lambda: _answer(connection.sql(query))), end="")
+
+
+def _answer(relation: duckdb.DuckDBPyRelation) -> str:
+    """The rows as DuckDB draws them; where that is too wide for the terminal, as columns in several rows."""
+    with redirect_stdout(io.StringIO()) as box:
+        relation.show(max_rows=_SHOWN, max_width=_WIDEST)
+    text = box.getvalue()
+    if not sys.stdout.isatty() or max(map(cell_len, text.splitlines()), default=0) <= tables.width():
+        return text
+    rows = [dict(zip(relation.columns, row, strict=True)) for row in relation.limit(_SHOWN).fetchall()]
+    return tables.as_asked(rows, relation.columns)
 
 
 def loop(connection: duckdb.DuckDBPyConnection) -> None:

@@ -16,6 +16,7 @@ from sweep.check.model import check_model, model_digest
 from sweep.check.report import Report
 from sweep.check.resolving import KINDS, resolve
 from sweep.errors import BadInput, command
+from sweep.reporter import Form, FormOption, Quiet, reported
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -46,27 +47,32 @@ def check(
     task: Annotated[str | None, typer.Option(help="data set: what the targets are")] = None,
     sheet: Annotated[Path | None, typer.Option(help="data set: a PNG file for its first images")] = None,
     digest_only: Annotated[bool, typer.Option("--digest", hidden=True)] = False,
+    form: FormOption = Form.TEXT,
+    quiet: Quiet = False,
 ) -> int:
     """Try a part of your own by itself. It runs its code.
 
     Exit code 0: all holds; 1: something does not; 2: bad input.
     """
-    if kind not in (None, *KINDS):
-        raise BadInput(f"--kind {kind}: {', '.join(KINDS)}")
-    options = {"shape": _shape(shape), "classes": classes, "seed": seed, "root": data_root}
-    parameters = dict(map(_parameter, given or ()))
-    kind, part = resolve(reference, kind)
-    tried, digest = _CHECKS[kind]
-    read = {name: options[name] for name in _READ[kind]}
-    if digest_only:
-        print(digest(part, parameters=parameters, **read))
-        return 0
-    more = {"task": task, "sheet": sheet} if kind == "dataset" else {}
-    report: Report = tried(part, parameters=parameters, **read, **more)
-    if report.holds:
-        _compare(report, digest(part, parameters=parameters, **read))
-    report.show(Console())
-    return 0 if report.holds else 1
+
+    def work(console: Console) -> int:
+        if kind not in (None, *KINDS):
+            raise BadInput(f"--kind {kind}: {', '.join(KINDS)}")
+        options = {"shape": _shape(shape), "classes": classes, "seed": seed, "root": data_root}
+        parameters = dict(map(_parameter, given or ()))
+        found, part = resolve(reference, kind)
+        tried, digest = _CHECKS[found]
+        read = {name: options[name] for name in _READ[found]}
+        if digest_only:
+            print(digest(part, parameters=parameters, **read))
+            return 0
+        more = {"task": task, "sheet": sheet} if found == "dataset" else {}
+        report: Report = tried(part, parameters=parameters, **read, **more)
+        if report.holds:
+            _compare(report, digest(part, parameters=parameters, **read))
+        return report.end(console)
+
+    return reported(Form.TEXT if digest_only else form, quiet, work)
 
 
 def _compare(report: Report, own: str) -> None:
@@ -106,9 +112,9 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def main() -> None:
+def main(program: str = "sweep.check") -> None:
     """The command line."""
-    command(app, "sweep.check")
+    command(app, program)
 
 
 if __name__ == "__main__":

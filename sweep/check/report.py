@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.foreign import terminal
+from sweep.reporter import conclude, note
 
 _MARKS = {True: ("yes", "green"), False: ("NO", "bold red"), None: ("", "")}
 
@@ -57,6 +58,16 @@ class Report:
     def failed(self) -> list[Finding]:
         """The findings that do not hold."""
         return [finding for finding in self.findings if finding.holds is False]
+
+    def end(self, console: Console) -> int:
+        """Print the report, of a quiet command what does not hold; returns the exit code."""
+        facts = [{"name": each.name, "holds": each.holds, "text": each.text} for each in self.findings]
+        tables = [{"head": grid.head, "rows": grid.rows} for grid in self.grids]
+        note(console, part=self.title, holds=self.holds, findings=facts, tables=tables)
+        self.show(console)
+        for finding in self.failed if console.quiet else ():
+            conclude(console, terminal(f"{finding.name}: {finding.text}"))
+        return 0 if self.holds else 1
 
     def show(self, console: Console) -> None:
         """Print the report."""

@@ -11,6 +11,7 @@ from sweep.engine.options import AUTO, Ending, Options
 from sweep.engine.progress import duration
 from sweep.errors import BadInput
 from sweep.plan.cost import Costs
+from sweep.reporter import conclude, note
 from sweep.store import launches, results
 from sweep.store.places import Place
 from sweep.study import Study
@@ -39,10 +40,11 @@ def say_plan(
     with_result = (
         sum(trial.id in done for trial in trials) - sum(trial.id in done for trial in to_run) if done else 0
     )
+    known = with_result - sum(taken.values())
     same = f" ({study.count} asked for, those that are the same once)" if study.count > len(trials) else ""
     counts = [
         f"{study.name}: {len(trials)} trials{same}",
-        f"{with_result - sum(taken.values())} with a result",
+        f"{known} with a result",
     ]
     shown = dict([*taken.items()][:_MOST_SOURCES])
     for source, count in shown.items():
@@ -50,6 +52,14 @@ def say_plan(
     if others := len(taken) - len(shown):
         counts.append(f"{sum(taken.values()) - sum(shown.values())} from {others} more")
     console.out(", ".join([*counts, f"{len(to_run)} to run"]), highlight=False)
+    note(
+        console,
+        study=study.name,
+        trials=len(trials),
+        with_result=known,
+        taken_over=dict(taken),
+        to_run=len(to_run),
+    )
 
 
 def say_changes(console: Console, study: Study, folder: Place) -> None:
@@ -109,14 +119,26 @@ def say_estimate(
     place = "on a machine like this one" if options.address else "here"
     source = "from earlier results" if costs.speeds else f"{costs.device.type} steps timed {place}"
     wall = max(longest, seconds / at_once)
-    price = ""
+    price, said = None, ""
     if study.price_per_gpu_hour and share and (costs.speeds or costs.device.type == "cuda"):
-        price = f", {study.price_per_gpu_hour * share * seconds / 3600:,.2f} at the study's price"
-    console.out(
+        price = study.price_per_gpu_hour * share * seconds / 3600
+        said = f", {price:,.2f} at the study's price"
+    conclude(
+        console,
         f"about {duration(wall)} with {at_once} workers, {duration(longest)} with any number; "
-        f"{duration(seconds)} of one worker ({source}){price}",
-        highlight=False,
+        f"{duration(seconds)} of one worker ({source}){said}",
     )
+    estimate = {
+        "steps": work.shared,
+        "steps_alone": work.alone,
+        "states": states,
+        "workers": at_once,
+        "seconds": wall,
+        "seconds_at_least": longest,
+        "worker_seconds": seconds,
+        "price": price,
+    }
+    note(console, estimate=estimate)
 
 
 def summary(
@@ -140,20 +162,28 @@ def summary(
     """
     statuses = [done[trial.id]["status"] for trial in trials if trial.id in done]
     failed, without_result = statuses.count("failed"), len(trials) - len(statuses)
-    console.out(f"results: {folder}", highlight=False)
+    note(
+        console,
+        results=str(folder),
+        ok=statuses.count("ok"),
+        failed=failed,
+        without_result=without_result,
+        ending=ending.name.lower(),
+    )
+    conclude(console, f"results: {folder}")
     if failed:
-        console.out(
+        conclude(
+            console,
             f'{failed} trials failed: python -m analysis sql "SELECT trial_id, error FROM trials WHERE '
             f"status = 'failed'\" --results {folder}; --retry-failed runs them again",
-            highlight=False,
         )
     if ending is not Ending.FINISHED:
-        console.out(
+        conclude(
+            console,
             f"{ending.value} with {len(statuses)} of {len(trials)} trials done; the same command goes on",
-            highlight=False,
         )
     elif without_result:
-        console.out(f"{without_result} trials have no result: launch again to run them", highlight=False)
+        conclude(console, f"{without_result} trials have no result: launch again to run them")
     if ending is Ending.INTERRUPTED:
         return 130
     limited = limited or ending is Ending.TIME

@@ -28,6 +28,7 @@ from sweep.options import (
     leave,
     settings,
 )
+from sweep.reporter import Form, FormOption, Quiet, conclude, note, reported
 from sweep.search.answer import answer
 from sweep.search.history import History
 from sweep.search.journal import Journal, opened
@@ -57,18 +58,13 @@ def search(
     max_hours: MaxHours = math.inf,
     trial_seconds: TrialSeconds = math.inf,
     checkpoint_minutes: CheckpointMinutes = 10,
+    form: FormOption = Form.TEXT,
+    quiet: Quiet = False,
 ) -> int:
     """Search the space of STUDY for the best schedule. Ctrl-C keeps what is done; the same command goes on.
 
     Exit code 0: done; 1: nothing was an answer; 2: bad input; 130: interrupted.
     """
-    console = Console()
-    study = load_study(path, settings=settings(set_, further))
-    search = study.search
-    if not search:
-        raise BadInput(f"{path}: it has no search: block; python -m sweep.launch runs all its trials")
-    results_root = place(results_at)
-    folder = results_root / study.name
     options = Options(
         data_root=data_root,
         address=address,
@@ -78,7 +74,19 @@ def search(
         trial_seconds=trial_seconds,
         checkpoint_minutes=checkpoint_minutes,
     )
-    ending = Ending.FINISHED
+
+    def work(console: Console) -> int:
+        study = load_study(path, settings=settings(set_, further))
+        if not study.search:
+            raise BadInput(f"{path}: it has no search: block; python -m sweep.launch runs all its trials")
+        return _search(study, study.search, place(results_at), options, console)
+
+    return reported(form, quiet, work)
+
+
+def _search(study: Study, search: Search, results_root: Place, options: Options, console: Console) -> int:
+    """Search, and say what was found; returns the exit code."""
+    folder, ending = results_root / study.name, Ending.FINISHED
     with results.lock(folder):
         send(folder)
         compact(folder)
@@ -86,8 +94,8 @@ def search(
         journal = Journal(folder)
         tuner = _tuner(search, opened(study, search, journal), results_root, folder)
         check_launch(study, tuner.examples(), options, download=False, run_code=True)
-        device = "cuda" if gpus_per_trial else "cpu"
-        for line in starts.check(study, tuner.examples(), results_root, data_root, device):
+        device = "cuda" if options.gpus else "cpu"
+        for line in starts.check(study, tuner.examples(), results_root, options.data_root, device):
             console.out(line, highlight=False)
         say_changes(console, study, folder)
         console.out(
@@ -100,8 +108,9 @@ def search(
         journal.close()
     with warnings.catch_warnings(action="ignore"):  # Optuna's, about dimensions with a single value
         answer(console, study, tuner, len(results.stopped(folder)), folder)
+    note(console, results=str(folder), ending=ending.name.lower())
     if ending is Ending.INTERRUPTED:
-        console.out("interrupted; the same command goes on", highlight=False)
+        conclude(console, "interrupted; the same command goes on")
         return 130
     return 0 if tuner.best() else 1
 
@@ -138,9 +147,9 @@ def _run(
         return Session(study, folder, options, lambda job: 1.0, progress, proposer=tuner).run([])
 
 
-def main() -> None:
+def main(program: str = "sweep.search") -> None:
     """The command line."""
-    leave(lambda: command(app, "sweep.search"))
+    leave(lambda: command(app, program))
 
 
 if __name__ == "__main__":

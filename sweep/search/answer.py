@@ -13,6 +13,7 @@ from rich.console import Console
 
 from sweep.arms import listed
 from sweep.config import FIELDS
+from sweep.reporter import conclude, note
 from sweep.search.candidate import Candidate
 from sweep.search.tuner import Tuner
 from sweep.store.places import Place, put
@@ -47,22 +48,23 @@ def answer(console: Console, study: Study, tuner: Tuner, stopped: int, folder: P
         "best": [_described(candidate) for candidate in best],
         "importances": importances,
     }
+    note(console, **report)
     put(folder / _ANSWER, lambda file: file.write(f"{json.dumps(report, indent=2)}\n".encode()))
     if not best:
         said = f"no schedule was measured with {search.seeds} seeds yet, or none is an answer"
-        console.out(said, highlight=False)
+        conclude(console, said)
         return
-    console.out(
+    conclude(
+        console,
         "best on validation data, with 95 % Student-t intervals over seeds (selected: both accuracies are of "
         "the runs that chose):",
-        highlight=False,
     )
     for candidate in best:
         validation, test = (candidate.interval(column) for column in ("val_accuracy", "test_accuracy"))
         density = candidate.mean("density")
-        console.out(
+        conclude(
+            console,
             f"  {listed(candidate.chosen)}: validation {validation}, test {test}, density {density:.4g}",
-            highlight=False,
         )
     for objective, ranked in importances.items():
         matters = ", ".join(f"{name} {share:.0%}" for name, share in ranked.items())

@@ -26,7 +26,7 @@ _MOST_MERGED = 100
 SET = "--set "
 # So does a value of Python: `sweep.Study(epochs=160)`.
 GIVEN = "sweep.Study("
-_EXAMPLE = "name a study file, such as studies/quickstart.yaml"
+_EXAMPLE = "name a study file, or one that comes along, such as quickstart"
 _TAG = "tag:yaml.org,2002:"
 # How each kind of YAML scalar is read. Dates and bytes are missing, as no field has them. In YAML 1.1 numbers
 # can be octal (010) or to base 60 (1:30): `int(…, 0)` and `float` refuse these.

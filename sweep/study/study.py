@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, Field
 
+from sweep import shipped
 from sweep.errors import BadInput
 from sweep.names import one_of
 from sweep.parts import Part
@@ -114,7 +115,7 @@ def load(
     """Read and validate a study file. The code of parts that it names is read, and not run.
 
     Args:
-        path: of the file; `-`: standard input.
+        path: of the file; `-`: standard input; the name of a study that comes along.
         recorded: gives the parts that earlier launches of a study recorded, by its name: they stand in for
             code that is not here. None: such code is an error.
         settings: values that replace those of the file: `FIELD=VALUES`, or `FIELD+=VALUES`, which adds.
@@ -123,7 +124,11 @@ def load(
         BadInput: one line with the file and the line number, or the setting, and what to correct.
     """
     path = Path(path)
-    document = Document.of_standard_input() if path == STANDARD_INPUT else Document.of_file(path)
+    if path == STANDARD_INPUT:
+        document = Document.of_standard_input()
+    else:
+        path = shipped.found(path)
+        document = Document.of_file(path)
     return read(document, path, recorded, settings)
 
 

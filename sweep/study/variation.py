@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from sweep import shipped
 from sweep.study import space_reader
 from sweep.study.axes import LENGTHS
 from sweep.study.document import SET, Document, is_file, listed, origin_of, printable, quoted
@@ -97,6 +98,8 @@ def _extended(document: Document, node: yaml.Node, files: Sequence[Path]) -> Pat
     """
     name: str = document.value(EXTENDS, node, _PATH)
     path, fault = files[-1].parent / name, ""
+    if not is_file(path) and name in shipped.studies():
+        path = shipped.studies()[name]
     if not is_file(path):
         near = get_close_matches(path.name, _beside(path), n=1, cutoff=0.5)
         fault = f"there is no file {quoted(str(path))}" + (f"; did you mean {near[0]}?" if near else "")

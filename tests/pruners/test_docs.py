@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 
 import pruners
 from pruners.__main__ import main, markdown
+from tests.commands import run
 
 
 def test_the_documented_table_is_the_table_of_criteria():
@@ -18,20 +20,21 @@ def test_the_command_explains_itself():
     done = subprocess.run(
         [sys.executable, "-m", "pruners", "--help"], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0 and "usage: python -m pruners" in done.stdout and not done.stderr
+    assert done.returncode == 0 and "Usage: python -m pruners" in done.stdout and not done.stderr
 
 
-def test_the_command_writes_the_table_into_a_file_and_prints_it_without_one(tmp_path, monkeypatch, capsys):
+def test_the_command_writes_the_table_into_a_file_and_prints_it_without_one(tmp_path):
     path = tmp_path / "page.md"
     path.write_text("before\n<!-- criteria -->\nold\n<!-- end of criteria -->\nafter: é\n", "utf-8")
-    monkeypatch.setattr(sys, "argv", ["pruners", str(path)])
-    main()
+    assert run(main, path).returncode == 0
     written = path.read_text("utf-8")
     assert all(f"| `{name}` |" in written for name in pruners.names())
     assert written.startswith("before\n") and written.endswith("after: é\n") and "old" not in written
-    monkeypatch.setattr(sys, "argv", ["pruners"])
-    main()
-    assert "snip" in capsys.readouterr().out
+    assert "snip" in run(main).stdout
+    assert run(main, "--quiet").stdout.split() == list(pruners.names())
+    assert [each["name"] for each in json.loads(run(main, "--format", "json").stdout)] == list(
+        pruners.names()
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,15 +45,10 @@ def test_the_command_writes_the_table_into_a_file_and_prints_it_without_one(tmp_
         (b"\xff", "codec can't decode"),
     ],
 )
-def test_a_file_without_the_markers_is_one_line_and_left_alone(
-    content, message, tmp_path, monkeypatch, capsys
-):
+def test_a_file_without_the_markers_is_one_line_and_left_alone(content, message, tmp_path):
     path = tmp_path / "page.md"
     if content is not None:
         path.write_bytes(content)
-    monkeypatch.setattr(sys, "argv", ["pruners", str(path)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    error = capsys.readouterr().err
-    assert end.value.code == 2 and message in error and error.count("\n") == 1
+    ended = run(main, path)
+    assert ended.returncode == 2 and message in ended.stderr and ended.stderr.count("\n") == 1
     assert content is None or path.read_bytes() == content

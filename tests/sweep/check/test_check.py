@@ -1,5 +1,7 @@
 """The command: its exit codes, its options, and the comparison with another process."""
 
+import json
+
 import pytest
 
 from sweep.check.__main__ import main
@@ -42,6 +44,8 @@ def test_a_sound_criterion_is_code_0_in_another_process_too(parts):
     assert done.returncode == 0, done.stdout
     assert "parts_to_check.py:5 sound" in done.stdout
     assert "the same in another process" in done.stdout and "NO" not in done.stdout
+    told = json.loads(commands.run(main, f"{parts}:sound", "--set", "power=2", "--format", "json").stdout)
+    assert told["holds"] and told["findings"][-1]["name"] == "the same in another process"
 
 
 @pytest.mark.slow

@@ -129,7 +129,7 @@ def test_values_that_do_not_go_together_are_refused_before_trials_are_made(tmp_p
 def test_a_file_that_is_not_utf8_is_refused_with_its_line(tmp_path):
     assert refused(b"# one\n# two caf\xe9\n", tmp_path) == (
         2,
-        "not a text file in UTF-8: name a study file, such as studies/quickstart.yaml",
+        "not a text file in UTF-8: name a study file, or one that comes along, such as quickstart",
     )
     assert refused(BASE.encode("utf-16"), tmp_path)[0] == 1
 

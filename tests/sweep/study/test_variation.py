@@ -251,3 +251,8 @@ def test_a_study_from_standard_input_needs_a_name(files, monkeypatch, tmp_path):
         read("extends: base.yaml\n")
     with pytest.raises(BadInput, match="standard input:2: seed x: text"):
         read("name: typed\nseed: x\nextends: base.yaml\n")
+
+
+def test_a_study_extends_one_that_comes_along(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: quickstart\nseed: 7\nepochs: 1\n")
+    assert {trial.config.seed for trial in load(tmp_path / "mine.yaml").trials()} == {7}
