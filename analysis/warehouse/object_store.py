@@ -20,7 +20,16 @@ def register(connection: duckdb.DuckDBPyConnection, prefixes: Iterable[Remote]) 
         connection.register_filesystem(_Several(scheme, [ResultsOnly(prefix) for prefix in some]))
 
 
-class ResultsOnly(ArrowFSWrapper):
+class _ReadOnly:
+    """A file system to which nothing is written."""
+
+    def _refuse(self, path: str, *args: Any, **options: Any) -> Any:
+        raise PermissionError(f"{path}: results are only read")
+
+    mkdir = makedirs = rmdir = rm = rm_file = mv = cp_file = _refuse
+
+
+class ResultsOnly(_ReadOnly, ArrowFSWrapper):
     """The objects under a prefix, read-only.
 
     Names with two dots are refused: DuckDB compares names as text, but the store resolves the dots.
@@ -66,13 +75,8 @@ class ResultsOnly(ArrowFSWrapper):
         """The objects and prefixes directly under a prefix."""
         return super().ls(self._within(path), detail, **options)
 
-    def _refuse(self, path: str, *args: Any, **options: Any) -> Any:
-        raise PermissionError(f"{path}: results are only read")
 
-    mkdir = makedirs = rmdir = rm = rm_file = mv = cp_file = _refuse
-
-
-class _Several(AbstractFileSystem):
+class _Several(_ReadOnly, AbstractFileSystem):
     """Several prefixes of one scheme, which may lie in different stores."""
 
     cachable = False

@@ -7,6 +7,7 @@ import pytest
 import typer
 
 import analysis
+from analysis import __main__ as command_line
 from analysis.questions import catalog
 from analysis.questions.question import Question, Section
 from analysis.report import report
@@ -47,6 +48,7 @@ COUNT = Question(
 def test_a_question_in_the_table_is_a_command_with_its_options_and_a_section_of_the_report(made, monkeypatch):
     assert "No such command 'count'" in run("count", "--results", made).stderr
     monkeypatch.setattr(catalog, "QUESTIONS", (*catalog.QUESTIONS, COUNT))
+    monkeypatch.setattr(command_line, "app", command_line.commands())
     said = run("count", "--results", made)
     assert said.returncode == 0 and said.stdout.endswith("\nrandom has 30 trials\nsnip has 15 trials\n")
     few = run("count", "--least", "0.95", "--format", "csv", "--results", made, "--where", "seed = 1")

@@ -343,7 +343,7 @@ def test_recalibrated_columns_change_no_other_number(fields, monkeypatch):
 
 
 def test_a_network_without_batchnorm_has_equal_recalibrated_columns(monkeypatch):
-    monkeypatch.delattr("sweep.trial.training.Training.recalibrated")
+    monkeypatch.delattr("sweep.trial.evaluation.Evaluation.recalibrated")
     row = run(trial(model="lenet-300-100", prune_epoch=1)).trial
     assert [row[f"{name}_recalibrated"] for name in FRESH] == [row[name] for name in FRESH]
 
