@@ -162,6 +162,7 @@ def test_tabular_is_a_regression_whose_metrics_agree():
     assert values["spearman"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "shares"), [(1, [1, 8, 8, 8, 8, 8]), (3, [1, 2, 4, 8, 8, 8])])
 def test_rule_prunes_the_same_share_at_each_of_some_epochs(times, shares):
     found = result("rule", criterion__times=times)
@@ -172,6 +173,7 @@ def test_rule_prunes_the_same_share_at_each_of_some_epochs(times, shares):
     assert [row["phase"] for row in found.curves] == phases
 
 
+@pytest.mark.slow
 def test_metric_counts_errors_of_high_probability():
     sure, unsure = [10.0, 0.0], [1.0, 0.0]
     value = part("metric")(torch.tensor([sure, sure, unsure, unsure]), torch.tensor([0, 1, 0, 1]))
@@ -182,6 +184,7 @@ def test_metric_counts_errors_of_high_probability():
     assert 0 <= values["metric.py:confident_errors"] <= 1 - found.trial["test_accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gamma", "same"), [(0, "cross-entropy"), (2, "focal")])
 def test_loss_is_cross_entropy_at_gamma_0_and_the_built_in_focal_at_2(tmp_path, gamma, same):
     own, other = result("loss", loss__gamma=gamma), built_in("loss", tmp_path, loss=same)
@@ -212,6 +215,7 @@ def test_init_draws_orthogonal_rows_of_the_length_that_is_given():
         assert torch.allclose(weight @ weight.T, 1.4**2 * torch.eye(len(weight)), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_augment_blackens_one_square_of_each_image():
     images = torch.full((50, 1, 8, 8), 255, dtype=torch.uint8)
     cut = part("augment")(images, torch.Generator().manual_seed(0), side=2) == 0

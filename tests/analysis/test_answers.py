@@ -17,6 +17,7 @@ COMMANDS = [question for question in catalog.QUESTIONS if question.is_command]
 HOSTILE = "<script>alert(1)</script>\x1b[2J"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", COMMANDS, ids=lambda question: question.name)
 def test_an_answer_prints_as_its_command_and_has_its_rows(question, made):
     said = run(question.name, "--results", made)
@@ -57,6 +58,7 @@ def test_a_question_in_the_table_is_a_function_at_once(made, monkeypatch):
     assert "the lowest test accuracy" in analysis.count.__doc__
 
 
+@pytest.mark.slow
 def test_options_narrow_and_name_as_those_of_the_command(made):
     said = run("crossover", "snip", "random:erk", "--results", made, "--where", "sparsity > 0.9")
     for results in (made, str(made), analysis.Results(made)):

@@ -59,11 +59,13 @@ def test_sentences_end_their_lines_between_words(made, monkeypatch):
         assert "digits, conv-5" in told
 
 
+@pytest.mark.slow
 def test_two_that_have_nothing_in_common_are_said_to_be_no_pair(made):
     for name in ("crossover", "better", "seeds"):
         assert "No pair to compare" in run(name, "snip", "snip", "--results", made).stdout
 
 
+@pytest.mark.slow
 def test_report_is_one_file_with_chart_and_numbers_that_loads_nothing(made):
     answer = run("report", "--results", made)
     assert answer.stdout.strip() == f"report: {made / 'report.html'}"
@@ -76,6 +78,7 @@ def test_report_is_one_file_with_chart_and_numbers_that_loads_nothing(made):
     assert "Plotly.react" in page and not re.search(r"<(script|link|img)[^>]+(src|href)=\"(?!data:)", page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -139,6 +142,7 @@ def single(tmp_path):
     return tmp_path / "r"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*QUESTIONS, "report"])
 def test_one_trial_is_answered_as_far_as_it_goes(name, single):
     answer = run(name, "--results", single)
@@ -194,6 +198,7 @@ def test_a_criterion_that_is_nowhere_is_one_line(made):
     assert answer.returncode == 2 and answer.stderr.startswith("warmth: no such field; there are: criterion")
 
 
+@pytest.mark.slow
 def test_export_writes_tidy_tables_and_latex(made, tmp_path):
     for name in ("t.csv", "t.parquet", "t.tex"):
         assert run("export", tmp_path / name, "--results", made).returncode == 0
@@ -231,6 +236,7 @@ def test_columns_of_one_name_are_all_written(made):
     assert answer.stdout == "a,a_1,a_2\n1,2,3\n"
 
 
+@pytest.mark.slow
 def test_studies_in_epochs_and_in_steps_are_reported_together(made, add):
     add(trial("long", epochs=8, test_accuracy=0.5), trial("steps", epochs=None, test_accuracy=0.5))
     assert run("report", "--results", made).returncode == 0
@@ -295,6 +301,7 @@ def test_what_is_written_follows_no_link(made, tmp_path):
     assert victim.read_text() == "mine" and not (made / "report.html").is_symlink()
 
 
+@pytest.mark.slow
 def test_numbers_without_end_are_gaps_in_the_page(made, add):
     """A browser's JSON knows no Infinity, which the loss of a trial that diverged may be."""
     add(trial("far", pre_train_loss=math.inf, val_accuracy=math.nan, test_accuracy=0.5, status="diverged"))
@@ -307,6 +314,7 @@ def test_numbers_without_end_are_gaps_in_the_page(made, add):
     assert len(found) > 3 and all(json.loads(text, parse_constant=refuse) for text in found)
 
 
+@pytest.mark.slow
 def test_a_part_by_any_name_is_no_script_of_the_watched_page(made):
     name = 'part-";document.documentElement.dataset.pwned=4;".parquet'
     [part] = (made / "trials").glob("part-*")

@@ -45,6 +45,7 @@ def twice(made):
     return made.parent
 
 
+@pytest.mark.slow
 def test_two_launches_of_the_same_trials(twice):
     answer = diff.diff(analysis.open(twice), "one", "two")
     assert not answer.fields["config"]
@@ -56,6 +57,7 @@ def test_two_launches_of_the_same_trials(twice):
     assert "2 cells in common, certainly above in 0, certainly below in 2" in diff.sentences(answer)[0]
 
 
+@pytest.mark.slow
 def test_invalid_rows_of_a_launch_are_compared_with_nothing(twice):
     marking.put(str(twice), "invalid", "study = 'again'")
     with pytest.raises(BadInput, match="no trial, study, launch or criterion"):
@@ -99,6 +101,7 @@ def test_cells_with_several_trials_of_a_seed_are_counted_and_not_compared(made, 
     assert "no cell in common" in diff.sentences(answer)[0]
 
 
+@pytest.mark.slow
 def test_lost_runs_are_taken_at_chance_before_a_difference_is_certain(made, add):
     add(*(trial(f"snip-global-0.8-{s}", seed=s, sparsity=0.8, status="diverged") for s in (5, 6)))
     add(*(trial(f"r{s}", criterion="random", seed=s, sparsity=0.8, test_accuracy=0.9) for s in (5, 6)))
@@ -116,6 +119,7 @@ def test_what_cannot_be_compared_is_one_line(made, pair, why):
     assert answer.returncode == 2 and why in answer.stderr and answer.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_a_sentence_and_reads_damaged_files(twice):
     (twice / "made" / "study.json").write_text(json.dumps({"launches": [3, {"launch": []}]}))
     answer = run("diff", "one", "two", "--results", twice)

@@ -71,6 +71,7 @@ def test_a_thousand_marks_taken_back_leave_the_views_as_they_were(made):
     ]
 
 
+@pytest.mark.slow
 def test_a_run_later_than_the_mark_counts_with_its_own_curves(made):
     with_rows_of_all_tables(made)
     marking.put(str(made), "invalid", "trial_id = 'full'")
@@ -85,6 +86,7 @@ def test_a_run_later_than_the_mark_counts_with_its_own_curves(made):
     assert not analysis.open(made).execute("FROM trials WHERE trial_id = 'full'").fetchall()
 
 
+@pytest.mark.slow
 def test_a_tag_stays_with_a_trial_that_is_run_again(made, add):
     marking.put(str(made), "paper", "seed = 1 AND criterion = 'snip'")
     marking.put(str(made), "a paper", "seed = 1 AND sparsity = 0.9 AND criterion = 'snip'")

@@ -19,6 +19,8 @@ from tests.analysis.test_diff import entry
 from tests.analysis.test_marking import FIRST
 from tests.analysis.warehouse.test_union import write
 
+pytestmark = pytest.mark.slow
+
 run = partial(commands.run, main)
 
 

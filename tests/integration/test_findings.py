@@ -18,6 +18,7 @@ from sweep.trial import run
 from sweep.trial.training import Training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shifts", ["trained", "reset"])
 def test_force_collapses_after_an_epoch_because_batchnorm_has_trained_shifts(shifts):
     config = load("studies/quickstart.yaml").trials()[-1].config

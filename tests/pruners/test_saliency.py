@@ -118,6 +118,7 @@ def test_random_depends_on_its_seed_alone(conv_net):
     assert first.min() >= 0 and first.max() < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", pruners.names())
 def test_scoring_leaves_the_model_and_the_random_state_as_they_were(name, conv_net):
     model, batches = conv_net

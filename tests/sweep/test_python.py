@@ -73,6 +73,7 @@ def test_trials_in_this_process_share_and_give_the_results_of_each_on_its_own(he
     assert code[0] and repr(results) == f"<results {Path('results/small')}: 20 ok>"
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_is_a_row_or_is_raised(here, capsys):
     study = sweep.Study(FIELDS, name="fails", criterion=["mine.py:fails", "magnitude"])
     with pytest.raises(KeyError, match="no such weight"):
@@ -85,6 +86,7 @@ def test_a_trial_that_fails_is_a_row_or_is_raised(here, capsys):
     assert error.startswith("Traceback") and "KeyError" in error and "mine.py" in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", ["stops", "debugged"])
 def test_ctrl_c_and_quitting_the_debugger_end_a_run_that_keeps_what_is_done(ends, here, monkeypatch):
     monkeypatch.setattr(sys, "stdin", (here / "commands").open("w+"))

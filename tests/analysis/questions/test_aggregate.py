@@ -94,6 +94,7 @@ def test_runs_of_one_seed_are_one_draw(tmp_path):
     assert one.iqm.high - one.iqm.value == pytest.approx(half)
 
 
+@pytest.mark.slow
 def test_nothing_is_aggregated_over_tasks_that_not_all_ways_have(tmp_path):
     connection = studied(tmp_path, lambda c, m, s, seed: {"conv-5": 0.9}.get(m, 0.1) + seed / 100)
     kept = analysis.open(tmp_path, where="criterion <> 'magnitude' OR model = 'conv-5'")

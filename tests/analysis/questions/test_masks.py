@@ -143,6 +143,7 @@ def test_what_others_wrote_is_counted_and_left_aside(made, capfd):
     ]
 
 
+@pytest.mark.slow
 def test_without_kept_masks_the_answer_says_how_to_keep_them_and_the_report_has_no_section(made):
     heading = "How much do masks have in common?"
     assert heading in report.render(analysis.open(made), made)
@@ -153,6 +154,7 @@ def test_without_kept_masks_the_answer_says_how_to_keep_them_and_the_report_has_
     assert heading not in report.render(analysis.open(made), made)
 
 
+@pytest.mark.slow
 def test_masks_too_many_for_a_page_are_named(made, monkeypatch):
     monkeypatch.setattr(masks, "_MOST_BITS", 10)
     assert "These masks are too many for a page" in report.render(analysis.open(made), made)

@@ -117,6 +117,7 @@ def test_one_run_and_lost_ones_are_said(tmp_path):
     assert said[1].endswith("1 finished run, no standard deviation; 1 lost")
 
 
+@pytest.mark.slow
 def test_where_nothing_is_held_the_command_says_in_a_line_what_to_run(made, tmp_path):
     with pytest.raises(BadInput, match="order_seed: 0"):
         variance.spreads(analysis.open(made))

@@ -82,6 +82,7 @@ def test_a_file_of_other_content_is_left_out(made, changes):
     assert [each.trial_id for each in live(made)] == ["a" * 16]
 
 
+@pytest.mark.slow
 def test_text_of_others_is_text_in_the_page_and_running_trials_are_in_no_other_number(made):
     before = report.render(analysis.open(made), made)
     evil = "<img src=x onerror=alert(1)>"
@@ -97,6 +98,7 @@ def test_text_of_others_is_text_in_the_page_and_running_trials_are_in_no_other_n
     assert without_the_nonce(after) == without_the_nonce(before)
 
 
+@pytest.mark.slow
 def test_the_watched_page_shows_them_also_before_the_first_result(tmp_path):
     folder = tmp_path / "results" / "made"
     left(folder)

@@ -59,6 +59,7 @@ def test_a_damaged_answer_is_said_to_be_so_and_the_rest_is_there(made):
         assert "search.json: damaged" in text and "Where does a criterion fall below random?" in text
 
 
+@pytest.mark.slow
 def test_the_report_needs_neither_torch_nor_ray_nor_optuna():
     code = "import sys, analysis.report.report; print([m for m in ('torch', 'ray', 'optuna') if m in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -372,6 +372,7 @@ def examples():
                 yield pytest.param(" ".join(query.split()), id=f"{page.name}: {query[:40]}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", list(examples()))
 @settings(PROPERTY, max_examples=5)
 @given(made_up())

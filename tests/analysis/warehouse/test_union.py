@@ -17,6 +17,8 @@ from tests import commands
 from tests.analysis.conftest import LATER, trial
 from tests.analysis.test_marking import FIRST
 
+pytestmark = pytest.mark.slow
+
 run = partial(commands.run, main)
 
 

@@ -123,6 +123,7 @@ def test_parts_with_older_and_newer_columns_are_read_together(made, capfd):
     assert connection.execute("SELECT of_tomorrow FROM trials WHERE trial_id = 'new'").fetchall() == [(7,)]
 
 
+@pytest.mark.slow
 def test_filters_narrow_every_view(made):
     results.write(made, [trial("x", seed=77)], [[{"trial_id": "x", "phase": "retrain", "epoch": 1.0}]], [[]])
     one = analysis.open(made.parent, study="made", where="seed = 77 -- or not")
@@ -266,6 +267,7 @@ def test_which_launch_ran_a_trial_is_not_read_off_the_clocks_of_nodes(made, add)
     assert unfinished(connection) == {}
 
 
+@pytest.mark.slow
 def test_what_is_unfinished_is_the_study_whatever_is_left_of_its_trials(made):
     launched(made, trials=80, to_run=80)
     other = made.parent / "other"

@@ -54,6 +54,7 @@ def test_all_holds_for_a_sound_criterion(sound):
         ]
 
 
+@pytest.mark.slow
 def test_the_most_similar_criterion_comes_first_with_every_built_in_one_below(sound):
     names = list(column(sound))
     assert set(names) == set(pruners.names())

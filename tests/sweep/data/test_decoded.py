@@ -48,6 +48,7 @@ def test_writing_to_a_mapped_tensor_reaches_neither_the_file_nor_others(tmp_path
     assert torch.equal(other, made()["a"]) and torch.equal(kept(tmp_path)["a"], made()["a"])
 
 
+@pytest.mark.slow
 def test_a_mapped_tensor_takes_no_memory_of_its_own(tmp_path):
     size = 64 << 20
     decoded.kept(tmp_path, "large", ("a",), lambda: {"a": torch.ones(size, dtype=torch.uint8)})

@@ -127,6 +127,7 @@ def test_an_earlier_trial_of_code_that_is_not_here_needs_its_saved_weights(check
     assert starts.earlier(study, study.trials(), tmp_path / "results") == {own.id: own.canonical}
 
 
+@pytest.mark.slow
 def test_what_torchvisions_weights_leave_to_draw_is_said(tmp_path, monkeypatch):
     """With a file that stands for the real one, which a test does not download."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))

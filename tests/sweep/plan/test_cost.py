@@ -64,6 +64,7 @@ def test_the_speed_is_learnt_from_earlier_results():
     assert steps == row["trained_steps"] and 1 < evaluation < 3
 
 
+@pytest.mark.slow
 def test_a_large_network_is_timed_on_few_images():
     costs = Costs(Path("data"), torch.device("cpu"))
     seconds = costs.job(Job(Trial.of(config(epochs=1, model="resnet-18", batch_size=512))))

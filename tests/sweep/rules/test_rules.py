@@ -105,6 +105,7 @@ def random_half(monkeypatch):
     monkeypatch.setitem(rules.RULES, RandomHalf.name, RandomHalf())
 
 
+@pytest.mark.slow
 def test_a_new_rule_is_one_object_and_one_line_in_the_table(random_half):
     trials = [
         Trial.of(config(criterion="random-half", epochs=5, seed=seed, score_batches=9)) for seed in (0, 1)
@@ -147,6 +148,7 @@ def late_snip(run, *, times: int = 2):
 """
 
 
+@pytest.mark.slow
 def test_an_own_rule_scores_on_the_batches_of_its_trial(tmp_path):
     (tmp_path / "rules.py").write_text(LATE_SNIP)
     path = tmp_path / "late.yaml"

@@ -42,6 +42,7 @@ def test_a_schedule_that_is_chosen_again_while_it_runs_is_run_once(sampler, stud
     assert len(ran) == len(set(ran)) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "grid"])
 def test_with_all_schedules_out_a_search_waits_without_choosing_on(sampler, study_file):
     text = SMALL.replace("seeds: 3", "seeds: 1").replace("trials: 40", "trials: 400")

@@ -38,6 +38,7 @@ def sizes(folder):
     return [pq.read_table(part).num_rows for part in parts.list_parts(folder / "masks")]
 
 
+@pytest.mark.slow
 def test_large_rows_are_merged_into_parts_of_bounded_size_and_those_stay(tmp_path, bounded):
     for number in range(10):
         write(tmp_path, f"{number}")
@@ -53,6 +54,7 @@ def test_large_rows_are_merged_into_parts_of_bounded_size_and_those_stay(tmp_pat
     assert counted.fetchall() == [(20, 20)]
 
 
+@pytest.mark.slow
 def test_the_mask_of_the_last_run_counts_wherever_parts_are_merged(tmp_path, bounded):
     """The first part is full and stays. Those behind it are merged, among them an older row of a trial."""
     write(tmp_path, "again", 0b10000000, 1)

@@ -78,6 +78,7 @@ def test_results_from_before_a_column_was_are_read_and_merged(tmp_path, monkeypa
     assert seen() == [("new", 1.5), ("old", None)]
 
 
+@pytest.mark.slow
 def test_rows_of_launches_before_they_said_their_code_are_read_and_merged_beside_new_ones(tmp_path):
     folder, late = tmp_path / "small", {"code": "abc123-dirty", "launch": "0123456789ab"}
     for number in range(10):
@@ -106,6 +107,7 @@ def test_a_part_of_one_trial_is_no_larger_than_it_must_be(tmp_path):
     assert sizes["trials"] < 10_000 and sizes["curves"] < 3_000
 
 
+@pytest.mark.slow
 def test_a_merged_part_has_the_text_of_an_arm_once(tmp_path):
     """An arm's text is long, and thousands of arms are more than what Parquet keeps apart by itself."""
     arms = [os.urandom(500).hex() for _ in range(2_000)]

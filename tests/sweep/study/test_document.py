@@ -98,6 +98,7 @@ def test_aliases_that_grow_exponentially_are_refused_at_once(place, tmp_path):
     assert refused(f"{BASE}{written}\n", tmp_path)[0] == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("brackets", ["[", "{a: ", "? ", "- "])
 def test_deep_nesting_is_refused_at_once(brackets, tmp_path):
     refused(BASE + "seed: " * (brackets[0] in "[{") + brackets * 20_000, tmp_path)
@@ -119,6 +120,7 @@ def test_the_limit_on_trials_counts_all_blocks_and_is_checked_before_trials_are_
     assert "one value beside a search" in refused(beside, tmp_path)[1]
 
 
+@pytest.mark.slow
 def test_values_that_do_not_go_together_are_refused_before_trials_are_made(tmp_path):
     block = "  - criterion: snip\n    seed: 0..99999\n" * 9 + "  - criterion: gmp\n    rewind_epoch: 0\n"
     line, why = refused(f"{BASE}blocks:\n{block}", tmp_path)

@@ -38,6 +38,7 @@ def mine(tmp_path, monkeypatch):
     del sys.modules["mine"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "studies").glob("*.yaml")))
 def test_the_values_of_a_file_are_the_study_of_the_file(name, monkeypatch):
     monkeypatch.chdir(ROOT / "studies")
@@ -108,6 +109,7 @@ def test_errors_name_the_argument():
         sweep.Study()
 
 
+@pytest.mark.slow
 def test_nothing_endless_is_read_to_its_end():
     endless = []
     endless.append(endless)

@@ -94,6 +94,7 @@ def test_an_irrelevant_field_makes_no_new_trial(study_file):
     assert len(trials(data, study_file)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [

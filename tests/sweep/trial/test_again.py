@@ -263,6 +263,7 @@ def test_kept_weights_of_another_network_are_one_line(few):
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and said in done.stderr
 
 
+@pytest.mark.slow
 def test_verbose_says_each_epoch(few):
     root, sound, *_ = few
     done = commands.run(main, sound.id, "--results", root, "--verbose")

@@ -139,6 +139,7 @@ def test_shared_training_is_done_once_and_changes_no_number(study, tmp_path, roo
         assert steps == plan.work(plan.share(trials), lambda config: 10).shared
 
 
+@pytest.mark.slow
 def test_a_prune_after_the_end_of_training_harms_no_other_trial(tmp_path, root):
     """Only the data say how many steps an epoch has: the plan cannot know that the prune comes too late."""
     good = [trial(epochs=None, steps=15, prune_epoch=t, sparsity=s) for t, s in ((0, 0), (1, 0.9))]

@@ -106,6 +106,7 @@ def test_every_recorded_column_is_in_the_schema_and_every_column_is_recorded():
     assert set(result.metrics[0]) == set(SCHEMAS["metrics"].names)
 
 
+@pytest.mark.slow
 def test_every_criterion_has_the_same_training_before_the_prune():
     one, other = run(trial(epochs=3, prune_epoch=2)), run(trial(epochs=3, prune_epoch=2, criterion="random"))
 
@@ -141,6 +142,7 @@ def test_an_infinite_or_nan_loss_after_the_last_step_is_divergence_too():
     assert row["status"] == "diverged" and "test_accuracy" not in row
 
 
+@pytest.mark.slow
 def test_scoring_batches_may_need_more_than_one_pass_over_the_images():
     one, many = (run(trial(epochs=1, score_batches=n, score_batch_size=1000)).trial for n in (1, 4))
     assert one["trial_id"] != many["trial_id"] and one["test_loss"] != many["test_loss"]
@@ -165,6 +167,7 @@ def phases(result):
     return [(row["phase"], row["epoch"]) for row in result.curves]
 
 
+@pytest.mark.slow
 def test_pruning_within_an_epoch_trains_the_same_steps_as_pruning_between_epochs():
     """10 full batches of 128 an epoch. The order of images and the learning rate do not depend on the prune."""
     half = run(trial(epochs=3, prune_epoch=1.5, sparsity=0.0001, criterion="random"))
@@ -197,6 +200,7 @@ def test_a_rewind_restores_the_weights_exactly():
     assert twice.curves[2]["train_loss"] == pytest.approx(twice.curves[0]["train_loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_each_ablation_changes_masks_or_weights_as_described():
     rows = {
         ablation: run(trial(ablation=ablation, epochs=1, sparsity=0.95))
@@ -305,6 +309,7 @@ def test_criteria_scopes_and_schedules_meet_in_a_trial_that_keeps_what_is_asked(
         assert row["kept"] == pruners.kept_count(row["params"], 0.9)
 
 
+@pytest.mark.slow
 def test_the_oracle_removes_filters_and_records_the_loss_before_retraining():
     asked = {"criterion": "oracle", "structure": "filter", "layers": "0.*", "sparsity": 0.5, "prune_epoch": 1}
     rows = [run(trial(combination=n, epochs=1, retrain_epochs=1, **asked)).trial for n in range(3)]
@@ -421,6 +426,7 @@ def test_after_epoch_changes_no_number_unless_it_stops_the_trial():
     assert calls == [(1, accuracies[0], False), (2, accuracies[1], False), (3, accuracies[2], True)]
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_has_its_id_and_its_curves_but_no_accuracy():
     asked = trial(epochs=3, prune_epoch=0.5)
     stopped, complete = run(asked, after_epoch=lambda epoch, accuracy, last: epoch == 2), run(asked)

@@ -19,6 +19,7 @@ from sweep.trial.evaluation import _compiled
 from sweep.trial.training import Training
 
 
+@pytest.mark.slow
 def test_every_shape_and_network_is_compiled_after_any_number_of_others(monkeypatch):
     """With torch's own limit of eight graphs, later trials of a process would run without compilation."""
     counter = CompileCounter()
