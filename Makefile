@@ -1,5 +1,5 @@
 # make        sets up .venv, runs the quickstart study, prints its answer and where the report is
-# make test   every test;  make test-fast   those that take no more than about a second, in a minute
+# make test   every test;  make test-fast   those that take no more than about half a second, in a minute
 # make lint   ruff and mypy;  make bench   measurements side by side
 PYTHON ?= python3
 BIN := .venv/bin

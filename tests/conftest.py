@@ -35,6 +35,15 @@ def imports_set_aside():
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def signals_kept():
+    """Put the handlers of signals back: a launch in this process ends with signals ignored, as a process may."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler or signal.SIG_DFL)
+
+
 def pytest_unconfigure():
     gc.unfreeze()
 

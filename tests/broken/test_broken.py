@@ -66,7 +66,6 @@ def assert_own_trace(said, place):
         assert len(lines) == 1 and said.startswith(f"{place}: mine: "), said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("broken", CASES, ids=lambda broken: broken.name)
 def test_a_broken_part_is_one_clear_line(broken, folder, monkeypatch):
     monkeypatch.setattr(malloc, "keep", lambda: None)  # of this process
