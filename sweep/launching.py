@@ -83,11 +83,10 @@ class Launch:
             todo = self._todo(study, folder)
             costs = _costs(folder, options)
             _say_todo(console, study, todo, folder)
-            if not self.dry_run:
-                running.clean(folder / running.FOLDER, lambda: {trial.id for trial in todo.missing})
             if self.dry_run:
                 say_estimate(console, study, todo.to_run, costs, options)
                 return 0
+            running.clean(folder / running.FOLDER, lambda: {trial.id for trial in todo.missing})
             ending = _run(study, todo, folder, options, costs, console)
             done = results.finished(folder)
         return summary(console, trials, done, folder, ending, limited=self.most is not None)

@@ -52,7 +52,7 @@ class Found:
             yield self.tables[table]
         elif self.keep:
             ids = self.trials["trial_id"].combine_chunks()
-            yield from results.read_large(self.folder, table, ids)
+            yield from results.read_by_part(self.folder, table, ids)
 
     def done(self) -> dict[str, results.Row]:
         """trial_id → the columns that `results.finished` gives."""

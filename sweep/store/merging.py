@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.store import kept, launches, marks, parts, results
-from sweep.store.places import Place, attempts, name_of
+from sweep.store.places import Place, name_of
 from sweep.store.schema import IDENTITIES, MARKS, SCHEMAS
 
 # Two rows of a trial with the same of these are the same row.
@@ -138,7 +138,7 @@ def _write(target: Place, table: str, taken: Taken) -> None:
     if table == "trials":
         read = iter([taken.trials.take(pa.array(taken.new, pa.int64()))])
     else:
-        read = _rows(taken.folder, table, pa.array(taken.counting, pa.string()))
+        read = results.read_by_part(taken.folder, table, pa.array(taken.counting, pa.string()))
     waiting: list[pa.Table] = []
     for rows in read:
         waiting += [rows] if len(rows) else []
@@ -147,18 +147,3 @@ def _write(target: Place, table: str, taken: Taken) -> None:
             waiting.clear()
     if waiting:
         results.write_part(target, table, pa.concat_tables(waiting))
-
-
-def _rows(folder: Place, table: str, trials: pa.Array) -> Iterator[pa.Table]:
-    """The rows of some trials, part by part; from the first part again if a launch merges parts meanwhile."""
-    for last in attempts() if len(trials) else ():
-        try:
-            for rows in parts.read_each(
-                parts.list_parts(folder / table), table, SCHEMAS[table].names, trials
-            ):
-                if rows is not None:
-                    yield rows
-            return
-        except FileNotFoundError:
-            if last:
-                raise

@@ -248,8 +248,8 @@ def _trials_of(part: Place, table: str) -> set[str]:
         return set()
 
 
-def read_large(folder: Place, table: str, only: pa.Array) -> Iterator[pa.Table]:
-    """The rows that some trials have in a table with large rows, one part after another.
+def read_by_part(folder: Place, table: str, only: pa.Array) -> Iterator[pa.Table]:
+    """The rows that some trials have in a table, one part after another: all of them may not fit in memory.
 
     If a launch merges parts meanwhile, some rows come twice.
 
@@ -257,7 +257,7 @@ def read_large(folder: Place, table: str, only: pa.Array) -> Iterator[pa.Table]:
         only: ids of the trials.
     """
     wanted = set(only.to_pylist())
-    for last in attempts():
+    for last in attempts() if wanted else ():
         try:
             for part in parts.list_parts(folder / table):
                 if wanted & _trials_of(part, table):
