@@ -25,6 +25,7 @@ ORDER = (
     "sweep.data",
     "sweep.models",
     "sweep.names",
+    "sweep.pruning_fields",
     "sweep.config",
     "sweep.arms",
     "sweep.trackers",

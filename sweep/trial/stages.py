@@ -1,7 +1,7 @@
 """The stages of a trial: it trains, prunes and retrains, as its config says."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 
 import torch
@@ -16,7 +16,8 @@ from sweep.store.states import State
 from sweep.study import consistency
 from sweep.trial import masking, network, scoring, watch
 from sweep.trial.prefixes import Point, Shared, rewind_point
-from sweep.trial.recorder import Recorder, are_rows
+from sweep.trial.recorder import Recorder
+from sweep.trial.shared_states import SharedStates
 from sweep.trial.training import Training
 
 # Called after each epoch of retraining with its number from 1, its validation accuracy, and whether it is the
@@ -71,6 +72,7 @@ class Stages:
         epoch = self.rule.rewinds_to(config)
         self._rewind_step = None if epoch is None else self.steps_of(epoch)
         self.snapshot: tuple[int, Mapping[str, torch.Tensor]] | None = None
+        self._states = SharedStates(shared, self.training, self.recorder)
 
     def run(self, moves: Run | None = None) -> Recorder:
         """Train and prune as the rule says.
@@ -127,7 +129,7 @@ class Stages:
         training = self.training
         if self._rewind_step == 0:
             self.snapshot = 0, training.snapshot()
-        loaded = self._continue_from(
+        loaded = self._states.continue_from(
             [point for point in self.shared.path if not point.level], self._load_snapshot_before
         )
         if loaded:
@@ -164,10 +166,10 @@ class Stages:
                 if step == self._rewind_step:
                     self.snapshot = step, training.snapshot()
                 while to_save and self._step(to_save[0]) == step:
-                    self._save(to_save.popleft())
+                    self._states.save(to_save.popleft())
         except _Diverged:
             for point in to_save:
-                self._save(point, diverged=True)
+                self._states.save(point, diverged=True)
             raise
         self.train("dense", until)
 
@@ -175,59 +177,19 @@ class Stages:
         """The step at which the dense training passes a point."""
         return self.training.end if point.epoch is None else self.training.steps_of(point.epoch)
 
-    def _continue_from(self, path: Sequence[Point], usable: Callable[[State], bool]) -> State | None:
-        """Restore the training from the last of some points that has a usable state.
-
-        Returns:
-            The state; None: no point has one, and the training is as it was.
-        """
-        for point in reversed(path):
-            state = self._load(point)
-            if state and usable(state):
-                self.training.restore(state)
-                self.recorder.curves = list(state["curves"])
-                return state
-        return None
-
-    def _load(self, point: Point) -> State | None:
-        """The state at a point; None: there is none, or it is not of a training like this one."""
-        state = self.shared.load(point)
-        return state if state is not None and self._is_alike(point, state) else None
-
-    def _is_alike(self, point: Point, state: State) -> bool:
-        """Whether a training like this one can have saved a state at a point."""
-        try:
-            complete = isinstance(state["diverged"], bool) and are_rows(state["curves"], "curves")
-            if point.level:
-                step, weights = state["snapshot"]
-                counts = isinstance(state["counts"], list)
-                complete = complete and counts and type(step) is int and self.training.has_form(weights)
-        except (AttributeError, LookupError, TypeError, ValueError):
-            return False
-        return complete and self.training.can_restore(state)
-
     def _load_snapshot_before(self, state: State) -> bool:
         """Load the weights to rewind to, if they are from before a state. False if they are missing."""
         if self._rewind_step is None or self.snapshot or self._rewind_step > state["step"]:
             return True
         point = rewind_point(self.config)
-        earlier = self._load(point) if point else None
+        earlier = self._states.load(point) if point else None
         if earlier:
             self.snapshot = self._rewind_step, earlier["model"]
         return bool(earlier)
 
-    def _save(self, point: Point, **changes: object) -> None:
-        """Save the state of this training at a point, for other trials.
-
-        Args:
-            changes: entries of the state that replace those of this training, or are added to them.
-        """
-        state = {**self.training.state(), "curves": self.recorder.curves, "diverged": False, **changes}
-        self.shared.save(point, state)
-
     def load_levels(self, counts: list[int]) -> int:
         """Go on from the last state whose levels kept these counts of weights; how many levels it has."""
-        state = self._continue_from(
+        state = self._states.continue_from(
             [point for point in self.shared.path if point.level],
             lambda state: state["counts"] == counts[: len(state["counts"])],
         )
@@ -244,7 +206,7 @@ class Stages:
                 curves = [
                     row | {"phase": phases.get(row["phase"], row["phase"])} for row in self.recorder.curves
                 ]
-                self._save(point, curves=curves, counts=counts, snapshot=self.snapshot)
+                self._states.save(point, curves=curves, counts=counts, snapshot=self.snapshot)
 
     def prune(self, chosen: pruners.Step, measured: bool = True) -> None:
         """Put masks on, and record the network before and after if it is to be measured."""

@@ -1,0 +1,131 @@
+"""The fields of a trial's config that say what is pruned and how; `sweep.config.Config` adds the rest.
+
+This module imports no torch: the names of data sets, models and criteria are looked up when one is checked.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass as validated
+
+from sweep.names import one_of, trained_weights
+from sweep.roles import About, Role
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Whole = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # results hold it as a 64-bit integer
+Epoch = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Setting:
+    """The data and the network of a trial."""
+
+    dataset: Annotated[
+        str,
+        one_of("dataset", "sweep.data:DATASETS", prefix="sweep.data:FOLDER", own=True),
+        About(Role.DATA, "the data set, by name", memory=True),
+    ]
+    augment: Annotated[
+        str,
+        one_of("augmentation", "sweep.data:AUGMENTATIONS", own=True),
+        About(Role.DATA, "how training images are altered, by batch, on the device", memory=True),
+    ] = "none"
+    random_labels: Annotated[
+        bool, About(Role.DATA, "training and validation targets are shuffled; scores see the true ones")
+    ] = False
+    model: Annotated[
+        str,
+        one_of("model", "sweep.models:MODELS", prefix="sweep.models:TORCHVISION", own=True),
+        About(Role.NETWORK, "the network, by name", memory=True),
+    ]
+    init: Annotated[
+        str,
+        one_of("initialization", "sweep.models:INITIALIZATIONS", own=True),
+        About(Role.NETWORK, "the distribution that the initial weights are drawn from"),
+    ] = "kaiming"
+    weights: Annotated[
+        Annotated[str, AfterValidator(trained_weights)] | None,
+        About(Role.NETWORK, "trained weights to start from: a file's, torchvision's or a trial's"),
+    ] = None
+    keep_mask: Annotated[
+        bool, About(Role.NETWORK, "trained weights that are exactly 0 are pruned from the start")
+    ] = False
+
+
+@validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Pruning(Setting):
+    """How a trial prunes, and what changes between the prune and the training after it."""
+
+    criterion: Annotated[
+        str,
+        one_of("criterion", "pruners.saliency:CRITERIA", "sweep.rules:RULES", own=True),
+        About(Role.SCORING, "the saliency criterion or the rule that chooses the masks", memory=True),
+    ]
+    sparsity: Annotated[
+        float, Field(ge=0, lt=1), About(Role.MASK, "share of prunable weights removed; 0 is one dense run")
+    ]
+    scope: Annotated[
+        str,
+        one_of("scope", "pruners:SCOPES"),
+        About(Role.MASK, "how the sparsity is distributed over the layers"),
+    ] = "global"
+    iterations: Annotated[
+        Count, About(Role.MASK, "pruning iterations; by default as many as the criterion's paper takes")
+    ] = 1
+    schedule: Annotated[
+        str,
+        one_of("schedule", "pruners:SCHEDULES"),
+        About(Role.MASK, "how the density falls over the iterations"),
+    ] = "exponential"
+    structure: Annotated[
+        Literal["weight", "filter"],
+        About(Role.TARGET, "what is removed: single weights, or filters with their biases", memory=True),
+    ] = "weight"
+    layers: Annotated[
+        str, About(Role.TARGET, "patterns of the weights that may be pruned; !pattern excludes some")
+    ] = "*"
+    min_per_layer: Annotated[Whole, About(Role.MASK, "weights or filters that each layer keeps at least")] = 0
+    prune_epoch: Annotated[Epoch, About(Role.TARGET, "dense epochs before the prune")] = 0
+    balanced: Annotated[
+        bool, About(Role.SCORING, "scoring batches have equally many images of each class")
+    ] = False
+    combination: Annotated[Whole, About(Role.MASK, "which of all combinations of filters is removed")] = 0
+    score_batches: Annotated[Count, About(Role.SCORING, "training batches that score, in each iteration")] = 1
+    score_batch_size: Annotated[Count, About(Role.SCORING, "images of a scoring batch", memory=True)] = 128
+    score_mode: Annotated[
+        Literal["own", "train", "eval"],
+        About(Role.SCORING, "mode of BatchNorm and dropout while scoring; own: the criterion's", memory=True),
+    ] = "own"
+    score_loss: Annotated[
+        Literal["cross-entropy", "logit"],
+        About(Role.SCORING, "loss that scores; cross-entropy: that of training; logit: FORCE's", memory=True),
+    ] = "cross-entropy"
+    score_init: Annotated[
+        Literal["same", "fresh"],
+        About(Role.SCORING, "weights that are scored: those that are trained, or another draw of them"),
+    ] = "same"
+    update_every: Annotated[Count, About(Role.MASK, "steps between updates of the mask")] = 100
+    update_end: Annotated[
+        float, Field(gt=0, le=1), About(Role.MASK, "share of the training after which no update comes")
+    ] = 0.75
+    drop_fraction: Annotated[
+        float, Field(gt=0, le=1), About(Role.MASK, "share of each layer that the first update drops")
+    ] = 0.3
+    # after pruning
+    ablation: Annotated[
+        Literal["none", "shuffle", "invert", "reinit"],
+        About(Role.RETRAINING, "shuffle masks in layers, invert scores, or draw new weights after the prune"),
+    ] = "none"
+    rewind_epoch: Annotated[
+        Epoch | None, About(Role.RETRAINING, "epoch whose weights and schedule come back after the prune")
+    ] = None
+    retrain: Annotated[
+        Literal["all", "bn", "bias", "bn+bias", "head"],
+        About(Role.RETRAINING, "parameters that are trained after the prune"),
+    ] = "all"
+    retrain_epochs: Annotated[
+        Epoch | None, About(Role.RETRAINING, "length of a schedule of its own after the prune, in epochs")
+    ] = None
+    retrain_lr: Annotated[Rate | None, About(Role.RETRAINING, "learning rate of that schedule")] = None

@@ -1,0 +1,56 @@
+"""The states that a training goes on from, and those that it saves for other trials."""
+
+from collections.abc import Callable, Sequence
+
+from sweep.store.states import State
+from sweep.trial.prefixes import Point, Shared
+from sweep.trial.recorder import Recorder, are_rows
+from sweep.trial.training import Training
+
+
+class SharedStates:
+    """The states of one training and of others like it, each at a point."""
+
+    def __init__(self, shared: Shared, training: Training, recorder: Recorder) -> None:
+        self._shared, self._training, self._recorder = shared, training, recorder
+
+    def continue_from(self, path: Sequence[Point], usable: Callable[[State], bool]) -> State | None:
+        """Restore the training from the last of some points that has a usable state.
+
+        Returns:
+            The state; None: no point has one, and the training is as it was.
+        """
+        for point in reversed(path):
+            state = self.load(point)
+            if state and usable(state):
+                self._training.restore(state)
+                self._recorder.curves = list(state["curves"])
+                return state
+        return None
+
+    def load(self, point: Point) -> State | None:
+        """The state at a point; None: there is none, or it is not of a training like this one."""
+        state = self._shared.load(point)
+        return state if state is not None and self._is_alike(point, state) else None
+
+    def save(self, point: Point, **changes: object) -> None:
+        """Save the state of this training at a point, for other trials.
+
+        Args:
+            changes: entries of the state that replace those of this training, or are added to them.
+        """
+        curves = self._recorder.curves
+        state = {**self._training.state(), "curves": curves, "diverged": False, **changes}
+        self._shared.save(point, state)
+
+    def _is_alike(self, point: Point, state: State) -> bool:
+        """Whether a training like this one can have saved a state at a point."""
+        try:
+            complete = isinstance(state["diverged"], bool) and are_rows(state["curves"], "curves")
+            if point.level:
+                step, weights = state["snapshot"]
+                counts = isinstance(state["counts"], list)
+                complete = complete and counts and type(step) is int and self._training.has_form(weights)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return False
+        return complete and self._training.can_restore(state)
