@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
 import pruners
 from pruners.batches import Batch, Loss
+from sweep import parts
 from sweep.config import Config
 from sweep.errors import BadInput
 
@@ -109,6 +110,8 @@ class Rule:
         iterative: whether the rule takes a number of iterations.
         last_phase: phase of the learning curve whose epochs count as the trial's result.
         forgets: whether `run` uses nothing after a move that it took from the network before the move.
+        options: makes the rule's options of what a study gives as `criterion.NAME`: a dataclass with a
+            default for each option; None: the rule has none.
     """
 
     name = ""
@@ -118,6 +121,12 @@ class Rule:
     iterative = False
     last_phase = "retrain"
     forgets = True
+    options: Callable[..., Any] | None = None
+
+    def chosen(self, config: Config) -> Any:
+        """The rule's options as a config has them."""
+        assert self.options
+        return parts.bind(self.options, config.arguments("criterion"))()
 
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of `sweep.config.AFTER_DENSE` that the outcome depends on.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pruners
-from sweep import parts
+from sweep import parts, rules
 from sweep.config import AFTER_DENSE, FIELDS
 from sweep.errors import BadInput
 from sweep.parts import Missing, Parameter, Part
@@ -20,8 +20,12 @@ from sweep.study.fields import WEIGHTS, Values
 PART_FIELDS = tuple(field for field in BY_FIELD if field in FIELDS)
 # Field → name → the function of a built-in part whose parameters a study can set.
 _BUILT_IN: Mapping[str, Callable[[str], Callable[..., Any] | None]] = {
-    "criterion": lambda name: pruners.find(name).score if name in pruners.names() else None,
+    "criterion": lambda name: pruners.find(name).score if name in pruners.names() else _options(name),
 }
+
+
+def _options(name: str) -> Callable[..., Any] | None:
+    return rules.RULES[name].options if name in rules.RULES else None
 
 
 class Library:
