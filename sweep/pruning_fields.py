@@ -114,6 +114,9 @@ class Pruning(Setting):
         float, Field(gt=0, le=1), About(Role.MASK, "share of each layer that the first update drops")
     ] = 0.3
     # after pruning
+    shrink: Annotated[
+        bool, About(Role.RETRAINING, "after the prune the network that is left is trained, really smaller")
+    ] = False
     ablation: Annotated[
         Literal["none", "shuffle", "invert", "reinit"],
         About(Role.RETRAINING, "shuffle masks in layers, invert scores, or draw new weights after the prune"),

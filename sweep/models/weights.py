@@ -78,6 +78,7 @@ def load(network: nn.Module, name: str, given: State) -> list[str]:
     """
     own, file = network.state_dict(), label(name)
     of_torchvision = bool(_OF_TORCHVISION.fullmatch(name))
+    masks = given
     # Masks beside their weights, as `pruners.interop.state_dict` writes them, are no weights.
     given = interop.weights_of(given) | {key: given[key] for key in given if key in own}
     given = _renamed(given, own, of_torchvision)
@@ -89,6 +90,8 @@ def load(network: nn.Module, name: str, given: State) -> list[str]:
         raise BadInput(f"weights {file}: the network has no {_listed(unexpected)}")
     other = [key for key in given if given[key].shape != own[key].shape]
     if other and not (of_torchvision and set(other) <= _outputs(network)):
+        if any(f"{key}_mask" in masks and masks[f"{key}_mask"].shape == own[key].shape for key in other):
+            raise BadInput(f"weights {file}: they are of a shrunk network: name its trial, run:TRIAL_ID")
         shapes = [f"{key} {_shape(given[key])}, in the network {_shape(own[key])}" for key in other]
         raise BadInput(f"weights {file}: other shapes: {_listed(shapes)}")
     for key, value in given.items():

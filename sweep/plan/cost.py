@@ -58,7 +58,10 @@ class Costs:
         for row in rows:
             if (row["device"] == "cpu") == gpu:
                 continue
-            batch_size = (parts.config(row["config"]) or {}).get("batch_size")
+            config = parts.config(row["config"]) or {}
+            if config.get("shrink"):  # of its steps fewer multiply-adds are made than the whole network has
+                continue
+            batch_size = config.get("batch_size")
             numbers = row["trained_steps"], row["macs_dense"], row["train_seconds"], batch_size
             if all(isinstance(number, int | float) and 0 < number < math.inf for number in numbers):
                 multiply_adds = row["trained_steps"] * row["macs_dense"] * batch_size * _PASSES

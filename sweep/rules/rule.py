@@ -109,6 +109,7 @@ class Rule:
         draws: whether the mask is one of all that there are, drawn and not chosen.
         iterative: whether the rule takes a number of iterations.
         last_phase: phase of the learning curve whose epochs count as the trial's result.
+        shrinks: whether `shrink` goes with it: it prunes once, and trains the network that is left.
         forgets: whether `run` uses nothing after a move that it took from the network before the move.
         options: makes the rule's options of what a study gives as `criterion.NAME`: a dataclass with a
             default for each option; None: the rule has none.
@@ -120,6 +121,7 @@ class Rule:
     draws = False
     iterative = False
     last_phase = "retrain"
+    shrinks = False
     forgets = True
     options: Callable[..., Any] | None = None
 
@@ -225,6 +227,8 @@ class Rule:
 
 class AtOnce(Rule):
     """Dense training to the prune epoch, one pruning, retraining."""
+
+    shrinks = True
 
     def choose(self, run: Run) -> pruners.Step:
         """The masks, and the scores that they come from."""

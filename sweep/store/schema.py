@@ -119,6 +119,11 @@ SCHEMAS: dict[str, pa.Schema] = {
             "macs_dense": _whole,
             "macs_masked": _whole,
             "mean_active_params": _real,
+            # Of the final network: twice the multiply-adds of one input. NULL in older rows.
+            "flops": _whole,
+            # NULL where the network is not made smaller.
+            "latency_ms": _real,
+            "speedup": _real,
             # cost
             "trained_steps": _whole,
             "score_seconds": _real,
@@ -150,6 +155,12 @@ KEYS = {
 }
 # Tables whose rows may have megabytes: whoever opens results does not read all of them.
 LARGE = frozenset({"masks"})
+
+
+def is_timing(column: str) -> bool:
+    """Whether a column is measured by a clock: another run of the same trial has other values."""
+    return column.endswith("_seconds") or column in ("latency_ms", "speedup")
+
 
 # The phases of a training in their order. The levels of iterative pruning are numbered: "level 1", "level 2".
 _PHASES = ("dense", "level", "sparse", "retrain")

@@ -36,7 +36,7 @@ def check(config: Config) -> None:
         BadInput: the model does not exist.
     """
     rule = rules.find(config.criterion)
-    for problems in (_length, _training, _weights, _known_task, rule.inconsistencies, _retraining, _masks):
+    for problems in (_length, _training, _weights, _known_task, rule.inconsistencies, _retraining, _masks, _shrinking):
         for field, message in problems(config):
             raise Inconsistent(field, message)
 
@@ -171,4 +171,18 @@ def _masks(config: Config) -> Iterator[Problem]:
             "iterations",
             f"iterations {config.iterations}: {config.criterion} is one-shot; "
             f"put iterations in a block with one of {', '.join(iterative)}",
+        )
+
+
+def _shrinking(config: Config) -> Iterator[Problem]:
+    if not config.shrink or not config.sparsity:
+        return
+    if not rules.find(config.criterion).shrinks:
+        yield "shrink", f"shrink: {config.criterion} does not prune once for all: leave shrink out"
+    shrinking = [name for name, structure in pruners.STRUCTURES.items() if structure.cut]
+    if config.structure not in shrinking:
+        yield (
+            "shrink",
+            f"shrink: structure {config.structure} leaves no smaller network: "
+            f"take structure {', '.join(shrinking)}",
         )

@@ -20,6 +20,7 @@ from sweep.store import kept, launches, lookup
 from sweep.store import weights as sent
 from sweep.store.lookup import Recorded
 from sweep.store.places import Place
+from sweep.store.schema import is_timing
 from sweep.study.consistency import check
 from sweep.study.identity import Trial
 from sweep.study.library import PART_FIELDS
@@ -158,14 +159,7 @@ def from_kept(earlier: Earlier, data_root: str, device: str, starts: Starts) -> 
     on = torch.device(device)
     with one_thread(on), settings_kept():
         stages = prepared(trial.config, data_root, on, Shared(weights=starts))
-        given = weights.parse(file.name, file.read_bytes())
-        weights.load(stages.model, file.name, given)
-        masks = {name: mask.to(on) for name, mask in interop.masks_of(given).items()}
-        try:
-            pruners.apply_masks(stages.model, masks)
-        except ValueError as error:
-            raise BadInput(f"{file}: it is of another network: {error}") from None
-        stages.mask(masks)
+        _load(stages, file, weights.parse(file.name, file.read_bytes()))
         loss, accuracy = stages.training.evaluate(stages.data.test)
     return stages, {
         "status": "ok",
@@ -176,6 +170,30 @@ def from_kept(earlier: Earlier, data_root: str, device: str, starts: Starts) -> 
         "kept": stages.training.kept,
         "density": stages.training.kept / stages.total,
     }
+
+
+def _load(stages: Stages, file: Place, given: weights.State) -> None:
+    """Load the content of a file of kept weights, and put on its masks.
+
+    Raises:
+        BadInput: the file is of another network.
+    """
+    masks = interop.masks_of(given)
+    if stages.config.shrink:
+        # The masks are of the whole network: of some there is no weight any more.
+        masks = {name: given[f"{name}_mask"] for name in stages.model.state_dict() if f"{name}_mask" in given}
+        given = {name: value for name, value in given.items() if name.removesuffix("_mask") not in masks or name in masks}
+    else:
+        weights.load(stages.model, file.name, given)
+    masks = {name: mask.to(stages.data.device) for name, mask in masks.items()}
+    try:
+        pruners.apply_masks(stages.model, masks)
+    except ValueError as error:
+        raise BadInput(f"{file}: it is of another network: {error}") from None
+    stages.mask(masks)
+    if stages.config.shrink:
+        stages.shrink()
+        weights.load(stages.model, file.name, given)
 
 
 def compared(outcome: Row, recorded: Recorded | None, device: str) -> str:
@@ -216,5 +234,5 @@ def _of_no_accuracy(status: str, recorded: Recorded | None) -> str:
 
 def _differing(outcome: Row, row: Mapping[str, object]) -> list[str]:
     """The columns of a result that differ from the row, without those of its cost and those that are NULL."""
-    measured = [name for name in outcome if not name.endswith("_seconds") and name != "trained_steps"]
+    measured = [name for name in outcome if not is_timing(name) and name != "trained_steps"]
     return [name for name in measured if row.get(name) is not None and outcome[name] != row[name]]

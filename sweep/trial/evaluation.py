@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from statistics import median
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -15,6 +17,8 @@ from sweep.models import losses, metrics
 from sweep.seeds import derive, generator
 
 _EVALUATION_BATCH = 512
+# Passes of each network that are timed, after one that is not.
+_TIMED = 5
 # The most graphs that a process may compile. Each model, batch size, mode and choice of trained parameters
 # needs one.
 _GRAPHS = 1000
@@ -43,10 +47,15 @@ class Evaluation:
     """A network on the data of a trial, in the precision of the trial."""
 
     def __init__(self, config: Config, model: nn.Module, data: Data) -> None:
-        self.config, self.model, self.data = config, model, data
+        self.config, self.data = config, data
+        self._take(model)
         self._loss = losses.chosen(config.loss, data.task, config.arguments("loss"))
         self._headline = metrics.find(TASKS[data.task].headline)
-        self._forward: Callable[[Tensor], Tensor] = _compiled(model) if config.compile else model
+
+    def _take(self, model: nn.Module) -> None:
+        """Compute with a network from now on."""
+        self.model = model
+        self._forward: Callable[[Tensor], Tensor] = _compiled(model) if self.config.compile else model
 
     def evaluate(self, split: Split) -> tuple[float, float]:
         """Mean loss and headline metric on a split, in eval mode."""
@@ -67,6 +76,26 @@ class Evaluation:
                 loss += float(self._loss.total(output, labels))
                 kept.append(reduce(output))
         return loss / len(split), torch.cat(kept)
+
+    def latencies(self, *networks: nn.Module) -> list[float]:
+        """Seconds of a forward pass of each network, not compiled, on the first batch of an evaluation.
+
+        The median of five passes in eval mode, after one that warms up. The networks take turns.
+        """
+        batch = self.data.inputs(next(iter(self.data.test.batches(_EVALUATION_BATCH)))[0])
+
+        def seconds(network: nn.Module) -> float:
+            started = perf_counter()
+            network(batch)
+            if batch.device.type == "cuda":
+                torch.cuda.synchronize(batch.device)
+            return perf_counter() - started
+
+        for network in networks:
+            network.eval()
+        with torch.inference_mode(), self._precision():
+            passes = [[seconds(network) for network in networks] for _ in range(1 + _TIMED)][1:]
+        return [median(column) for column in zip(*passes, strict=True)]
 
     @contextmanager
     def recalibrated(self) -> Iterator[None]:

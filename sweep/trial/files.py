@@ -101,7 +101,13 @@ def keep(folder: Place, trial: Trial, stages: Stages, outcome: Row) -> None:
 
 
 def _encoded(stages: Stages, header: Mapping[str, str]) -> bytes:
-    return interop.encode(interop.state_dict(stages.model, stages.masks), header)
+    """The content of a file of weights; beside smaller weights are the masks of the whole ones."""
+    state = stages.model.state_dict()
+    if stages.smaller:
+        state |= {f"{name}_mask": mask for name, mask in stages.masks.items()}
+    else:
+        state = interop.state_dict(stages.model, stages.masks)
+    return interop.encode(state, header)
 
 
 def write_export(path: Path, kind: Export, stages: Stages, header: Mapping[str, str]) -> None:
@@ -156,6 +162,8 @@ def _program(stages: Stages) -> ExportedProgram:
     network = models.build(
         config.model, form.shape, data.classes, 0, dtype=form.dtype, arguments=config.arguments("model")
     )
+    if stages.smaller:
+        network = stages.smaller_of(network).network
     network.load_state_dict(stages.model.state_dict())
     complete = _Complete(network, data).cpu().eval()
     # Two inputs: torch.export takes a batch of one as a batch that is always of one.

@@ -235,7 +235,10 @@ class _Moves:
     def _go_on(self, checkpoint: State, between: Any) -> None:
         """Go on within the training that a checkpoint was made in."""
         with self._leading_on():
-            if checkpoint["made"] != self._made.hexdigest() or not _is_alike(self._stages, checkpoint):
+            if checkpoint["made"] != self._made.hexdigest() or not _have_masks(self._stages, checkpoint):
+                raise self.unlike()
+            _put_on(self._stages, checkpoint)
+            if not _is_alike(self._stages, checkpoint):
                 raise self.unlike()
             _restore(self._stages, checkpoint)
             if between is not None:
@@ -257,13 +260,26 @@ def _has_state(between: Any) -> bool:
     return hasattr(between, "state_dict") and hasattr(between, "load_state_dict")
 
 
-def _is_alike(stages: Stages, checkpoint: State) -> bool:
-    """Whether a checkpoint is of stages like these; other content may raise any exception."""
+def _have_masks(stages: Stages, checkpoint: State) -> bool:
+    """Whether the masks of a checkpoint fit the network; other content may raise any exception."""
     parameters, masks = dict(stages.model.named_parameters()), checkpoint["masks"]
     alike = [(mask.shape, mask.dtype) == (parameters[name].shape, torch.bool) for name, mask in masks.items()]
+    return all(alike)
+
+
+def _put_on(stages: Stages, checkpoint: State) -> None:
+    """Put on the masks of a checkpoint, if it has any."""
+    if checkpoint["masks"]:
+        device = stages.data.device
+        stages.mask({name: mask.to(device) for name, mask in checkpoint["masks"].items()})
+        if stages.config.shrink:
+            stages.shrink()
+
+
+def _is_alike(stages: Stages, checkpoint: State) -> bool:
+    """Whether a checkpoint is of stages like these; other content may raise any exception."""
     return (
-        all(alike)
-        and type(checkpoint["trained"]) is int
+        type(checkpoint["trained"]) is int
         and stages.training.can_restore(checkpoint["training"])
         and stages.recorder.can_restore(checkpoint["recorder"])
     )
@@ -271,9 +287,6 @@ def _is_alike(stages: Stages, checkpoint: State) -> bool:
 
 def _restore(stages: Stages, checkpoint: State) -> None:
     """Bring stages to a checkpoint."""
-    if checkpoint["masks"]:
-        device = stages.data.device
-        stages.mask({name: mask.to(device) for name, mask in checkpoint["masks"].items()})
     stages.training.restore(checkpoint["training"])
     stages.training.trained, stages.snapshot = checkpoint["trained"], checkpoint["snapshot"]
     stages.recorder.restore(checkpoint["recorder"])

@@ -19,6 +19,7 @@ from sweep.data import TASKS
 from sweep.models import cost, metrics
 from sweep.store.schema import SCHEMAS
 from sweep.trial import network
+from sweep.trial.smaller import Smaller
 from sweep.trial.training import Training
 
 Row = dict[str, Any]
@@ -45,6 +46,7 @@ class Recorder:
         self._network: Row = {}
         self._after_prune: Row = {}
         self._masks: Mapping[str, torch.Tensor] = {}
+        self._smaller: Smaller | None = None
         self._epoch_seconds, self._since = 0.0, 0.0
         self._seconds = {"score_seconds": 0.0, "train_seconds": 0.0, "evaluate_seconds": 0.0}
         self.curves: list[Row] = []
@@ -146,6 +148,7 @@ class Recorder:
         self._network, effective = network.columns(model, masks, macs, example)
         weights = dict(model.named_parameters())
         density, effective_density = pruners.densities(masks), pruners.densities(effective or {})
+        self._network["flops"] = 2 * sum(macs.values())
         self.layers = [
             {
                 "layer": index,
@@ -160,6 +163,13 @@ class Recorder:
             }
             for index, (name, mask) in enumerate(masks.items())
         ]
+
+    def record_smaller(self, smaller: Smaller) -> None:
+        """Record the network that the masks leave, which is trained from now on."""
+        data = self._training.data
+        example = data.inputs(data.train.take(torch.arange(1)).images)
+        self._network["flops"] = 2 * sum(pruners.multiply_adds(smaller.network, example).values())
+        self._smaller = smaller
 
     def masks(self) -> list[Row]:
         """A row for each prunable layer: its last mask, a bit for each weight."""
@@ -242,7 +252,7 @@ class Recorder:
             if not _finite(epochs[-1]):
                 return row | {"status": "diverged", "diverged": True}
         last, best = epochs[-1], max(epochs, key=lambda epoch: epoch["val_accuracy"])
-        return row | {
+        return row | self._latency() | {
             "status": "ok",
             "diverged": False,
             **{column: last[column] for column in _MEASURED},
@@ -250,6 +260,18 @@ class Recorder:
             "test_accuracy_at_best_val": best["test_accuracy"],
             "test_accuracy_selected_on_test": max(epoch["test_accuracy"] for epoch in epochs),
         }
+
+
+    def _latency(self) -> Row:
+        """The time of a forward pass, and how much faster it is than that of the whole network.
+
+        NULL where the network is not made smaller.
+        """
+        if not self._smaller:
+            return {"latency_ms": None, "speedup": None}
+        with self._clock("evaluate_seconds"):
+            seconds, whole = self._training.latencies(self._smaller.network, self._smaller.whole)
+        return {"latency_ms": seconds * 1e3, "speedup": whole / seconds}
 
 
 def _finite(measured: Mapping[str, Any]) -> bool:

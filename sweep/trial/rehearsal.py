@@ -16,6 +16,7 @@ from sweep.models import losses
 from sweep.models import metrics as known_metrics
 from sweep.parts import BadPart, Part
 from sweep.parts.guard import settings_kept
+from sweep.store.schema import is_timing
 from sweep.study.identity import Trial
 from sweep.trial.prefixes import Shared
 from sweep.trial.run import loaded, one_thread
@@ -155,7 +156,7 @@ def _outcome(stages: Stages, metrics: Sequence[str]) -> object:
     recorder = stages.run()
     outcome = recorder.outcome()
     layers = [(row["name"], row["kept"], row["score_mean"]) for row in recorder.layers]
-    numbers = [repr(value) for name, value in sorted(outcome.items()) if not name.endswith("_seconds")]
+    numbers = [repr(value) for name, value in sorted(outcome.items()) if not is_timing(name)]
     measured = [(row["name"], row["split"], repr(row["value"])) for row in recorder.metrics(metrics)]
     return layers, numbers, measured
 

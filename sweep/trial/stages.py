@@ -18,6 +18,7 @@ from sweep.trial import masking, network, scoring, watch
 from sweep.trial.prefixes import Point, Shared, rewind_point
 from sweep.trial.recorder import Recorder
 from sweep.trial.shared_states import SharedStates
+from sweep.trial.smaller import Smaller
 from sweep.trial.training import Training
 
 # Called after each epoch of retraining with its number from 1, its validation accuracy, and whether it is the
@@ -38,7 +39,8 @@ class Stages:
 
     Attributes:
         exclude: names of the prunable weights that `layers` does not choose.
-        masks: the masks that are on.
+        masks: the masks that are on: of the whole network, also where the smaller one is trained.
+        smaller: the network that the masks leave, which is trained; None: it is not made smaller.
         total: how many weights may be pruned.
         snapshot: the step to rewind to with its weights, as soon as the training has passed it.
     """
@@ -64,6 +66,7 @@ class Stages:
         self.total = sum(weight.numel() for weight in pruners.prunable(self.model, self.exclude).values())
         self.training.kept = self.total
         self.masks: Mapping[str, torch.Tensor] = {}
+        self.smaller: Smaller | None = None
         # Masks that are on from the start; None: there are none.
         self._start = masking.start(config, self.model) if config.keep_mask else None
         if self._start:
@@ -90,7 +93,8 @@ class Stages:
         except _Stopped:
             self.recorder.stopped = True
         else:
-            watch.check_pruned(self.config, self.model, self.masks)
+            if not self.smaller:
+                watch.check_pruned(self.config, self.model, self.masks)
         return self.recorder
 
     @property
@@ -243,6 +247,33 @@ class Stages:
         elif trained:
             training.only(trained)
         training.mask(self.masks)
+        if config.shrink and self.masks:
+            self.shrink()
+
+    def shrink(self) -> None:
+        """Go on with the network that the masks leave, really smaller, with its part of the momentum.
+
+        Raises:
+            BadInput: the network has layers from which nothing can be cut.
+        """
+        self.smaller = self.smaller_of(self.model)
+        self.model = self.smaller.network
+        self.training.shrink(self.model, self.smaller.cut)
+        self.recorder.record_smaller(self.smaller)
+
+    def smaller_of(self, whole: torch.nn.Module) -> Smaller:
+        """What the masks leave of a network of this form.
+
+        Raises:
+            BadInput: as `shrink`.
+        """
+        data = self.data
+        example = data.inputs(data.train.take(torch.arange(1)).images)
+        return Smaller(whole, self.masks, self.config.structure, self.exclude, example)
+
+    def whole_state(self) -> dict[str, torch.Tensor]:
+        """The weights and statistics in the shapes of the whole network."""
+        return self.smaller.widened() if self.smaller else dict(self.model.state_dict())
 
     def train(self, phase: str, until: int, between: Between | None = None, pause: bool = False) -> None:
         """Train to a step, and record each epoch under the name of a phase.

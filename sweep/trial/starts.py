@@ -72,6 +72,6 @@ class Starts:
             stages = prepared(config, self.data_root, device, Shared(weights=replace(self)))
             if stages.run().outcome()["status"] != "ok":
                 raise BadInput(f"weights {name}: the training of this trial diverged")
-        state = {each: tensor.cpu() for each, tensor in stages.model.state_dict().items()}
+        state = {each: tensor.cpu() for each, tensor in stages.whole_state().items()}
         store.save(key(trial_id), {"model": state})
         return state

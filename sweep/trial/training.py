@@ -11,6 +11,7 @@ from pruners.masks import total_kept
 from sweep import parts
 from sweep.config import Config
 from sweep.data import Data, augmentation
+from sweep.errors import BadInput
 from sweep.models import optimizers
 from sweep.rules.rule import Between
 from sweep.seeds import derive, generator
@@ -48,7 +49,7 @@ class Training(Evaluation):
         self._training_loss = self._loss.smoothed(config.label_smoothing)
         self._augment = augmentation.find(config.augment, config.arguments("augment"))
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
-        self._trainable = [name for name, p in model.named_parameters() if p.requires_grad]
+        self._trainable = _trained(model)
         self.kept, self.rate = 0, 0.0
         self.before_step: Callable[[], object] = lambda: None
         schedule = optimizers.lr_schedule(config.lr_schedule)
@@ -111,6 +112,33 @@ class Training(Evaluation):
                     moment.masked_fill_(~mask, 0)
             # The memory layout of the gradient makes their product one plain loop.
             self._masked.append((parameter, torch.empty_like(parameter).copy_(mask)))
+
+    def shrink(self, network: nn.Module, cut: Callable[[str, Tensor], Tensor]) -> None:
+        """Go on with the smaller network that the masks leave, with what the optimizer has of its weights.
+
+        Args:
+            cut: name of a parameter and a tensor of its shape → what the smaller network has of the tensor.
+
+        Raises:
+            BadInput: an optimizer of one's own keeps other numbers than one for each weight.
+        """
+        whole, moments = dict(self.model.named_parameters()), self._optimizer.state
+        trained = set(_trained(self.model))
+        self._take(network)
+        self._masked, kept = [], {name for name, _ in network.named_parameters()}
+        self._trainable = [name for name in self._trainable if name in kept]
+        self.restart(self._start, self._length, self._lr, trained.__contains__)
+        for name, parameter in network.named_parameters():
+            for key, value in moments.get(whole[name], {}).items():
+                if isinstance(value, Tensor) and value.shape == whole[name].shape:
+                    value = cut(name, value)
+                elif isinstance(value, Tensor) and value.dim():
+                    label = self.config.optimizer.partition("@")[0]
+                    raise BadInput(
+                        f"shrink: {label} keeps {key} of {name}, which has no number for each weight: "
+                        "leave shrink out, or give rewind_epoch or retrain_epochs"
+                    )
+                self._optimizer.state[parameter][key] = copy.deepcopy(value)
 
     def run(self, until: int, between: Between | None = None, pause: bool = False) -> Iterator[float]:
         """Train to a step.
@@ -242,3 +270,8 @@ class Training(Evaluation):
         self.model.load_state_dict(snapshot)
         self.restart(self._start, self._length, self._lr)
         self.step = step
+
+
+def _trained(model: nn.Module) -> list[str]:
+    """The names of the parameters that training changes."""
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]

@@ -1,0 +1,100 @@
+"""The network that the masks of a trial leave, really smaller, and where its numbers lie in the whole one."""
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+import pruners
+from sweep.errors import BadInput
+
+# How far the outputs of the smaller network may be from those of the whole one, relative to the largest.
+_CLOSE = 1e-3
+
+
+class Smaller:
+    """The network that masks leave of another one, smaller, with its weights and statistics.
+
+    Attributes:
+        whole: the network that the masks are of.
+        network: the smaller one.
+    """
+
+    def __init__(
+        self, whole: nn.Module, masks: pruners.Masks, structure: str, exclude: list[str], example: Tensor
+    ) -> None:
+        """Cut the removed units out of a copy of a network.
+
+        Args:
+            whole: its pruned parameters are 0.
+            masks: of all its parameters that have removed entries.
+            structure: of the units that the masks remove.
+            exclude: names of the weights of which no unit is removed.
+            example: one batch of inputs.
+
+        Raises:
+            BadInput: the network has layers from which nothing can be cut, or it computes something else
+                without the removed units.
+        """
+        find, make = pruners.find_units, pruners.STRUCTURES[structure].cut
+        assert make
+        try:
+            groups = find(structure, whole, example, exclude)
+            kept = pruners.kept_units(groups, masks)
+            network = make(whole, groups, kept)
+        except ValueError as error:
+            raise BadInput(f"shrink: {error}") from None
+        self.whole = whole
+        self._positions = _positions(lambda other: make(other, groups, kept), whole)
+        self.network = network.to(memory_format=torch.channels_last)
+        # A network that is cut has the numbers of the whole one, however it was cut.
+        self.network.load_state_dict(self.narrow(whole.state_dict()))
+        trained = dict(whole.named_parameters())
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(trained[name].requires_grad)
+        self._check(example)
+
+    def _check(self, example: Tensor) -> None:
+        """Check that the smaller network computes what the whole one does.
+
+        Raises:
+            BadInput: it does not.
+        """
+        outputs = []
+        for network in (self.whole, self.network):
+            mode = network.training
+            with torch.inference_mode():
+                outputs.append(network.eval()(example))
+            network.train(mode)
+        whole, small = outputs
+        if (whole - small).abs().max() > _CLOSE * whole.abs().max():
+            raise BadInput("shrink: without the removed units the network computes something else: leave shrink out")
+
+    def cut(self, name: str, values: Tensor) -> Tensor:
+        """What the smaller network has of a tensor with a number for each of the whole network's weights."""
+        return values.flatten()[self._positions[name].to(values.device)]
+
+    def narrow(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict of the whole network → that of the smaller one."""
+        return {name: self.cut(name, state[name]) for name in self._positions}
+
+    def widened(self) -> dict[str, Tensor]:
+        """The smaller network's state dict in the shapes of the whole one: removed entries are as they were."""
+        wide = {name: value.detach().clone() for name, value in self.whole.state_dict().items()}
+        for name, value in self.network.state_dict().items():
+            flat = wide[name].flatten()
+            flat[self._positions[name].to(flat.device)] = value.detach()
+            wide[name] = flat.view(wide[name].shape)
+        return wide
+
+
+def _positions(cut: Callable[[nn.Module], nn.Module], whole: nn.Module) -> dict[str, Tensor]:
+    """Name → for each number of the smaller network, its position in the flat tensor of the whole one.
+
+    They come from cutting a network whose numbers are the positions.
+    """
+    numbered = copy.deepcopy(whole).cpu().double()
+    for value in numbered.state_dict().values():
+        value.copy_(torch.arange(value.numel()).view(value.shape))
+    return {name: value.detach().long() for name, value in cut(numbered).state_dict().items()}
