@@ -12,6 +12,7 @@ files and applies them as `torch.nn.utils.prune` does.
 from pruners.cost import Cost, cost, multiply_adds, pq_index
 from pruners.criteria import Criterion, criterion
 from pruners.effective import effective_masks
+from pruners.lookup import find, names, saliencies, saliency
 from pruners.masks import (
     Masks,
     apply_masks,
@@ -23,18 +24,22 @@ from pruners.masks import (
     reinitialize,
     shuffle,
 )
-from pruners.pruning import Step, final, find, names, prune, saliencies, saliency, trajectory
+from pruners.pruning import Step, final, prune, trajectory
 from pruners.schedules import SCHEDULES
 from pruners.scopes import SCOPES
 from pruners.structured import block_masks, block_scores, filter_masks, precrop, removable_blocks
+from pruners.structures import STRUCTURES, find_units, other_masks
+from pruners.units import UnitGroup, kept_units
 
 __all__ = [
     "SCHEDULES",
     "SCOPES",
+    "STRUCTURES",
     "Cost",
     "Criterion",
     "Masks",
     "Step",
+    "UnitGroup",
     "apply_masks",
     "block_masks",
     "block_scores",
@@ -46,10 +51,13 @@ __all__ = [
     "filter_masks",
     "final",
     "find",
+    "find_units",
     "keep_top",
     "kept_count",
+    "kept_units",
     "multiply_adds",
     "names",
+    "other_masks",
     "pq_index",
     "precrop",
     "prunable",

@@ -1,12 +1,9 @@
-"""Saliency and pruning: any criterion with any scope and any schedule."""
+"""Pruning: any criterion with any scope, any schedule and any structure."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
-from inspect import signature
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import torch
@@ -14,114 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pruners.batches import Batch, Loss
-from pruners.criteria import Criterion, Mode, checked, of_function
-from pruners.masks import Masks, Sparsity, kept_count, prunable, select
-from pruners.own import BadFunction, place
+from pruners.criteria import Mode
+from pruners.lookup import Chosen, find, one_of
+from pruners.masks import Masks, Sparsity, prunable, select
 from pruners.probe import Scores
-from pruners.saliency import CRITERIA
 from pruners.schedules import SCHEDULES, kept_counts
-from pruners.scopes import SCOPES, Group, Shapes, proportional
+from pruners.scopes import SCOPES, Group
 from pruners.scoring import score
-from pruners.structured import expanded, filter_scores, filter_shapes
-
-Scope = str | Mapping[str, float]
-# A criterion: its name, a function of one's own, or the object itself.
-Chosen = str | Criterion | Callable[..., Any]
-
-
-def names() -> list[str]:
-    """Names of all criteria."""
-    return list(CRITERIA)
-
-
-def find(criterion: Chosen) -> Criterion:
-    """The criterion of a name, or that a function is, with its source and its needs.
-
-    A function of one's own is `(probe, *, …) -> scores` or `(model, batches, loss, *, …) -> scores`. The
-    first form sees the network through a `Probe`. The second gets a copy of the network with its pruned
-    weights at 0, the list of batches, and the loss; the last inputs may be left out.
-
-    Raises:
-        ValueError: no criterion has this name; the message suggests the nearest one. Or the function has
-            neither form, or an option with the name of an argument of `prune`.
-    """
-    if isinstance(criterion, Criterion):
-        return checked(criterion)
-    if not callable(criterion):
-        return CRITERIA[_checked("criterion", criterion, CRITERIA)]
-    chosen = of_function(criterion)
-    _, *options = signature(chosen.score).parameters
-    # An option of such a name could not be given.
-    taken = {*signature(prune).parameters, *signature(trajectory).parameters} - {"options"}
-    if clash := [name for name in options if name in taken]:
-        raise BadFunction(
-            f"{place(criterion)}: parameter {clash[0]} has the name of an argument of prune: rename it"
-        )
-    return chosen
-
-
-def saliency(
-    criterion: Chosen,
-    model: nn.Module,
-    batches: Iterable[Batch] = (),
-    *,
-    loss: Loss = F.cross_entropy,
-    seed: int = 0,
-    exclude: Iterable[str] = (),
-    score_mode: Mode | None = None,
-    **options: object,
-) -> Scores:
-    """Score every prunable weight of `model`; the model is not changed.
-
-    Args:
-        criterion: one of `names()`, or a function of one's own; see `find`.
-        batches: (inputs, targets) on the model's device. Criteria that need only a shape take it from the
-            inputs; criteria that need nothing ignore the batches.
-        loss: (outputs, targets) → mean loss over the samples. Criteria that score with single samples refuse
-            other means, such as one by class weights; see docs/criteria.md.
-        seed: of the random numbers that the criterion and the model's layers draw.
-        exclude: patterns of parameter names to leave out.
-        score_mode: `train` or `eval`: the mode of BatchNorm and dropout; None is the criterion's own.
-        options: of the criterion.
-
-    Returns:
-        Parameter name → scores of the parameter's shape; weights of higher score are kept.
-
-    Raises:
-        ValueError: an unknown name, no batches, a network, batches or a loss that the criterion cannot use,
-            or scores that are not finite; the message names the criterion and the layer. Or the scores of a
-            function of one's own are not as they should be; the message names its file and line.
-    """
-    chosen = find(criterion)
-    weights = prunable(model, exclude)
-    return score(
-        [chosen], model, weights, None, batches, loss=loss, seed=seed, score_mode=score_mode, **options
-    )[chosen.name]
-
-
-def saliencies(
-    criteria: Sequence[Chosen],
-    model: nn.Module,
-    batches: Sequence[Batch] = (),
-    *,
-    loss: Loss = F.cross_entropy,
-    seed: int = 0,
-    exclude: Iterable[str] = (),
-    score_mode: Mode | None = None,
-) -> dict[str, Scores]:
-    """Scores of several criteria for the same batches: name of the criterion → as `saliency` returns.
-
-    Gradients and curvature that several built-in criteria need are computed once.
-
-    Raises:
-        ValueError: as `saliency` does, or two criteria have one name.
-    """
-    chosen = [find(criterion) for criterion in criteria]
-    by_name = {each.name: each for each in chosen}
-    if odd := [each.name for each in chosen if each != by_name[each.name]]:
-        raise ValueError(f"two criteria are named {odd[0]}: rename one")
-    weights = prunable(model, exclude)
-    return score(chosen, model, weights, None, batches, loss=loss, seed=seed, score_mode=score_mode)
+from pruners.structures import STRUCTURES, Scope, find_units, ranked_units, spread
+from pruners.units import UnitGroup, unit_masks
 
 
 class Step(NamedTuple):
@@ -146,7 +44,9 @@ def prune(
     invert: bool = False,
     score_mode: Mode | None = None,
     min_per_layer: int = 0,
-    structure: Literal["weight", "filter"] = "weight",
+    structure: str = "weight",
+    unit_score: str = "sum",
+    units: Sequence[UnitGroup] | None = None,
     **options: Any,
 ) -> Masks:
     """Masks that keep exactly max(1, round(N·(1 − sparsity))) of the N prunable weights.
@@ -167,9 +67,12 @@ def prune(
         exclude: patterns of parameter names to leave dense; these weights do not count in N.
         invert: keep the lowest scores instead, an ablation (Frankle et al. 2021).
         min_per_layer: least number of weights to keep of each layer (Gupta et al. 2022, Minimum Threshold).
-        structure: `filter` removes whole filters (of a linear layer: units), ranked by the sum of their
-            weights' scores; N, `sparsity` and `min_per_layer` then count filters. Scope `global`, `uniform`
-            or layer densities.
+        structure: what is removed as a whole, a name of `STRUCTURES`. N and `sparsity` then count its units,
+            and `min_per_layer` the units of each group; of `width` N and `sparsity` count weights.
+        unit_score: what units are ranked by: `sum` or `mean` of the scores of their prunable weights, or
+            `group-mean`: the sum divided by the mean size of the sums of the group's units.
+        units: of the structure, as `find_units` finds them; None: they are found in the network, with the
+            inputs of the first batch where the structure needs an example.
         options: of the criterion.
 
     Returns:
@@ -181,7 +84,7 @@ def prune(
     steps = trajectory(
         criterion, model, batches, sparsity=sparsity, scope=scope, iterations=iterations, schedule=schedule,
         loss=loss, seed=seed, exclude=exclude, invert=invert, score_mode=score_mode,
-        min_per_layer=min_per_layer, structure=structure, **options,
+        min_per_layer=min_per_layer, structure=structure, unit_score=unit_score, units=units, **options,
     )  # fmt: skip
     return final(steps, iterations or find(criterion).iterations).masks
 
@@ -207,7 +110,9 @@ def trajectory(
     invert: bool = False,
     score_mode: Mode | None = None,
     min_per_layer: int = 0,
-    structure: Literal["weight", "filter"] = "weight",
+    structure: str = "weight",
+    unit_score: str = "sum",
+    units: Sequence[UnitGroup] | None = None,
     first: Scores | None = None,
     start: Masks | None = None,
     **options: object,
@@ -220,15 +125,14 @@ def trajectory(
             scope leaves a layer more weights than `start` keeps, the layer keeps fewer than the scope says.
     """
     chosen = find(criterion)
-    _check_pruning(iterations, schedule, structure, min_per_layer, scope)
+    _check_pruning(iterations, schedule, min_per_layer, scope)
     weights = prunable(model, exclude)
-    shapes = _shapes(model, weights, scope, structure)
-    sizes = {layer: prod(shape) for layer, shape in shapes.items()}
-    groups = _groups(scope, shapes, kept_count(sum(sizes.values()), sparsity))
+    ranking = _Ranking(structure, unit_score, _units(structure, model, batches, exclude, units), weights)
+    groups = ranking.groups(scope, sparsity, min_per_layer)
     # Each group follows the schedule to its own final count.
     total_steps = iterations or chosen.iterations
     counts = [
-        kept_counts(schedule, sum(sizes[layer] for layer in group.layers), group.kept, total_steps)
+        kept_counts(schedule, sum(ranking.sizes[layer] for layer in group.layers), group.kept, total_steps)
         for group in groups
     ]
     masks = start
@@ -242,10 +146,8 @@ def trajectory(
                 [chosen], model, weights, masks, batches,
                 loss=loss, seed=draw, score_mode=score_mode, **options,
             )[chosen.name]  # fmt: skip
-        ranked = _ranked(scores, start if chosen.revives else masks, invert, structure)
-        masks = select(ranked, groups, kept, min_per_layer)
-        if structure == "filter":
-            masks = expanded(masks, weights)
+        ranked = ranking.ranked(scores, start if chosen.revives else masks, invert)
+        masks = ranking.masks(select(ranked, groups, kept, ranking.least(min_per_layer)))
         if start is not None:
             masks = {layer: mask & start[layer] for layer, mask in masks.items()}
         del ranked
@@ -253,59 +155,71 @@ def trajectory(
         del scores  # free their memory before the next iteration
 
 
-def _check_pruning(
-    iterations: int | None, schedule: str, structure: str, min_per_layer: int, scope: Scope
-) -> None:
+def _check_pruning(iterations: int | None, schedule: str, min_per_layer: int, scope: Scope) -> None:
     """Raise `ValueError` if arguments of `prune` are not among those that it takes."""
     if iterations is not None and iterations < 1:
         raise ValueError(f"iterations {iterations}: at least 1")
-    _checked("schedule", schedule, SCHEDULES)
-    _checked("structure", structure, ("weight", "filter"))
+    one_of("schedule", schedule, SCHEDULES)
+    if isinstance(scope, str):
+        one_of("scope", scope, SCOPES)
     if min_per_layer < 0 or (min_per_layer and scope == "rowwise"):
         raise ValueError(f"min_per_layer {min_per_layer}: at least 0, and not with scope rowwise")
 
 
-def _shapes(
-    model: nn.Module, weights: Mapping[str, Tensor], scope: Scope, structure: Literal["weight", "filter"]
-) -> Shapes:
-    """Shapes of what is counted in each layer: its weights, or its filters."""
-    shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
-    if structure == "weight":
-        return shapes
-    shapes = filter_shapes(model, shapes)
-    if scope not in ("global", "uniform") and isinstance(scope, str):
-        raise ValueError(f"scope {scope} with filters: take global, uniform or layer densities")
-    return shapes
+def _units(
+    structure: str,
+    model: nn.Module,
+    batches: Iterable[Batch],
+    exclude: Iterable[str],
+    given: Sequence[UnitGroup] | None,
+) -> Sequence[UnitGroup]:
+    """The units that are given, or those of the network."""
+    if given is not None:
+        return given
+    traced = STRUCTURES[one_of("structure", structure, STRUCTURES)].traced
+    first = next(iter(batches), None) if traced else None
+    return find_units(structure, model, None if first is None else first[0], exclude)
 
 
-def _ranked(
-    scores: Scores, alive: Masks | None, invert: bool, structure: Literal["weight", "filter"]
-) -> Scores:
-    """The numbers to rank by: scores of weights or filters, −∞ for those pruned already.
+class _Ranking:
+    """What is ranked: units, or single weights.
 
-    Args:
-        alive: masks of the weights that may be kept; None: all weights are ranked.
+    Attributes:
+        sizes: name of a group → its units; or name of a layer → its weights.
     """
-    ranked = {layer: -s for layer, s in scores.items()} if invert else scores
-    if structure == "filter":
-        ranked = filter_scores(ranked)
-    if alive is None:
-        return ranked
-    if structure == "filter":
-        alive = {layer: mask.flatten(1).any(1) for layer, mask in alive.items()}
-    return {layer: s.masked_fill(~alive[layer], -torch.inf) for layer, s in ranked.items()}
 
+    def __init__(
+        self, structure: str, unit_score: str, units: Sequence[UnitGroup], weights: Mapping[str, Tensor]
+    ) -> None:
+        self._structure = STRUCTURES[one_of("structure", structure, STRUCTURES)]
+        if self._structure.unit_scores:
+            one_of(f"unit_score with structure {structure}", unit_score, self._structure.unit_scores)
+        self._unit_score, self._units, self._weights = unit_score, units, weights
+        single = {layer: weight.numel() for layer, weight in weights.items()}
+        self.sizes = {group.name: group.size for group in units} if units else single
 
-def _groups(scope: Scope, shapes: Shapes, kept: int) -> list[Group]:
-    if isinstance(scope, Mapping):
-        return proportional(shapes, kept, scope)
-    return SCOPES[_checked("scope", scope, SCOPES)](shapes, kept)
+    def groups(self, scope: Scope, sparsity: Sparsity, min_per_layer: int) -> list[Group]:
+        """How many are kept of which groups or layers together."""
+        name, weights = self._structure.name, self._weights
+        return spread(name, self._units, weights, scope, sparsity, min_per_layer)
 
+    def least(self, min_per_layer: int) -> int:
+        """How many each group or layer keeps at least."""
+        return max(min_per_layer, self._structure.least)
 
-def _checked(kind: str, name: str, table: Iterable[str]) -> str:
-    """The name, if the table has it; otherwise `ValueError` with the nearest name."""
-    if name not in table:
-        near = get_close_matches(str(name), table, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(table)}"
-        raise ValueError(f"unknown {kind} {name!r}: {hint}")
-    return name
+    def ranked(self, scores: Scores, alive: Masks | None, invert: bool) -> Scores:
+        """The numbers to rank by, −∞ for what is pruned already.
+
+        Args:
+            alive: masks of the weights that may be kept; None: all are ranked.
+        """
+        ranked = {layer: -s for layer, s in scores.items()} if invert else scores
+        if self._units:
+            return ranked_units(self._structure.name, self._units, ranked, self._unit_score, alive)
+        if alive is None:
+            return ranked
+        return {layer: s.masked_fill(~alive[layer], -torch.inf) for layer, s in ranked.items()}
+
+    def masks(self, kept: Masks) -> Masks:
+        """Masks of the weights, of what is kept."""
+        return unit_masks(self._units, kept, self._weights) if self._units else kept

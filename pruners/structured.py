@@ -29,19 +29,6 @@ def filter_shapes(model: nn.Module, layers: Iterable[str]) -> dict[str, tuple[in
     return shapes
 
 
-def filter_scores(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Layer name → sum of the scores of each filter's weights, (filters,)."""
-    return {layer: score.flatten(1).sum(1) for layer, score in scores.items()}
-
-
-def expanded(kept: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Masks:
-    """Turn masks of filters, (filters,), into masks of the filters' weights."""
-    return {
-        layer: mask.view(-1, *[1] * (weights[layer].dim() - 1)).expand(weights[layer].shape).clone()
-        for layer, mask in kept.items()
-    }
-
-
 def filter_masks(model: nn.Module, removed: Mapping[str, Iterable[int]]) -> Masks:
     """Masks of all prunable weights that remove the given filters.
 

@@ -53,7 +53,7 @@ def test_pruned_filters_stay_pruned_over_the_iterations(conv_net):
 def test_what_has_no_filters_is_an_error(recurrent_net, conv_net):
     with pytest.raises(ValueError, match=r"rows\.weight_ih_l0 of LSTM has no filters: exclude it"):
         pruners.prune("magnitude", recurrent_net[0], sparsity=0.5, structure="filter")
-    with pytest.raises(ValueError, match="scope erk with filters"):
+    with pytest.raises(ValueError, match="scope erk with structure filter: take global or uniform"):
         pruners.prune("magnitude", conv_net[0], sparsity=0.5, structure="filter", scope="erk")
 
 

@@ -1,0 +1,277 @@
+"""Structures: what is removed as a whole, the units of a network that are, and how units are ranked."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isqrt, prod
+
+import torch
+from torch import Tensor, nn
+
+from pruners.masks import Masks, Sparsity, kept_count, prunable, total_kept
+from pruners.scopes import SCOPES, Group, Shapes, proportional
+from pruners.structured import filter_shapes, removable_blocks
+from pruners.units import Member, UnitGroup, kept_units, unit_masks, unit_sums
+
+# Network, one batch of which only the shape matters, names of the weights that may be pruned → units.
+Finder = Callable[[nn.Module, Tensor, Iterable[str]], Sequence[UnitGroup]]
+Scope = str | Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What is removed as a whole.
+
+    Attributes:
+        name: the name that the structure is asked for by.
+        removed: what is removed, in a few words.
+        find: finds the units of a network; None: single weights are removed.
+        scopes: names of the scopes that spread the units over their groups; empty: all scopes of weights.
+        least: units that each group keeps at least.
+        unit_scores: how the units may be ranked; empty: scores do not rank them, and the first units of each
+            group are kept.
+        traced: whether the units follow from a pass through the network, which needs an example of inputs.
+    """
+
+    name: str
+    removed: str
+    find: Finder | None = None
+    scopes: tuple[str, ...] = ()
+    least: int = 0
+    unit_scores: tuple[str, ...] = ("sum", "mean", "group-mean")
+    traced: bool = True
+
+    def refusal(self, scope: Scope) -> str:
+        """Why a scope does not go with the structure; empty: it does. Densities of groups go with all."""
+        if not self.scopes or not isinstance(scope, str) or scope in self.scopes or scope not in SCOPES:
+            return ""
+        *others, last = self.scopes
+        known = f"{', '.join(others)} or {last}" if others else last
+        return f"scope {scope} with structure {self.name}: take {known}"
+
+
+def _filters(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[UnitGroup]:
+    """Rows of each layer, with their biases."""
+    parameters = dict(model.named_parameters())
+    groups = []
+    for name, (count,) in filter_shapes(model, weights).items():
+        own = [name, f"{name.removesuffix('weight')}bias"]
+        index = torch.arange(count).unsqueeze(1)
+        members = tuple(Member(each, 0, index) for each in own if each in parameters)
+        groups.append(UnitGroup(name, members))
+    return groups
+
+
+def _blocks(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[UnitGroup]:
+    """Residual blocks with an identity shortcut whose prunable weights may all be pruned: each is a group.
+
+    A block is all of its parameters, those of its normalization included.
+    """
+    every, chosen = prunable(model), set(weights)
+    groups = []
+    for block in removable_blocks(model, example):
+        inside = [name for name in every if name.startswith(f"{block}.")]
+        if chosen.issuperset(inside):
+            members = [
+                Member(name, 0, torch.arange(len(parameter)).unsqueeze(0))
+                for name, parameter in model.named_parameters()
+                if name.startswith(f"{block}.") and parameter.dim()
+            ]
+            groups.append(UnitGroup(block, tuple(members)))
+    return groups
+
+
+_OF_UNITS = ("global", "uniform")
+STRUCTURES: dict[str, Structure] = {
+    each.name: each
+    for each in (
+        Structure("weight", "single weights", unit_scores=("sum",), traced=False),
+        Structure("filter", "rows of a layer, with their biases", _filters, _OF_UNITS, traced=False),
+        Structure("block", "residual blocks", _blocks, ("global",), unit_scores=("sum", "mean")),
+    )
+}
+
+
+def find_units(
+    structure: str, model: nn.Module, example_input: Tensor | None = None, exclude: Iterable[str] = ()
+) -> list[UnitGroup]:
+    """The units of a structure in a network, group by group; none for single weights.
+
+    Args:
+        structure: a name of `STRUCTURES`.
+        example_input: one batch, of which only the shape matters; structures of coupled layers and of blocks
+            need it.
+        exclude: patterns of parameter names to leave dense.
+
+    Raises:
+        ValueError: the network has no such units, a layer has none, or there is no example.
+    """
+    chosen = STRUCTURES[structure]
+    if not chosen.find:
+        return []
+    if example_input is None:
+        if chosen.traced:
+            raise ValueError(
+                f"structure {structure}: give batches, whose shape says which parameters belong together"
+            )
+        example_input = torch.empty(0)
+    groups = list(chosen.find(model, example_input, list(prunable(model, exclude))))
+    if not groups:
+        raise ValueError(f"structure {structure}: {type(model).__name__} has nothing that can be removed")
+    return groups
+
+
+def other_masks(model: nn.Module, groups: Sequence[UnitGroup], masks: Mapping[str, Tensor]) -> Masks:
+    """Masks of the other parameters that lose entries with the removed units.
+
+    These are biases, scales and shifts of normalization, and weights that were excluded.
+
+    Args:
+        masks: of the prunable weights: a unit of which they keep no entry is removed.
+    """
+    others = {name: each for name, each in model.named_parameters() if name not in masks}
+    found = unit_masks(groups, kept_units(groups, masks), others)
+    return {name: mask for name, mask in found.items() if not mask.all()}
+
+
+def count(groups: Iterable[UnitGroup]) -> int:
+    """The number of units."""
+    return sum(group.size for group in groups)
+
+
+def ranked_units(
+    structure: str,
+    groups: Sequence[UnitGroup],
+    scores: Mapping[str, Tensor],
+    unit_score: str,
+    alive: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Name of a group → a number for each unit to rank by, (units,); −∞ for units that may not be kept.
+
+    Args:
+        scores: of the prunable weights.
+        unit_score: `sum` of the scores of a unit's entries, their `mean`, or `group-mean`: the sum divided by
+            the mean size of the sums of the group's units.
+        alive: masks of the weights that may be kept; None: all.
+    """
+    kept = None if alive is None else kept_units(groups, alive)
+    ranked = {}
+    for group in groups:
+        value: Tensor = torch.stack(unit_sums(group, scores)).sum(0)
+        if not STRUCTURES[structure].unit_scores:
+            value = -torch.arange(group.size, dtype=value.dtype, device=value.device)
+        elif unit_score == "mean":
+            value = value / _entries(group, scores)
+        mask = None if kept is None else kept[group.name].to(value.device)
+        if unit_score == "group-mean":
+            # The size: with scores of both signs the mean could be negative, and would turn the order round.
+            mean = (value if mask is None else value[mask]).abs().mean()
+            value = value / mean if mean > 0 else value
+        ranked[group.name] = value if mask is None else value.masked_fill(~mask, -torch.inf)
+    return ranked
+
+
+def _entries(group: UnitGroup, scores: Mapping[str, Tensor]) -> int:
+    """How many scored entries a unit of a group has."""
+    of_members = (
+        scores[member.parameter].numel() // scores[member.parameter].shape[member.dim] * member.index.shape[1]
+        for member in group.members
+        if member.parameter in scores
+    )
+    return sum(of_members)
+
+
+def spread(
+    structure: str,
+    groups: Sequence[UnitGroup],
+    weights: Mapping[str, Tensor],
+    scope: Scope,
+    sparsity: Sparsity,
+    min_per_layer: int,
+) -> list[Group]:
+    """How many units, or weights, are kept of which groups, or layers, together.
+
+    Args:
+        groups: the units; none: single weights are counted.
+
+    Raises:
+        ValueError: the scope is unknown or does not go with the structure, the sparsity is impossible, or
+            a group would keep fewer units than it must.
+    """
+    chosen = STRUCTURES[structure]
+    if why := chosen.refusal(scope):
+        raise ValueError(why)
+    shapes: Shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
+    if not groups:
+        return scoped(scope, shapes, kept_count(_size(shapes), sparsity))
+    least = max(min_per_layer, chosen.least)
+    if not chosen.unit_scores:
+        return _cropped(groups, weights, scope, sparsity, least)
+    shapes = {group.name: (group.size,) for group in groups}
+    shared = scoped(scope, shapes, kept_count(_size(shapes), sparsity))
+    for each in shared:
+        needed = sum(min(least, prod(shapes[name])) for name in each.layers)
+        if needed > each.kept:
+            what = f"{each.layers[0]} has" if len(each.layers) == 1 else f"{len(each.layers)} groups have"
+            raise ValueError(
+                f"sparsity {sparsity} keeps {each.kept} units where {what} to keep {needed}, at least "
+                f"{least} of each group: take a lower sparsity, a lower min_per_layer or another scope"
+            )
+    return shared
+
+
+def scoped(scope: Scope, shapes: Shapes, kept: int) -> list[Group]:
+    """How many of what the shapes count are kept of which layers together."""
+    return proportional(shapes, kept, scope) if isinstance(scope, Mapping) else SCOPES[scope](shapes, kept)
+
+
+def _size(shapes: Shapes) -> int:
+    return sum(map(prod, shapes.values()))
+
+
+def _cropped(
+    groups: Sequence[UnitGroup],
+    weights: Mapping[str, Tensor],
+    scope: Scope,
+    sparsity: Sparsity,
+    least: int,
+) -> list[Group]:
+    """The units of each group that make the widest network with no more weights than the sparsity leaves.
+
+    PreCrop (Cai et al. 2022): the scope gives each layer a density, and a layer of density p keeps √p of its
+    units. Here p is the density of all layers that make the outputs of a group, such as those that a stage of
+    a residual network adds up. The weights at which the scope is asked are raised until no more would fit.
+
+    Raises:
+        ValueError: the narrowest network has more weights.
+    """
+    shapes: Shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
+    makers = {
+        group.name: [each.parameter for each in group.members if not each.dim and each.parameter in shapes]
+        for group in groups
+    }
+
+    def at(nominal: int) -> dict[str, int]:
+        kept = {each.layers[0]: each.kept for each in scoped(scope, shapes, nominal)}
+        widths = {}
+        for group in groups:
+            names = makers[group.name]
+            left, full = sum(kept[name] for name in names), sum(prod(shapes[name]) for name in names)
+            widths[group.name] = min(group.size, max(least, isqrt(left * group.size**2 // full)))
+        return widths
+
+    def left(widths: Mapping[str, int]) -> int:
+        kept = {group.name: torch.arange(group.size) < widths[group.name] for group in groups}
+        return total_kept(unit_masks(groups, kept, weights).values())
+
+    total = _size(shapes)
+    target = kept_count(total, sparsity)
+    if (narrowest := left(at(1))) > target:
+        raise ValueError(
+            f"sparsity {sparsity} keeps {target} of {total} weights and the narrowest network has "
+            f"{narrowest}: take a lower sparsity"
+        )
+    low, high = 1, total + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if left(at(middle)) <= target else (low, middle)
+    return [Group((name,), width) for name, width in at(low).items()]
