@@ -9,12 +9,15 @@ from torch import Tensor, nn
 
 from pruners.masks import Masks, Sparsity, kept_count, prunable, total_kept
 from pruners.scopes import SCOPES, Group, Shapes, proportional
+from pruners.shallower import shallower
 from pruners.structured import filter_shapes, removable_blocks
 from pruners.units import Member, UnitGroup, kept_units, unit_masks, unit_sums
 
 # Network, one batch of which only the shape matters, names of the weights that may be pruned → units.
 Finder = Callable[[nn.Module, Tensor, Iterable[str]], Sequence[UnitGroup]]
 Scope = str | Mapping[str, float]
+# Network, its units, name of a group → (units,), False for removed ones → a copy really without these.
+Cut = Callable[[nn.Module, Sequence[UnitGroup], Mapping[str, Tensor]], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Structure:
         least: units that each group keeps at least.
         unit_scores: how the units may be ranked; empty: scores do not rank them, and the first units of each
             group are kept.
+        cut: makes the network without the removed units; None: what is left has no form of its own.
         traced: whether the units follow from a pass through the network, which needs an example of inputs.
     """
 
@@ -38,6 +42,7 @@ class Structure:
     scopes: tuple[str, ...] = ()
     least: int = 0
     unit_scores: tuple[str, ...] = ("sum", "mean", "group-mean")
+    cut: Cut | None = None
     traced: bool = True
 
     def refusal(self, scope: Scope) -> str:
@@ -86,7 +91,7 @@ STRUCTURES: dict[str, Structure] = {
     for each in (
         Structure("weight", "single weights", unit_scores=("sum",), traced=False),
         Structure("filter", "rows of a layer, with their biases", _filters, _OF_UNITS, traced=False),
-        Structure("block", "residual blocks", _blocks, ("global",), unit_scores=("sum", "mean")),
+        Structure("block", "residual blocks", _blocks, ("global",), unit_scores=("sum", "mean"), cut=shallower),
     )
 }
 

@@ -46,7 +46,7 @@ def unit_sums(group: UnitGroup, scores: Mapping[str, Tensor]) -> list[Tensor]:
     for member in group.members:
         if member.parameter in scores:
             score = scores[member.parameter]
-            lines = score.movedim(member.dim, 0).flatten(1).sum(1)
+            lines = _lines(score, member.dim).sum(1)
             sums.append(lines[member.index.to(lines.device)].sum(1))
     return sums
 
@@ -75,9 +75,14 @@ def kept_units(groups: Sequence[UnitGroup], masks: Mapping[str, Tensor]) -> dict
     kept = {}
     for group in groups:
         alive = [
-            masks[member.parameter].movedim(member.dim, 0).flatten(1).any(1).cpu()[member.index].any(1)
+            _lines(masks[member.parameter], member.dim).any(1).cpu()[member.index].any(1)
             for member in group.members
             if member.parameter in masks
         ]
         kept[group.name] = torch.stack(alive).any(0)
     return kept
+
+
+def _lines(values: Tensor, dim: int) -> Tensor:
+    """The values at each position along a dimension, (positions, others)."""
+    return values.movedim(dim, 0).reshape(values.shape[dim], -1)
