@@ -29,6 +29,8 @@ class Structure:
         least: units that each group keeps at least.
         unit_scores: how the units may be ranked; empty: scores do not rank them, and the first units of each
             group are kept.
+        criterion: the one criterion that goes with the structure in studies, as scores do not rank its units;
+            empty: any does.
         traced: whether the units follow from a pass through the network, which needs an example of inputs.
     """
 
@@ -38,6 +40,7 @@ class Structure:
     scopes: tuple[str, ...] = ()
     least: int = 0
     unit_scores: tuple[str, ...] = ("sum", "mean", "group-mean")
+    criterion: str = ""
     traced: bool = True
 
     def refusal(self, scope: Scope) -> str:
@@ -85,8 +88,14 @@ STRUCTURES: dict[str, Structure] = {
     each.name: each
     for each in (
         Structure("weight", "single weights", unit_scores=("sum",), traced=False),
-        Structure("filter", "rows of a layer, with their biases", _filters, _OF_UNITS, traced=False),
-        Structure("block", "residual blocks", _blocks, ("global",), unit_scores=("sum", "mean")),
+        Structure("filter", "filters", _filters, _OF_UNITS, traced=False),
+        Structure(
+            "block",
+            "residual blocks with an identity shortcut",
+            _blocks,
+            ("global",),
+            unit_scores=("sum", "mean"),
+        ),
     )
 }
 
@@ -116,7 +125,7 @@ def find_units(
         example_input = torch.empty(0)
     groups = list(chosen.find(model, example_input, list(prunable(model, exclude))))
     if not groups:
-        raise ValueError(f"structure {structure}: {type(model).__name__} has nothing that can be removed")
+        raise ValueError(f"structure {structure}: {type(model).__name__} has no {chosen.removed}")
     return groups
 
 
