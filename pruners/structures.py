@@ -16,8 +16,9 @@ from pruners.units import Member, UnitGroup, kept_units, unit_masks, unit_sums
 # Network, one batch of which only the shape matters, names of the weights that may be pruned → units.
 Finder = Callable[[nn.Module, Tensor, Iterable[str]], Sequence[UnitGroup]]
 Scope = str | Mapping[str, float]
-# Network, its units, name of a group → (units,), False for removed ones → a copy really without these.
-Cut = Callable[[nn.Module, Sequence[UnitGroup], Mapping[str, Tensor]], nn.Module]
+# Network, its units, name of a group → (units,), False for removed ones, and one batch to try the copy with, or
+# None → a copy really without the removed units.
+Cut = Callable[[nn.Module, Sequence[UnitGroup], Mapping[str, Tensor], Tensor | None], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Structure:
         unit_scores: how the units may be ranked; empty: scores do not rank them, and the first units of each
             group are kept.
         cut: makes the network without the removed units; None: what is left has no form of its own.
+        criterion: the one criterion that goes with the structure in studies, as scores do not rank its units;
+            empty: any does.
         traced: whether the units follow from a pass through the network, which needs an example of inputs.
     """
 
@@ -42,6 +45,7 @@ class Structure:
     scopes: tuple[str, ...] = ()
     least: int = 0
     unit_scores: tuple[str, ...] = ("sum", "mean", "group-mean")
+    criterion: str = ""
     cut: Cut | None = None
     traced: bool = True
 
@@ -90,8 +94,15 @@ STRUCTURES: dict[str, Structure] = {
     each.name: each
     for each in (
         Structure("weight", "single weights", unit_scores=("sum",), traced=False),
-        Structure("filter", "rows of a layer, with their biases", _filters, _OF_UNITS, traced=False),
-        Structure("block", "residual blocks", _blocks, ("global",), unit_scores=("sum", "mean"), cut=shallower),
+        Structure("filter", "filters", _filters, _OF_UNITS, traced=False),
+        Structure(
+            "block",
+            "residual blocks with an identity shortcut",
+            _blocks,
+            ("global",),
+            unit_scores=("sum", "mean"),
+            cut=shallower,
+        ),
     )
 }
 
@@ -121,7 +132,7 @@ def find_units(
         example_input = torch.empty(0)
     groups = list(chosen.find(model, example_input, list(prunable(model, exclude))))
     if not groups:
-        raise ValueError(f"structure {structure}: {type(model).__name__} has nothing that can be removed")
+        raise ValueError(f"structure {structure}: {type(model).__name__} has no {chosen.removed}")
     return groups
 
 

@@ -80,13 +80,22 @@ class Pruning(Setting):
         About(Role.MASK, "how the density falls over the iterations"),
     ] = "exponential"
     structure: Annotated[
-        Literal["weight", "filter"],
-        About(Role.TARGET, "what is removed: single weights, or filters with their biases", memory=True),
+        str,
+        one_of("structure", "pruners:STRUCTURES"),
+        About(
+            Role.UNITS, "what is removed as a whole: single weights, filters, channels or blocks", memory=True
+        ),
     ] = "weight"
+    unit_score: Annotated[
+        Literal["sum", "mean", "group-mean"],
+        About(Role.MASK, "what units are ranked by: sum or mean of their weights' scores, or group-mean"),
+    ] = "sum"
     layers: Annotated[
         str, About(Role.TARGET, "patterns of the weights that may be pruned; !pattern excludes some")
     ] = "*"
-    min_per_layer: Annotated[Whole, About(Role.MASK, "weights or filters that each layer keeps at least")] = 0
+    min_per_layer: Annotated[
+        Whole, About(Role.MASK, "weights of each layer, or units of each group, that are kept at least")
+    ] = 0
     prune_epoch: Annotated[Epoch, About(Role.TARGET, "dense epochs before the prune")] = 0
     balanced: Annotated[
         bool, About(Role.SCORING, "scoring batches have equally many images of each class")

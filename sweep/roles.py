@@ -8,13 +8,14 @@ class Role(StrEnum):
     """What a field decides.
 
     Dense training depends on DATA, NETWORK and TRAINING alone. The scores of the unpruned network depend on
-    TARGET and SCORING besides. The masks that a criterion chooses depend on MASK besides.
+    TARGET and SCORING besides. The masks that a criterion chooses depend on UNITS and MASK besides.
     """
 
     DATA = "data"  # the images, their labels, and which of them validate
     NETWORK = "network"  # the layers and the distribution of the initial weights
     TRAINING = "training"  # optimizer, learning rate, length
-    TARGET = "target"  # which weights may be pruned, in which units, and when
+    TARGET = "target"  # which weights may be pruned, and when
+    UNITS = "units"  # what is removed as a whole
     SCORING = "scoring"  # the criterion and the batches that it looks at
     MASK = "mask"  # how masks follow from scores
     RETRAINING = "retraining"  # what changes between the pruning and the end

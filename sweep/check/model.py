@@ -231,8 +231,15 @@ def _try_scopes(report: Report, model: nn.Module) -> None:
 
 def _try_structures(report: Report, model: nn.Module, inputs: Tensor) -> None:
     """Which structures can be removed, and can effective masks be worked out?"""
-    why = _attempt(lambda: pruners.prune("magnitude", model, sparsity=0.5, structure="filter"))
-    report.tell("structures", None, f"weight; not filter: {why}" if why else "weight, filter")
+    reasons = {
+        name: _attempt(partial(pruners.find_units, name, model, inputs)) for name in pruners.STRUCTURES
+    }
+    fitting = ", ".join(name for name, why in reasons.items() if not why)
+    report.tell(
+        "structures",
+        None,
+        "; ".join([fitting, *(f"not {name}: {why}" for name, why in reasons.items() if why)]),
+    )
     masks = pruners.prune("magnitude", model, sparsity=0.9)
     why = _attempt(lambda: pruners.effective_masks(model, masks, inputs))
     report.tell("effective masks", None, f"no: {why}" if why else "yes")

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 
 from sweep import data, models, rules
-from sweep.config import Config
+from sweep.config import FIELDS, Config
 from sweep.data import catalog
 from sweep.engine.options import AUTO, Gpus, Options
 from sweep.engine.rehearsal import rehearse
@@ -17,6 +17,9 @@ from sweep.plan.cost import Costs
 from sweep.study import Study, consistency
 from sweep.study.identity import Trial
 from sweep.trial import masking
+
+# Fields that name what a network may lack; at their defaults there is nothing to look for.
+_OF_LAYERS = ("layers", "structure", "retrain", "min_per_layer")
 
 
 def check_launch(
@@ -114,8 +117,9 @@ def _check_masks(configs: Sequence[Config], form: data.Form) -> None:
     checked = set()
     # Where the largest combination exists, all smaller ones do.
     for config in sorted(configs, key=lambda config: -config.combination):
-        layers = (config.layers, config.structure, config.retrain, config.min_per_layer)
-        if layers == ("*", "weight", "all", 0) and config.scope != "uniform-plus":
+        layers = tuple(getattr(config, name) for name in _OF_LAYERS)
+        plain = tuple(FIELDS[name].default for name in _OF_LAYERS)
+        if layers == plain and config.scope != "uniform-plus":
             continue
         arguments = config.arguments("model")
         kind = (config.model, arguments, rules.find(config.criterion), config.sparsity, config.scope, *layers)
@@ -123,4 +127,4 @@ def _check_masks(configs: Sequence[Config], form: data.Form) -> None:
             checked.add(kind)
             form_of_model = (form.shape, 10, 0)
             model = models.build(config.model, *form_of_model, dtype=form.dtype, arguments=arguments)
-            masking.check(config, model)
+            masking.check(config, model, torch.zeros(1, *form.shape, dtype=form.dtype))

@@ -7,7 +7,7 @@ from fractions import Fraction
 import pruners
 from sweep.config import Config, values_of, with_role
 from sweep.roles import DENSE_TRAINING, Role
-from sweep.rules.rule import Rule, Run, length, single_weights_alone
+from sweep.rules.rule import Rule, Run, length, removes_units
 
 # A level removes a fifth of the weights that are left, unless the study gives the number of levels.
 _KEPT = 0.8
@@ -25,13 +25,18 @@ class IterativeMagnitude(Rule):
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of one level, and how many levels there are."""
         fields = {"scope", "iterations", "structure", "layers", "min_per_layer", *with_role(Role.RETRAINING)}
+        fields |= {"unit_score"} if removes_units(config) else set()
         # To rewind to epoch 0 is the rule.
         return frozenset(fields if config.rewind_epoch else fields - {"rewind_epoch"})
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
-        """Filters, parameters that are not trained, scores of one moment."""
+        """Parameters that are not trained, a schedule of its own, scores of one moment."""
         yield from super().inconsistencies(config)
-        yield from single_weights_alone(config)
+        if config.retrain_epochs is not None or config.retrain != "all":
+            yield (
+                "criterion",
+                f"{config.criterion} trains all weights after each level: leave out retrain, retrain_epochs",
+            )
         if config.ablation == "shuffle":
             yield "ablation", f"ablation {config.ablation} does not apply to imp, whose masks change"
 
@@ -58,7 +63,8 @@ class IterativeMagnitude(Rule):
         rounded, so that 0.8² and 0.8³ are levels of one chain.
         """
         roots = config.roots
-        fields = values_of(config, DENSE_TRAINING, "scope", "layers", "min_per_layer")
+        masks = ("scope", "layers", "min_per_layer", "structure", "unit_score")
+        fields = values_of(config, DENSE_TRAINING, *masks)
         levels = fields, float(config.rewind_epoch or 0), _density(config)
         return levels, roots.init, roots.order, roots.split
 
@@ -74,7 +80,8 @@ class IterativeMagnitude(Rule):
     def run(self, run: Run) -> None:
         """Train and prune, level by level."""
         config = run.config
-        counts = _counts(config, run.total)
+        total = sum(group.size for group in run.units) or run.total
+        counts = _counts(config, total)
         done = run.load_levels(counts)
         if not done:
             run.dense(run.end)
@@ -83,10 +90,13 @@ class IterativeMagnitude(Rule):
                 steps = pruners.trajectory(
                     "magnitude",
                     run.model,
-                    sparsity=1 - Fraction(counts[level - 1], run.total),
+                    sparsity=1 - Fraction(counts[level - 1], total),
                     scope=config.scope,
                     exclude=run.exclude,
                     min_per_layer=config.min_per_layer,
+                    structure=config.structure,
+                    unit_score=config.unit_score,
+                    units=run.units,
                 )
                 chosen = next(steps)
             last = level == config.iterations
@@ -102,7 +112,7 @@ def _density(config: Config) -> float:
 
 
 def _counts(config: Config, total: int) -> list[int]:
-    """Weights that are kept after each level; after the last one as many as the sparsity says exactly."""
+    """Weights, or units, that each level keeps; the last one keeps as many as the sparsity says exactly."""
     kept = pruners.kept_count(total, config.sparsity)
     density = _density(config)
     return [*(max(kept, round(total * density**level)) for level in range(1, config.iterations)), kept]

@@ -6,7 +6,7 @@ from functools import lru_cache
 import pruners
 from sweep import parts
 from sweep.config import AFTER_DENSE, Config
-from sweep.rules.rule import AtOnce, Run
+from sweep.rules.rule import AtOnce, Run, removes_units
 
 # Fields of the batches that score.
 _BATCHES = frozenset({"score_batches", "score_batch_size", "balanced", "score_loss"})
@@ -29,7 +29,8 @@ class Once(AtOnce):
 
     def reads(self, config: Config) -> frozenset[str]:
         """All fields of pruning, less those that the criterion does not look at."""
-        return _reads(config.criterion, config.iterations == 1)
+        ranked = bool(removes_units(config) and pruners.STRUCTURES[config.structure].unit_scores)
+        return _reads(config.criterion, config.iterations == 1, ranked)
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
         """None: every field of pruning goes with a score."""
@@ -56,9 +57,11 @@ class Once(AtOnce):
 
 
 @lru_cache(maxsize=1024)
-def _reads(name: str, one_iteration: bool) -> frozenset[str]:
+def _reads(name: str, one_iteration: bool, ranks_units: bool) -> frozenset[str]:
     known = criterion(name)
     fields = {*AFTER_DENSE} - _OF_OTHER_RULES
+    if not ranks_units:
+        fields -= {"unit_score"}
     if not known.needs_data:
         fields -= _BATCHES
     if known.static:

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
@@ -38,7 +38,13 @@ class Oracle(AtOnce):
         if config.structure != "filter":
             yield "criterion", "oracle removes filters: give it structure: filter"
 
-    def check(self, config: Config, model: nn.Module, exclude: list[str]) -> None:
+    def check(
+        self,
+        config: Config,
+        model: nn.Module,
+        exclude: list[str],
+        units: Sequence[pruners.UnitGroup],
+    ) -> None:
         """See that there is a combination of that number."""
         combination(config, model, exclude)
 

@@ -62,6 +62,7 @@ class _Moves:
         self._run, self._part = run, part
         self._recorded: int | None = None
         self._kept: int | None = None
+        self._masks: pruners.Masks = {}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not (hasattr(Run, name) or name in Run.__annotations__):
@@ -121,15 +122,25 @@ class _Moves:
             problem = f"ends with masks of {self._kept} weights and has recorded {self._recorded}"
             raise BadPart(self._part, f"{problem}, expected run.record of the last masks")
         expected = pruners.kept_count(run.total, config.sparsity)
-        # Masks of filters keep as many weights as complete filters have; counts are rounded in each layer.
+        # Masks of units keep as many weights as complete units have; counts are rounded in each layer.
         full = run.full_masks().values()
-        slack = sum(mask[0].numel() for mask in full) if config.structure == "filter" else len(full)
-        if self._part.option("exact", True) and abs(self._kept - expected) > slack:
+        slack = sum(mask[0].numel() for mask in full) if run.units else len(full)
+        exact = abs(self._kept - expected) <= slack or self._has_units
+        if self._part.option("exact", True) and not exact:
             raise BadPart(
                 self._part,
                 f"keeps {self._kept} of {run.total} weights, expected {expected} at sparsity "
                 f"{config.sparsity:g}, or @rule(exact=False)",
             )
+
+    @property
+    def _has_units(self) -> bool:
+        """Whether as many units are kept as the sparsity says, but for one of each group; False: no units."""
+        run, groups = self._run, self._run.units
+        total = sum(group.size for group in groups)
+        kept = sum(int(each.count_nonzero()) for each in pruners.kept_units(groups, self._masks).values())
+        expected = pruners.kept_count(total, run.config.sparsity) if groups else 0
+        return bool(groups) and abs(kept - expected) <= len(groups)
 
     def _step(self, until: int) -> int:
         if type(until) is not int or not 0 <= until <= self._run.end:
@@ -149,6 +160,7 @@ class _Moves:
                 what = f"{kind(given)} of {getattr(given, 'dtype', 'no numbers')}"
                 expected = f"a tensor of shape {tuple(mask.shape)} of torch.bool"
                 raise BadPart(self._part, f"the mask of {name} is {what}, expected {expected}")
+        self._masks = masks
         return sum(int(mask.count_nonzero()) for mask in masks.values())
 
 

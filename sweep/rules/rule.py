@@ -1,6 +1,6 @@
 """What a rule is: how the masks of a trial are chosen, and what follows from that elsewhere."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ class Run(Protocol):
         model: the network, which the moves change.
         exclude: names of the prunable weights that `layers` does not choose.
         total: how many weights may be pruned.
+        units: of the trial's structure, group by group; none for single weights.
         end: the last step of training.
     """
 
@@ -32,6 +33,7 @@ class Run(Protocol):
     model: nn.Module
     exclude: list[str]
     total: int
+    units: Sequence[pruners.UnitGroup]
 
     @property
     def end(self) -> int:
@@ -189,13 +191,22 @@ class Rule:
         """Images that pass through the network, forward and back, to score it."""
         return 0
 
-    def check(self, config: Config, model: nn.Module, exclude: list[str]) -> None:
+    def check(
+        self,
+        config: Config,
+        model: nn.Module,
+        exclude: list[str],
+        units: Sequence[pruners.UnitGroup],
+    ) -> None:
         """See that the masks which the config asks for exist.
+
+        Args:
+            units: of the config's structure in the network; none for single weights.
 
         Raises:
             BadInput: they do not.
         """
-        if config.structure == "weight" and not config.min_per_layer and config.scope != "uniform-plus":
+        if not units and not config.min_per_layer and config.scope != "uniform-plus":
             return
         try:
             pruners.prune(
@@ -206,6 +217,7 @@ class Rule:
                 exclude=exclude,
                 min_per_layer=config.min_per_layer,
                 structure=config.structure,
+                units=units,
             )
         except ValueError as error:
             raise BadInput(f"{config.model}: {error}") from None
@@ -253,9 +265,14 @@ def length(config: Config, epoch: int) -> int:
     return config.steps or (config.epochs or 0) * epoch
 
 
+def removes_units(config: Config) -> bool:
+    """Whether the structure of a config has units: more than a single weight is removed as a whole."""
+    return pruners.STRUCTURES[config.structure].find is not None
+
+
 def single_weights_alone(config: Config) -> Iterator[tuple[str, str]]:
     """The complaint of a rule that prunes single weights and trains all of them."""
-    if config.structure == "filter" or config.retrain_epochs is not None or config.retrain != "all":
+    if removes_units(config) or config.retrain_epochs is not None or config.retrain != "all":
         yield (
             "criterion",
             f"{config.criterion} prunes single weights and trains them all: leave out structure and retrain",

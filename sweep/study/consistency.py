@@ -36,7 +36,17 @@ def check(config: Config) -> None:
         BadInput: the model does not exist.
     """
     rule = rules.find(config.criterion)
-    for problems in (_length, _training, _weights, _known_task, rule.inconsistencies, _retraining, _masks, _shrinking):
+    for problems in (
+        _length,
+        _training,
+        _weights,
+        _known_task,
+        rule.inconsistencies,
+        _retraining,
+        _masks,
+        _units,
+        _shrinking,
+    ):
         for field, message in problems(config):
             raise Inconsistent(field, message)
 
@@ -155,10 +165,7 @@ def _weights(config: Config) -> Iterator[Problem]:
 
 
 def _masks(config: Config) -> Iterator[Problem]:
-    if config.ablation == "shuffle" and config.structure == "filter":
-        yield "ablation", "ablation shuffle permutes single weights: leave out structure"
-    if config.structure == "filter" and config.scope not in ("global", "uniform"):
-        yield "scope", f"scope {config.scope} with structure filter: take global or uniform"
+    yield from _units(config)
     if config.scope == "rowwise" and config.min_per_layer > 0:
         yield (
             "min_per_layer",
@@ -186,3 +193,23 @@ def _shrinking(config: Config) -> Iterator[Problem]:
             f"shrink: structure {config.structure} leaves no smaller network: "
             f"take structure {', '.join(shrinking)}",
         )
+
+
+def _units(config: Config) -> Iterator[Problem]:
+    name = config.structure
+    structure = pruners.STRUCTURES[name]
+    if config.ablation == "shuffle" and structure.find:
+        yield "ablation", "ablation shuffle permutes single weights: leave out structure"
+    if why := structure.refusal(config.scope):
+        yield "scope", why
+    if structure.criterion and config.criterion != structure.criterion and config.sparsity:
+        yield (
+            "criterion",
+            f"structure {name} keeps the first units of each group, whatever their scores: "
+            f"give it criterion {structure.criterion}",
+        )
+    if structure.criterion and config.ablation == "invert":
+        yield "ablation", f"ablation invert with structure {name}: no scores rank its units: leave it out"
+    if structure.find and structure.unit_scores and config.unit_score not in structure.unit_scores:
+        known = " or ".join(structure.unit_scores)
+        yield "unit_score", f"unit_score {config.unit_score} with structure {name}: take {known}"

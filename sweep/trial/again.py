@@ -182,7 +182,11 @@ def _load(stages: Stages, file: Place, given: weights.State) -> None:
     if stages.config.shrink:
         # The masks are of the whole network: of some there is no weight any more.
         masks = {name: given[f"{name}_mask"] for name in stages.model.state_dict() if f"{name}_mask" in given}
-        given = {name: value for name, value in given.items() if name.removesuffix("_mask") not in masks or name in masks}
+        given = {
+            name: value
+            for name, value in given.items()
+            if name.removesuffix("_mask") not in masks or name in masks
+        }
     else:
         weights.load(stages.model, file.name, given)
     masks = {name: mask.to(stages.data.device) for name, mask in masks.items()}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
 
-from torch import nn
+from torch import Tensor, nn
 
 import pruners
 from pruners.masks import total_kept
@@ -58,20 +58,21 @@ def _matches(names: Iterable[str], *patterns: str) -> set[str]:
     return {name for name in names if any(fnmatch(name, pattern) for pattern in patterns)}
 
 
-def bias_masks(model: nn.Module, masks: pruners.Masks) -> pruners.Masks:
-    """The masks of the biases of layers in which filters lost all their weights.
+def units(
+    config: Config, model: nn.Module, exclude: Iterable[str], example: Tensor
+) -> list[pruners.UnitGroup]:
+    """The units of the config's structure, group by group; none for single weights.
 
-    A removed filter without its bias outputs 0. Only a BatchNorm after it can still output a constant.
+    Args:
+        example: one batch of inputs, of which only the shape matters.
+
+    Raises:
+        BadInput: the network has no such units.
     """
-    parameters = dict(model.named_parameters())
-    of_biases = {}
-    for name, mask in masks.items():
-        bias = f"{name.removesuffix('weight')}bias"
-        if name.endswith("weight") and bias in parameters:
-            alive = mask.flatten(1).any(1)
-            if not alive.all():
-                of_biases[bias] = alive
-    return of_biases
+    try:
+        return pruners.find_units(config.structure, model, example, exclude)
+    except ValueError as error:
+        raise BadInput(f"{config.model}: {error}") from None
 
 
 def retrained(config: Config, model: nn.Module) -> Callable[[str], bool] | None:
@@ -107,12 +108,16 @@ def retrained(config: Config, model: nn.Module) -> Callable[[str], bool] | None:
     return test
 
 
-def check(config: Config, model: nn.Module) -> None:
+def check(config: Config, model: nn.Module, example: Tensor) -> None:
     """Check that the model has the layers, the parameters and the masks that the config names.
+
+    Args:
+        example: one batch of inputs, of which only the shape matters.
 
     Raises:
         BadInput: it does not.
     """
     exclude = excluded(config, model)
     retrained(config, model)
-    rules.find(config.criterion).check(config, model, exclude)
+    found = units(config, model, exclude, example)
+    rules.find(config.criterion).check(config, model, exclude, found)

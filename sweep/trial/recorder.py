@@ -252,15 +252,18 @@ class Recorder:
             if not _finite(epochs[-1]):
                 return row | {"status": "diverged", "diverged": True}
         last, best = epochs[-1], max(epochs, key=lambda epoch: epoch["val_accuracy"])
-        return row | self._latency() | {
-            "status": "ok",
-            "diverged": False,
-            **{column: last[column] for column in _MEASURED},
-            "best_val_accuracy": best["val_accuracy"],
-            "test_accuracy_at_best_val": best["test_accuracy"],
-            "test_accuracy_selected_on_test": max(epoch["test_accuracy"] for epoch in epochs),
-        }
-
+        return (
+            row
+            | self._latency()
+            | {
+                "status": "ok",
+                "diverged": False,
+                **{column: last[column] for column in _MEASURED},
+                "best_val_accuracy": best["val_accuracy"],
+                "test_accuracy_at_best_val": best["test_accuracy"],
+                "test_accuracy_selected_on_test": max(epoch["test_accuracy"] for epoch in epochs),
+            }
+        )
 
     def _latency(self) -> Row:
         """The time of a forward pass, and how much faster it is than that of the whole network.

@@ -1,6 +1,6 @@
 """The masks that a criterion chooses by its scores of a trial's network on a trial's batches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import chain, count, islice
 
@@ -32,6 +32,7 @@ def choose(
     data: Data,
     cache: ScoreCache | None = None,
     start: pruners.Masks | None = None,
+    units: Sequence[pruners.UnitGroup] | None = None,
 ) -> pruners.Step:
     """The masks that the config's criterion chooses, and the scores of the last iteration.
 
@@ -39,6 +40,7 @@ def choose(
         cache: of the scores of the unpruned network, which serve every sparsity and scope. It is read, and
             filled if it has none of this network.
         start: masks of a sparse start, whose pruned weights stay pruned; None: the start is dense.
+        units: of the config's structure; None: they are found in the network.
 
     Raises:
         BadInput: the scope leaves a layer more weights than the start has.
@@ -71,6 +73,8 @@ def choose(
         score_mode=None if config.score_mode == "own" else config.score_mode,
         min_per_layer=config.min_per_layer,
         structure=config.structure,
+        unit_score=config.unit_score,
+        units=units,
         first=cached[0] if cached else None,
         start=start,
         **parts.values(once.criterion(criterion).score, config.arguments("criterion")),

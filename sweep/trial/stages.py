@@ -42,6 +42,7 @@ class Stages:
         masks: the masks that are on: of the whole network, also where the smaller one is trained.
         smaller: the network that the masks leave, which is trained; None: it is not made smaller.
         total: how many weights may be pruned.
+        units: of the config's structure, group by group; none for single weights.
         snapshot: the step to rewind to with its weights, as soon as the training has passed it.
     """
 
@@ -52,8 +53,8 @@ class Stages:
 
         Raises:
             BadInput: the config does not go with the data, the prune or the rewind comes after the last step
-                of training, the network has none of the layers that the config names, or the trained weights
-                are not here or are no weights of this network.
+                of training, the network has none of the layers that the config names or nothing of its
+                structure, or the trained weights are not here or are no weights of this network.
         """
         consistency.check_form(config, data.form)
         self.config, self.data, self.shared, self.after_epoch = config, data, shared, after_epoch
@@ -63,8 +64,11 @@ class Stages:
         consistency.check_steps(config, lambda: self.training.steps_per_epoch)
         self.recorder = Recorder(config, self.training)
         self.exclude = masking.excluded(config, self.model)
-        self.total = sum(weight.numel() for weight in pruners.prunable(self.model, self.exclude).values())
-        self.training.kept = self.total
+        weights = pruners.prunable(self.model, self.exclude)
+        self.total = sum(weight.numel() for weight in weights.values())
+        self.training.kept, self.training.counted = self.total, frozenset(weights)
+        example = data.inputs(data.train.take(torch.arange(1)).images)
+        self.units = masking.units(config, self.model, self.exclude, example)
         self.masks: Mapping[str, torch.Tensor] = {}
         self.smaller: Smaller | None = None
         # Masks that are on from the start; None: there are none.
@@ -113,7 +117,7 @@ class Stages:
 
     def score(self) -> pruners.Step:
         """The masks that the trial's criterion chooses, and their scores."""
-        return scoring.choose(self.config, self.model, self.data, self.shared.scores, self._start)
+        return scoring.choose(self.config, self.model, self.data, self.shared.scores, self._start, self.units)
 
     def batches(self) -> Iterable[Batch]:
         """The scoring batches: each pass draws others, alike in every run."""
@@ -215,8 +219,8 @@ class Stages:
     def prune(self, chosen: pruners.Step, measured: bool = True) -> None:
         """Put masks on, and record the network before and after if it is to be measured."""
         masks: Mapping[str, torch.Tensor] = chosen.masks
-        if self.config.structure == "filter":
-            masks = chosen.masks | masking.bias_masks(self.model, chosen.masks)
+        if self.units and chosen.masks:
+            masks = chosen.masks | pruners.other_masks(self.model, self.units, chosen.masks)
         if measured:
             self.recorder.record_masks(self.model, chosen)
         self.mask(masks)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruners.masks import total_kept
+from pruners.masks import prunable, total_kept
 from sweep import parts
 from sweep.config import Config
 from sweep.data import Data, augmentation
@@ -35,6 +35,7 @@ class Training(Evaluation):
         spent: all steps of the training: those of a restored state and those before a rewind count.
         active: sum over these steps of the prunable weights that were kept.
         kept: prunable weights that the current masks keep.
+        counted: names of the prunable weights, which `kept` counts.
         rate: learning rate at the beginning of the last epoch, or part of an epoch, that was trained.
         before_step: is called before each step, when all that was trained before is recorded.
     """
@@ -51,6 +52,7 @@ class Training(Evaluation):
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._trainable = _trained(model)
         self.kept, self.rate = 0, 0.0
+        self.counted = frozenset(prunable(model))
         self.before_step: Callable[[], object] = lambda: None
         schedule = optimizers.lr_schedule(config.lr_schedule)
         # Share of the training done, and the config → factor of the highest learning rate.
@@ -102,8 +104,8 @@ class Training(Evaluation):
         The optimizer's momentum of pruned weights is set to 0 too, or it would move them again.
         """
         parameters = dict(self.model.named_parameters())
-        # The biases of pruned filters have one dimension. They are not prunable weights.
-        self._masked, self.kept = [], total_kept(mask for mask in masks.values() if mask.dim() > 1)
+        # Of removed units biases, normalization and positions have masks too: these are no prunable weights.
+        self._masked, self.kept = [], total_kept(masks[name] for name in masks if name in self.counted)
         for name, mask in masks.items():
             parameter = parameters[name]
             parameter.masked_fill_(~mask, 0)

@@ -43,6 +43,7 @@ VALUES = {
     "iterations": (1, 2, 20),
     "schedule": ("exponential", "linear"),
     "structure": ("weight", "filter"),
+    "unit_score": ("sum", "mean"),
     "layers": ("*", "1*", "*, lr 0.1"),
     "min_per_layer": (0, 1),
     "prune_epoch": (0, 0.5, 1),

@@ -53,7 +53,9 @@ def test_a_sound_network_is_described_for_usual_shapes():
     assert told(report)["inputs of 3×32×32"].text == (
         "24,674 parameters, 24,656 prunable weights, output 10, 24,656 multiply-adds"
     )
-    assert told(report)["structures"].text == "weight, filter"
+    assert told(report)["structures"].text == (
+        "weight, filter; not block: structure block: Sequential has no residual blocks with an identity shortcut"
+    )
     assert told(report)["effective masks"].text == "yes"
     every = len(pruners.names())
     assert told(report)["criteria that score it"].text.startswith(f"{every} of {every}")

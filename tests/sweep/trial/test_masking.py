@@ -36,14 +36,6 @@ def test_layers_include_and_exclude_weights_by_patterns(network):
         masking.excluded(config(layers="0.* !0.weight"), model)
 
 
-def test_removed_filters_lose_their_biases():
-    model = models.build("lenet-5-caffe", (1, 28, 28), 10, 0)
-    masks = pruners.filter_masks(model, {"0.weight": [0, 7]})
-    found = masking.bias_masks(model, masks)
-    assert list(found) == ["0.bias"]
-    assert found["0.bias"].logical_not().nonzero().flatten().tolist() == [0, 7]
-
-
 def test_balanced_scoring_batches_have_equally_many_images_of_each_class(network):
     _, loaded = network
     asked = config(balanced=True, score_batch_size=30, score_batches=50)
@@ -72,7 +64,8 @@ def test_scoring_options_reach_the_criterion(network):
 
 def test_the_layers_parameters_and_masks_of_a_config_are_checked(network):
     model, _ = network
-    masking.check(config(layers="3.*", structure="filter"), model)
+    images = torch.zeros(1, 1, 8, 8)
+    masking.check(config(layers="3.*", structure="filter"), model, images)
     recurrent = models.build("lstm-s", (1, 28, 28), 10, 0)
     lenet = models.build("lenet-300-100", (1, 8, 8), 10, 0)
     for asked, net, message in [
@@ -83,4 +76,4 @@ def test_the_layers_parameters_and_masks_of_a_config_are_checked(network):
         (config(criterion="oracle", structure="filter", layers="0.*", sparsity=0.5, combination=12870), model, "there are 12870 ways"),
     ]:  # fmt: skip
         with pytest.raises(BadInput, match=message):
-            masking.check(asked, net)
+            masking.check(asked, net, images)
