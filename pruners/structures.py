@@ -16,7 +16,7 @@ from pruners.units import Member, UnitGroup, kept_units, unit_masks, unit_sums
 # Network, one batch of which only the shape matters, names of the weights that may be pruned → units.
 Finder = Callable[[nn.Module, Tensor, Iterable[str]], Sequence[UnitGroup]]
 Scope = str | Mapping[str, float]
-# Network, its units, name of a group → (units,), False for removed ones, and one batch to try the copy with, or
+# Network, its units, name of a group → (units,), False for removed ones, one batch to try the copy with or
 # None → a copy really without the removed units.
 Cut = Callable[[nn.Module, Sequence[UnitGroup], Mapping[str, Tensor], Tensor | None], nn.Module]
 

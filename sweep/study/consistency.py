@@ -44,7 +44,6 @@ def check(config: Config) -> None:
         rule.inconsistencies,
         _retraining,
         _masks,
-        _units,
         _shrinking,
     ):
         for field, message in problems(config):

@@ -1,7 +1,7 @@
 """The network that the masks of a trial leave, really smaller, and where its numbers lie in the whole one."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,7 @@ class Smaller:
         return values.flatten()[self._positions[name].to(values.device)]
 
     def widened(self) -> dict[str, Tensor]:
-        """The smaller network's state dict in the shapes of the whole one, with removed entries as they were."""
+        """The smaller network's state dict in the whole one's shapes, with removed entries as they were."""
         wide = {name: value.detach().clone() for name, value in self.whole.state_dict().items()}
         for name, value in self.network.state_dict().items():
             flat = wide[name].flatten()
