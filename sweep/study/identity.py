@@ -19,8 +19,8 @@ from sweep.study.consistency import check
 
 # Part of every trial's identity. Raise it when the same config would give other numbers.
 PROTOCOL = 2
-# Structure → protocol of its trials in networks where a normalization may read one layer alone. Since protocol
-# 3 such a normalization goes with a removed filter. All other trials are as they were.
+# Structure → protocol of its trials in networks where a normalization may read one layer alone. Since
+# protocol 3 such a normalization goes with a removed filter. All other trials are as they were.
 _WITH_NORMS = {"filter": 3}
 # The fields of protocol 2. A canonical config names all of these, and a later field only if it differs from
 # its default. So a trial that leaves a later field at its default has the id that it had before the field.
