@@ -154,7 +154,7 @@ class Interpreter(TorchFunctionMode):
         kwargs = kwargs or {}
         # Several functions share a name and a meaning: torch.relu, F.relu and Tensor.relu_.
         name = (resolve_name(func) or getattr(func, "__name__", "")).rpartition(".")[2].strip("_")
-        if name in ("lstm", "gru"):
+        if name in ("lstm", "gru") and name not in self._whole:
             with self:
                 return unrolled(name, RecurrentCall(*args, **kwargs))
         if name == "multi_head_attention_forward" and name not in self._whole:

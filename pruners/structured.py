@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from pruners.effective import masks_on_paths
+from pruners.forward import in_mode
 from pruners.masks import Masks, Sparsity, kept_count, prunable
 from pruners.scopes import balanced
 from pruners.signals import both
 
 _FILTERED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def filter_shapes(model: nn.Module, layers: Iterable[str]) -> dict[str, tuple[int, ...]]:
@@ -27,6 +29,54 @@ def filter_shapes(model: nn.Module, layers: Iterable[str]) -> dict[str, tuple[in
             raise ValueError(f"{layer} of {type(module).__name__} has no filters: exclude it")
         shapes[layer] = (len(model.get_parameter(layer)),)
     return shapes
+
+
+def norms_behind(model: nn.Module, example: Tensor) -> dict[str, list[str]]:
+    """Name of a weight → names of the normalizations that read the outputs of its layer, and nothing else.
+
+    These are BatchNorm, GroupNorm and InstanceNorm of the channels of a layer, and LayerNorm of the outputs
+    of a linear layer. The network is run once.
+
+    Args:
+        example: one batch; one sample is enough.
+    """
+    made: list[tuple[Tensor, str, bool]] = []  # they hold their tensors, so that no other gets the same place
+    read: dict[str, set[str]] = {}
+
+    def note(name: str, module: nn.Module, output: object) -> None:
+        if isinstance(output, Tensor):
+            made.append((output, f"{name}.weight".lstrip("."), isinstance(module, nn.Linear)))
+
+    def look(path: str, module: nn.Module, given: object) -> None:
+        of_layers = isinstance(module, nn.LayerNorm)
+        found = [
+            (name, (of_layers or each.dim() == 2) if linear else not of_layers)
+            for each, name, linear in made
+            if each is given
+        ]
+        read.setdefault(path, set()).add(found[-1][0] if found and found[-1][1] else "")
+
+    handles = []
+    for path, module in model.named_modules():
+        if isinstance(module, _FILTERED):
+            handles.append(
+                module.register_forward_hook(lambda m, _, output, path=path: note(path, m, output))
+            )
+        elif isinstance(module, _NORMS):
+            handles.append(
+                module.register_forward_pre_hook(lambda m, given, path=path: look(path, m, given[0]))
+            )
+    try:
+        with in_mode(model, train=False), torch.no_grad():
+            model(example[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    behind: dict[str, list[str]] = {}
+    for path, names in read.items():
+        if len(names) == 1 and "" not in names:
+            behind.setdefault(*names, []).append(path)
+    return behind
 
 
 def filter_masks(model: nn.Module, removed: Mapping[str, Iterable[int]]) -> Masks:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pruners.masks import Masks, Sparsity, kept_count, prunable, total_kept
 from pruners.scopes import SCOPES, Group, Shapes, proportional
 from pruners.shallower import shallower
-from pruners.structured import filter_shapes, removable_blocks
+from pruners.structured import filter_shapes, norms_behind, removable_blocks
 from pruners.units import Member, UnitGroup, kept_units, unit_masks, unit_sums
 
 # Network, one batch of which only the shape matters, names of the weights that may be pruned → units.
@@ -59,14 +59,16 @@ class Structure:
 
 
 def _filters(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[UnitGroup]:
-    """Rows of each layer, with their biases."""
+    """Rows of each layer, with their biases and, given an example, the normalization that reads only them."""
     parameters = dict(model.named_parameters())
+    norms = norms_behind(model, example) if example.numel() else {}
     groups = []
     for name, (count,) in filter_shapes(model, weights).items():
-        own = [name, f"{name.removesuffix('weight')}bias"]
         index = torch.arange(count).unsqueeze(1)
-        members = tuple(Member(each, 0, index) for each in own if each in parameters)
-        groups.append(UnitGroup(name, members))
+        others = [f"{name.rpartition('.')[0]}.bias".lstrip(".")]
+        others += [f"{path}.{leaf}" for path in norms.get(name, ()) for leaf in ("weight", "bias")]
+        of_rows = [each for each in others if each in parameters and parameters[each].shape == (count,)]
+        groups.append(UnitGroup(name, tuple(Member(each, 0, index) for each in (name, *of_rows))))
     return groups
 
 

@@ -12,7 +12,8 @@ class Member:
     """The entries of one parameter that belong to the units of a group.
 
     Attributes:
-        parameter: name of the parameter: a weight, a bias, a scale or a shift of a normalization.
+        parameter: name of the parameter: a weight, a bias, a scale or a shift of a normalization; or of a
+            buffer, such as a running mean.
         dim: the dimension of the parameter along which the units lie.
         index: (units, entries), int64: the positions of each unit along `dim`.
     """
@@ -46,7 +47,7 @@ def unit_sums(group: UnitGroup, scores: Mapping[str, Tensor]) -> list[Tensor]:
     for member in group.members:
         if member.parameter in scores:
             score = scores[member.parameter]
-            lines = _lines(score, member.dim).sum(1)
+            lines = score.movedim(member.dim, 0).reshape(score.shape[member.dim], -1).sum(1)
             sums.append(lines[member.index.to(lines.device)].sum(1))
     return sums
 
@@ -74,15 +75,10 @@ def kept_units(groups: Sequence[UnitGroup], masks: Mapping[str, Tensor]) -> dict
     """Name of a group → (units,), False for the units of which the masks keep no entry."""
     kept = {}
     for group in groups:
-        alive = [
-            _lines(masks[member.parameter], member.dim).any(1).cpu()[member.index].any(1)
-            for member in group.members
-            if member.parameter in masks
-        ]
+        alive = []
+        for member in group.members:
+            if member.parameter in masks:
+                lines = masks[member.parameter].movedim(member.dim, 0)
+                alive.append(lines.reshape(len(lines), -1).any(1).cpu()[member.index].any(1))
         kept[group.name] = torch.stack(alive).any(0)
     return kept
-
-
-def _lines(values: Tensor, dim: int) -> Tensor:
-    """The values at each position along a dimension, (positions, others)."""
-    return values.movedim(dim, 0).reshape(values.shape[dim], -1)

@@ -44,7 +44,8 @@ def compare(
     labels = label(row["arm"] for row in answers)
     settings = sorted({known.setting for known in labels.values()})
     comparisons = {name: Comparison(name, second, headline=measured) for name in settings}
-    rests = {arm: without(arm, AFTER_DENSE) for arm in labels}
+    # A newer protocol of pruned arms leaves the dense network as it was.
+    rests = {arm: without(arm, (*AFTER_DENSE, "protocol")) for arm in labels}
     apart: dict[str, dict[float, tuple[int, int]]] = defaultdict(dict)
     for row in answers:
         arm, known = row["arm"], labels[row["arm"]]

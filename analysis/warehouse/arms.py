@@ -9,6 +9,8 @@ from sweep.config import AFTER_DENSE, CHOICE, DENSE
 
 __all__ = ["AFTER_DENSE", "CHOICE", "Label", "label", "without"]
 
+# A procedure that has changed for some arms: a label names it only where nothing else tells arms apart.
+_PROTOCOL = "protocol"
 # Fields that every label names. It names others only where they differ.
 _ALWAYS = ("dataset", "model", "epochs", "prune_epoch")
 
@@ -42,7 +44,9 @@ def label(arms: Iterable[str], choice: Collection[str] = CHOICE) -> dict[str, La
     dense = {arm: config.get("criterion") == DENSE for arm, config in configs.items()}
     pruned = [config for arm, config in configs.items() if not dense[arm]] or list(configs.values())
     every = {name for config in pruned for name in config}
-    others = sorted(name for name in every if not is_among(name, (*CHOICE, *_ALWAYS)) or _is_of_place(name))
+    others = sorted(
+        name for name in every if not is_among(name, (*CHOICE, *_ALWAYS, _PROTOCOL)) or _is_of_place(name)
+    )
     also = {*differing(others, pruned), *_differing_where_known(others, configs.values())}
     settings, rests = {}, {}
     for arm, config in configs.items():

@@ -1,6 +1,6 @@
 """Networks by name, initializations of their weights, and optimizers that train them."""
 
-from sweep.models.catalog import MODELS, TORCHVISION, build, check, find
+from sweep.models.catalog import MODELS, TORCHVISION, build, check, find, has_norms_alone
 from sweep.models.initialization import INITIALIZATIONS
 
-__all__ = ["INITIALIZATIONS", "MODELS", "TORCHVISION", "build", "check", "find"]
+__all__ = ["INITIALIZATIONS", "MODELS", "TORCHVISION", "build", "check", "find", "has_norms_alone"]

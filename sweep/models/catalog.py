@@ -27,6 +27,7 @@ class Model:
         smallest: the smallest image side that leaves at least one pixel after all pooling.
         patch: side of the square patches that it cuts images into, which must be square; None: no patches.
         bf16: whether its layers compute in bfloat16 on a GPU.
+        norms_alone: whether a normalization may read the outputs of one layer alone, and so go with filters.
         inputs: which inputs it accepts: `images`, which are real numbers (C, H, W); `real` numbers of any
             shape; or `any`, whole numbers too.
     """
@@ -35,13 +36,14 @@ class Model:
     smallest: int = 1
     patch: int | None = None
     bf16: bool = True
+    norms_alone: bool = True
     inputs: Literal["images", "real", "any"] = "images"
 
 
 MODELS = {
-    "lenet-300-100": Model(lenets.lenet_300_100, inputs="real"),
-    "lenet-5-caffe": Model(lenets.lenet_5_caffe, 16),
-    "lenet-5-mini": Model(lenets.lenet_5_mini, 28),
+    "lenet-300-100": Model(lenets.lenet_300_100, norms_alone=False, inputs="real"),
+    "lenet-5-caffe": Model(lenets.lenet_5_caffe, 16, norms_alone=False),
+    "lenet-5-mini": Model(lenets.lenet_5_mini, 28, norms_alone=False),
     "conv-5": Model(lenets.conv_5, 4),
     "alexnet-s": Model(convnets.alexnet_s, 16),
     "alexnet-b": Model(convnets.alexnet_b, 16),
@@ -59,11 +61,11 @@ MODELS = {
     "wrn-16-8": Model(partial(resnets.wide_resnet, 16, 8), 4),
     "wrn-16-10": Model(partial(resnets.wide_resnet, 16, 10), 4),
     "wrn-22-8": Model(partial(resnets.wide_resnet, 22, 8), 4),
-    "lstm-s": Model(partial(recurrent.RowReader, nn.LSTM, 128), bf16=False),
-    "lstm-b": Model(partial(recurrent.RowReader, nn.LSTM, 256), bf16=False),
-    "gru-s": Model(partial(recurrent.RowReader, nn.GRU, 128), bf16=False),
-    "gru-b": Model(partial(recurrent.RowReader, nn.GRU, 256), bf16=False),
-    "vit-tiny": Model(transformers.vit_tiny, transformers.PATCH, patch=transformers.PATCH),
+    "lstm-s": Model(partial(recurrent.RowReader, nn.LSTM, 128), bf16=False, norms_alone=False),
+    "lstm-b": Model(partial(recurrent.RowReader, nn.LSTM, 256), bf16=False, norms_alone=False),
+    "gru-s": Model(partial(recurrent.RowReader, nn.GRU, 128), bf16=False, norms_alone=False),
+    "gru-b": Model(partial(recurrent.RowReader, nn.GRU, 256), bf16=False, norms_alone=False),
+    "vit-tiny": Model(transformers.vit_tiny, transformers.PATCH, patch=transformers.PATCH, norms_alone=False),
 }
 
 
@@ -87,6 +89,11 @@ def find(name: str) -> Model:
     near = [names[each] for each in get_close_matches(inside, names)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(MODELS)}, {TORCHVISION}NAME"
     raise BadInput(f"no such model: {name}; {hint}")
+
+
+def has_norms_alone(name: str) -> bool:
+    """Whether a normalization may read the outputs of one layer alone; of parts and of torchvision: yes."""
+    return name not in MODELS or MODELS[name].norms_alone
 
 
 def check(name: str, shape: Shape, dtype: torch.dtype = torch.float32) -> None:

@@ -8,7 +8,7 @@ from functools import cache, cached_property, lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sweep import rules
+from sweep import models, rules
 from sweep.config import AFTER_DENSE, FIELDS, Config
 from sweep.data import TASKS, catalog
 from sweep.models import weights
@@ -19,6 +19,9 @@ from sweep.study.consistency import check
 
 # Part of every trial's identity. Raise it when the same config would give other numbers.
 PROTOCOL = 2
+# Structure → protocol of its trials in networks where a normalization may read one layer alone. Since
+# protocol 3 such a normalization goes with a removed filter. All other trials are as they were.
+_WITH_NORMS = {"filter": 3}
 # The fields of protocol 2. A canonical config names all of these, and a later field only if it differs from
 # its default. So a trial that leaves a later field at its default has the id that it had before the field.
 _OF_PROTOCOL = frozenset(
@@ -160,7 +163,7 @@ class Trial:
         """The columns of a row of `trials` that identify the trial."""
         return {
             "trial_id": self.id,
-            "protocol": PROTOCOL,
+            "protocol": _protocol(self.config),
             "config": self.canonical,
             "arm": self.arm,
             **{column: getattr(self.config, column) for column in _COLUMNS},
@@ -194,7 +197,16 @@ def _text(config: Config, without: tuple[str, ...]) -> str:
     fields = map(_json, names, values(config), _defaults(kind, without))
     # Not through the cache, in which 1 and true would be the same value of one name.
     own = (f"{json.dumps(name)}:{json.dumps(value)}" for name, value in config.parameters)
-    return "{" + ",".join(sorted([*filter(None, fields), *own, _json("protocol", PROTOCOL, None)])) + "}"
+    return (
+        "{"
+        + ",".join(sorted([*filter(None, fields), *own, _json("protocol", _protocol(config), None)]))
+        + "}"
+    )
+
+
+def _protocol(config: Config) -> int:
+    newer = _WITH_NORMS.get(config.structure, PROTOCOL)
+    return newer if newer == PROTOCOL or models.has_norms_alone(config.model) else PROTOCOL
 
 
 @cache

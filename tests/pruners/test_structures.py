@@ -8,6 +8,7 @@ from torch import nn
 
 import pruners
 from pruners.lookup import _TAKEN
+from pruners.structured import norms_behind
 
 
 class Block(nn.Module):
@@ -150,3 +151,49 @@ def test_a_network_without_blocks_says_so():
 def test_an_option_of_ones_own_criterion_has_no_name_of_an_argument():
     given = {*inspect.signature(pruners.prune).parameters, *inspect.signature(pruners.trajectory).parameters}
     assert given - {"options"} == _TAKEN
+
+
+def test_a_removed_filter_outputs_nothing_behind_its_own_normalization():
+    """The shift of BatchNorm would make a removed filter a constant. A normalization of a sum stays."""
+    model = residual(1)
+    model[1] = nn.Sequential(nn.ReLU(inplace=True), nn.Identity())
+    masks = pruners.filter_masks(model, {"2.conv1.weight": [1], "2.conv2.weight": [0, 2]})
+    found = pruners.other_masks(model, pruners.find_units("filter", model, BATCH[0]), masks)
+    expected = [
+        f"2.{layer}.{leaf}" for layer in ("conv1", "bn1", "conv2", "bn2") for leaf in ("weight", "bias")
+    ]
+    assert sorted(found) == sorted(name for name in expected if name not in masks)
+    pruners.apply_masks(model, masks | found)
+    seen = {}
+    model[2].bn1.register_forward_hook(lambda *given: seen.update(inner=given[-1]))
+    model[2].bn2.register_forward_hook(lambda *given: seen.update(outer=given[-1]))
+    model(BATCH[0])
+    assert not seen["inner"][:, 1].any() and seen["inner"][:, 0].any()
+    assert not seen["outer"][:, [0, 2]].any() and seen["outer"][:, 1].any()
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "expected"),
+    [
+        ([nn.Linear(4, 5), nn.LayerNorm(5)], (2, 3, 4), {"0.weight": ["1"]}),
+        ([nn.Linear(4, 5), nn.BatchNorm1d(5)], (2, 4), {"0.weight": ["1"]}),
+        ([nn.Linear(4, 5), nn.BatchNorm1d(3)], (2, 3, 4), {}),  # of positions
+        ([nn.Conv2d(1, 4, 1), nn.LayerNorm(4)], (2, 1, 4, 4), {}),  # of columns
+        ([nn.Conv2d(1, 4, 1), nn.GroupNorm(2, 4)], (2, 1, 4, 4), {"0.weight": ["1"]}),
+        ([nn.Conv2d(1, 4, 1), nn.MaxPool2d(2), nn.BatchNorm2d(4)], (2, 1, 4, 4), {}),
+    ],
+)
+def test_which_normalization_reads_the_outputs_of_one_layer_alone(layers, shape, expected):
+    assert norms_behind(nn.Sequential(*layers), torch.rand(shape)) == expected
+
+
+def test_a_normalization_of_two_layers_outputs_belongs_to_neither():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.norm = nn.Linear(3, 3), nn.Linear(3, 3), nn.BatchNorm1d(3)
+
+        def forward(self, inputs):
+            return self.norm(self.first(inputs)) + self.norm(self.second(inputs))
+
+    assert norms_behind(Twice(), torch.rand(2, 3)) == {}

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 import pruners
+from pruners.structured import norms_behind
 from sweep import models
 from sweep.errors import BadInput
 
@@ -285,3 +286,17 @@ def test_networks_of_torchvision_refuse_images_they_do_not_take():
 def test_an_unknown_model_is_refused_with_its_nearest(name, meant):
     with pytest.raises(BadInput, match=meant):
         models.check(name, CIFAR)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_the_catalog_says_which_networks_have_a_normalization_of_one_layers_outputs(name):
+    """Trials that remove filters of these networks have a protocol of their own."""
+    shape = (1, 28, 28) if name.startswith(("lstm", "gru", "lenet")) else CIFAR
+    found = norms_behind(on_meta(name, shape), torch.zeros(1, *shape, device="meta"))
+    assert bool(found) == models.has_norms_alone(name)
+
+
+def test_networks_outside_the_catalog_may_have_such_a_normalization():
+    assert models.has_norms_alone("torchvision:resnet18") and models.has_norms_alone(
+        "mine.py:net@0123456789ab"
+    )

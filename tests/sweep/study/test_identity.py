@@ -140,3 +140,28 @@ def test_a_field_that_is_added_with_a_default_changes_no_id_until_it_is_given():
     now, later, given = Trial(config()), Trial(Later(**fields)), Trial(Later(**fields, temperature=2.0))
     assert (later.id, later.arm, later.canonical) == (now.id, now.arm, now.canonical)
     assert given.id != now.id and json.loads(given.arm)["temperature"] == 2
+
+
+def test_trials_that_remove_filters_have_another_id_only_where_a_normalization_goes_with_them():
+    """Ids of protocol 2 for all others: their numbers are as they were."""
+
+    def protocol(**fields):
+        return json.loads(Trial.of(config(**fields)).canonical)["protocol"]
+
+    filters = {"structure": "filter"}
+    assert (protocol(), protocol(**filters), protocol(**filters, model="lenet-5-caffe")) == (2, 3, 2)
+    assert protocol(**filters, sparsity=0) == 2, "nothing is removed"
+    assert Trial.of(config(**filters, model="lenet-5-caffe", dataset="mnist")).id == "9a87a915e8da256f"
+    old = Trial.of(config(**filters)).canonical.replace('"protocol":3', '"protocol":2')
+    assert Trial.of_row(hashlib.sha256(old.encode()).hexdigest()[:16], old) is None
+
+
+def test_how_units_are_ranked_matters_only_where_there_are_units():
+    assert Trial.of(config(unit_score="mean")) == Trial.of(config())
+    asked = Trial.of(config(structure="filter", unit_score="mean"))
+    assert json.loads(asked.canonical)["unit_score"] == "mean" and Trial.parse(asked.canonical) == asked
+    assert "unit_score" not in json.loads(Trial.of(config(structure="filter")).canonical)
+
+
+def test_weights_and_units_share_the_scores_of_a_network():
+    assert config(structure="filter", unit_score="mean").scoring == config().scoring

@@ -1,0 +1,161 @@
+"""The rules of labels for linear maps, attention and recurrent layers, where new channels begin."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pruners.channels import Channels, Function, first_of, given, on_meta
+from pruners.labels import Labels
+from pruners.linear_maps import LinearMap
+from pruners.recurrent import RecurrentCall
+
+
+def linear_map(channels: Channels, call: LinearMap) -> Tensor:
+    """Labels of the output of a linear layer or a convolution."""
+    inputs = channels.labels(call.inputs)
+    shape = tuple(on_meta(call.apply, inputs, call.weight, call.bias).shape)
+    if channels.lines.name(call.weight) is None:
+        # A weight that is computed from others, or held by `forward`: nothing of it can be cut.
+        for tensor in (call.inputs, call.weight, *([] if call.bias is None else [call.bias])):
+            channels.classes.fix(channels.labels(tensor))
+        return torch.zeros(shape, dtype=torch.float64)
+    if call.function == "linear":
+        return linear(channels, inputs, call.weight, call.bias)
+    outputs = _convolution(channels, inputs, call)
+    return outputs.view(-1, *[1] * (call.weight.dim() - 2)).expand(shape).clone()
+
+
+def linear(channels: Channels, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Labels of x Wᵀ + b: each row of W opens one, and each column is of the class of its input.
+
+    Args:
+        inputs: labels, (..., I).
+        weight: the weight itself, (O, I).
+    """
+    channels.classes.demand_same(inputs, range(inputs.dim() - 1))
+    channels.classes.unite(channels.lines.along(weight, 1), first_of(inputs, -1))
+    rows = channels.lines.along(weight, 0, made=True)
+    channels.along(bias, rows)
+    return rows.expand(*inputs.shape[:-1], len(rows)).clone()
+
+
+def _convolution(channels: Channels, inputs: Tensor, call: LinearMap) -> Tensor:
+    """Labels of the output channels, (O,).
+
+    Where each group has one input, the group goes with it. Else the k-th inputs of all groups go together,
+    and so do the k-th outputs of all groups: a grouped convolution stays one.
+    """
+    classes, weight = channels.classes, call.weight
+    groups = int(call.geometry.get("groups", 1))
+    axis = inputs.dim() - (weight.dim() - 1)
+    classes.demand_same(inputs, [dim for dim in range(inputs.dim()) if dim != axis])
+    arriving = first_of(inputs, axis).view(groups, -1)
+    depthwise = groups > 1 and arriving.shape[1] == 1
+    if "transpose" in call.function:
+        classes.unite(channels.lines.along(weight, 0, made=depthwise).view(groups, -1), arriving)
+        of_group = channels.lines.along(weight, 1, made=not depthwise)
+        if depthwise:
+            classes.fix(of_group)
+            outputs = arriving.expand(groups, len(of_group))
+        else:
+            classes.unite(arriving, arriving[:1])
+            outputs = of_group.expand(groups, -1)
+    else:
+        outputs = channels.lines.along(weight, 0, made=True).view(groups, -1)
+        if depthwise:
+            classes.unite(outputs, arriving)
+        else:
+            classes.unite(channels.lines.along(weight, 1), arriving)
+            classes.unite(outputs, outputs[:1])
+    channels.along(call.bias, outputs.flatten())
+    return outputs.flatten()
+
+
+def matmul(channels: Channels, function: Function, *args: Any, **kwargs: Any) -> Tensor:
+    """Products of matrices: what is computed from the same matrices goes as a whole, as a head does."""
+    first, second = args[-2:]  # behind what `baddbmm` and `addmm` add
+    if not isinstance(second, Labels) and channels.lines.name(second) and second.dim() == 2:
+        product = linear(channels, channels.labels(first), second.t(), None)
+    elif not isinstance(first, Labels) and channels.lines.name(first) and first.dim() == 2:
+        columns = channels.labels(second).transpose(-1, -2)
+        product = linear(channels, columns, first, None).transpose(-1, -2)
+    else:
+        product = _product(channels, first, second)
+    return channels.joined(product, channels.labels(args[0])) if len(args) == 3 else product
+
+
+def _product(channels: Channels, first: Any, second: Any) -> Tensor:
+    shape = on_meta(torch.matmul, first, second).shape
+    left, right = channels.labels(first), channels.labels(second)
+    if min(left.dim(), right.dim()) < 2:
+        channels.classes.fix(left)
+        channels.classes.fix(right)
+        return torch.zeros(shape, dtype=torch.float64)
+    rows, columns = left[..., :1], right[..., :1, :]
+    if not channels.labelled(first):
+        channels.classes.demand_same(right, [-2])
+        return columns.expand(shape).clone()
+    if not channels.labelled(second):
+        channels.classes.demand_same(left, [-1])
+        return rows.expand(shape).clone()
+    channels.classes.unite(left, rows)
+    channels.classes.unite(right, columns)
+    channels.classes.unite(rows, columns)
+    return rows.expand(shape).clone()
+
+
+def attention(channels: Channels, function: Function, *args: Any, **kwargs: Any) -> Tensor:
+    """`scaled_dot_product_attention`: a head is one unit of queries, keys and values."""
+    *inputs, mask = given("query key value attn_mask", args, kwargs)
+    query, key, value = (channels.labels(each) for each in inputs)
+    heads = query[..., :1, :1]
+    if channels.labelled(mask):
+        channels.joined(heads, channels.labels(mask))
+    for part in (query, key, value):
+        if part.shape[:-2] != query.shape[:-2]:  # heads that share keys and values
+            channels.classes.fix(part)
+            channels.classes.fix(query)
+        else:
+            channels.classes.unite(part, heads)
+    return heads.expand(*query.shape[:-1], value.shape[-1]).clone()
+
+
+def recurrent(channels: Channels, function: Function, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+    """LSTM, GRU and RNN: the k-th units of all layers and directions are one unit, as there is one width.
+
+    Raises:
+        ValueError: the inputs are a packed sequence.
+    """
+    call = RecurrentCall(*args, **kwargs)
+    if not isinstance(call.has_biases, bool):
+        raise ValueError("a packed sequence: give it padded sequences instead")
+    directions = 2 if call.bidirectional else 1
+    size = len(call.weights) // (call.layers * directions)
+    inputs = channels.labels(call.inputs)
+    channels.classes.demand_same(inputs, range(inputs.dim() - 1))
+    arriving = first_of(inputs, -1)
+    hidden = channels.classes.new(call.weights[1].shape[1])
+    projected = size - 2 - 2 * call.has_biases
+    if projected:
+        channels.classes.fix(hidden)
+    for start in range(0, len(call.weights), size):
+        w_input, w_hidden, *biases = call.weights[start : start + size]
+        if start and start % (size * directions) == 0:
+            arriving = hidden.repeat(directions)
+        channels.classes.unite(channels.lines.along(w_input, 1), arriving)
+        channels.classes.unite(channels.lines.along(w_hidden, 1), hidden)
+        for rows in () if projected else (w_input, w_hidden, *biases):
+            gates = channels.lines.along(rows, 0, made=rows.dim() > 1).view(-1, len(hidden))
+            channels.classes.unite(gates, hidden)
+    states: Sequence[Any] = (call.state,) if isinstance(call.state, Tensor) else call.state
+    for state in states:
+        if channels.labelled(state):
+            channels.classes.unite(channels.labels(state), hidden)
+    outputs = hidden.repeat(directions).expand(*inputs.shape[:-1], -1).clone()
+    if projected:
+        ends = [torch.zeros(state.shape, dtype=torch.float64) for state in states]
+    else:
+        ends = [hidden.expand(state.shape).clone() for state in states]
+    return outputs, *ends
