@@ -17,8 +17,8 @@ from sweep.models import losses, metrics
 from sweep.seeds import derive, generator
 
 _EVALUATION_BATCH = 512
-# Passes of each network that are timed, after one that is not.
-_TIMED = 5
+# The fewest passes of each network that are timed, the most, and the seconds after which no more are needed.
+_FEWEST, _MOST, _ENOUGH = 5, 100, 0.3
 # The most graphs that a process may compile. Each model, batch size, mode and choice of trained parameters
 # needs one.
 _GRAPHS = 1000
@@ -80,7 +80,7 @@ class Evaluation:
     def latencies(self, *networks: nn.Module) -> list[float]:
         """Seconds of a forward pass of each network, not compiled, on the first batch of an evaluation.
 
-        The median of five passes in eval mode, after one that warms up. The networks take turns.
+        The median of five passes or more in eval mode, after one that warms up. The networks take turns.
         """
         batch = self.data.inputs(next(iter(self.data.test.batches(_EVALUATION_BATCH)))[0])
 
@@ -91,10 +91,12 @@ class Evaluation:
                 torch.cuda.synchronize(batch.device)
             return perf_counter() - started
 
-        for network in networks:
-            network.eval()
+        passes: list[list[float]] = []
         with torch.inference_mode(), self._precision():
-            passes = [[seconds(network) for network in networks] for _ in range(1 + _TIMED)][1:]
+            for network in networks:
+                seconds(network.eval())
+            while len(passes) < _FEWEST or (sum(map(sum, passes)) < _ENOUGH and len(passes) < _MOST):
+                passes.append([seconds(network) for network in networks])
         return [median(column) for column in zip(*passes, strict=True)]
 
     @contextmanager

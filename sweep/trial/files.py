@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+import pruners
 from pruners import interop
 from sweep import models
 from sweep.data import Data
@@ -163,6 +164,7 @@ def _program(stages: Stages) -> ExportedProgram:
         config.model, form.shape, data.classes, 0, dtype=form.dtype, arguments=config.arguments("model")
     )
     if stages.smaller:
+        pruners.apply_masks(network.to(data.device), stages.masks)
         network = stages.smaller_of(network).network
     network.load_state_dict(stages.model.state_dict())
     complete = _Complete(network, data).cpu().eval()

@@ -22,6 +22,8 @@ TIMES = {
     "started_at",
     "finished_at",
     "seconds",
+    "latency_ms",
+    "speedup",
 }
 
 
