@@ -7,6 +7,7 @@ from math import isqrt, prod
 import torch
 from torch import Tensor, nn
 
+from pruners.coupling import channel_groups
 from pruners.masks import Masks, Sparsity, kept_count, prunable, total_kept
 from pruners.scopes import SCOPES, Group, Shapes, proportional
 from pruners.structured import filter_shapes, norms_behind, removable_blocks
@@ -85,12 +86,21 @@ def _blocks(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[U
     return groups
 
 
+def _channels(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[UnitGroup]:
+    """Channels with all that is coupled to them; rows of weights that may not be pruned stay."""
+    chosen = set(weights)
+    return channel_groups(model, example, [name for name in prunable(model) if name not in chosen])
+
+
 _OF_UNITS = ("global", "uniform")
+_OF_LAYERS = ("uniform", "er", "erk", "balanced", "per-filter", "igq", "pyramid")
 STRUCTURES: dict[str, Structure] = {
     each.name: each
     for each in (
         Structure("weight", "single weights", unit_scores=("sum",), traced=False),
         Structure("filter", "filters", _filters, _OF_UNITS, traced=False),
+        Structure("channel", "channels that can be removed", _channels, _OF_UNITS, least=1),
+        Structure("width", "channels that can be removed", _channels, _OF_LAYERS, 1, (), "random"),
         Structure(
             "block",
             "residual blocks with an identity shortcut",
@@ -258,6 +268,7 @@ def _cropped(
     shapes: Shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
     makers = {
         group.name: [each.parameter for each in group.members if not each.dim and each.parameter in shapes]
+        or [each.parameter for each in group.members if each.parameter in shapes]  # heads of attention
         for group in groups
     }
 
