@@ -56,9 +56,10 @@ class Structure:
 def _filters(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[UnitGroup]:
     """Rows of each layer, with their biases and, given an example, the normalization that reads only them."""
     parameters = dict(model.named_parameters())
+    shapes = filter_shapes(model, weights)
     norms = norms_behind(model, example) if example.numel() else {}
     groups = []
-    for name, (count,) in filter_shapes(model, weights).items():
+    for name, (count,) in shapes.items():
         index = torch.arange(count).unsqueeze(1)
         others = [f"{name.rpartition('.')[0]}.bias".lstrip(".")]
         others += [f"{path}.{leaf}" for path in norms.get(name, ()) for leaf in ("weight", "bias")]
