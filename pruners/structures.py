@@ -7,7 +7,9 @@ from math import isqrt, prod
 import torch
 from torch import Tensor, nn
 
+from pruners.coupling import channel_groups
 from pruners.masks import Masks, Sparsity, kept_count, prunable, total_kept
+from pruners.narrowing import narrowed
 from pruners.scopes import SCOPES, Group, Shapes, proportional
 from pruners.shallower import shallower
 from pruners.structured import filter_shapes, norms_behind, removable_blocks
@@ -61,9 +63,10 @@ class Structure:
 def _filters(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[UnitGroup]:
     """Rows of each layer, with their biases and, given an example, the normalization that reads only them."""
     parameters = dict(model.named_parameters())
+    shapes = filter_shapes(model, weights)
     norms = norms_behind(model, example) if example.numel() else {}
     groups = []
-    for name, (count,) in filter_shapes(model, weights).items():
+    for name, (count,) in shapes.items():
         index = torch.arange(count).unsqueeze(1)
         others = [f"{name.rpartition('.')[0]}.bias".lstrip(".")]
         others += [f"{path}.{leaf}" for path in norms.get(name, ()) for leaf in ("weight", "bias")]
@@ -91,12 +94,23 @@ def _blocks(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[U
     return groups
 
 
+def _channels(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[UnitGroup]:
+    """Channels with all that is coupled to them; rows of weights that may not be pruned stay."""
+    chosen = set(weights)
+    return channel_groups(model, example, [name for name in prunable(model) if name not in chosen])
+
+
 _OF_UNITS = ("global", "uniform")
+_OF_LAYERS = ("uniform", "er", "erk", "balanced", "per-filter", "igq", "pyramid")
 STRUCTURES: dict[str, Structure] = {
     each.name: each
     for each in (
         Structure("weight", "single weights", unit_scores=("sum",), traced=False),
         Structure("filter", "filters", _filters, _OF_UNITS, traced=False),
+        Structure("channel", "channels that can be removed", _channels, _OF_UNITS, 1, cut=narrowed),
+        Structure(
+            "width", "channels that can be removed", _channels, _OF_LAYERS, 1, (), "random", cut=narrowed
+        ),
         Structure(
             "block",
             "residual blocks with an identity shortcut",
@@ -265,6 +279,7 @@ def _cropped(
     shapes: Shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
     makers = {
         group.name: [each.parameter for each in group.members if not each.dim and each.parameter in shapes]
+        or [each.parameter for each in group.members if each.parameter in shapes]  # heads of attention
         for group in groups
     }
 

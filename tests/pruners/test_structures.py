@@ -1,6 +1,7 @@
 """What is removed as a whole: units of each structure, how they rank, and what goes with them."""
 
 import inspect
+import itertools
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 import pruners
 from pruners.lookup import _TAKEN
+from pruners.narrowing import narrowed
 from pruners.structured import norms_behind
 
 
@@ -197,3 +199,155 @@ def test_a_normalization_of_two_layers_outputs_belongs_to_neither():
             return self.norm(self.first(inputs)) + self.norm(self.second(inputs))
 
     assert norms_behind(Twice(), torch.rand(2, 3)) == {}
+
+
+def removed(model, structure, masks):
+    """Name of each group → its units that the masks remove."""
+    kept = pruners.kept_units(pruners.find_units(structure, model, BATCH[0]), masks)
+    return {name: each.logical_not().nonzero().flatten().tolist() for name, each in kept.items()}
+
+
+def test_channels_rank_by_the_sum_over_all_that_is_coupled():
+    model = residual(2)
+    scores = pruners.saliency("snip", model, [BATCH])
+    stream = sum(
+        (
+            *(scores[name].sum((1, 2, 3)) for name in ("0.weight", "2.conv2.weight", "3.conv2.weight")),
+            *(scores[name].sum((0, 2, 3)) for name in ("2.conv1.weight", "3.conv1.weight")),
+            scores["5.weight"].view(3, 4, 9).sum((0, 2)),
+        )
+    )
+    by_hand = {"0.weight": stream} | {
+        f"{block}.conv1.weight": scores[f"{block}.conv1.weight"].sum((1, 2, 3))
+        + scores[f"{block}.conv2.weight"].sum((0, 2, 3))
+        for block in (2, 3)
+    }
+    masks = pruners.prune("snip", model, [BATCH], sparsity=0.5, structure="channel", scope="uniform")
+    expected = {name: sorted(each.argsort()[:2].tolist()) for name, each in by_hand.items()}
+    assert removed(model, "channel", masks) == expected
+    entries = {
+        "0.weight": 9 * (1 + 4 * 4) + 27,
+        **dict.fromkeys(("2.conv1.weight", "3.conv1.weight"), 2 * 4 * 9),
+    }
+    means = torch.cat([by_hand[name] / entries[name] for name in by_hand])
+    masks = pruners.prune("snip", model, [BATCH], sparsity=0.25, structure="channel", unit_score="mean")
+    gone = [
+        4 * group + unit
+        for group, units in enumerate(removed(model, "channel", masks).values())
+        for unit in units
+    ]
+    assert gone == sorted(means.argsort()[:3].tolist())
+
+
+@pytest.mark.parametrize(("structure", "scope"), [("channel", "global"), ("width", "uniform")])
+def test_a_removed_channel_contributes_nothing(structure, scope):
+    """The network is cut: by a test's own hands where that is easy, and by `narrowed` with its residual blocks."""
+    model = residual(2)
+    criterion = "snip" if structure == "channel" else "random"
+    masks = pruners.prune(criterion, model, [BATCH], sparsity=0.4, structure=structure, scope=scope)
+    groups = pruners.find_units(structure, model, BATCH[0])
+    small = narrowed(model, groups, pruners.kept_units(groups, masks))
+    masked(model, structure, masks)
+    with torch.no_grad():
+        torch.testing.assert_close(small(BATCH[0]), model(BATCH[0]))
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
+
+    plain = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3)
+    ).eval()
+    nn.init.uniform_(plain[1].bias)
+    masks = pruners.prune(criterion, plain, [BATCH], sparsity=0.5, structure=structure, scope=scope)
+    stay = masks["0.weight"].flatten(1).any(1)
+    assert stay.sum() == 2 and torch.equal(masks["4.weight"], stay.expand(3, 4))
+    by_hand = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(2, 3)
+    ).eval()
+    with torch.no_grad():
+        for layer in (0, 1):
+            for name, tensor in by_hand[layer].state_dict().items():
+                if tensor.dim():
+                    tensor.copy_(plain[layer].state_dict()[name][stay])
+        by_hand[4].weight.copy_(plain[4].weight[:, stay])
+        by_hand[4].bias.copy_(plain[4].bias)
+        expected = by_hand(BATCH[0])
+        torch.testing.assert_close(masked(plain, structure, masks)(BATCH[0]), expected)
+
+
+def chain(*widths):
+    layers = [nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in zip((1, *widths), widths, strict=False)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(9 * widths[-1], 3, bias=False))
+
+
+@pytest.mark.parametrize("sparsity", [0.3, 0.7, 0.9])
+@pytest.mark.parametrize("scope", ["balanced", "uniform", "erk"])
+def test_width_keeps_the_first_units_of_the_widest_network_that_has_no_more_weights(sparsity, scope):
+    model = chain(20, 30, 40)
+    masks = pruners.prune("random", model, [BATCH], sparsity=sparsity, structure="width", scope=scope)
+    widths = [int(mask.flatten(1).any(1).sum()) for mask in masks.values()][:-1]
+    for mask, (inputs, outputs) in zip(masks.values(), itertools.pairwise([1, *widths]), strict=False):
+        assert mask[:outputs, :inputs].all() and int(mask.sum()) == outputs * inputs * 9
+    kept, total = sum(int(mask.sum()) for mask in masks.values()), 9 * (20 + 600 + 1200 + 120)
+    assert kept <= pruners.kept_count(total, sparsity)
+    # One more unit in each layer is more than fits: no width is given away.
+    more = [min(full, width + 1) for full, width in zip((20, 30, 40), widths, strict=True)]
+    assert 9 * (more[0] + more[0] * more[1] + more[1] * more[2] + 3 * more[2]) > pruners.kept_count(
+        total, sparsity
+    )
+
+
+def test_width_of_a_chain_is_precrop_at_the_density_that_fits():
+    model = chain(20, 30, 40)
+    masks = pruners.prune("random", model, [BATCH], sparsity=0.7, structure="width", scope="balanced")
+    widths = [int(mask.flatten(1).any(1).sum()) for mask in masks.values()][:-1]
+    cropped = [
+        [int(mask.flatten(1).any(1).sum()) for mask in pruners.precrop(model, step / 200).values()][:-1]
+        for step in range(200)
+    ]
+    assert widths in cropped
+
+
+def test_all_that_a_stage_adds_up_has_one_width():
+    model = residual(2)
+    masks = pruners.prune("random", model, [BATCH], sparsity=0.6, structure="width", scope="uniform")
+    gone = removed(model, "width", masks)
+    assert gone["0.weight"] and all(units == list(range(units[0], 4)) for units in gone.values() if units)
+    assert (
+        not masks["2.conv2.weight"][gone["0.weight"]].any()
+        and not masks["3.conv1.weight"][:, gone["0.weight"]].any()
+    )
+
+
+def test_each_group_of_channels_keeps_one_even_where_scores_would_leave_none():
+    model = residual(2)
+    with torch.no_grad():
+        model[2].conv1.weight.zero_()
+        model[2].conv2.weight.zero_()
+    masks = pruners.prune("magnitude", model, [BATCH], sparsity=0.75, structure="channel")  # 3 of 12
+    assert [len(units) for units in removed(model, "channel", masks).values()] == [3, 3, 3]
+    assert pruners.collapsed_layers(masks) == []
+    for structure, given, message in [
+        (
+            "channel",
+            {"sparsity": 0.8},
+            "sparsity 0.8 keeps 2 units where 3 groups have to keep 3, at least 1 of",
+        ),
+        ("channel", {"sparsity": 0.5, "min_per_layer": 3}, "keeps 6 units where 3 groups have to keep 9"),
+        ("width", {"sparsity": 0.99, "scope": "uniform"}, "and the narrowest network has 72: take a lower"),
+        (
+            "width",
+            {"sparsity": 0.5},
+            "scope global with structure width: take uniform, er, erk, balanced, per",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            pruners.prune("random", model, [BATCH], structure=structure, **given)
+
+
+def test_pruned_channels_stay_pruned_over_the_iterations():
+    model = residual(2)
+    steps = pruners.trajectory("iter-snip", model, [BATCH], sparsity=0.6, iterations=3, structure="channel")
+    gone = [
+        {(name, unit) for name, units in removed(model, "channel", step.masks).items() for unit in units}
+        for step in itertools.islice(steps, 3)
+    ]
+    assert gone[0] < gone[1] < gone[2] and len(gone[2]) == 7

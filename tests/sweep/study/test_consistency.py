@@ -3,7 +3,7 @@
 import pytest
 
 from sweep import models, rules
-from sweep.config import Config
+from sweep.config import FIELDS, Config
 from sweep.errors import BadInput
 from sweep.study.consistency import UNCHECKED, Inconsistent, check, check_steps
 
@@ -92,3 +92,73 @@ def test_what_does_not_go_with_trained_weights(fields, field):
     with pytest.raises(Inconsistent) as error:
         check(Config(**(given | fields)))
     assert error.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"structure": "channel", "scope": "erk"},
+            "scope erk with structure channel: take global or uniform",
+        ),
+        (
+            {"structure": "channel", "ablation": "shuffle"},
+            "ablation shuffle permutes single weights: leave out",
+        ),
+        (
+            {"structure": "channel", "criterion": "gmp"},
+            "gmp prunes single weights and trains them all: leave",
+        ),
+        (
+            {"structure": "channel", "criterion": "oracle"},
+            "oracle removes filters: give it structure: filter",
+        ),
+        ({"structure": "block", "scope": "uniform"}, "scope uniform with structure block: take global"),
+        (
+            {"structure": "block", "unit_score": "group-mean"},
+            "unit_score group-mean with structure block: take sum or",
+        ),
+        (
+            {"structure": "width", "scope": "balanced"},
+            "structure width keeps the first units of each group, whatever",
+        ),
+        (
+            {"structure": "width", "scope": "balanced", "criterion": "imp"},
+            "their scores: give it criterion random",
+        ),
+        (
+            {"structure": "width", "criterion": "random"},
+            "scope global with structure width: take uniform, er, erk",
+        ),
+        (
+            {"structure": "width", "criterion": "random", "scope": "balanced", "ablation": "invert"},
+            "ablation invert with structure width: no scores rank its units",
+        ),
+        (
+            {"criterion": "imp", "structure": "channel", "retrain": "bn"},
+            "imp trains all weights after each level",
+        ),
+        (
+            {"structure": "channel", "weights": "run:0123456789abcdef", "keep_mask": True},
+            "structure with keep_mask",
+        ),
+    ],
+)
+def test_what_does_not_go_with_units(fields, message):
+    with pytest.raises(Inconsistent, match=message) as error:
+        check(Config(**(BASE | {"epochs": 2} | fields)))
+    assert error.value.field in FIELDS and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"structure": "channel", "unit_score": "group-mean", "scope": "uniform"},
+        {"structure": "block", "unit_score": "mean"},
+        {"structure": "width", "criterion": "random", "scope": "balanced"},
+        {"structure": "channel", "criterion": "imp"},
+        {"structure": "width", "sparsity": 0, "scope": "uniform"},
+    ],
+)
+def test_what_goes_with_units(fields):
+    check(Config(**(BASE | {"epochs": 2} | fields)))

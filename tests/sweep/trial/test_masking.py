@@ -4,10 +4,14 @@ import pytest
 import torch
 
 import pruners
+from pruners.narrowing import narrowed
 from sweep import data, models
 from sweep.config import Config
 from sweep.errors import BadInput
+from sweep.study.identity import Trial
 from sweep.trial import masking, scoring
+from sweep.trial.prefixes import Shared
+from sweep.trial.run import prepared
 from sweep.trial.scoring import ScoringData
 
 
@@ -77,3 +81,40 @@ def test_the_layers_parameters_and_masks_of_a_config_are_checked(network):
     ]:  # fmt: skip
         with pytest.raises(BadInput, match=message):
             masking.check(asked, net, images)
+
+
+@pytest.mark.parametrize(
+    ("fields", "model", "message"),
+    [
+        ({"structure": "block"}, "conv-5", "conv-5: structure block: Sequential has no residual blocks with an identity shortcut"),
+        ({"structure": "channel", "layers": "17.*"}, "conv-5", "conv-5: structure channel: Sequential has no channels that can be removed"),
+        ({"structure": "channel", "sparsity": 0.99}, "conv-5", "sparsity 0.99 keeps 2 units where 5 groups have to"),
+        ({"structure": "width", "criterion": "random", "scope": "balanced", "sparsity": 0.9999}, "conv-5", "the narrowest"),
+    ],
+)  # fmt: skip
+def test_what_a_network_has_no_units_for_is_one_line(fields, model, message):
+    with pytest.raises(BadInput, match=message) as error:
+        masking.check(config(**fields), models.build(model, (1, 8, 8), 10, 0), torch.zeros(1, 1, 8, 8))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("structure", ["channel", "width", "filter"])
+def test_removed_units_are_nothing_after_training(structure):
+    """Biases, scales and shifts stay 0 under momentum and weight decay, and are not counted as kept weights."""
+    random = {"criterion": "random", "scope": "uniform"} if structure == "width" else {}
+    trial = Trial.of(
+        config(structure=structure, sparsity=0.5, epochs=1, batch_size=256, prune_epoch=0.5, **random)
+    )
+    stages = prepared(trial.config, "data", torch.device("cpu"), Shared())
+    recorder = stages.run()
+    parameters = dict(stages.model.named_parameters())
+    others = {name: mask for name, mask in stages.masks.items() if name not in pruners.prunable(stages.model)}
+    assert {"1.weight", "1.bias"} <= set(others)
+    assert all(not parameters[name][~mask].any() for name, mask in stages.masks.items())
+    kept = pruners.kept_units(stages.units, stages.masks)
+    assert recorder.curves[-1]["kept"] == recorder.outcome()["kept"] < stages.total
+    if structure != "filter":
+        small = narrowed(stages.model.eval(), stages.units, kept)
+        with torch.no_grad():
+            images = torch.rand(3, 1, 8, 8)
+            torch.testing.assert_close(small(images), stages.model(images))

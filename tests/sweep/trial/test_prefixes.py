@@ -73,6 +73,7 @@ STUDIES = {
             {"ablation": "reinit"},
             {"retrain_epochs": 1, "retrain": "bn"},
             {"structure": "filter", "retrain_epochs": 1},
+            {"structure": "channel", "sparsity": 0.5},
         )
     ],
     "other recipes": [
@@ -98,6 +99,12 @@ STUDIES = {
         )
     ]
     + [trial(sparsity=0, epochs=2), trial(prune_epoch=0.5, epochs=2)],
+    "levels of units": [
+        trial(criterion="imp", sparsity=s, iterations=n, epochs=1, structure=structure, unit_score=unit_score)
+        for structure, unit_score in (("channel", "sum"), ("channel", "mean"), ("filter", "sum"))
+        for s, n in ((0.2, 1), (0.36, 2))
+    ]
+    + [trial(sparsity=0.36, structure="channel", prune_epoch=0.5, epochs=1)],
     "streams of their own": [
         trial(prune_epoch=1, epochs=2, seed=seed, **fields)
         for seed, fields in (
