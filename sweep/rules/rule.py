@@ -26,12 +26,14 @@ class Run(Protocol):
         exclude: names of the prunable weights that `layers` does not choose.
         total: how many weights may be pruned.
         end: the last step of training.
+        start: masks that are on from the start; None: the start is dense.
     """
 
     config: Config
     model: nn.Module
     exclude: list[str]
     total: int
+    start: pruners.Masks | None
 
     @property
     def end(self) -> int:
@@ -162,7 +164,7 @@ class Rule:
 
     def dense_until(self, config: Config) -> float:
         """The epoch up to which training is dense, as other trials' is; infinite: to the end of training."""
-        return config.prune_epoch
+        return 0 if config.initial_sparsity else config.prune_epoch
 
     def levels(self, config: Config) -> Hashable | None:
         """All that the levels of the trial depend on, however many there are; None: there are no levels."""
@@ -255,4 +257,14 @@ def single_weights_alone(config: Config) -> Iterator[tuple[str, str]]:
         yield (
             "criterion",
             f"{config.criterion} prunes single weights and trains them all: leave out structure and retrain",
+        )
+
+
+def starts_alike(config: Config) -> Iterator[tuple[str, str]]:
+    """The complaint of a rule that prunes a sparse start more than once: no layer may gain weights."""
+    if config.initial_sparsity and config.scope not in ("global", config.initial_scope):
+        yield (
+            "scope",
+            f"scope {config.scope} after initial_scope {config.initial_scope}: a layer would have to gain "
+            "weights: take scope global, or the same for both",
         )

@@ -40,6 +40,7 @@ class Stages:
         exclude: names of the prunable weights that `layers` does not choose.
         masks: the masks that are on.
         total: how many weights may be pruned.
+        start: masks that are on from the start; None: there are none.
         snapshot: the step to rewind to with its weights, as soon as the training has passed it.
     """
 
@@ -64,10 +65,9 @@ class Stages:
         self.total = sum(weight.numel() for weight in pruners.prunable(self.model, self.exclude).values())
         self.training.kept = self.total
         self.masks: Mapping[str, torch.Tensor] = {}
-        # Masks that are on from the start; None: there are none.
-        self._start = masking.start(config, self.model) if config.keep_mask else None
-        if self._start:
-            self.mask(self._start)
+        self.start = masking.start(config, self.model)
+        if self.start:
+            self.mask(self.start)
         # The step to rewind to after a pruning; None: there is no rewind.
         epoch = self.rule.rewinds_to(config)
         self._rewind_step = None if epoch is None else self.steps_of(epoch)
@@ -109,7 +109,7 @@ class Stages:
 
     def score(self) -> pruners.Step:
         """The masks that the trial's criterion chooses, and their scores."""
-        return scoring.choose(self.config, self.model, self.data, self.shared.scores, self._start)
+        return scoring.choose(self.config, self.model, self.data, self.shared.scores, self.start)
 
     def batches(self) -> Iterable[Batch]:
         """The scoring batches: each pass draws others, alike in every run."""
