@@ -30,7 +30,7 @@ class Roots(NamedTuple):
         init: of the weights, those that `ablation: reinit` draws among them.
         order: of the order of the training images, how they are augmented, and layers that draw, as dropout.
         mask: of all that chooses a mask: scoring batches, random scores, weights that are scored and not
-            trained, shuffled masks, what SET grows.
+            trained, shuffled masks, what SET grows, masks of a sparse start.
         split: of the validation images, and of random labels.
     """
 
@@ -152,8 +152,9 @@ class Config(Pruning):
 
     @property
     def scoring(self) -> Hashable:
-        """All that the scores of the unpruned network depend on."""
-        return values_of(self, SCORES), self.roots
+        """All that the scores of the unpruned network depend on, masks of a sparse start among them."""
+        start = (self.initial_sparsity, self.initial_scope) if self.initial_sparsity else ()
+        return values_of(self, SCORES), self.roots, *start
 
 
 # What the fields are, in their order, without the parameters of parts.

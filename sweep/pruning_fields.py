@@ -122,6 +122,14 @@ class Pruning(Setting):
     drop_fraction: Annotated[
         float, Field(gt=0, le=1), About(Role.MASK, "share of each layer that the first update drops")
     ] = 0.3
+    initial_sparsity: Annotated[
+        float, Field(ge=0, lt=1), About(Role.MASK, "share of prunable weights pruned at random at the start")
+    ] = 0
+    initial_scope: Annotated[
+        str,
+        one_of("scope", "pruners:SCOPES"),
+        About(Role.MASK, "how the initial sparsity is distributed over the layers"),
+    ] = "erk"
     # after pruning
     shrink: Annotated[
         bool, About(Role.RETRAINING, "after the prune the network that is left is trained, really smaller")

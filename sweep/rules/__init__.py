@@ -5,10 +5,13 @@ line in the table here. Nothing outside a rule's file compares its name.
 """
 
 from sweep import parts
+from sweep.rules.acdc import ACDC
 from sweep.rules.dense import DENSE
+from sweep.rules.east import EAST
 from sweep.rules.gmp import GMP
 from sweep.rules.granet import GRANET
 from sweep.rules.imp import IMP
+from sweep.rules.mest import MEST
 from sweep.rules.once import ONCE
 from sweep.rules.oracle import ORACLE
 from sweep.rules.own import own
@@ -18,7 +21,9 @@ from sweep.rules.set import SET
 
 __all__ = ["DENSE", "RULES", "Rule", "Run", "find"]
 
-RULES: dict[str, Rule] = {rule.name: rule for rule in (IMP, GMP, SET, RIGL, GRANET, ORACLE, DENSE)}
+RULES: dict[str, Rule] = {
+    rule.name: rule for rule in (IMP, GMP, SET, RIGL, GRANET, ACDC, MEST, EAST, ORACLE, DENSE)
+}
 
 
 def find(criterion: str) -> Rule:

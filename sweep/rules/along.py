@@ -3,51 +3,75 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import pruners
-from sweep.config import Config
+from pruners.masks import total_kept
+from sweep import parts
+from sweep.config import Config, with_role
 from sweep.errors import BadInput
-from sweep.rules.rule import Rule, Run, length, single_weights_alone
+from sweep.parts import Arguments
+from sweep.roles import Role
+from sweep.rules.choices import Choices
+from sweep.rules.drops import Drop, Scores
+from sweep.rules.growths import Growth
+from sweep.rules.paths import PATHS, Levels, Moment, stairs
+from sweep.rules.rule import Rule, Run, length, single_weights_alone, starts_alike
 from sweep.seeds import derive
-
-# Scores by which pruned weights grow back: of a weight with its gradient, and a generator to draw from.
-Growth = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Along(Rule):
     """A rule that updates masks every `update_every` steps until the share `update_end` of the training.
 
-    Attributes:
-        thins: whether masks start dense and thin out by magnitude on the cubic schedule from `prune_epoch`
-            on (Zhu & Gupta 2017); else they are random and as sparse as in the end from the start.
-        growth: how each layer regrows as many weights as it drops; None: it drops none. The share that is
-            dropped, the smallest weights, falls from `drop_fraction` to 0 by a cosine (Evci et al. 2020).
+    A rule is a path of the density, a drop and a growth. Every update keeps the weights that the drop scores
+    highest, down to the lower density of the path, and lets weights grow up to the higher one. On paths that
+    exchange, each layer also drops a share of its weights and grows as many; the share falls from
+    `drop_fraction` to 0 (Evci et al. 2020).
     """
 
     last_phase = "sparse"
-    thins = False
-    growth: Growth | None = None
+    options: type[Choices] = Choices
+
+    def choices(self, config: Config) -> Choices:
+        """The path, the drop and the growth of a config."""
+        return _chosen(self, config.arguments("criterion"))
 
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of masks, and of the updates that the rule makes."""
+        choices = self.choices(config)
         fields = {"scope", "layers", "min_per_layer", "update_every", "update_end"}
-        fields |= {"prune_epoch"} if self.thins else {"mask_seed"}
-        return frozenset(fields | ({"drop_fraction"} if self.growth else set()))
+        if choices.thins:
+            fields |= {"prune_epoch"}
+        if choices.thins and not choices.alternates:
+            fields |= {"initial_sparsity", "initial_scope"}
+        if choices.exchanges:
+            fields |= {"drop_fraction"}
+        if choices.draws or config.initial_sparsity:
+            fields |= {"mask_seed"}
+        if choices.criterion:
+            fields |= {"score_mode"}
+        if choices.criterion and choices.criterion.needs_data:
+            fields |= {*with_role(Role.SCORING)} - {"criterion", "score_init"}
+        return frozenset(fields)
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
-        """Filters, what comes after a pruning, and a prune epoch of what is sparse from the start."""
+        """Filters, what comes after a pruning, a prune epoch of what is sparse from the start, choices."""
+        choices = self.choices(config)
+        for problem in choices.problems(self.options()):
+            yield "criterion", f"{self.name}: criterion.{problem}"
         if config.rewind_epoch is not None:
             yield "rewind_epoch", f"{self.name} prunes along training: there is nothing to rewind"
         yield from super().inconsistencies(config)
         yield from single_weights_alone(config)
         if config.ablation != "none":
             yield "ablation", f"ablation {config.ablation} does not apply to {self.name}, whose masks change"
-        if not self.thins and config.prune_epoch > 0:
+        if not choices.thins and config.prune_epoch > 0:
             yield "prune_epoch", f"{self.name} is sparse from the start: leave out prune_epoch"
+        yield from starts_alike(config)
 
     def dense_until(self, config: Config) -> float:
         """The start: the masks are on from then on."""
@@ -60,26 +84,33 @@ class Along(Rule):
     def check_steps(self, config: Config, epoch: Callable[[], int]) -> None:
         """See that there is time for an update."""
         steps = epoch()
-        self.last_update(config, round(config.prune_epoch * steps), length(config, steps))
+        self.updates(config, round(config.prune_epoch * steps), length(config, steps))
 
-    def last_update(self, config: Config, first: int, end: int) -> int:
-        """The last step that is a whole number of intervals after the first, within the part with updates.
+    def updates(self, config: Config, pruned: int, end: int) -> tuple[int, int]:
+        """The step from which updates count, and the last one.
+
+        The last one is a whole number of intervals after the first, within the part with updates. Updates in
+        turns begin at the first step with a drop, and end with a drop.
 
         Args:
-            first: step after which there are updates.
+            pruned: step of the prune epoch.
             end: last step of training.
 
         Raises:
             BadInput: there is none.
         """
+        turns = 2 if self.choices(config).alternates else 1
+        # Updates in turns need weights that are trained: without dense epochs the first phase is dense.
+        first = pruned or (config.update_every if turns == 2 else 0)
         last = min(config.update_end * end, end - 1)
         rounds = math.floor((last - first) / config.update_every)
+        rounds -= rounds % turns
         if rounds < 1:
             raise BadInput(
                 f"update_every {config.update_every}: {self.name} has only "
                 f"{max(0, math.floor(last - first))} of {end} steps for updates; take fewer"
             )
-        return first + rounds * config.update_every
+        return first, first + rounds * config.update_every
 
     def run(self, run: Run) -> None:
         """Train, with updates of the masks on the way."""
@@ -88,87 +119,134 @@ class Along(Rule):
         run.record(updates.masks)
 
 
+@cache
+def _chosen(rule: Along, arguments: Arguments) -> Choices:
+    chosen: Choices = parts.bind(rule.options, arguments)()
+    return chosen
+
+
 class Updates:
     """The masks of one training, and their updates.
 
-    A step at which masks change by dropping and growing trains nothing. Grown weights start at 0. The last
-    update of a rule that thins out is at the planned density exactly.
+    Where the density is constant, an update stands in for training. Grown weights start at 0. The last update
+    is at the planned density exactly.
     """
 
     def __init__(self, rule: Along, run: Run) -> None:
-        self.rule, self.run, self.config = rule, run, run.config
-        self._first = run.steps_of(run.config.prune_epoch) if rule.thins else 0
-        self._last = rule.last_update(run.config, self._first, run.end)
-        self.masks = run.full_masks() if rule.thins else self._pruned("random", run.config.sparsity)
+        self.run, self.config, self._choices = run, run.config, rule.choices(run.config)
+        pruned = run.steps_of(run.config.prune_epoch) if self._choices.thins else 0
+        self._first, self._last = rule.updates(run.config, pruned, run.end)
+        self._drop, self._growth = Drop(self._choices, run), Growth(self._choices, run)
+        if self._choices.thins:
+            self.masks = run.start or run.full_masks()
+        else:
+            self.masks = self._select("random", self._levels(self._first).high)
+        self._growth.explore(self.masks)
         run.mask(self.masks)
-
-    def _pruned(self, criterion: str, sparsity: float | Fraction) -> pruners.Masks:
-        return pruners.prune(
-            criterion,
-            self.run.model,
-            sparsity=sparsity,
-            scope=self.config.scope,
-            seed=derive(self.config.roots.mask, "mask"),
-            exclude=self.run.exclude,
-            min_per_layer=self.config.min_per_layer,
-        )
 
     def __call__(self, step: int) -> bool:
         """Update the masks if a step is one for that; True if the update stands in for training.
 
         The gradients of the step are those of all weights, pruned ones included.
         """
-        if not self._first < step <= self._last or (step - self._first) % self.config.update_every:
+        self._growth.watch()
+        begins = self._first if self._choices.alternates else self._first + 1
+        if not begins <= step <= self._last or (step - self._first) % self.config.update_every:
             return False
-        if self.rule.thins:
-            self.masks = self._pruned("magnitude", self._sparsity(step))
-        if self.rule.growth and step < self._last:
-            # First without the dropped weights: a weight that grows has no value and no momentum, even if
-            # it was only just dropped.
-            self.run.mask(self._regrow(self.rule.growth, step))
-        self.run.mask(self.masks)
-        return not self.rule.thins and step < self._last
+        self._update(step)
+        return self._choices.path == "constant" and step < self._last
 
     def state_dict(self) -> dict[str, Any]:
-        """The masks: all that later updates depend on."""
-        return {"masks": dict(self.masks)}
+        """All that later updates depend on."""
+        drop, growth = self._drop.state_dict(), self._growth.state_dict()
+        return {"masks": dict(self.masks), "drop": drop, "growth": growth}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with the masks of a state."""
+        """Go on from a state."""
         device = next(self.run.model.parameters()).device
         self.masks = {name: mask.to(device) for name, mask in state["masks"].items()}
+        self._drop.load_state_dict(state["drop"])
+        self._growth.load_state_dict(state["growth"])
 
-    def _sparsity(self, step: int) -> Fraction:
+    def _levels(self, step: int) -> Levels:
+        """The densities of the update at a step."""
         done = Fraction(step - self._first, self._last - self._first)
-        return Fraction(str(self.config.sparsity)) * (1 - (1 - done) ** 3)
+        number = (step - self._first) // self.config.update_every
+        moment = Moment(number, done, Fraction(step, self.run.end))
+        start, end = (1 - Fraction(str(s)) for s in (self.config.initial_sparsity, self.config.sparsity))
+        return PATHS[self._choices.path](moment, start, end, self._choices)
 
-    @torch.no_grad()
-    def _regrow(self, growth: Growth, step: int) -> pruners.Masks:
-        """Drop and grow in each layer; the masks of the weights that stay."""
-        stays: pruners.Masks = {}
-        share = self.config.drop_fraction * (1 + math.cos(math.pi * step / self._last)) / 2
-        draws = torch.Generator().manual_seed(derive(self.config.roots.mask, "grow", step))
-        for name, weight in pruners.prunable(self.run.model, self.run.exclude).items():
-            mask = self.masks[name]
+    def _count(self, density: Fraction) -> int:
+        return pruners.kept_count(self.run.total, 1 - density)
+
+    def _share(self, step: int) -> float:
+        """The share of its weights that each layer exchanges at a step."""
+        if not self._choices.exchanges or step == self._last:
+            return 0.0
+        if self._choices.fall == "stairs":
+            done = Fraction(step - self._first, self._last - self._first)
+            return self.config.drop_fraction * float(stairs(done))
+        return self.config.drop_fraction * (1 + math.cos(math.pi * step / self._last)) / 2
+
+    def _select(self, criterion: str, density: Fraction, scores: Scores | None = None) -> pruners.Masks:
+        """The masks of a density by the scores of a criterion, or by given ones, as the scope says."""
+        steps = pruners.trajectory(
+            criterion,
+            self.run.model,
+            sparsity=1 - density,
+            scope=self.config.scope,
+            iterations=1,
+            seed=derive(self.config.roots.mask, "mask"),
+            exclude=self.run.exclude,
+            min_per_layer=self.config.min_per_layer,
+            first=scores,
+        )
+        return next(steps).masks
+
+    def _update(self, step: int) -> None:
+        """Drop and grow, and put the new masks on."""
+        low, high = self._levels(step)
+        share = self._share(step)
+        falls = self._choices.path != "constant" and self._count(low) <= total_kept(self.masks.values())
+        scores = self._drop.scores(self.masks, step) if falls or share else {}
+        if falls:
+            self.masks = self._select("magnitude", low, scores)
+        rises = self._count(high) > total_kept(self.masks.values())
+        if share or rises:
+            # First without the dropped weights: a weight that grows has no value and no momentum, even if
+            # it was only just dropped.
+            stays = self._left(scores, share) if share else self.masks
+            self.run.mask(stays)
+            self.masks = self._grown(stays, high if rises else None, step)
+        self.run.mask(self.masks)
+        self._growth.explore(self.masks)
+
+    def _left(self, scores: Scores, share: float) -> pruners.Masks:
+        """The masks of the weights that stay where each layer drops a share of its own."""
+        left: pruners.Masks = {}
+        for name, mask in self.masks.items():
             kept = int(mask.count_nonzero())
             moved = min(int(share * kept), mask.numel() - kept)
-            stay = _top(weight.abs().masked_fill(~mask, -1), kept - moved)
-            score = growth(weight, draws)
-            # Weights that were just dropped may come back, as any other pruned weight (RigL).
-            grown = _top(score.masked_fill(stay, -torch.inf), moved)
-            self.masks[name], stays[name] = stay | grown, stay
-        return stays
+            left[name] = _top(scores[name].masked_fill(~mask, -torch.inf), kept - moved)
+        return left
+
+    def _grown(self, stays: pruners.Masks, density: Fraction | None, step: int) -> pruners.Masks:
+        """The masks of weights that stay, and of those that grow.
+
+        Args:
+            density: to which the network grows as the scope says; None: each layer grows as many weights as
+                it dropped. Weights that were just dropped may come back, as any pruned weight (RigL).
+        """
+        scores = self._growth.scores(step)
+        if density is not None:
+            first = {name: each.masked_fill(stays[name], torch.inf) for name, each in scores.items()}
+            return self._select("magnitude", density, first)
+        grown: pruners.Masks = {}
+        for name, stay in stays.items():
+            missing = int(self.masks[name].count_nonzero()) - int(stay.count_nonzero())
+            grown[name] = stay | _top(scores[name].masked_fill(stay, -torch.inf), missing)
+        return grown
 
 
 def _top(scores: Tensor, count: int) -> Tensor:
     return pruners.keep_top(scores.flatten(), count).view(scores.shape)
-
-
-def by_gradient(weight: Tensor, draws: torch.Generator) -> Tensor:
-    """The magnitude of the gradient."""
-    return torch.zeros_like(weight) if weight.grad is None else weight.grad.abs()
-
-
-def at_random(weight: Tensor, draws: torch.Generator) -> Tensor:
-    """A uniform draw."""
-    return torch.rand(weight.shape, generator=draws).to(weight.device)

@@ -7,7 +7,7 @@ from fractions import Fraction
 import pruners
 from sweep.config import Config, values_of, with_role
 from sweep.roles import DENSE_TRAINING, Role
-from sweep.rules.rule import Rule, Run, length, removes_units
+from sweep.rules.rule import Rule, Run, length, removes_units, starts_alike
 
 # A level removes a fifth of the weights that are left, unless the study gives the number of levels.
 _KEPT = 0.8
@@ -26,6 +26,7 @@ class IterativeMagnitude(Rule):
         """The fields of one level, and how many levels there are."""
         fields = {"scope", "iterations", "structure", "layers", "min_per_layer", *with_role(Role.RETRAINING)}
         fields |= {"unit_score"} if removes_units(config) else set()
+        fields |= {"initial_sparsity", "initial_scope", *(["mask_seed"] if config.initial_sparsity else [])}
         # To rewind to epoch 0 is the rule.
         return frozenset(fields if config.rewind_epoch else fields - {"rewind_epoch"})
 
@@ -39,10 +40,11 @@ class IterativeMagnitude(Rule):
             )
         if config.ablation == "shuffle":
             yield "ablation", f"ablation {config.ablation} does not apply to imp, whose masks change"
+        yield from starts_alike(config)
 
     def iterations(self, config: Config) -> int:
         """Levels that remove a fifth each, to the nearest number of them."""
-        return max(1, round(math.log(1 - config.sparsity) / math.log(_KEPT)))
+        return max(1, round(math.log(_left(config)) / math.log(_KEPT)))
 
     def last_prune(self, config: Config) -> float:
         """The end of training; infinite where only the data say which epoch that is."""
@@ -54,14 +56,16 @@ class IterativeMagnitude(Rule):
 
     def dense_until(self, config: Config) -> float:
         """The end of training: the first level prunes a trained network."""
-        return math.inf
+        return 0 if config.initial_sparsity else math.inf
 
-    def levels(self, config: Config) -> Hashable:
+    def levels(self, config: Config) -> Hashable | None:
         """All that the levels depend on, however many there are.
 
         Levels keep an equal share each, so that the first levels of many are those of few. The share is
-        rounded, so that 0.8² and 0.8³ are levels of one chain.
+        rounded, so that 0.8² and 0.8³ are levels of one chain. A sparse start is no one else's.
         """
+        if config.initial_sparsity:
+            return None
         roots = config.roots
         masks = ("scope", "layers", "min_per_layer", "structure", "unit_score")
         fields = values_of(config, DENSE_TRAINING, *masks)
@@ -108,14 +112,19 @@ class IterativeMagnitude(Rule):
 
 def _density(config: Config) -> float:
     """Share of the weights that one level keeps."""
-    return round(float((1 - config.sparsity) ** (1 / config.iterations)), 9)
+    return round(float(_left(config) ** (1 / config.iterations)), 9)
+
+
+def _left(config: Config) -> float:
+    """Share of the weights of the start that the last level keeps."""
+    return (1 - config.sparsity) / (1 - config.initial_sparsity)
 
 
 def _counts(config: Config, total: int) -> list[int]:
     """Weights, or units, that each level keeps; the last one keeps as many as the sparsity says exactly."""
     kept = pruners.kept_count(total, config.sparsity)
-    density = _density(config)
-    return [*(max(kept, round(total * density**level)) for level in range(1, config.iterations)), kept]
+    density, start = _density(config), pruners.kept_count(total, config.initial_sparsity)
+    return [*(max(kept, round(start * density**level)) for level in range(1, config.iterations)), kept]
 
 
 IMP = IterativeMagnitude()

@@ -27,6 +27,7 @@ class Run(Protocol):
         total: how many weights may be pruned.
         units: of the trial's structure, group by group; none for single weights.
         end: the last step of training.
+        start: masks that are on from the start; None: the start is dense.
     """
 
     config: Config
@@ -34,6 +35,7 @@ class Run(Protocol):
     exclude: list[str]
     total: int
     units: Sequence[pruners.UnitGroup]
+    start: pruners.Masks | None
 
     @property
     def end(self) -> int:
@@ -166,7 +168,7 @@ class Rule:
 
     def dense_until(self, config: Config) -> float:
         """The epoch up to which training is dense, as other trials' is; infinite: to the end of training."""
-        return config.prune_epoch
+        return 0 if config.initial_sparsity else config.prune_epoch
 
     def levels(self, config: Config) -> Hashable | None:
         """All that the levels of the trial depend on, however many there are; None: there are no levels."""
@@ -276,4 +278,14 @@ def single_weights_alone(config: Config) -> Iterator[tuple[str, str]]:
         yield (
             "criterion",
             f"{config.criterion} prunes single weights and trains them all: leave out structure and retrain",
+        )
+
+
+def starts_alike(config: Config) -> Iterator[tuple[str, str]]:
+    """The complaint of a rule that prunes a sparse start more than once: no layer may gain weights."""
+    if config.initial_sparsity and config.scope not in ("global", config.initial_scope):
+        yield (
+            "scope",
+            f"scope {config.scope} after initial_scope {config.initial_scope}: a layer would have to gain "
+            "weights: take scope global, or the same for both",
         )

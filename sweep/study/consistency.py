@@ -45,6 +45,7 @@ def check(config: Config) -> None:
         _retraining,
         _masks,
         _shrinking,
+        _start,
     ):
         for field, message in problems(config):
             raise Inconsistent(field, message)
@@ -161,6 +162,33 @@ def _weights(config: Config) -> Iterator[Problem]:
             )
     if config.ablation == "shuffle":
         yield "ablation", "ablation shuffle with keep_mask: removed weights would come back: leave one out"
+
+
+def _start(config: Config) -> Iterator[Problem]:
+    """What does not go with a random sparse start."""
+    sparsity = config.initial_sparsity
+    if not sparsity or not config.sparsity:
+        return
+    if "initial_sparsity" not in rules.find(config.criterion).reads(config):
+        yield (
+            "initial_sparsity",
+            f"initial_sparsity: {config.criterion} has a start of its own: leave it out",
+        )
+    if sparsity > config.sparsity:
+        yield (
+            "initial_sparsity",
+            f"initial_sparsity {sparsity:g} is above the sparsity {config.sparsity:g}: pruned weights stay "
+            "pruned: give less",
+        )
+    if config.keep_mask:
+        yield "initial_sparsity", "initial_sparsity and keep_mask are two sparse starts: give one"
+    if config.structure != "weight":
+        yield "initial_sparsity", "initial_sparsity is of single weights: leave out structure"
+    if config.ablation == "shuffle":
+        yield (
+            "ablation",
+            "ablation shuffle with initial_sparsity: removed weights would come back: leave one out",
+        )
 
 
 def _masks(config: Config) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from pruners.masks import total_kept
 from sweep import rules
 from sweep.config import Config
 from sweep.errors import BadInput
+from sweep.seeds import derive
 from sweep.store.weights import label
 
 
@@ -36,12 +37,18 @@ def excluded(config: Config, model: nn.Module) -> list[str]:
     return [name for name in names if name not in chosen]
 
 
-def start(config: Config, model: nn.Module) -> pruners.Masks:
-    """The masks of a sparse start: they keep the prunable weights that are not exactly 0.
+def start(config: Config, model: nn.Module) -> pruners.Masks | None:
+    """The masks of a sparse start; None: the start is dense.
+
+    `keep_mask` keeps the prunable weights that are not exactly 0, `initial_sparsity` random ones.
 
     Raises:
-        BadInput: they keep fewer weights than the sparsity does.
+        BadInput: they keep fewer weights than the sparsity does, or the initial scope has no such masks.
     """
+    if config.initial_sparsity:
+        return _random_start(config, model)
+    if not config.keep_mask:
+        return None
     masks = {name: weight.detach() != 0 for name, weight in pruners.prunable(model).items()}
     total = sum(mask.numel() for mask in masks.values())
     kept, asked = total_kept(masks.values()), pruners.kept_count(total, config.sparsity)
@@ -51,6 +58,21 @@ def start(config: Config, model: nn.Module) -> pruners.Masks:
             f"and sparsity {config.sparsity:g} keeps {asked}: ask for a higher sparsity"
         )
     return masks
+
+
+def _random_start(config: Config, model: nn.Module) -> pruners.Masks:
+    try:
+        return pruners.prune(
+            "random",
+            model,
+            sparsity=config.initial_sparsity,
+            scope=config.initial_scope,
+            seed=derive(config.roots.mask, "initial"),
+            exclude=excluded(config, model),
+            min_per_layer=config.min_per_layer,
+        )
+    except ValueError as error:
+        raise BadInput(f"{config.model}: initial_sparsity: {error}") from None
 
 
 def _matches(names: Iterable[str], *patterns: str) -> set[str]:
@@ -121,3 +143,5 @@ def check(config: Config, model: nn.Module, example: Tensor) -> None:
     retrained(config, model)
     found = units(config, model, exclude, example)
     rules.find(config.criterion).check(config, model, exclude, found)
+    if config.initial_sparsity:
+        start(config, model)

@@ -96,8 +96,9 @@ def _check_count(config: Config, masks: pruners.Masks) -> None:
     """Raise `BadInput` if masks after a sparse start keep fewer weights than the sparsity does."""
     total = sum(mask.numel() for mask in masks.values())
     if total_kept(masks.values()) < pruners.kept_count(total, config.sparsity):
+        field = "keep_mask" if config.keep_mask else "initial_sparsity"
         raise BadInput(
-            f"keep_mask: scope {config.scope} asks a layer for more weights than it starts with: take global"
+            f"{field}: scope {config.scope} asks a layer for more weights than it starts with: take global"
         )
 
 

@@ -43,6 +43,7 @@ class Stages:
         smaller: the network that the masks leave, which is trained; None: it is not made smaller.
         total: how many weights may be pruned.
         units: of the config's structure, group by group; none for single weights.
+        start: masks that are on from the start; None: there are none.
         snapshot: the step to rewind to with its weights, as soon as the training has passed it.
     """
 
@@ -71,10 +72,9 @@ class Stages:
         self.units = masking.units(config, self.model, self.exclude, example)
         self.masks: Mapping[str, torch.Tensor] = {}
         self.smaller: Smaller | None = None
-        # Masks that are on from the start; None: there are none.
-        self._start = masking.start(config, self.model) if config.keep_mask else None
-        if self._start:
-            self.mask(self._start)
+        self.start = masking.start(config, self.model)
+        if self.start:
+            self.mask(self.start)
         # The step to rewind to after a pruning; None: there is no rewind.
         epoch = self.rule.rewinds_to(config)
         self._rewind_step = None if epoch is None else self.steps_of(epoch)
@@ -117,7 +117,7 @@ class Stages:
 
     def score(self) -> pruners.Step:
         """The masks that the trial's criterion chooses, and their scores."""
-        return scoring.choose(self.config, self.model, self.data, self.shared.scores, self._start, self.units)
+        return scoring.choose(self.config, self.model, self.data, self.shared.scores, self.start, self.units)
 
     def batches(self) -> Iterable[Batch]:
         """The scoring batches: each pass draws others, alike in every run."""

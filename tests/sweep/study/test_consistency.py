@@ -162,3 +162,24 @@ def test_what_does_not_go_with_units(fields, message):
 )
 def test_what_goes_with_units(fields):
     check(Config(**(BASE | {"epochs": 2} | fields)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"initial_sparsity": 0.95}, "initial_sparsity"),
+        ({"criterion": "oracle", "structure": "filter"}, "initial_sparsity"),
+        ({"criterion": "rigl"}, "initial_sparsity"),
+        ({"structure": "filter", "sparsity": 0.6}, "initial_sparsity"),
+        ({"keep_mask": True, "weights": "run:0123456789abcdef"}, "initial_sparsity"),
+        ({"ablation": "shuffle"}, "ablation"),
+        ({"criterion": "imp", "scope": "uniform"}, "scope"),
+    ],
+)
+def test_what_does_not_go_with_a_random_sparse_start(fields, field):
+    base = {"dataset": "digits", "model": "conv-5", "criterion": "snip", "sparsity": 0.9, "epochs": 2}
+    given = base | {"initial_sparsity": 0.5}
+    check(Config(**given))
+    with pytest.raises(Inconsistent) as error:
+        check(Config(**(given | fields)))
+    assert error.value.field == field

@@ -155,7 +155,40 @@ FIELDS = {
     },
     **{
         name: {"criterion": name, "update_every": 4, **more}
-        for name, more in (("gmp", {"prune_epoch": 0.5}), ("set", {}), ("rigl", {}), ("granet", {}))
+        for name, more in (
+            ("gmp", {"prune_epoch": 0.5}),
+            ("set", {}),
+            ("rigl", {}),
+            ("granet", {}),
+            ("acdc", {"prune_epoch": 0.5, "update_every": 3}),
+            ("mest", {"parameters": (("criterion.gradient_weight", 0.5),)}),
+            ("east", {"scope": "erk"}),
+        )
+    },
+    "along training by SNIP, on batches of its own": {
+        "criterion": "gmp",
+        "parameters": (("criterion.drop", "snip"),),
+        "update_every": 4,
+        "score_batch_size": 16,
+    },
+    "along training, unexplored first": {
+        "criterion": "set",
+        "parameters": (("criterion.grow", "unexplored"),),
+        "update_every": 4,
+    },
+    "along training by momentum, from a sparse start": {
+        "criterion": "granet",
+        "parameters": (("criterion.grow", "momentum"),),
+        "initial_sparsity": 0.5,
+        "update_every": 4,
+    },
+    "from a sparse start": {"initial_sparsity": 0.5, "prune_epoch": 1.5, "rewind_epoch": 0.5},
+    "levels from a sparse start": {
+        "criterion": "imp",
+        "sparsity": 0.744,
+        "initial_sparsity": 0.5,
+        "iterations": 3,
+        "epochs": 1,
     },
     "an own rule": {"criterion": "by_halves"},
     "an own rule between steps": {"criterion": "kept_state"},
