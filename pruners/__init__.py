@@ -17,18 +17,19 @@ from pruners.masks import (
     apply_masks,
     collapsed_layers,
     densities,
-    keep_top,
     kept_count,
     prunable,
     reinitialize,
     shuffle,
 )
 from pruners.pruning import Step, final, find, names, prune, saliencies, saliency, trajectory
+from pruners.ranking import keep_top
 from pruners.schedules import SCHEDULES
-from pruners.scopes import SCOPES
+from pruners.scopes import PATTERNS, SCOPES
 from pruners.structured import block_masks, block_scores, filter_masks, precrop, removable_blocks
 
 __all__ = [
+    "PATTERNS",
     "SCHEDULES",
     "SCOPES",
     "Cost",

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from inspect import signature
 from itertools import islice
 from math import prod
@@ -13,18 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pruners import counting
 from pruners.batches import Batch, Loss
 from pruners.criteria import Criterion, Mode, checked, of_function
-from pruners.masks import Masks, Sparsity, kept_count, prunable, select
+from pruners.masks import Masks, Sparsity, kept_count, prunable
 from pruners.own import BadFunction, place
 from pruners.probe import Scores
+from pruners.ranking import select
 from pruners.saliency import CRITERIA
-from pruners.schedules import SCHEDULES, kept_counts
-from pruners.scopes import SCOPES, Group, Shapes, proportional
+from pruners.schedules import SCHEDULES, group_counts
+from pruners.scopes import PATTERNS, SCOPES, Scope, Shapes, divided
 from pruners.scoring import score
 from pruners.structured import expanded, filter_scores, filter_shapes
 
-Scope = str | Mapping[str, float]
 # A criterion: its name, a function of one's own, or the object itself.
 Chosen = str | Criterion | Callable[..., Any]
 
@@ -147,6 +149,8 @@ def prune(
     score_mode: Mode | None = None,
     min_per_layer: int = 0,
     structure: Literal["weight", "filter"] = "weight",
+    target: Literal["kept", "effective"] = "kept",
+    example_input: Tensor | None = None,
     **options: Any,
 ) -> Masks:
     """Masks that keep exactly max(1, round(N·(1 − sparsity))) of the N prunable weights.
@@ -159,8 +163,8 @@ def prune(
         batches: (inputs, targets), iterated over once in each pruning iteration: a list gives every iteration
             the same data, an object whose `__iter__` draws gives fresh data.
         sparsity: share of weights to remove, in [0, 1); a decimal is taken exactly.
-        scope: how the kept weights spread over the layers: a name of `SCOPES`, or layer name → density; the
-            densities of the layers are then proportional to these.
+        scope: how the kept weights spread over the layers: a name of `SCOPES` or `PATTERNS`, or layer name →
+            density; the densities of the layers are then proportional to these.
         iterations: pruning iterations from dense to the sparsity; None is the criterion's default.
         schedule: `exponential`, `linear`, `cubic`, or `one-shot` (all in the first iteration).
         loss, seed, score_mode: as for `saliency`.
@@ -170,6 +174,10 @@ def prune(
         structure: `filter` removes whole filters (of a linear layer: units), ranked by the sum of their
             weights' scores; N, `sparsity` and `min_per_layer` then count filters. Scope `global`, `uniform`
             or layer densities.
+        target: `effective` keeps as few weights as leave max(1, round(N·(1 − sparsity))) effective ones, or
+            more by those on paths that the last weight closes; see `effective_masks`. Of several iterations
+            only the last counts so.
+        example_input: inputs of which `target` needs the shape; None: those of the first batch.
         options: of the criterion.
 
     Returns:
@@ -181,7 +189,8 @@ def prune(
     steps = trajectory(
         criterion, model, batches, sparsity=sparsity, scope=scope, iterations=iterations, schedule=schedule,
         loss=loss, seed=seed, exclude=exclude, invert=invert, score_mode=score_mode,
-        min_per_layer=min_per_layer, structure=structure, **options,
+        min_per_layer=min_per_layer, structure=structure, target=target, example_input=example_input,
+        **options,
     )  # fmt: skip
     return final(steps, iterations or find(criterion).iterations).masks
 
@@ -208,6 +217,8 @@ def trajectory(
     score_mode: Mode | None = None,
     min_per_layer: int = 0,
     structure: Literal["weight", "filter"] = "weight",
+    target: Literal["kept", "effective"] = "kept",
+    example_input: Tensor | None = None,
     first: Scores | None = None,
     start: Masks | None = None,
     **options: object,
@@ -221,18 +232,15 @@ def trajectory(
     """
     chosen = find(criterion)
     _check_pruning(iterations, schedule, structure, min_per_layer, scope)
+    counting.check(target, structure, scope)
     weights = prunable(model, exclude)
     shapes = _shapes(model, weights, scope, structure)
     sizes = {layer: prod(shape) for layer, shape in shapes.items()}
-    groups = _groups(scope, shapes, kept_count(sum(sizes.values()), sparsity))
-    # Each group follows the schedule to its own final count.
-    total_steps = iterations or chosen.iterations
-    counts = [
-        kept_counts(schedule, sum(sizes[layer] for layer in group.layers), group.kept, total_steps)
-        for group in groups
-    ]
+    wanted, groups_of = kept_count(sum(sizes.values()), sparsity), partial(divided, scope, shapes)
+    groups, total_steps = groups_of(wanted), iterations or chosen.iterations
+    effective = counting.EffectiveCount(model, batches, example_input, groups_of, wanted)
     masks = start
-    for step, kept in enumerate(zip(*counts, strict=True)):
+    for step, kept in enumerate(group_counts(schedule, groups, sizes, total_steps)):
         # Each iteration has random numbers of its own.
         draw = crc32(f"{seed}/{step}".encode()) if step else seed
         if first is not None and not step:
@@ -243,7 +251,8 @@ def trajectory(
                 loss=loss, seed=draw, score_mode=score_mode, **options,
             )[chosen.name]  # fmt: skip
         ranked = _ranked(scores, start if chosen.revives else masks, invert, structure)
-        masks = select(ranked, groups, kept, min_per_layer)
+        choose = effective.select if target == "effective" and step + 1 == total_steps else select
+        masks = choose(ranked, groups, kept, min_per_layer)
         if structure == "filter":
             masks = expanded(masks, weights)
         if start is not None:
@@ -261,8 +270,12 @@ def _check_pruning(
         raise ValueError(f"iterations {iterations}: at least 1")
     _checked("schedule", schedule, SCHEDULES)
     _checked("structure", structure, ("weight", "filter"))
-    if min_per_layer < 0 or (min_per_layer and scope == "rowwise"):
-        raise ValueError(f"min_per_layer {min_per_layer}: at least 0, and not with scope rowwise")
+    if not isinstance(scope, Mapping):
+        _checked("scope", scope, (*SCOPES, *PATTERNS))
+    patterned = isinstance(scope, str) and (scope == "rowwise" or scope in PATTERNS)
+    if min_per_layer < 0 or (min_per_layer and patterned):
+        named = scope if patterned else "rowwise"
+        raise ValueError(f"min_per_layer {min_per_layer}: at least 0, and not with scope {named}")
 
 
 def _shapes(
@@ -294,12 +307,6 @@ def _ranked(
     if structure == "filter":
         alive = {layer: mask.flatten(1).any(1) for layer, mask in alive.items()}
     return {layer: s.masked_fill(~alive[layer], -torch.inf) for layer, s in ranked.items()}
-
-
-def _groups(scope: Scope, shapes: Shapes, kept: int) -> list[Group]:
-    if isinstance(scope, Mapping):
-        return proportional(shapes, kept, scope)
-    return SCOPES[_checked("scope", scope, SCOPES)](shapes, kept)
 
 
 def _checked(kind: str, name: str, table: Iterable[str]) -> str:
