@@ -115,12 +115,23 @@ def _check_masks(configs: Sequence[Config], form: data.Form) -> None:
     # Where the largest combination exists, all smaller ones do.
     for config in sorted(configs, key=lambda config: -config.combination):
         layers = (config.layers, config.structure, config.retrain, config.min_per_layer)
-        if layers == ("*", "weight", "all", 0) and config.scope != "uniform-plus":
+        counts = (config.densities, config.target)
+        plain = layers == ("*", "weight", "all", 0) and counts == (None, "kept")
+        if plain and config.scope != "uniform-plus":
             continue
         arguments = config.arguments("model")
-        kind = (config.model, arguments, rules.find(config.criterion), config.sparsity, config.scope, *layers)
+        kind = (
+            config.model,
+            arguments,
+            rules.find(config.criterion),
+            config.sparsity,
+            config.scope,
+            *layers,
+            *counts,
+        )
         if kind not in checked:
             checked.add(kind)
             form_of_model = (form.shape, 10, 0)
             model = models.build(config.model, *form_of_model, dtype=form.dtype, arguments=arguments)
             masking.check(config, model)
+            masking.check_target(config, model, torch.zeros(1, *form.shape, dtype=form.dtype))

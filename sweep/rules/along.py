@@ -34,7 +34,7 @@ class Along(Rule):
 
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of masks, and of the updates that the rule makes."""
-        fields = {"scope", "layers", "min_per_layer", "update_every", "update_end"}
+        fields = {"scope", "densities", "layers", "min_per_layer", "update_every", "update_end"}
         fields |= {"prune_epoch"} if self.thins else {"mask_seed"}
         return frozenset(fields | ({"drop_fraction"} if self.growth else set()))
 
@@ -46,6 +46,11 @@ class Along(Rule):
         yield from single_weights_alone(config)
         if config.ablation != "none":
             yield "ablation", f"ablation {config.ablation} does not apply to {self.name}, whose masks change"
+        if self.growth and config.scope in pruners.PATTERNS:
+            yield (
+                "scope",
+                f"scope {config.scope}: {self.name} grows weights outside of any pattern: take another",
+            )
         if not self.thins and config.prune_epoch > 0:
             yield "prune_epoch", f"{self.name} is sparse from the start: leave out prune_epoch"
 
@@ -107,7 +112,7 @@ class Updates:
             criterion,
             self.run.model,
             sparsity=sparsity,
-            scope=self.config.scope,
+            scope=self.run.scope,
             seed=derive(self.config.roots.mask, "mask"),
             exclude=self.run.exclude,
             min_per_layer=self.config.min_per_layer,

@@ -21,10 +21,20 @@ class IterativeMagnitude(Rule):
 
     name = "imp"
     iterative = True
+    counts_effective = True
 
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of one level, and how many levels there are."""
-        fields = {"scope", "iterations", "structure", "layers", "min_per_layer", *with_role(Role.RETRAINING)}
+        fields = {
+            "scope",
+            "densities",
+            "target",
+            "iterations",
+            "structure",
+            "layers",
+            "min_per_layer",
+            *with_role(Role.RETRAINING),
+        }
         # To rewind to epoch 0 is the rule.
         return frozenset(fields if config.rewind_epoch else fields - {"rewind_epoch"})
 
@@ -60,7 +70,9 @@ class IterativeMagnitude(Rule):
         roots = config.roots
         fields = values_of(config, DENSE_TRAINING, "scope", "layers", "min_per_layer")
         levels = fields, float(config.rewind_epoch or 0), _density(config)
-        return levels, roots.init, roots.order, roots.split
+        counted = (config.densities, config.target)
+        of_counts = () if counted == (None, "kept") else (counted,)
+        return levels, roots.init, roots.order, roots.split, *of_counts
 
     def leads(self, config: Config) -> bool:
         """Whether the weights after the last level are trained ones: new weights lead nowhere."""
@@ -84,9 +96,11 @@ class IterativeMagnitude(Rule):
                     "magnitude",
                     run.model,
                     sparsity=1 - Fraction(counts[level - 1], run.total),
-                    scope=config.scope,
+                    scope=run.scope,
                     exclude=run.exclude,
                     min_per_layer=config.min_per_layer,
+                    target=config.target,
+                    example_input=run.example,
                 )
                 chosen = next(steps)
             last = level == config.iterations

@@ -1,6 +1,7 @@
 """Which fields of a config do not go together."""
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 import pruners
 from sweep import models, rules
@@ -164,6 +165,10 @@ def _masks(config: Config) -> Iterator[Problem]:
             "min_per_layer",
             "min_per_layer does not go with scope rowwise: every row keeps the same number of weights",
         )
+    if config.densities is not None and config.scope != "global":
+        yield "densities", f"densities with scope {config.scope}: they take its place: leave one out"
+    if config.sparsity:
+        yield from _counts(config)
     if config.iterations > 1 and not rules.find(config.criterion).takes_iterations(config):
         criteria = [name for name in pruners.names() if pruners.find(name).iterations > 1]
         iterative = [*criteria, *(rule.name for rule in rules.RULES.values() if rule.iterative)]
@@ -171,4 +176,28 @@ def _masks(config: Config) -> Iterator[Problem]:
             "iterations",
             f"iterations {config.iterations}: {config.criterion} is one-shot; "
             f"put iterations in a block with one of {', '.join(iterative)}",
+        )
+
+
+def _counts(config: Config) -> Iterator[Problem]:
+    """What the pattern of a scope and the target ask of the other fields."""
+    pattern = pruners.PATTERNS.get(config.scope)
+    asked = pattern.sparsity if pattern else None
+    if asked is not None and Fraction(str(config.sparsity)) != asked:
+        yield (
+            "sparsity",
+            f"sparsity {config.sparsity:g}: masks of scope {config.scope} have {float(asked):g}: take that",
+        )
+    if pattern and config.min_per_layer > 0:
+        yield "min_per_layer", f"min_per_layer does not go with scope {config.scope}: leave one out"
+    if config.target == "kept":
+        return
+    if config.structure != "weight":
+        yield "target", f"target {config.target} counts single weights: leave out structure"
+    if asked is not None:
+        yield "target", f"target {config.target}: scope {config.scope} says how many are kept: leave one out"
+    if config.ablation == "shuffle":
+        yield (
+            "ablation",
+            f"ablation shuffle with target {config.target}: shuffled masks have other paths: leave one out",
         )

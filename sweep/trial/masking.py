@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 import pruners
 from pruners.masks import total_kept
@@ -116,3 +117,23 @@ def check(config: Config, model: nn.Module) -> None:
     exclude = excluded(config, model)
     retrained(config, model)
     rules.find(config.criterion).check(config, model, exclude)
+
+
+def check_target(config: Config, model: nn.Module, example: Tensor) -> None:
+    """Check that the weights that the sparsity counts can be told.
+
+    Args:
+        example: one batch of inputs, of which only the shape matters.
+
+    Raises:
+        BadInput: effective masks are not worked out for the model.
+    """
+    if config.target != "effective":
+        return
+    full = {
+        name: torch.ones_like(weight, dtype=torch.bool) for name, weight in pruners.prunable(model).items()
+    }
+    try:
+        pruners.effective_masks(model, full, example)
+    except ValueError as error:
+        raise BadInput(f"target effective with {config.model}: {error}") from None

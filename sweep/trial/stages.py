@@ -8,9 +8,11 @@ import torch
 
 import pruners
 from pruners.batches import Batch, Loss
+from pruners.scopes import Scope
 from sweep import rules
 from sweep.config import Config
 from sweep.data import Data
+from sweep.rules import spread
 from sweep.rules.rule import Between, Run
 from sweep.store.states import State
 from sweep.study import consistency
@@ -62,7 +64,7 @@ class Stages:
         self.recorder = Recorder(config, self.training)
         self.exclude = masking.excluded(config, self.model)
         self.total = sum(weight.numel() for weight in pruners.prunable(self.model, self.exclude).values())
-        self.training.kept = self.total
+        self.training.kept = self.training.total = self.total
         self.masks: Mapping[str, torch.Tensor] = {}
         # Masks that are on from the start; None: there are none.
         self._start = masking.start(config, self.model) if config.keep_mask else None
@@ -97,6 +99,16 @@ class Stages:
     def end(self) -> int:
         """The last step of training."""
         return self.training.end
+
+    @property
+    def scope(self) -> Scope:
+        """How the kept weights spread over the layers."""
+        return spread.scope(self.config, self.model, self.exclude)
+
+    @property
+    def example(self) -> torch.Tensor:
+        """One training input as the network takes it."""
+        return network.example(self.data)
 
     def steps_of(self, epochs: float) -> int:
         """The steps that a number of epochs has."""

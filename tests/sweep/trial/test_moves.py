@@ -122,6 +122,17 @@ FIELDS = {
         name: {"criterion": name, "update_every": 4, **more}
         for name, more in (("gmp", {"prune_epoch": 0.5}), ("set", {}), ("rigl", {}), ("granet", {}))
     },
+    "densities": {"criterion": "set", "update_every": 4, "densities": "0.*=1 *=0.1"},
+    "effective weights": {"target": "effective", "sparsity": 0.95, "prune_epoch": 0.5},
+    "levels of effective weights": {
+        "criterion": "imp",
+        "target": "effective",
+        "densities": "0.*=1 *=0.5",
+        "sparsity": 0.9,
+        "iterations": 2,
+        "epochs": 1,
+    },
+    "a pattern": {"criterion": "gmp", "update_every": 4, "scope": "2:4", "sparsity": 0.5},
     "an own rule": {"criterion": "by_halves"},
     "an own rule between steps": {"criterion": "kept_state"},
     "an own rule with hidden state": {"criterion": "between"},
