@@ -9,9 +9,11 @@ decorator `criterion` says what it needs, and registers it under a name. `pruner
 files and applies them as `torch.nn.utils.prune` does.
 """
 
-from pruners.cost import Cost, cost, multiply_adds, pq_index
+from pruners.activity import relu_activity
+from pruners.cost import Cost, cost, multiply_adds, pq_index, pq_index_of
 from pruners.criteria import Criterion, criterion
 from pruners.effective import effective_masks
+from pruners.graphs import ramanujan_gap
 from pruners.masks import (
     Masks,
     apply_masks,
@@ -52,10 +54,13 @@ __all__ = [
     "multiply_adds",
     "names",
     "pq_index",
+    "pq_index_of",
     "precrop",
     "prunable",
     "prune",
+    "ramanujan_gap",
     "reinitialize",
+    "relu_activity",
     "removable_blocks",
     "saliencies",
     "saliency",

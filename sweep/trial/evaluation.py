@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+import pruners
+from pruners.activity import Activity
 from sweep.config import Config
 from sweep.data import TASKS, Data, Split
 from sweep.models import losses, metrics
@@ -67,6 +69,12 @@ class Evaluation:
                 loss += float(self._loss.total(output, labels))
                 kept.append(reduce(output))
         return loss / len(split), torch.cat(kept)
+
+    def activity(self) -> Activity | None:
+        """What the network's ReLUs let pass of the first validation images; None: it has none."""
+        images, _ = next(self.data.validation.batches(_EVALUATION_BATCH))
+        with torch.inference_mode(), self._precision():
+            return pruners.relu_activity(self.model, self.data.inputs(images))
 
     @contextmanager
     def recalibrated(self) -> Iterator[None]:

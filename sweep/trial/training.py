@@ -15,6 +15,7 @@ from sweep.models import optimizers
 from sweep.rules.rule import Between
 from sweep.seeds import derive, generator
 from sweep.trial.evaluation import Evaluation, seed_layers
+from sweep.trial.exploration import Exploration
 
 # Attributes of a training that its state has.
 _PROGRESS = ("step", "spent", "active", "first_loss", "_summed")
@@ -34,6 +35,7 @@ class Training(Evaluation):
         spent: all steps of the training: those of a restored state and those before a rewind count.
         active: sum over these steps of the prunable weights that were kept.
         kept: prunable weights that the current masks keep.
+        total: prunable weights that masks may remove.
         rate: learning rate at the beginning of the last epoch, or part of an epoch, that was trained.
         before_step: is called before each step, when all that was trained before is recorded.
     """
@@ -49,7 +51,8 @@ class Training(Evaluation):
         self._augment = augmentation.find(config.augment, config.arguments("augment"))
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._trainable = [name for name, p in model.named_parameters() if p.requires_grad]
-        self.kept, self.rate = 0, 0.0
+        self.kept, self.total, self.rate = 0, 0, 0.0
+        self._exploration = Exploration(model)
         self.before_step: Callable[[], object] = lambda: None
         schedule = optimizers.lr_schedule(config.lr_schedule)
         # Share of the training done, and the config → factor of the highest learning rate.
@@ -100,6 +103,7 @@ class Training(Evaluation):
 
         The optimizer's momentum of pruned weights is set to 0 too, or it would move them again.
         """
+        self._exploration.note(self._masked, self.spent)
         parameters = dict(self.model.named_parameters())
         # The biases of pruned filters have one dimension. They are not prunable weights.
         self._masked, self.kept = [], total_kept(mask for mask in masks.values() if mask.dim() > 1)
@@ -111,6 +115,11 @@ class Training(Evaluation):
                     moment.masked_fill_(~mask, 0)
             # The memory layout of the gradient makes their product one plain loop.
             self._masked.append((parameter, torch.empty_like(parameter).copy_(mask)))
+
+    @property
+    def explored(self) -> float:
+        """Share of the prunable weights that were kept in a step of the training, or are kept now."""
+        return self._exploration.share(self._masked, self.spent)
 
     def run(self, until: int, between: Between | None = None, pause: bool = False) -> Iterator[float]:
         """Train to a step.
@@ -177,6 +186,7 @@ class Training(Evaluation):
             "optimizer": self._optimizer.state_dict(),
             "sum": self._sum,
             "rate": self.rate,
+            "explored": self._exploration.state(),
             **{name: getattr(self, name) for name in _PROGRESS},
         }
 
@@ -200,6 +210,7 @@ class Training(Evaluation):
             counts = [type(state[name]) is int for name in _PROGRESS if name != "first_loss"]
             losses = [isinstance(state[name], float | None) for name in ("first_loss", "rate")]
             same_sum = state["sum"].shape == self._sum.shape
+            same_sum = same_sum and self._exploration.can_restore(state["explored"])
         except (AttributeError, LookupError, TypeError, ValueError):
             return False
         return all((*shapes, *same_groups, *counts, *losses, same_sum)) and self.has_form(state["model"])
@@ -222,6 +233,7 @@ class Training(Evaluation):
         # Copied, as the optimizer changes the tensors that it loads.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self._sum, self.rate = state["sum"].to(self._sum.device, copy=True), state["rate"]
+        self._exploration.restore(state["explored"])
         for name in _PROGRESS:
             setattr(self, name, state[name])
 
