@@ -9,29 +9,32 @@ decorator `criterion` says what it needs, and registers it under a name. `pruner
 files and applies them as `torch.nn.utils.prune` does.
 """
 
-from pruners.cost import Cost, cost, multiply_adds, pq_index
+from pruners.activity import relu_activity
+from pruners.cost import Cost, cost, multiply_adds, pq_index, pq_index_of
 from pruners.criteria import Criterion, criterion
 from pruners.effective import effective_masks
+from pruners.graphs import ramanujan_gap
 from pruners.lookup import find, names, saliencies, saliency
 from pruners.masks import (
     Masks,
     apply_masks,
     collapsed_layers,
     densities,
-    keep_top,
     kept_count,
     prunable,
     reinitialize,
     shuffle,
 )
 from pruners.pruning import Step, final, prune, trajectory
+from pruners.ranking import keep_top
 from pruners.schedules import SCHEDULES
-from pruners.scopes import SCOPES
+from pruners.scopes import PATTERNS, SCOPES
 from pruners.structured import block_masks, block_scores, filter_masks, precrop, removable_blocks
 from pruners.structures import STRUCTURES, find_units, other_masks
 from pruners.units import UnitGroup, kept_units
 
 __all__ = [
+    "PATTERNS",
     "SCHEDULES",
     "SCOPES",
     "STRUCTURES",
@@ -59,10 +62,13 @@ __all__ = [
     "names",
     "other_masks",
     "pq_index",
+    "pq_index_of",
     "precrop",
     "prunable",
     "prune",
+    "ramanujan_gap",
     "reinitialize",
+    "relu_activity",
     "removable_blocks",
     "saliencies",
     "saliency",

@@ -1,7 +1,8 @@
 """What masks save: weights and multiply-adds; and how concentrated the kept weights are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +111,26 @@ def _multiply_adds(
             output = run(model, state, differentiable(example_input[:1]))
         refuse_other_uses(output, leaves)
     return macs
+
+
+def pq_index_of(weights: Iterable[Tensor], kept: int, p: float = 0.5, q: float = 1) -> float | None:
+    """As `pq_index`, of the kept weights of several layers together.
+
+    Args:
+        weights: of each layer, with its pruned weights at 0.
+        kept: number of weights that are not pruned; some of them may be 0 too.
+
+    Returns:
+        The index, or None if there is no weight, all are 0, or one is not finite.
+    """
+    sums = [0.0, 0.0]
+    for weight in weights:
+        size = weight.detach().abs().double()
+        sums = [total + float(size.pow(r).sum()) for total, r in zip(sums, (p, q), strict=True)]
+    if not kept or not all(0 < total < inf for total in sums):
+        return None
+    norm_p, norm_q = (total ** (1 / r) for total, r in zip(sums, (p, q), strict=True))
+    return float(1 - kept ** (1 / q - 1 / p) * norm_p / norm_q)
 
 
 def pq_index(weights: Tensor, p: float = 0.5, q: float = 1) -> float | None:

@@ -1,18 +1,15 @@
 """Masks: which weights are prunable, how many are kept, and which."""
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatch
 from fractions import Fraction
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-
-from pruners.scopes import Group
 
 # Parameter name -> boolean mask of the parameter's shape; True is kept.
 Masks = dict[str, Tensor]
@@ -125,88 +122,6 @@ def kept_count(total: int, sparsity: Sparsity) -> int:
     if not 0 < density <= 1:
         raise ValueError(f"sparsity {sparsity} is outside [0, 1): 0 keeps every weight, 0.99 keeps 1 %")
     return max(1, round(total * density))
-
-
-def keep_top(scores: Tensor, count: int) -> Tensor:
-    """Boolean mask, shaped like the 1-D `scores`, of exactly the `count` largest; ties go to the lower index.
-
-    The test `scores >= threshold` would keep every tied weight: all weights, if all scores are 0.
-    """
-    return _keep_top([scores], count)[0]
-
-
-def _keep_top(parts: Sequence[Tensor], count: int) -> list[Tensor]:
-    """As `keep_top`, over several tensors of any shape, as if flattened and concatenated."""
-    total = sum(part.numel() for part in parts)
-    if not 0 < count < total:
-        return [torch.full_like(part, count > 0, dtype=torch.bool) for part in parts]
-    threshold = _largest(torch.cat([part.flatten() for part in parts]), count)
-    flat = [(part > threshold).flatten() for part in parts]
-    remaining = count - total_kept(flat)
-    for part, mask in zip(parts, flat, strict=True):
-        tied = (part.flatten() == threshold).nonzero().squeeze(1)[:remaining]
-        mask[tied] = True
-        remaining -= len(tied)
-    return [mask.view(part.shape) for part, mask in zip(parts, flat, strict=True)]
-
-
-def _largest(scores: Tensor, count: int) -> Tensor:
-    """The count-th largest score, by selection instead of a sort; on a CPU it may reorder the scores."""
-    if scores.device.type != "cpu":
-        return scores.kthvalue(scores.numel() - count + 1).values
-    # NumPy partitions in place, about three times as fast as kthvalue, in a third of its memory.
-    values = scores.numpy()
-    low = values.min()
-    if np.count_nonzero(values == low) > len(values) // 8:
-        # Zeros, or weights pruned before: selection is slow among many ties.
-        values = values[values > low]
-    place = len(values) - count
-    if place < 0:
-        return scores.new_tensor(low)
-    values.partition(place)
-    return scores.new_tensor(values[place])
-
-
-def select(
-    scores: Mapping[str, Tensor], groups: Sequence[Group], kept: Sequence[int], min_per_layer: int = 0
-) -> Masks:
-    """Masks that keep the highest scores of each group of layers.
-
-    Args:
-        kept: number of weights to keep of each group.
-        min_per_layer: least number of weights to keep of each layer.
-
-    Raises:
-        ValueError: the minima of a group's layers add up to more than the group keeps.
-    """
-    masks: Masks = {}
-    for group, count in zip(groups, kept, strict=True):
-        if group.rowwise:
-            masks |= {layer: _keep_rowwise(scores[layer], count) for layer in group.layers}
-            continue
-        ranked = [scores[layer] for layer in group.layers]
-        if min_per_layer:
-            safe = [_keep_top([each], min_per_layer)[0] for each in ranked]
-            if total_kept(safe) > count:
-                raise ValueError(
-                    f"min_per_layer {min_per_layer} keeps more than the {count} weights the sparsity leaves"
-                )
-            ranked = [each.masked_fill(s, torch.inf) for each, s in zip(ranked, safe, strict=True)]
-        masks |= dict(zip(group.layers, _keep_top(ranked, count), strict=True))
-    return {layer: masks[layer] for layer in scores}
-
-
-def _keep_rowwise(scores: Tensor, count: int) -> Tensor:
-    """Keep the same number of weights in every row, and one more in the rows with the highest next scores."""
-    rows = scores.flatten(1)
-    per_row, remainder = divmod(count, len(rows))
-    order = rows.argsort(stable=True, dim=1, descending=True)
-    mask = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, order[:, :per_row], True)
-    if remainder:
-        following = order[:, per_row : per_row + 1]
-        chosen = keep_top(rows.gather(1, following).squeeze(1), remainder)
-        mask.scatter_(1, following, mask.gather(1, following) | chosen.unsqueeze(1))
-    return mask.view(scores.shape)
 
 
 def check_fit(name: str, mask: Tensor, tensors: Mapping[str, Tensor], model: nn.Module) -> None:

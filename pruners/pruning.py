@@ -1,24 +1,27 @@
 """Pruning: any criterion with any scope, any schedule and any structure."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pruners import counting
 from pruners.batches import Batch, Loss
 from pruners.criteria import Mode
 from pruners.lookup import Chosen, find, one_of
-from pruners.masks import Masks, Sparsity, prunable, select
+from pruners.masks import Masks, Sparsity, kept_count, prunable
 from pruners.probe import Scores
-from pruners.schedules import SCHEDULES, kept_counts
-from pruners.scopes import SCOPES, Group
+from pruners.ranking import select
+from pruners.schedules import SCHEDULES, group_counts
+from pruners.scopes import PATTERNS, SCOPES, Group, Scope, divided
 from pruners.scoring import score
-from pruners.structures import STRUCTURES, Scope, find_units, ranked_units, spread
+from pruners.structures import STRUCTURES, find_units, ranked_units, spread
 from pruners.units import UnitGroup, unit_masks
 
 
@@ -47,6 +50,8 @@ def prune(
     structure: str = "weight",
     unit_score: str = "sum",
     units: Sequence[UnitGroup] | None = None,
+    target: Literal["kept", "effective"] = "kept",
+    example_input: Tensor | None = None,
     **options: Any,
 ) -> Masks:
     """Masks that keep exactly max(1, round(N·(1 − sparsity))) of the N prunable weights.
@@ -73,6 +78,10 @@ def prune(
             `group-mean`: the sum divided by the mean size of the sums of the group's units.
         units: of the structure, as `find_units` finds them; None: they are found in the network, with the
             inputs of the first batch where the structure needs an example.
+        target: `effective` keeps as few weights as leave max(1, round(N·(1 − sparsity))) effective ones, or
+            more by those on paths that the last weight closes; see `effective_masks`. Of several iterations
+            only the last counts so.
+        example_input: inputs of which `target` needs the shape; None: those of the first batch.
         options: of the criterion.
 
     Returns:
@@ -84,7 +93,8 @@ def prune(
     steps = trajectory(
         criterion, model, batches, sparsity=sparsity, scope=scope, iterations=iterations, schedule=schedule,
         loss=loss, seed=seed, exclude=exclude, invert=invert, score_mode=score_mode,
-        min_per_layer=min_per_layer, structure=structure, unit_score=unit_score, units=units, **options,
+        min_per_layer=min_per_layer, structure=structure, unit_score=unit_score, units=units,
+        target=target, example_input=example_input, **options,
     )  # fmt: skip
     return final(steps, iterations or find(criterion).iterations).masks
 
@@ -113,6 +123,8 @@ def trajectory(
     structure: str = "weight",
     unit_score: str = "sum",
     units: Sequence[UnitGroup] | None = None,
+    target: Literal["kept", "effective"] = "kept",
+    example_input: Tensor | None = None,
     first: Scores | None = None,
     start: Masks | None = None,
     **options: object,
@@ -126,17 +138,16 @@ def trajectory(
     """
     chosen = find(criterion)
     _check_pruning(iterations, schedule, min_per_layer, scope)
+    counting.check(target, structure, scope)
     weights = prunable(model, exclude)
     ranking = _Ranking(structure, unit_score, _units(structure, model, batches, exclude, units), weights)
     groups = ranking.groups(scope, sparsity, min_per_layer)
-    # Each group follows the schedule to its own final count.
     total_steps = iterations or chosen.iterations
-    counts = [
-        kept_counts(schedule, sum(ranking.sizes[layer] for layer in group.layers), group.kept, total_steps)
-        for group in groups
-    ]
+    select_last = (
+        select if target == "kept" else _effective(model, batches, example_input, scope, sparsity, weights)
+    )
     masks = start
-    for step, kept in enumerate(zip(*counts, strict=True)):
+    for step, kept in enumerate(group_counts(schedule, groups, ranking.sizes, total_steps)):
         # Each iteration has random numbers of its own.
         draw = crc32(f"{seed}/{step}".encode()) if step else seed
         if first is not None and not step:
@@ -147,7 +158,8 @@ def trajectory(
                 loss=loss, seed=draw, score_mode=score_mode, **options,
             )[chosen.name]  # fmt: skip
         ranked = ranking.ranked(scores, start if chosen.revives else masks, invert)
-        masks = ranking.masks(select(ranked, groups, kept, ranking.least(min_per_layer)))
+        choose = select_last if step + 1 == total_steps else select
+        masks = ranking.masks(choose(ranked, groups, kept, ranking.least(min_per_layer)))
         if start is not None:
             masks = {layer: mask & start[layer] for layer, mask in masks.items()}
         del ranked
@@ -161,9 +173,26 @@ def _check_pruning(iterations: int | None, schedule: str, min_per_layer: int, sc
         raise ValueError(f"iterations {iterations}: at least 1")
     one_of("schedule", schedule, SCHEDULES)
     if isinstance(scope, str):
-        one_of("scope", scope, SCOPES)
-    if min_per_layer < 0 or (min_per_layer and scope == "rowwise"):
-        raise ValueError(f"min_per_layer {min_per_layer}: at least 0, and not with scope rowwise")
+        one_of("scope", scope, (*SCOPES, *PATTERNS))
+    patterned = isinstance(scope, str) and (scope == "rowwise" or scope in PATTERNS)
+    if min_per_layer < 0 or (min_per_layer and patterned):
+        named = scope if patterned else "rowwise"
+        raise ValueError(f"min_per_layer {min_per_layer}: at least 0, and not with scope {named}")
+
+
+def _effective(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    example_input: Tensor | None,
+    scope: Scope,
+    sparsity: Sparsity,
+    weights: Mapping[str, Tensor],
+) -> Callable[..., Masks]:
+    """As `select`, so that the sparsity counts effective weights."""
+    shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
+    wanted = kept_count(sum(weight.numel() for weight in weights.values()), sparsity)
+    groups_of = partial(divided, scope, shapes)
+    return counting.EffectiveCount(model, batches, example_input, groups_of, wanted).select
 
 
 def _units(

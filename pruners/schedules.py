@@ -1,7 +1,9 @@
 """Schedules: how density falls over the pruning iterations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import floor
+
+from pruners.scopes import Group
 
 
 def _halving(t: int, total: int, final: float) -> float:
@@ -31,3 +33,19 @@ def kept_counts(schedule: str, total: int, kept: int, iterations: int) -> list[i
     # 1e-9 guards products such as 0.1·1000 that floating point leaves just below a whole number.
     between = (floor(total * density(t, iterations, kept / total) + 1e-9) for t in range(1, iterations))
     return [max(kept, count) for count in between] + [kept]
+
+
+def group_counts(
+    schedule: str, groups: Sequence[Group], sizes: Mapping[str, int], iterations: int
+) -> Iterator[tuple[int, ...]]:
+    """Weights kept of each group after each of the iterations: each follows the schedule to its own count.
+
+    Args:
+        sizes: layer name → number of weights.
+    """
+    totals = (sum(sizes[layer] for layer in group.layers) for group in groups)
+    counts = (
+        kept_counts(schedule, total, group.kept, iterations)
+        for total, group in zip(totals, groups, strict=True)
+    )
+    return zip(*counts, strict=True)

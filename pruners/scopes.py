@@ -6,12 +6,15 @@ exact (fractions) or in decimals of a fixed length, so that every machine comput
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import inf, prod
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 Shapes = Mapping[str, tuple[int, ...]]
+# A name of `SCOPES` or `PATTERNS`, or layer name → density.
+Scope = str | Mapping[str, float]
 # Decimal digits of a root, and the bisections that find them all.
 _DIGITS, _BISECTIONS = 50, 180
 
@@ -22,12 +25,13 @@ class Group(NamedTuple):
     Attributes:
         layers: names of the layers.
         kept: number of weights to keep in all of them together.
-        rowwise: weights are ranked within the row of their output, and every row keeps the same number.
+        pattern: which weights of a layer are ranked among each other; `rows`: those of one output, and every
+            output keeps the same number; None: all of them.
     """
 
     layers: tuple[str, ...]
     kept: int
-    rowwise: bool = False
+    pattern: "Literal['rows'] | OfInputs | Blocks | None" = None
 
 
 def global_scope(shapes: Shapes, kept: int) -> list[Group]:
@@ -138,7 +142,63 @@ def rowwise(shapes: Shapes, kept: int) -> list[Group]:
     number of kept weights does not divide evenly, the remainder goes to the rows whose next weight scores
     highest.
     """
-    return [group._replace(rowwise=True) for group in uniform(shapes, kept)]
+    return [group._replace(pattern="rows") for group in uniform(shapes, kept)]
+
+
+@dataclass(frozen=True)
+class OfInputs:
+    """N:M sparsity: of every `of` consecutive inputs, the weights to an output keep `keeps`.
+
+    Mishra et al. 2021, 'Accelerating Sparse Deep Neural Networks'. For a convolution the inputs are channels,
+    at one position of the kernel. A layer whose inputs do not divide keeps the same share of the inputs left
+    behind the last, to one weight. At a lower sparsity than the pattern's, every `of` consecutive inputs keep
+    the same number to one weight, so that iterations can end at the pattern.
+    """
+
+    keeps: int
+    of: int
+
+    @property
+    def sparsity(self) -> Fraction:
+        """The sparsity at which masks have the pattern."""
+        return 1 - Fraction(self.keeps, self.of)
+
+    def __call__(self, shapes: Shapes, kept: int) -> list[Group]:
+        """Uniform over the layers, and within a layer over its consecutive inputs.
+
+        Raises:
+            ValueError: the pattern keeps more than `kept` weights.
+        """
+        sizes = {name: prod(shape) for name, shape in shapes.items()}
+        density = Fraction(self.keeps, self.of)
+        least = round(sum(sizes.values()) * density)
+        if kept < least:
+            raise ValueError(
+                f"scope {self.keeps}:{self.of} keeps {least} weights, and the sparsity {kept}: "
+                f"take sparsity {float(self.sparsity):g}"
+            )
+        if kept > least:
+            density = Fraction(kept, sum(sizes.values()))
+        groups = _layerwise(shapes, {name: density * size for name, size in sizes.items()})
+        return [group._replace(pattern=self) for group in groups]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of weights are kept or removed together, ranked over the network by the sums of their scores.
+
+    A layer is a matrix of outputs by all that one output has (inputs × kernel); blocks at its edges have
+    fewer weights. The network keeps exactly as many weights as it is to keep: of the last block that is kept,
+    only the highest weights may be.
+    """
+
+    outputs: int
+    inputs: int
+    sparsity: ClassVar[None] = None
+
+    def __call__(self, shapes: Shapes, kept: int) -> list[Group]:
+        """Rank the blocks of the network together."""
+        return [Group(tuple(shapes), kept, self)]
 
 
 SCOPES: dict[str, Callable[[Shapes, int], list[Group]]] = {
@@ -153,6 +213,19 @@ SCOPES: dict[str, Callable[[Shapes, int], list[Group]]] = {
     "pyramid": pyramid,
     "rowwise": rowwise,
 }
+# Scopes of which masks have a pattern that hardware can use.
+PATTERNS: dict[str, OfInputs | Blocks] = {
+    "2:4": OfInputs(2, 4),
+    "4:8": OfInputs(4, 8),
+    "block:4x4": Blocks(4, 4),
+}
+
+
+def divided(scope: Scope, shapes: Shapes, kept: int) -> list[Group]:
+    """The groups of a scope, which is a name or the densities of the layers."""
+    if isinstance(scope, Mapping):
+        return proportional(shapes, kept, scope)
+    return PATTERNS[scope](shapes, kept) if scope in PATTERNS else SCOPES[scope](shapes, kept)
 
 
 def proportional(shapes: Shapes, kept: int, densities: Mapping[str, Fraction | float]) -> list[Group]:

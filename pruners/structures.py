@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from pruners.coupling import channel_groups
 from pruners.masks import Masks, Sparsity, kept_count, prunable, total_kept
 from pruners.narrowing import narrowed
-from pruners.scopes import SCOPES, Group, Shapes, proportional
+from pruners.scopes import PATTERNS, SCOPES, Group, Scope, Shapes, divided
 from pruners.shallower import shallower
 from pruners.structured import filter_shapes, norms_behind, removable_blocks
 from pruners.units import Member, UnitGroup, kept_units, unit_masks, unit_sums
 
 # Network, one batch of which only the shape matters, names of the weights that may be pruned → units.
 Finder = Callable[[nn.Module, Tensor, Iterable[str]], Sequence[UnitGroup]]
-Scope = str | Mapping[str, float]
 # Network, its units, name of a group → (units,), False for removed ones, one batch to try the copy with or
 # None → a copy really without the removed units.
 Cut = Callable[[nn.Module, Sequence[UnitGroup], Mapping[str, Tensor], Tensor | None], nn.Module]
@@ -53,7 +52,8 @@ class Structure:
 
     def refusal(self, scope: Scope) -> str:
         """Why a scope does not go with the structure; empty: it does. Densities of groups go with all."""
-        if not self.scopes or not isinstance(scope, str) or scope in self.scopes or scope not in SCOPES:
+        named = isinstance(scope, str) and (scope in SCOPES or scope in PATTERNS)
+        if not self.scopes or not named or scope in self.scopes:
             return ""
         *others, last = self.scopes
         known = f"{', '.join(others)} or {last}" if others else last
@@ -234,12 +234,12 @@ def spread(
         raise ValueError(why)
     shapes: Shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
     if not groups:
-        return scoped(scope, shapes, kept_count(_size(shapes), sparsity))
+        return divided(scope, shapes, kept_count(_size(shapes), sparsity))
     least = max(min_per_layer, chosen.least)
     if not chosen.unit_scores:
         return _cropped(groups, weights, scope, sparsity, least)
     shapes = {group.name: (group.size,) for group in groups}
-    shared = scoped(scope, shapes, kept_count(_size(shapes), sparsity))
+    shared = divided(scope, shapes, kept_count(_size(shapes), sparsity))
     for each in shared:
         needed = sum(min(least, prod(shapes[name])) for name in each.layers)
         if needed > each.kept:
@@ -249,11 +249,6 @@ def spread(
                 f"{least} of each group: take a lower sparsity, a lower min_per_layer or another scope"
             )
     return shared
-
-
-def scoped(scope: Scope, shapes: Shapes, kept: int) -> list[Group]:
-    """How many of what the shapes count are kept of which layers together."""
-    return proportional(shapes, kept, scope) if isinstance(scope, Mapping) else SCOPES[scope](shapes, kept)
 
 
 def _size(shapes: Shapes) -> int:
@@ -284,7 +279,7 @@ def _cropped(
     }
 
     def at(nominal: int) -> dict[str, int]:
-        kept = {each.layers[0]: each.kept for each in scoped(scope, shapes, nominal)}
+        kept = {each.layers[0]: each.kept for each in divided(scope, shapes, nominal)}
         widths = {}
         for group in groups:
             names = makers[group.name]

@@ -12,11 +12,13 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 from pydantic.fields import FieldInfo
 
-from sweep.names import fractions, one_of
+from sweep.names import density_pairs, fractions, one_of
 from sweep.parts import Arguments
 from sweep.pruning_fields import Count, Epoch, Pruning, Rate, Seed
 from sweep.roles import DENSE_TRAINING, SCORES, About, Role
 
+# The field of which a study may give each pattern by itself, as `densities.conv*`.
+DENSITIES = "densities"
 # The criterion of a network that is not pruned.
 DENSE = "dense"
 # Criteria that rank no weights: each trial has one of all masks that there are, drawn and not chosen.
@@ -141,8 +143,16 @@ class Config(Pruning):
         return tuple((name, value) for (of, _, name), value in pairs if of == field)
 
     def value(self, name: str) -> Any:
-        """The value of a field, or of a parameter such as `criterion.power`; None: there is no such one."""
-        return dict(self.parameters).get(name) if "." in name else getattr(self, name)
+        """The value of a field, of a parameter such as `criterion.power`, or of a pattern of `densities`.
+
+        None: there is no such parameter or pattern.
+        """
+        field, dot, own = name.partition(".")
+        if not dot:
+            return getattr(self, name)
+        if field == DENSITIES:
+            return density_pairs(self.densities).get(own) if self.densities else None
+        return dict(self.parameters).get(name)
 
     @property
     def trunk(self) -> Hashable:

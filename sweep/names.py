@@ -75,6 +75,38 @@ def fractions(text: str) -> str:
     return " ".join(map(repr, shares))
 
 
+def density_pairs(text: str) -> dict[str, float]:
+    """Pattern → density, in the order of a text such as `conv1.*=0.5 *=0.1`.
+
+    Raises:
+        ValueError: the text is no such list.
+    """
+    pairs: dict[str, float] = {}
+    for word in text.split():
+        pattern, _, written = word.rpartition("=")
+        try:
+            density = float(written)
+        except ValueError:
+            density = -1.0
+        if not pattern or not 0 <= density <= 1:
+            raise ValueError(
+                f"{word}: it takes patterns of layers with densities from 0 to 1: 'conv*=0.5 *=0.1'"
+            )
+        if pattern in pairs:
+            raise ValueError(f"{pattern} is given twice")
+        pairs[pattern] = density
+    if not any(pairs.values()):
+        raise ValueError("it takes at least one density above 0, as in 'conv*=0.5 *=0.1'")
+    return pairs
+
+
+def layer_densities(text: str) -> str:
+    """Patterns of layers with their densities, one space between them, each density in its shortest form."""
+    return " ".join(
+        f"{pattern}={density!r}".removesuffix(".0") for pattern, density in density_pairs(text).items()
+    )
+
+
 def trained_weights(text: str) -> str:
     """Trained weights as configs name them: `FILE@HASH`, `run:TRIAL_ID`, or `torchvision`."""
     if not _WEIGHTS.fullmatch(text):

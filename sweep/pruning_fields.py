@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
-from sweep.names import one_of, trained_weights
+from sweep.names import layer_densities, one_of, trained_weights
 from sweep.roles import About, Role
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -68,9 +68,19 @@ class Pruning(Setting):
     ]
     scope: Annotated[
         str,
-        one_of("scope", "pruners:SCOPES"),
+        one_of("scope", "pruners:SCOPES", "pruners:PATTERNS"),
         About(Role.MASK, "how the sparsity is distributed over the layers"),
     ] = "global"
+    densities: Annotated[
+        Annotated[str, AfterValidator(layer_densities)] | None,
+        About(
+            Role.MASK, "in place of a scope, densities of layers by pattern, to which theirs are proportional"
+        ),
+    ] = None
+    target: Annotated[
+        Literal["kept", "effective"],
+        About(Role.MASK, "weights that the sparsity counts: those kept, or those of them that are effective"),
+    ] = "kept"
     iterations: Annotated[
         Count, About(Role.MASK, "pruning iterations; by default as many as the criterion's paper takes")
     ] = 1

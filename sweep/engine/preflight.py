@@ -19,7 +19,7 @@ from sweep.study.identity import Trial
 from sweep.trial import masking
 
 # Fields that name what a network may lack; at their defaults there is nothing to look for.
-_OF_LAYERS = ("layers", "structure", "retrain", "min_per_layer")
+_OF_LAYERS = ("layers", "structure", "retrain", "min_per_layer", "densities", "target")
 
 
 def check_launch(
@@ -122,7 +122,14 @@ def _check_masks(configs: Sequence[Config], form: data.Form) -> None:
         if layers == plain and config.scope != "uniform-plus":
             continue
         arguments = config.arguments("model")
-        kind = (config.model, arguments, rules.find(config.criterion), config.sparsity, config.scope, *layers)
+        kind = (
+            config.model,
+            arguments,
+            rules.find(config.criterion),
+            config.sparsity,
+            config.scope,
+            *layers,
+        )
         if kind not in checked:
             checked.add(kind)
             form_of_model = (form.shape, 10, 0)

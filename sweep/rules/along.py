@@ -43,7 +43,7 @@ class Along(Rule):
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of masks, and of the updates that the rule makes."""
         choices = self.choices(config)
-        fields = {"scope", "layers", "min_per_layer", "update_every", "update_end"}
+        fields = {"scope", "densities", "layers", "min_per_layer", "update_every", "update_end"}
         if choices.thins:
             fields |= {"prune_epoch"}
         if choices.thins and not choices.alternates:
@@ -69,6 +69,11 @@ class Along(Rule):
         yield from single_weights_alone(config)
         if config.ablation != "none":
             yield "ablation", f"ablation {config.ablation} does not apply to {self.name}, whose masks change"
+        if choices.exchanges and config.scope in pruners.PATTERNS:
+            yield (
+                "scope",
+                f"scope {config.scope}: {self.name} grows weights outside of any pattern: take another",
+            )
         if not choices.thins and config.prune_epoch > 0:
             yield "prune_epoch", f"{self.name} is sparse from the start: leave out prune_epoch"
         yield from starts_alike(config)
@@ -194,7 +199,7 @@ class Updates:
             criterion,
             self.run.model,
             sparsity=1 - density,
-            scope=self.config.scope,
+            scope=self.run.scope,
             iterations=1,
             seed=derive(self.config.roots.mask, "mask"),
             exclude=self.run.exclude,

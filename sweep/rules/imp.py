@@ -21,10 +21,20 @@ class IterativeMagnitude(Rule):
 
     name = "imp"
     iterative = True
+    counts_effective = True
 
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of one level, and how many levels there are."""
-        fields = {"scope", "iterations", "structure", "layers", "min_per_layer", *with_role(Role.RETRAINING)}
+        fields = {
+            "scope",
+            "densities",
+            "target",
+            "iterations",
+            "structure",
+            "layers",
+            "min_per_layer",
+            *with_role(Role.RETRAINING),
+        }
         fields |= {"unit_score"} if removes_units(config) else set()
         fields |= {"initial_sparsity", "initial_scope", *(["mask_seed"] if config.initial_sparsity else [])}
         # To rewind to epoch 0 is the rule.
@@ -70,7 +80,9 @@ class IterativeMagnitude(Rule):
         masks = ("scope", "layers", "min_per_layer", "structure", "unit_score")
         fields = values_of(config, DENSE_TRAINING, *masks)
         levels = fields, float(config.rewind_epoch or 0), _density(config)
-        return levels, roots.init, roots.order, roots.split
+        counted = (config.densities, config.target)
+        of_counts = () if counted == (None, "kept") else (counted,)
+        return levels, roots.init, roots.order, roots.split, *of_counts
 
     def leads(self, config: Config) -> bool:
         """Whether the weights after the last level are trained ones: new weights lead nowhere."""
@@ -95,12 +107,14 @@ class IterativeMagnitude(Rule):
                     "magnitude",
                     run.model,
                     sparsity=1 - Fraction(counts[level - 1], total),
-                    scope=config.scope,
+                    scope=run.scope,
                     exclude=run.exclude,
                     min_per_layer=config.min_per_layer,
                     structure=config.structure,
                     unit_score=config.unit_score,
                     units=run.units,
+                    target=config.target,
+                    example_input=run.example,
                 )
                 chosen = next(steps)
             last = level == config.iterations

@@ -26,6 +26,7 @@ class Once(AtOnce):
     """Masks by the scores of one criterion, in as many iterations as the config says, without training."""
 
     scores = True
+    counts_effective = True
 
     def reads(self, config: Config) -> frozenset[str]:
         """All fields of pruning, less those that the criterion does not look at."""

@@ -4,13 +4,15 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 import pruners
 from pruners.batches import Batch, Loss
+from pruners.scopes import Scope
 from sweep import parts
 from sweep.config import Config
 from sweep.errors import BadInput
+from sweep.rules import spread
 
 # Called with the number of a step when its gradients are ready; True replaces the optimizer's step. A trial
 # can go on in the middle of such a training if this has `state_dict` and `load_state_dict`, as optimizers do.
@@ -40,6 +42,16 @@ class Run(Protocol):
     @property
     def end(self) -> int:
         """The last step of training."""
+        ...
+
+    @property
+    def scope(self) -> Scope:
+        """How the kept weights spread over the layers, as `pruners.prune` takes it."""
+        ...
+
+    @property
+    def example(self) -> Tensor:
+        """One training input as the network takes it, for what needs its shape."""
         ...
 
     def steps_of(self, epochs: float) -> int:
@@ -112,6 +124,7 @@ class Rule:
         scores: whether one score of one moment ranks the weights.
         draws: whether the mask is one of all that there are, drawn and not chosen.
         iterative: whether the rule takes a number of iterations.
+        counts_effective: whether the sparsity can count effective weights.
         last_phase: phase of the learning curve whose epochs count as the trial's result.
         shrinks: whether `shrink` goes with it: it prunes once, and trains the network that is left.
         forgets: whether `run` uses nothing after a move that it took from the network before the move.
@@ -124,6 +137,7 @@ class Rule:
     scores = False
     draws = False
     iterative = False
+    counts_effective = False
     last_phase = "retrain"
     shrinks = False
     forgets = True
@@ -148,6 +162,11 @@ class Rule:
             yield (
                 "ablation",
                 f"ablation invert: {config.criterion} ranks by no score of one moment; take another ablation",
+            )
+        if config.target != "kept" and not self.counts_effective:
+            yield (
+                "target",
+                f"target {config.target}: {config.criterion} counts kept weights: leave target out",
             )
 
     def takes_iterations(self, config: Config) -> bool:
@@ -208,14 +227,15 @@ class Rule:
         Raises:
             BadInput: they do not.
         """
-        if not units and not config.min_per_layer and config.scope != "uniform-plus":
+        plain = not units and not config.min_per_layer and config.densities is None
+        if plain and config.scope != "uniform-plus":
             return
         try:
             pruners.prune(
                 "random",
                 model,
                 sparsity=config.sparsity,
-                scope=config.scope,
+                scope=spread.scope(config, model, exclude),
                 exclude=exclude,
                 min_per_layer=config.min_per_layer,
                 structure=config.structure,

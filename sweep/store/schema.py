@@ -21,6 +21,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "val_accuracy": _real,
             "test_loss": _real,
             "test_accuracy": _real,
+            # NULL in older rows, as all columns of a later version are.
+            "pq_index": _real,
             "lr": _real,
             "seconds": _real,
         }
@@ -37,6 +39,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "effective_density": _real,
             "score_mean": _real,
             "pq_index": _real,
+            "ramanujan_gap": _real,
         }
     ),
     # Of the final network; `split` is `validation` or `test`. A value that is not finite is NULL.
@@ -124,6 +127,10 @@ SCHEMAS: dict[str, pa.Schema] = {
             # NULL where the network is not made smaller.
             "latency_ms": _real,
             "speedup": _real,
+            "explored": _real,
+            "pq_index": _real,
+            "dead_units": _real,
+            "zero_outputs": _real,
             # cost
             "trained_steps": _whole,
             "score_seconds": _real,

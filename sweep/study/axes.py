@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import yaml
 
 from sweep import data, models, parts, rules
-from sweep.config import DENSE, FIELDS, Config
+from sweep.config import DENSE, DENSITIES, FIELDS, Config
 from sweep.errors import BadInput
 from sweep.parts import Arguments
 from sweep.study import library
@@ -76,6 +76,14 @@ def _config(document: Document, items: Mapping[str, Item], origin: str) -> Confi
         items = _added(recipe, items)
     fields = {"criterion": DENSE} | {name: item.value for name, item in items.items() if "." not in name}
     fields.pop(RECIPE, None)
+    if of_layers := [
+        f"{name.partition('.')[2]}={item.value}" for name, item in items.items() if _is_density(name)
+    ]:
+        if DENSITIES in fields:
+            raise document.error(
+                items[DENSITIES].origin, "densities are given whole and by pattern: give one"
+            )
+        fields[DENSITIES] = " ".join(of_layers)
     if isinstance(recipe, str):
         fields = _added(RECIPES[recipe](fields["dataset"], fields["model"]), fields)
     config = Config(**fields, parameters=_parameters(document, fields, items, origin))
@@ -84,6 +92,10 @@ def _config(document: Document, items: Mapping[str, Item], origin: str) -> Confi
         return config
     iterations = rules.find(config.criterion).iterations(config)
     return config if iterations == config.iterations else replace(config, iterations=iterations)
+
+
+def _is_density(name: str) -> bool:
+    return name.startswith(f"{DENSITIES}.")
 
 
 def single(document: Document, nodes: Mapping[str, yaml.Node], several: str) -> dict[str, Item]:
@@ -139,5 +151,6 @@ def _check(document: Document, config: Config, items: Mapping[str, Item], origin
     except BadInput as error:
         # An error without a field is about the model: it does not exist, or does not take these images.
         field = error.field if isinstance(error, Inconsistent) else "model"
-        at = items[field].origin if field in items else origin
+        named = [item.origin for name, item in items.items() if name.partition(".")[0] == field]
+        at = items[field].origin if field in items else [*named, origin][0]
         raise document.error(at, str(error)) from None

@@ -1,6 +1,7 @@
 """Which fields of a config do not go together."""
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 import pruners
 from sweep import models, rules
@@ -198,6 +199,10 @@ def _masks(config: Config) -> Iterator[Problem]:
             "min_per_layer",
             "min_per_layer does not go with scope rowwise: every row keeps the same number of weights",
         )
+    if config.densities is not None and config.scope != "global":
+        yield "densities", f"densities with scope {config.scope}: they take its place: leave one out"
+    if config.sparsity:
+        yield from _counts(config)
     if config.iterations > 1 and not rules.find(config.criterion).takes_iterations(config):
         criteria = [name for name in pruners.names() if pruners.find(name).iterations > 1]
         iterative = [*criteria, *(rule.name for rule in rules.RULES.values() if rule.iterative)]
@@ -240,3 +245,27 @@ def _units(config: Config) -> Iterator[Problem]:
     if structure.find and structure.unit_scores and config.unit_score not in structure.unit_scores:
         known = " or ".join(structure.unit_scores)
         yield "unit_score", f"unit_score {config.unit_score} with structure {name}: take {known}"
+
+
+def _counts(config: Config) -> Iterator[Problem]:
+    """What the pattern of a scope and the target ask of the other fields."""
+    pattern = pruners.PATTERNS.get(config.scope)
+    asked = pattern.sparsity if pattern else None
+    if asked is not None and Fraction(str(config.sparsity)) != asked:
+        yield (
+            "sparsity",
+            f"sparsity {config.sparsity:g}: masks of scope {config.scope} have {float(asked):g}: take that",
+        )
+    if pattern and config.min_per_layer > 0:
+        yield "min_per_layer", f"min_per_layer does not go with scope {config.scope}: leave one out"
+    if config.target == "kept":
+        return
+    if config.structure != "weight":
+        yield "target", f"target {config.target} counts single weights: leave out structure"
+    if asked is not None:
+        yield "target", f"target {config.target}: scope {config.scope} says how many are kept: leave one out"
+    if config.ablation == "shuffle":
+        yield (
+            "ablation",
+            f"ablation shuffle with target {config.target}: shuffled masks have other paths: leave one out",
+        )

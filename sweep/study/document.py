@@ -17,7 +17,7 @@ from sweep.study.fields import Values
 _MOST_BYTES = 1 << 20
 # The most values of a span such as 0..36999.
 _MOST_VALUES = 100_000
-_SPAN = re.compile(r"([0-9]{1,19})\.\.([0-9]{1,19})")
+_SPAN, _BASE_60 = re.compile(r"([0-9]{1,19})\.\.([0-9]{1,19})"), re.compile("[0-9]+(:[0-9]+)+")
 # The most letters of the file that an error quotes.
 _MOST_QUOTED = 60
 # The most mappings that one mapping merges with `<<`.
@@ -206,24 +206,26 @@ class Document:
         if (count := self.count(name, node, values)) > most:
             raise self.error(origin_of(node), f"{name}: {count:,} values, where at most {most:,} belong")
         items: list[Item] = []
-        for scalar in self._scalars(name, node):
-            origin = origin_of(scalar)
+        for scalar in self._scalars(name, node, values):
+            at = origin_of(scalar)
             if numbers := self._span(name, scalar, values):
                 for end in (numbers[0], numbers[-1]):  # a field takes an interval: its ends suffice
                     self._checked(name, end, scalar, values)
-                items += [Item(value, origin) for value in numbers]
+                items += [Item(value, at) for value in numbers]
             else:
-                items.append(Item(self._checked(name, self._read(name, scalar), scalar, values), origin))
+                items.append(Item(self._checked(name, self._read(name, scalar, values), scalar, values), at))
         return items
 
     def count(self, name: str, node: yaml.Node, values: Values) -> int:
         """How many values a field has, counted without a list of them."""
-        return sum(len(self._span(name, scalar, values) or (scalar,)) for scalar in self._scalars(name, node))
+        return sum(len(self._span(name, each, values) or "1") for each in self._scalars(name, node, values))
 
-    def _scalars(self, name: str, node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    def _scalars(self, name: str, node: yaml.Node, values: Values) -> Iterator[yaml.ScalarNode]:
         if isinstance(node, yaml.SequenceNode) and not node.value:
             raise self.error(origin_of(node), f"{name}: an empty list asks for no trials")
         for scalar in listed(node):
+            if values.pairs and isinstance(scalar, yaml.MappingNode):
+                scalar = _pairs(scalar)
             if not isinstance(scalar, yaml.ScalarNode):
                 raise self.error(origin_of(scalar), f"{name}: a value or a list of values, nothing nested")
             yield scalar
@@ -239,12 +241,13 @@ class Document:
             )
         return numbers
 
-    def _read(self, name: str, node: yaml.ScalarNode) -> object:
+    def _read(self, name: str, node: yaml.ScalarNode, values: Values) -> object:
         try:
+            if _BASE_60.fullmatch(node.value) and values.types == {str}:
+                return node.value  # as 2:4, where a field takes text alone
             return _READERS[node.tag](node.value)
         except (KeyError, ValueError):
-            number = node.tag in _NUMBERS
-            kind = "a number: decimal digits, no leading zeros" if number else "a value"
+            kind = "a number: decimal digits, no leading zeros" if node.tag in _NUMBERS else "a value"
             raise self.error(
                 origin_of(node), f"{name} {quoted(node.value)}: cannot be read as {kind}"
             ) from None
@@ -276,6 +279,13 @@ def _folder(node: yaml.Node) -> Path:
 def listed(node: yaml.Node) -> list[yaml.Node]:
     """The nodes of a list; one that is no list is alone."""
     return list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
+
+
+def _pairs(node: yaml.MappingNode) -> yaml.Node:
+    """The text that a mapping of words to values stands for; a mapping of anything else remains one."""
+    plain = all(isinstance(each, yaml.ScalarNode) for pair in node.value for each in pair)
+    text = " ".join(f"{key.value}={value.value}" for key, value in node.value)
+    return yaml.ScalarNode(f"{_TAG}str", text, node.start_mark, node.end_mark) if plain else node
 
 
 def span(text: str) -> range | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from sweep.config import FIELDS
+from sweep.config import DENSITIES, FIELDS
 from sweep.errors import BadInput
 from sweep.names import one_of
 from sweep.parts import is_reference
@@ -32,9 +32,11 @@ class Values:
 
     Attributes:
         types: the plain Python types of these values; None apart.
+        pairs: whether a value may be written as a mapping, which stands for the text `key=value key=value`.
     """
 
-    def __init__(self, annotation: Any) -> None:
+    def __init__(self, annotation: Any, pairs: bool = False) -> None:
+        self.pairs = pairs
         self.types = _plain_types(annotation)
         self._adapter: TypeAdapter[Any] = TypeAdapter(annotation)
 
@@ -130,7 +132,7 @@ def values(name: str) -> Values:
     annotation = Annotated[annotation, *constraints] if constraints else annotation
     if name == WEIGHTS:
         return Weights(annotation)
-    return Named(annotation, name) if name in BY_FIELD else Values(annotation)
+    return Named(annotation, name) if name in BY_FIELD else Values(annotation, pairs=name == DENSITIES)
 
 
 def _plain_types(annotation: Any) -> frozenset[object]:

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 import pruners
 from sweep import parts, rules
-from sweep.config import AFTER_DENSE, FIELDS
+from sweep.config import AFTER_DENSE, DENSITIES, FIELDS
 from sweep.errors import BadInput
 from sweep.parts import Missing, Parameter, Part
 from sweep.parts.kinds import BY_FIELD
@@ -18,6 +20,9 @@ from sweep.study.fields import WEIGHTS, Values
 
 # The fields of a config that name parts.
 PART_FIELDS = tuple(field for field in BY_FIELD if field in FIELDS)
+# The fields behind which a study may write a dot and a name: of a parameter, or a pattern of layers.
+DOTTED = (*PART_FIELDS, DENSITIES)
+_DENSITY = Values(Annotated[float, Field(ge=0, le=1)])
 # Field → name → the function of a built-in part whose parameters a study can set.
 _BUILT_IN: Mapping[str, Callable[[str], Callable[..., Any] | None]] = {
     "criterion": lambda name: pruners.find(name).score if name in pruners.names() else _options(name),
@@ -104,7 +109,7 @@ def _of_built_in(field: str, name: str) -> tuple[Parameter, ...]:
 
 
 def values(name: str, named: Iterable[str]) -> Values:
-    """The values that a parameter takes, such as `criterion.power`.
+    """The values that a parameter takes, such as `criterion.power`, or a pattern, such as `densities.conv*`.
 
     Args:
         named: the parts that the study gives its field.
@@ -113,6 +118,8 @@ def values(name: str, named: Iterable[str]) -> Values:
         ValueError: none of these parts takes such a parameter.
     """
     field, _, own = name.partition(".")
+    if field == DENSITIES:
+        return _DENSITY
     takes = {each: parameters(field, each) for each in named}
     found = {each: known[own] for each, known in takes.items() if own in known}
     if not found:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
-from sweep.config import FIELDS, SEEDS
+from sweep.config import DENSITIES, FIELDS, SEEDS
 from sweep.study import library
 from sweep.study.document import Document, Item, origin_of
 from sweep.study.fields import Values, values
@@ -63,7 +63,7 @@ def read(document: Document, node: yaml.Node, given: Mapping[str, Item]) -> Sear
 
 def _dimensions(document: Document, node: yaml.Node, given: Mapping[str, Item]) -> dict[str, Dimension]:
     dimensions: dict[str, Dimension] = {}
-    for name, value in document.mapping(node, "a space", CHOOSABLE, library.PART_FIELDS).items():
+    for name, value in document.mapping(node, "a space", CHOOSABLE, library.DOTTED).items():
         if name in given:
             raise document.error(origin_of(value), f"{name}: the study gives it a value already")
         of_field, when = _values(document, name, value, given, dimensions)
@@ -99,9 +99,11 @@ def _values(
     before: Mapping[str, Dimension],
 ) -> tuple[Values, dict[str, frozenset[Any]]]:
     """The values that a field takes, and when it matters; a parameter does where the part takes it."""
-    if "." not in name:
+    field, dot, own = name.partition(".")
+    if not dot:
         return values(name), {}
-    field, _, own = name.partition(".")
+    if field == DENSITIES:
+        return library.values(name, ()), {}
     named = before[field].values if field in before else [given[field].value] if field in given else []
     try:
         takes = library.values(name, named)

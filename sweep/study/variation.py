@@ -14,7 +14,7 @@ from sweep.study import space_reader
 from sweep.study.axes import LENGTHS
 from sweep.study.document import SET, Document, is_file, listed, origin_of, printable, quoted
 from sweep.study.fields import NAMES, Values
-from sweep.study.library import PART_FIELDS
+from sweep.study.library import DOTTED
 
 Nodes = Mapping[str, yaml.Node]
 
@@ -73,9 +73,7 @@ def _keys(document: Document) -> dict[str, yaml.Node]:
         raise document.error(
             document.at(), "the file is empty; see docs/studies.md for what a study looks like"
         )
-    nodes = document.mapping(
-        root, "a study", KEYS, PART_FIELDS, lambda key: key.startswith(_HELPER) or _adds(key)
-    )
+    nodes = document.mapping(root, "a study", KEYS, DOTTED, lambda key: key.startswith(_HELPER) or _adds(key))
     for key, node in nodes.items():
         if _adds(key) and EXTENDS not in nodes:
             raise document.error(
@@ -87,7 +85,7 @@ def _keys(document: Document) -> dict[str, yaml.Node]:
 def _adds(key: str) -> bool:
     """Whether a key, such as `seed+`, adds values."""
     name = key.removesuffix("+")
-    return key != name and (name in NAMES or name in _LISTS or name.partition(".")[0] in PART_FIELDS)
+    return key != name and (name in NAMES or name in _LISTS or name.partition(".")[0] in DOTTED)
 
 
 def _extended(document: Document, node: yaml.Node, files: Sequence[Path]) -> Path:
@@ -130,7 +128,7 @@ def _set(document: Document, settings: Sequence[str]) -> dict[str, yaml.Node]:
         pairs.append((yaml.ScalarNode(_TEXT, key.strip(), node.start_mark, node.end_mark), node))
     keys = [key for key in KEYS if key != EXTENDS]
     mark = pairs[0][0].start_mark
-    return document.mapping(yaml.MappingNode(_MAPPING, pairs, mark), "a study", keys, PART_FIELDS, _adds)
+    return document.mapping(yaml.MappingNode(_MAPPING, pairs, mark), "a study", keys, DOTTED, _adds)
 
 
 def blocks(document: Document, node: yaml.Node | None) -> list[tuple[dict[str, yaml.Node], yaml.Node]]:
@@ -139,7 +137,7 @@ def blocks(document: Document, node: yaml.Node | None) -> list[tuple[dict[str, y
         return []
     if not isinstance(node, yaml.SequenceNode) or not node.value:
         raise document.error(origin_of(node), "blocks is a list of mappings, each with its own axes")
-    return [(document.mapping(each, "a block", NAMES, PART_FIELDS), each) for each in node.value]
+    return [(document.mapping(each, "a block", NAMES, DOTTED), each) for each in node.value]
 
 
 class _Flat:
@@ -185,7 +183,7 @@ class _Flat:
         space = search.pop("space", None)
         if space is None:
             return search, {}
-        return search, self._document.mapping(space, "a space", space_reader.CHOOSABLE, PART_FIELDS)
+        return search, self._document.mapping(space, "a space", space_reader.CHOOSABLE, DOTTED)
 
     def _replace(self, name: str, node: yaml.Node, given: Nodes) -> None:
         """Give a key its only node; a field leaves the blocks, and remains a dimension if it is one."""

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+import pruners
+from pruners.activity import Activity
 from sweep.config import Config
 from sweep.data import TASKS, Data, Split
 from sweep.models import losses, metrics
@@ -98,6 +100,12 @@ class Evaluation:
             while len(passes) < _FEWEST or (sum(map(sum, passes)) < _ENOUGH and len(passes) < _MOST):
                 passes.append([seconds(network) for network in networks])
         return [median(column) for column in zip(*passes, strict=True)]
+
+    def activity(self) -> Activity | None:
+        """What the network's ReLUs let pass of the first validation images; None: it has none."""
+        images, _ = next(self.data.validation.batches(_EVALUATION_BATCH))
+        with torch.inference_mode(), self._precision():
+            return pruners.relu_activity(self.model, self.data.inputs(images))
 
     @contextmanager
     def recalibrated(self) -> Iterator[None]:

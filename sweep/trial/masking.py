@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
 
+import torch
 from torch import Tensor, nn
 
 import pruners
@@ -145,3 +146,24 @@ def check(config: Config, model: nn.Module, example: Tensor) -> None:
     rules.find(config.criterion).check(config, model, exclude, found)
     if config.initial_sparsity:
         start(config, model)
+    check_target(config, model, example)
+
+
+def check_target(config: Config, model: nn.Module, example: Tensor) -> None:
+    """Check that the weights that the sparsity counts can be told.
+
+    Args:
+        example: one batch of inputs, of which only the shape matters.
+
+    Raises:
+        BadInput: effective masks are not worked out for the model.
+    """
+    if config.target != "effective":
+        return
+    full = {
+        name: torch.ones_like(weight, dtype=torch.bool) for name, weight in pruners.prunable(model).items()
+    }
+    try:
+        pruners.effective_masks(model, full, example)
+    except ValueError as error:
+        raise BadInput(f"target effective with {config.model}: {error}") from None

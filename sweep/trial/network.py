@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 import pruners
@@ -53,6 +54,11 @@ def initial(config: Config, data: Data, trained: Callable[[str], State] | None) 
             raise BadInput(f"weights {config.weights}: not here: launch the study that names them")
         weights.load(model, config.weights, trained(config.weights))
     return model
+
+
+def example(data: Data) -> Tensor:
+    """One training input as the network takes it, (1, ...)."""
+    return data.inputs(data.train.take(torch.arange(1)).images)
 
 
 def columns(

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import pruners
+from pruners.masks import total_kept
 from sweep import rules
 from sweep.config import Config
 from sweep.data import TASKS
@@ -129,6 +130,7 @@ class Recorder:
                 "epoch": training.epoch,
                 "kept": training.kept,
                 **measured,
+                "pq_index": self._pq_index({}),
                 "lr": training.rate,
                 "seconds": self._epoch_seconds,
             }
@@ -144,8 +146,8 @@ class Recorder:
         masks = self._masks = chosen.masks
         form, arguments = data.form, config.arguments("model")
         macs = cost.multiply_adds(config.model, form.shape, data.classes, arguments, form.dtype)
-        example = data.inputs(data.train.take(torch.arange(1)).images)
-        self._network, effective = network.columns(model, masks, macs, example)
+        self._network, effective = network.columns(model, masks, macs, network.example(data))
+        self._network["pq_index"] = self._pq_index(masks)
         weights = dict(model.named_parameters())
         density, effective_density = pruners.densities(masks), pruners.densities(effective or {})
         self._network["flops"] = 2 * sum(macs.values())
@@ -160,6 +162,7 @@ class Recorder:
                 "effective_density": effective_density.get(name),
                 "score_mean": float(chosen.scores[name].mean()) if name in chosen.scores else None,
                 "pq_index": pruners.pq_index(weights[name].detach()[mask]),
+                "ramanujan_gap": pruners.ramanujan_gap(mask),
             }
             for index, (name, mask) in enumerate(masks.items())
         ]
@@ -170,6 +173,21 @@ class Recorder:
         example = data.inputs(data.train.take(torch.arange(1)).images)
         self._network["flops"] = 2 * sum(pruners.multiply_adds(smaller.network, example).values())
         self._smaller = smaller
+
+    def _pq_index(self, masks: Mapping[str, torch.Tensor]) -> float | None:
+        """The PQ index of all prunable weights that are not pruned, those that `layers` leaves out included.
+
+        Args:
+            masks: that are not on yet; empty: the pruned weights are 0.
+        """
+        weights = pruners.prunable(self._training.model)
+        kept = total_kept(masks.values()) if masks else self._training.kept
+        removed = self._training.total - kept
+        masked = (
+            weight.detach().masked_fill(~masks[name], 0) if name in masks else weight
+            for name, weight in weights.items()
+        )
+        return pruners.pq_index_of(masked, sum(map(torch.numel, weights.values())) - removed)
 
     def masks(self) -> list[Row]:
         """A row for each prunable layer: its last mask, a bit for each weight."""
@@ -239,6 +257,7 @@ class Recorder:
         row = self._network | self._after_prune | self._seconds
         row |= {"headline": TASKS[training.data.task].headline}
         row |= {"mean_active_params": active, "trained_steps": training.trained}
+        row |= {"explored": training.explored}
         if self.diverged:
             return row | {"status": "diverged", "diverged": True}
         if self.stopped:
@@ -251,6 +270,8 @@ class Recorder:
             epochs = [self._measure(train_loss)]
             if not _finite(epochs[-1]):
                 return row | {"status": "diverged", "diverged": True}
+        if activity := training.activity():
+            row |= activity._asdict()
         last, best = epochs[-1], max(epochs, key=lambda epoch: epoch["val_accuracy"])
         return (
             row

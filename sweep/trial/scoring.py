@@ -17,7 +17,7 @@ from sweep.data import Data
 from sweep.errors import BadInput
 from sweep.models import losses
 from sweep.parts.guard import settings_kept
-from sweep.rules import once
+from sweep.rules import once, spread
 from sweep.seeds import derive, generator
 from sweep.trial import masking, network
 
@@ -58,23 +58,26 @@ def choose(
         batches.passes = cached[1]
     criterion = config.criterion
     part = parts.need(criterion) if parts.is_name(criterion) else None
+    exclude = masking.excluded(config, model)
     steps = pruners.trajectory(
         part.load() if part else criterion,
         scored,
         batches,
         sparsity=config.sparsity,
-        scope=config.scope,
+        scope=spread.scope(config, model, exclude),
         iterations=config.iterations,
         schedule=config.schedule,
         loss=loss(config, data.task),
         seed=derive(config.roots.mask, "mask"),
-        exclude=masking.excluded(config, model),
+        exclude=exclude,
         invert=config.ablation == "invert",
         score_mode=None if config.score_mode == "own" else config.score_mode,
         min_per_layer=config.min_per_layer,
         structure=config.structure,
         unit_score=config.unit_score,
         units=units,
+        target=config.target,
+        example_input=network.example(data),
         first=cached[0] if cached else None,
         start=start,
         **parts.values(once.criterion(criterion).score, config.arguments("criterion")),

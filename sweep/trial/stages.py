@@ -8,9 +8,11 @@ import torch
 
 import pruners
 from pruners.batches import Batch, Loss
+from pruners.scopes import Scope
 from sweep import rules
 from sweep.config import Config
 from sweep.data import Data
+from sweep.rules import spread
 from sweep.rules.rule import Between, Run
 from sweep.store.states import State
 from sweep.study import consistency
@@ -67,9 +69,9 @@ class Stages:
         self.exclude = masking.excluded(config, self.model)
         weights = pruners.prunable(self.model, self.exclude)
         self.total = sum(weight.numel() for weight in weights.values())
-        self.training.kept, self.training.counted = self.total, frozenset(weights)
-        example = data.inputs(data.train.take(torch.arange(1)).images)
-        self.units = masking.units(config, self.model, self.exclude, example)
+        self.training.kept = self.training.total = self.total
+        self.training.counted = frozenset(weights)
+        self.units = masking.units(config, self.model, self.exclude, self.example)
         self.masks: Mapping[str, torch.Tensor] = {}
         self.smaller: Smaller | None = None
         self.start = masking.start(config, self.model)
@@ -105,6 +107,16 @@ class Stages:
     def end(self) -> int:
         """The last step of training."""
         return self.training.end
+
+    @property
+    def scope(self) -> Scope:
+        """How the kept weights spread over the layers."""
+        return spread.scope(self.config, self.model, self.exclude)
+
+    @property
+    def example(self) -> torch.Tensor:
+        """One training input as the network takes it."""
+        return network.example(self.data)
 
     def steps_of(self, epochs: float) -> int:
         """The steps that a number of epochs has."""
@@ -271,9 +283,7 @@ class Stages:
         Raises:
             BadInput: as `shrink`.
         """
-        data = self.data
-        example = data.inputs(data.train.take(torch.arange(1)).images)
-        return Smaller(whole, self.masks, self.config.structure, self.exclude, example)
+        return Smaller(whole, self.masks, self.config.structure, self.exclude, self.example)
 
     def whole_state(self) -> dict[str, torch.Tensor]:
         """The weights and statistics in the shapes of the whole network."""

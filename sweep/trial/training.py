@@ -16,6 +16,7 @@ from sweep.models import optimizers
 from sweep.rules.rule import Between
 from sweep.seeds import derive, generator
 from sweep.trial.evaluation import Evaluation, seed_layers
+from sweep.trial.exploration import Exploration
 
 # Attributes of a training that its state has.
 _PROGRESS = ("step", "spent", "active", "first_loss", "_summed")
@@ -36,6 +37,7 @@ class Training(Evaluation):
         active: sum over these steps of the prunable weights that were kept.
         kept: prunable weights that the current masks keep.
         counted: names of the prunable weights, which `kept` counts.
+        total: prunable weights that masks may remove.
         rate: learning rate at the beginning of the last epoch, or part of an epoch, that was trained.
         before_step: is called before each step, when all that was trained before is recorded.
     """
@@ -50,9 +52,12 @@ class Training(Evaluation):
         self._training_loss = self._loss.smoothed(config.label_smoothing)
         self._augment = augmentation.find(config.augment, config.arguments("augment"))
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
+        # The masks of the prunable weights, of the whole network.
+        self._weight_masks: Mapping[str, Tensor] = {}
         self._trainable = _trained(model)
-        self.kept, self.rate = 0, 0.0
+        self.kept, self.total, self.rate = 0, 0, 0.0
         self.counted = frozenset(prunable(model))
+        self._exploration = Exploration(model)
         self.before_step: Callable[[], object] = lambda: None
         schedule = optimizers.lr_schedule(config.lr_schedule)
         # Share of the training done, and the config → factor of the highest learning rate.
@@ -103,9 +108,11 @@ class Training(Evaluation):
 
         The optimizer's momentum of pruned weights is set to 0 too, or it would move them again.
         """
+        self._exploration.note(self._weight_masks, self.spent)
         parameters = dict(self.model.named_parameters())
         # Of removed units biases, normalization and positions have masks too: these are no prunable weights.
-        self._masked, self.kept = [], total_kept(masks[name] for name in masks if name in self.counted)
+        self._weight_masks = {name: mask for name, mask in masks.items() if name in self.counted}
+        self._masked, self.kept = [], total_kept(self._weight_masks.values())
         for name, mask in masks.items():
             parameter = parameters[name]
             parameter.masked_fill_(~mask, 0)
@@ -141,6 +148,11 @@ class Training(Evaluation):
                         "leave shrink out, or give rewind_epoch or retrain_epochs"
                     )
                 self._optimizer.state[parameter][key] = copy.deepcopy(value)
+
+    @property
+    def explored(self) -> float:
+        """Share of the prunable weights that were kept in a step of the training, or are kept now."""
+        return self._exploration.share(self._weight_masks, self.spent)
 
     def run(self, until: int, between: Between | None = None, pause: bool = False) -> Iterator[float]:
         """Train to a step.
@@ -207,6 +219,7 @@ class Training(Evaluation):
             "optimizer": self._optimizer.state_dict(),
             "sum": self._sum,
             "rate": self.rate,
+            "explored": self._exploration.state(),
             **{name: getattr(self, name) for name in _PROGRESS},
         }
 
@@ -230,6 +243,7 @@ class Training(Evaluation):
             counts = [type(state[name]) is int for name in _PROGRESS if name != "first_loss"]
             losses = [isinstance(state[name], float | None) for name in ("first_loss", "rate")]
             same_sum = state["sum"].shape == self._sum.shape
+            same_sum = same_sum and self._exploration.can_restore(state["explored"])
         except (AttributeError, LookupError, TypeError, ValueError):
             return False
         return all((*shapes, *same_groups, *counts, *losses, same_sum)) and self.has_form(state["model"])
@@ -252,6 +266,7 @@ class Training(Evaluation):
         # Copied, as the optimizer changes the tensors that it loads.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self._sum, self.rate = state["sum"].to(self._sum.device, copy=True), state["rate"]
+        self._exploration.restore(state["explored"], self.data.device)
         for name in _PROGRESS:
             setattr(self, name, state[name])
 

@@ -121,3 +121,15 @@ def test_pq_index_is_golden_on_the_closed_form_weights_and_zero_for_equal_ones(n
     assert pruners.pq_index(weights, 1, 2) == pytest.approx(0.0807458320, abs=1e-9)
     assert pruners.pq_index(torch.full((5,), -0.3)) == pytest.approx(0)
     assert pruners.pq_index(torch.zeros(4)) is None and pruners.pq_index(torch.zeros(0)) is None
+
+
+def test_the_pq_index_of_layers_together_is_that_of_their_kept_weights():
+    torch.manual_seed(0)
+    layers, masks = [torch.randn(4, 5), torch.randn(7)], [torch.rand(4, 5) < 0.5, torch.rand(7) < 0.5]
+    kept = torch.cat([weight[mask] for weight, mask in zip(layers, masks, strict=True)])
+    masked = [weight * mask for weight, mask in zip(layers, masks, strict=True)]
+    for p, q in ((0.5, 1), (1, 2)):
+        assert pruners.pq_index_of(masked, len(kept), p, q) == pytest.approx(pruners.pq_index(kept, p, q))
+    assert pruners.pq_index_of([], 0) is None
+    assert pruners.pq_index_of([torch.zeros(3)], 3) is None
+    assert pruners.pq_index_of([torch.tensor([1.0, float("nan")])], 2) is None

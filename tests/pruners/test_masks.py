@@ -7,7 +7,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import pruners
 import pruners.interop
-from pruners.masks import select
+from pruners.ranking import select
 from pruners.scopes import SCOPES
 
 
