@@ -37,6 +37,7 @@ class Recorder:
         layers: a row for each prunable layer, of the last masks.
         diverged: the training ended early because its loss was not finite, or ten times the first.
         stopped: the training ended early because `after_epoch` stopped it.
+        twin: the columns of `trials` that compare the network with its twin.
         follow: is called with the row of each epoch when the epoch ends.
     """
 
@@ -50,6 +51,7 @@ class Recorder:
         self.curves: list[Row] = []
         self.layers: list[Row] = []
         self.diverged = self.stopped = False
+        self.twin: Row = {}
         self.follow: Callable[[Row], object] = lambda row: None
 
     @contextmanager
@@ -63,6 +65,12 @@ class Recorder:
     def scoring(self) -> Iterator[None]:
         """Add the time of the block to `score_seconds`."""
         with self._clock("score_seconds"):
+            yield
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Add the time of the block to `evaluate_seconds`."""
+        with self._clock("evaluate_seconds"):
             yield
 
     def timed(self, epochs: Iterator[float]) -> Iterator[float]:
@@ -133,8 +141,12 @@ class Recorder:
         )
         self._epoch_seconds = 0.0
         self.follow(self.curves[-1])
-        first = training.first_loss
-        return _finite(measured) and (first is None or train_loss <= _DIVERGED * abs(first))
+        return _finite(measured) and self.is_bounded(train_loss)
+
+    def is_bounded(self, train_loss: float) -> bool:
+        """Whether the mean loss of an epoch is finite, and not ten times that of the first batch."""
+        first = self._training.first_loss
+        return math.isfinite(train_loss) and (first is None or train_loss <= _DIVERGED * abs(first))
 
     def record_masks(self, model: nn.Module, chosen: pruners.Step) -> None:
         """Record the network and its layers under masks, from the weights before the masks are applied."""
@@ -249,6 +261,7 @@ class Recorder:
             "best_val_accuracy": best["val_accuracy"],
             "test_accuracy_at_best_val": best["test_accuracy"],
             "test_accuracy_selected_on_test": max(epoch["test_accuracy"] for epoch in epochs),
+            **self.twin,
         }
 
 

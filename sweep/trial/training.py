@@ -106,8 +106,8 @@ class Training(Evaluation):
         for name, mask in masks.items():
             parameter = parameters[name]
             parameter.masked_fill_(~mask, 0)
-            # Not `state[parameter]`: that makes an entry, and no state dict has one of a parameter that is not
-            # trained.
+            # Not `state[parameter]`: that makes an entry, of which no state dict is made where the parameter
+            # is not trained.
             for moment in self._optimizer.state.get(parameter, {}).values():
                 if isinstance(moment, Tensor) and moment.shape == parameter.shape:
                     moment.masked_fill_(~mask, 0)
