@@ -159,3 +159,6 @@ class Pruning(Setting):
         Epoch | None, About(Role.RETRAINING, "length of a schedule of its own after the prune, in epochs")
     ] = None
     retrain_lr: Annotated[Rate | None, About(Role.RETRAINING, "learning rate of that schedule")] = None
+    twin_seed: Annotated[
+        Seed | None, About(Role.RETRAINING, "order of a second retraining that is compared with the first")
+    ] = None

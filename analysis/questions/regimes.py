@@ -1,8 +1,14 @@
-"""How does accuracy depend on two fields together? One map for each arm without the two fields."""
+"""How does accuracy depend on two fields together? One map for each arm without the two fields.
+
+The same is asked of what compares a network with its twin, as in the three-regime model (Zhou et al. 2023).
+"""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, NamedTuple
 
@@ -18,15 +24,32 @@ from analysis.warehouse import ACCURACIES, Headline, ask, headline
 from analysis.warehouse.arms import label
 from sweep.errors import BadInput
 from sweep.foreign import html
-from sweep.means import Mean
+from sweep.means import Mean, mean_interval
 
+
+class Of(StrEnum):
+    """What a map shows."""
+
+    TEST_ACCURACY = "test_accuracy"
+    LMC_BARRIER = "lmc_barrier"
+    CKA = "cka"
+    WEIGHT_DISTANCE = "weight_distance"
+
+
+# What compares a network with its twin, with its bounds.
+_OF_TWINS = {Of.LMC_BARRIER: (-math.inf, math.inf), Of.CKA: (0.0, 1.0), Of.WEIGHT_DISTANCE: (0.0, 2.0)}
 # Fields that set the temperature of training, or stand for it (Zhou et al. 2023).
 _TEMPERATURES = ("weight_decay", "epochs", "batch_size", "lr", "prune_epoch")
 # The most maps in the report's menu.
 _MENU = 60
 
 
-def regimes(connection: duckdb.DuckDBPyConnection, x: str = "sparsity", y: str = "prune_epoch") -> list[Row]:
+def regimes(
+    connection: duckdb.DuckDBPyConnection,
+    x: str = "sparsity",
+    y: str = "prune_epoch",
+    of: Of = Of.TEST_ACCURACY,
+) -> list[Row]:
     """One row for each arm and sparsity, map by map.
 
     `setting` and `label` name the map. Within a map only the two fields and the seeds differ: each mean is
@@ -36,9 +59,10 @@ def regimes(connection: duckdb.DuckDBPyConnection, x: str = "sparsity", y: str =
 
     Args:
         x, y: fields of the config.
+        of: the column of means; trials without a value are in none.
     """
     measured = headline(connection)
-    answers = ask(connection, "regimes", {"x": x, "y": y})
+    answers = ask(connection, "regimes", {"x": x, "y": y, "of": of.value})
     beside = "sparsity" not in (x, y)
 
     @cache
@@ -51,9 +75,17 @@ def regimes(connection: duckdb.DuckDBPyConnection, x: str = "sparsity", y: str =
     rows = []
     for row, name in zip(answers, panels, strict=True):
         known = labels[name]
-        mean = measured.mean(row["test_accuracy"], row["deviation"], row["trials"])
-        row["test_accuracy"] = mean.value
-        columns = {key: value for key, value in row.items() if key not in ("arm", "sparsity")}
+        value, deviation, count = row["value"], row["deviation"], row["trials"]
+        mean = (
+            mean_interval(value, deviation, count)
+            if of in _OF_TWINS
+            else measured.mean(value, deviation, count)
+        )
+        columns = {
+            of.value if key == "value" else key: mean.value if key == "value" else each
+            for key, each in row.items()
+            if key not in ("arm", "sparsity")
+        }
         rows.append({"setting": known.setting, "label": known.name, **columns, "half_width": mean.half_width})
     return sorted(rows, key=lambda row: (row["setting"], row["label"]))
 
@@ -70,7 +102,7 @@ def maps(rows: Iterable[Row]) -> dict[str, list[Row]]:
 def chart(
     rows: Sequence[Mapping[str, Any]], field: str, headline: Headline = ACCURACIES, load: str = "sparsity"
 ) -> Figure:
-    """A heat map: mean test value, with its interval over the seeds, by sparsity and another field.
+    """A heat map: mean value, with its interval over the seeds, by sparsity and another field.
 
     Args:
         rows: of one map of `regimes`, with the load as x and the field as y.
@@ -79,25 +111,24 @@ def chart(
     import plotly.graph_objects as go
 
     x, y = (sorted({row[axis] for row in rows}, key=float) for axis in ("x", "y"))
-    accuracy = np.full((len(y), len(x)), np.nan)
-    trials = np.zeros(accuracy.shape)
-    text = np.full(accuracy.shape, "", dtype=object)
+    [of] = (each for each in Of if each.value in rows[0])
+    means = np.full((len(y), len(x)), np.nan)
+    trials = np.zeros(means.shape)
+    text = np.full(means.shape, "", dtype=object)
     for row in rows:
         place = y.index(row["y"]), x.index(row["x"])
-        accuracy[place], trials[place] = row["test_accuracy"], row["trials"]
-        text[place] = str(headline.unit(Mean(row["test_accuracy"], row["half_width"])))
+        means[place], trials[place] = row[of.value], row["trials"]
+        text[place] = str(_mean(row, of, headline))
     figure = go.Figure(
         go.Heatmap(
-            z=accuracy,
+            z=means,
             x=x,
             y=y,
             text=text,
             texttemplate="%{text}",
             customdata=trials,
-            colorscale="Cividis",
-            **({"zmin": 0, "zmax": 1} if headline.is_accuracy else {}),
+            **_colours(of, headline),
             hovertemplate="%{x}, %{y}: %{text} over %{customdata} trials<extra></extra>",
-            colorbar={"title": f"test<br>{html(headline.name)}"},
             xgap=1,
             ygap=1,
         )
@@ -107,6 +138,25 @@ def chart(
         yaxis={"type": "category", "title": f"{field} (temperature)".replace("_", " ")},
     )
     return figure
+
+
+def _mean(row: Mapping[str, Any], of: Of, headline: Headline) -> Mean:
+    """The mean of a row with its bounds and digits."""
+    mean = Mean(row[of.value], row["half_width"])
+    if of not in _OF_TWINS:
+        return headline.unit(mean)
+    least, most = _OF_TWINS[of]
+    return replace(mean, least=least, most=most)
+
+
+def _colours(of: Of, headline: Headline) -> dict[str, Any]:
+    """The colours of a map and their title: of barriers around 0, which parts them from valleys."""
+    if of is Of.LMC_BARRIER:
+        return {"colorscale": "RdBu", "zmid": 0, "colorbar": {"title": "barrier<br>(below 0)"}}
+    if of in _OF_TWINS:
+        return {"colorscale": "Cividis", "zmin": 0, "colorbar": {"title": of.value.replace("_", "<br>")}}
+    bounds = {"zmin": 0, "zmax": 1} if headline.is_accuracy else {}
+    return {"colorscale": "Cividis", **bounds, "colorbar": {"title": f"test<br>{html(headline.name)}"}}
 
 
 class Maps(NamedTuple):
@@ -127,11 +177,14 @@ def answer(
     connection: duckdb.DuckDBPyConnection,
     x: Annotated[str, typer.Option(help="a field of the study file: the load")] = "sparsity",
     y: Annotated[str, typer.Option(help="another one: the temperature")] = "prune_epoch",
+    of: Annotated[
+        Of, typer.Option(help="what the maps show; all but accuracy compare twins")
+    ] = Of.TEST_ACCURACY,
 ) -> Maps:
     """The maps over the two fields that the command names.
 
     Raises:
-        BadInput: there is no such field.
+        BadInput: there is no such field, or no trial has a twin.
     """
     keys = (
         "SELECT DISTINCT unnest(json_keys(arm)) FROM (SELECT DISTINCT arm FROM trials) WHERE json_valid(arm)"
@@ -140,7 +193,10 @@ def answer(
     for axis in (x, y):
         if axis not in fields:
             raise BadInput(f"{axis}: no such field; there are: {', '.join(sorted(fields))}")
-    return Maps(regimes(connection, x, y), x, y, headline(connection))
+    found = regimes(connection, x, y, of)
+    if of in _OF_TWINS and not found:
+        raise BadInput(f"--of {of.value}: no pruned trial here has it: give the study a twin_seed")
+    return Maps(found, x, y, headline(connection))
 
 
 def _rows(answer: Maps) -> list[Row]:
@@ -162,14 +218,21 @@ def _is_number(text: str | None) -> bool:
 
 
 def temperature_maps(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], list[Row]]:
-    """The maps of sparsity and each field that sets the temperature, by the map's name and the field."""
+    """The maps of sparsity and each field that sets the temperature, by the map's name and the field.
+
+    Where there are twins, maps of barrier and CKA come first: the last of all maps is shown first.
+    """
     maps_of: dict[tuple[str, str], list[Row]] = {}
-    for field in _TEMPERATURES:
-        arms = "(SELECT DISTINCT arm FROM trials WHERE sparsity > 0) WHERE json_valid(arm)"
-        values = f"SELECT count(DISTINCT arm->>'{field}') FROM {arms}"
-        if warehouse.rows(connection, values)[0][0] > 1:
-            over = maps(regimes(connection, "sparsity", field))
-            maps_of |= {(name, field): points for name, points in over.items()}
+    arms = "(SELECT DISTINCT arm FROM trials WHERE sparsity > 0) WHERE json_valid(arm)"
+    counts = ", ".join(f"count(DISTINCT arm->>'{field}')" for field in _TEMPERATURES)
+    fields = zip(_TEMPERATURES, warehouse.rows(connection, f"SELECT {counts} FROM {arms}")[0], strict=True)
+    moved = [field for field, count in fields if count > 1]
+    twins = warehouse.rows(connection, "SELECT count(lmc_barrier) FROM trials")[0][0]
+    for of in (*((Of.LMC_BARRIER, Of.CKA) if twins else ()), Of.TEST_ACCURACY):
+        for field in moved:
+            over = maps(regimes(connection, "sparsity", field, of))
+            what = f"{of.value}, " if of in _OF_TWINS else ""
+            maps_of |= {(f"{what}{name}", field): points for name, points in over.items()}
     return maps_of
 
 
@@ -177,11 +240,14 @@ def show(page: Page, maps_of: Mapping[tuple[str, str], Sequence[Row]]) -> None:
     """The report's section: one chart with a menu of maps."""
     if not maps_of:
         return
+    twins = ""
+    if any(Of.LMC_BARRIER.value in points[0] for points in maps_of.values()):
+        twins = " lmc_barrier and cka compare networks with their twins: a barrier below 0 parts the two."
     page.heading(
         "Regimes",
         f"Mean test {page.headline.name} with its 95 % Student-t interval over seeds"
         f"{', cut to 0 to 1' * page.headline.is_accuracy}, by load and temperature (Zhou et al. 2023). "
-        f"Within a map nothing else differs.{page.headline.direction}",
+        f"Within a map nothing else differs.{page.headline.direction}{twins}",
     )
     largest = set(sorted(maps_of, key=lambda key: -len(maps_of[key]))[:_MENU])
     if len(maps_of) > _MENU:

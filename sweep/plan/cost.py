@@ -17,6 +17,7 @@ from sweep.models import cost, losses
 from sweep.parts import Arguments
 from sweep.plan.jobs import Job, own_steps, training_steps
 from sweep.store import parts
+from sweep.trial import twins
 
 # A training step computes as much as three forward passes: one forward, and two for the gradients of inputs
 # and weights.
@@ -124,6 +125,8 @@ class Costs:
         evaluated = (validation + test) * steps / self.epoch(config) + train + test
         if self._normalizes(config):
             evaluated += 2 * train + test
+        if config.twin_seed is not None:
+            evaluated += twins.POINTS * train * (2 if self._normalizes(config) else 1)
         # Evaluation is a forward pass only. Scoring an image computes as much as training on it.
         scored = rules.find(config.criterion).scored_images(config) / config.batch_size
         in_steps = steps + evaluated / config.batch_size / _PASSES + scored

@@ -63,12 +63,12 @@ class Pack:
 
 
 def training_steps(config: Config, epoch: int) -> int:
-    """Steps of all training of a trial. Steps that a rewind repeats count again.
+    """Steps of all training of a trial. Steps that a rewind or a twin repeats count again.
 
     Args:
         epoch: steps of an epoch.
     """
-    return rules.find(config.criterion).steps(config, epoch)
+    return rules.find(config.criterion).all_steps(config, epoch)
 
 
 def own_steps(job: Job, epoch: int) -> int:
@@ -82,6 +82,6 @@ def own_steps(job: Job, epoch: int) -> int:
     if start is None:
         return steps
     if start.level:
-        return steps - training_steps(replace(config, iterations=start.level), epoch)
+        return steps - training_steps(replace(config, iterations=start.level, twin_seed=None), epoch)
     end = length(config, epoch)
     return steps - (end if start.epoch is None else min(end, round(start.epoch * epoch)))

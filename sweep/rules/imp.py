@@ -22,6 +22,7 @@ class IterativeMagnitude(Rule):
     name = "imp"
     iterative = True
     counts_effective = True
+    twins = True
 
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of one level, and how many levels there are."""
@@ -90,8 +91,11 @@ class IterativeMagnitude(Rule):
 
     def steps(self, config: Config, epoch: int) -> int:
         """Steps of dense training, and of the training after each level."""
-        end, back = length(config, epoch), round((config.rewind_epoch or 0) * epoch)
-        return end + config.iterations * (end - back)
+        return length(config, epoch) + config.iterations * self.repeated(config, epoch)
+
+    def repeated(self, config: Config, epoch: int) -> int:
+        """Steps of one level: a twin repeats the training after the last."""
+        return length(config, epoch) - round((config.rewind_epoch or 0) * epoch)
 
     def run(self, run: Run) -> None:
         """Train and prune, level by level."""

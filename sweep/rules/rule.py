@@ -127,6 +127,7 @@ class Rule:
         counts_effective: whether the sparsity can count effective weights.
         last_phase: phase of the learning curve whose epochs count as the trial's result.
         shrinks: whether `shrink` goes with it: it prunes once, and trains the network that is left.
+        twins: whether the training after the last pruning can be repeated from where it began.
         forgets: whether `run` uses nothing after a move that it took from the network before the move.
         options: makes the rule's options of what a study gives as `criterion.NAME`: a dataclass with a
             default for each option; None: the rule has none.
@@ -140,6 +141,7 @@ class Rule:
     counts_effective = False
     last_phase = "retrain"
     shrinks = False
+    twins = False
     forgets = True
     options: Callable[..., Any] | None = None
 
@@ -208,6 +210,26 @@ class Rule:
             return pruned + round(config.retrain_epochs * epoch)
         return end + (0 if config.rewind_epoch is None else pruned - round(config.rewind_epoch * epoch))
 
+    def parts_at(self, config: Config) -> float | None:
+        """The epoch of dense training from which a twin trains; None: it trains from the last pruning."""
+        return None
+
+    def repeated(self, config: Config, epoch: int) -> int:
+        """Steps of the training that a twin repeats.
+
+        Args:
+            epoch: steps of an epoch.
+        """
+        return self.steps(config, epoch) - round(config.prune_epoch * epoch)
+
+    def all_steps(self, config: Config, epoch: int) -> int:
+        """Steps of all training of the trial, those of its twin included.
+
+        Args:
+            epoch: steps of an epoch.
+        """
+        return self.steps(config, epoch) + (0 if config.twin_seed is None else self.repeated(config, epoch))
+
     def scored_images(self, config: Config) -> int:
         """Images that pass through the network, forward and back, to score it."""
         return 0
@@ -263,6 +285,7 @@ class AtOnce(Rule):
     """Dense training to the prune epoch, one pruning, retraining."""
 
     shrinks = True
+    twins = True
 
     def choose(self, run: Run) -> pruners.Step:
         """The masks, and the scores that they come from."""

@@ -112,6 +112,10 @@ SCHEMAS: dict[str, pa.Schema] = {
             "test_accuracy_at_best_val": _real,
             "test_accuracy_selected_on_test": _real,
             "diverged": _flag,
+            # Of the trial's network and its twin; NULL without a twin.
+            "lmc_barrier": _real,
+            "cka": _real,
+            "weight_distance": _real,
             # network
             "params": _whole,
             "kept": _whole,

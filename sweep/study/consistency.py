@@ -134,6 +134,13 @@ def _retraining(config: Config) -> Iterator[Problem]:
             )
     if config.retrain_lr is not None and config.retrain_epochs is None:
         yield "retrain_lr", "retrain_lr needs retrain_epochs: how long to retrain"
+    if config.twin_seed is not None and not rules.find(config.criterion).twins:
+        known = ", ".join(name for name, rule in rules.RULES.items() if rule.twins)
+        yield (
+            "twin_seed",
+            f"twin_seed: {config.criterion} has no one training after its last pruning to repeat: take a "
+            f"criterion that prunes once, or one of {known}",
+        )
 
 
 def _training(config: Config) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from sweep.rules.rule import Between, Run
 from sweep.store.states import State
 from sweep.trial.recorder import Recorder, Row
 from sweep.trial.stages import Stages
+from sweep.trial.twins import Twin
 
 # The most bytes of weights that checkpoints of a rule of one's own keep from trainings that have ended.
 _REMEMBERED = 2**30
@@ -40,7 +41,7 @@ def run(stages: Stages) -> Recorder:
     """
     moves = _Moves(stages)
     training, running = stages.training, stages.shared.running
-    epochs = stages.rule.steps(stages.config, training.steps_per_epoch) / training.steps_per_epoch
+    epochs = stages.rule.all_steps(stages.config, training.steps_per_epoch) / training.steps_per_epoch
     headline = TASKS[stages.data.task].headline
 
     def follow(row: Row) -> None:
@@ -48,7 +49,10 @@ def run(stages: Stages) -> Recorder:
 
     stages.recorder.follow = follow
     try:
-        return stages.run(cast(Run, moves))
+        recorder = stages.run(cast(Run, moves))
+        if stages.twin and not (recorder.diverged or recorder.stopped):
+            moves.twin(stages.twin)
+        return recorder
     except torch.AcceleratorError:  # says nothing about the checkpoint
         raise
     except Exception as error:
@@ -140,6 +144,11 @@ class _Moves:
         self._note("resume", reinit)
         self._stages.resume(reinit)
 
+    def twin(self, twin: Twin) -> None:
+        """Train the twin, which follows all moves of the rule."""
+        self._note("twin")
+        self._train(lambda resumed: twin.train(resumed))
+
     def _train(self, move: Callable[[bool], int | None], between: Any = None) -> int | None:
         """Make a move that trains, leave it out, or go on within it."""
         if self._earlier:
@@ -209,6 +218,7 @@ class _Moves:
             "between": self._between.state_dict() if self._between is not None else None,
             "masks": dict(stages.masks),
             "snapshot": stages.snapshot,
+            "twin": stages.twin.state() if stages.twin else None,
             "training": stages.training.state(),
             "trained": stages.training.trained,
             "recorder": stages.recorder.state(),
@@ -279,7 +289,8 @@ def _put_on(stages: Stages, checkpoint: State) -> None:
 def _is_alike(stages: Stages, checkpoint: State) -> bool:
     """Whether a checkpoint is of stages like these; other content may raise any exception."""
     return (
-        type(checkpoint["trained"]) is int
+        (stages.twin is None or stages.twin.can_restore(checkpoint["twin"]))
+        and type(checkpoint["trained"]) is int
         and stages.training.can_restore(checkpoint["training"])
         and stages.recorder.can_restore(checkpoint["recorder"])
     )
@@ -287,6 +298,8 @@ def _is_alike(stages: Stages, checkpoint: State) -> bool:
 
 def _restore(stages: Stages, checkpoint: State) -> None:
     """Bring stages to a checkpoint."""
+    if stages.twin:
+        stages.twin.restore(checkpoint["twin"])
     stages.training.restore(checkpoint["training"])
     stages.training.trained, stages.snapshot = checkpoint["trained"], checkpoint["snapshot"]
     stages.recorder.restore(checkpoint["recorder"])

@@ -39,6 +39,7 @@ class Recorder:
         layers: a row for each prunable layer, of the last masks.
         diverged: the training ended early because its loss was not finite, or ten times the first.
         stopped: the training ended early because `after_epoch` stopped it.
+        twin: the columns of `trials` that compare the network with its twin.
         follow: is called with the row of each epoch when the epoch ends.
     """
 
@@ -53,6 +54,7 @@ class Recorder:
         self.curves: list[Row] = []
         self.layers: list[Row] = []
         self.diverged = self.stopped = False
+        self.twin: Row = {}
         self.follow: Callable[[Row], object] = lambda row: None
 
     @contextmanager
@@ -66,6 +68,12 @@ class Recorder:
     def scoring(self) -> Iterator[None]:
         """Add the time of the block to `score_seconds`."""
         with self._clock("score_seconds"):
+            yield
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Add the time of the block to `evaluate_seconds`."""
+        with self._clock("evaluate_seconds"):
             yield
 
     def timed(self, epochs: Iterator[float]) -> Iterator[float]:
@@ -137,8 +145,12 @@ class Recorder:
         )
         self._epoch_seconds = 0.0
         self.follow(self.curves[-1])
-        first = training.first_loss
-        return _finite(measured) and (first is None or train_loss <= _DIVERGED * abs(first))
+        return _finite(measured) and self.is_bounded(train_loss)
+
+    def is_bounded(self, train_loss: float) -> bool:
+        """Whether the mean loss of an epoch is finite, and not ten times that of the first batch."""
+        first = self._training.first_loss
+        return math.isfinite(train_loss) and (first is None or train_loss <= _DIVERGED * abs(first))
 
     def record_masks(self, model: nn.Module, chosen: pruners.Step) -> None:
         """Record the network and its layers under masks, from the weights before the masks are applied."""
@@ -276,6 +288,7 @@ class Recorder:
         return (
             row
             | self._latency()
+            | self.twin
             | {
                 "status": "ok",
                 "diverged": False,

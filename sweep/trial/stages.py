@@ -22,6 +22,7 @@ from sweep.trial.recorder import Recorder
 from sweep.trial.shared_states import SharedStates
 from sweep.trial.smaller import Smaller
 from sweep.trial.training import Training
+from sweep.trial.twins import Twin
 
 # Called after each epoch of retraining with its number from 1, its validation accuracy, and whether it is the
 # last epoch. True stops the trial.
@@ -47,6 +48,7 @@ class Stages:
         units: of the config's structure, group by group; none for single weights.
         start: masks that are on from the start; None: there are none.
         snapshot: the step to rewind to with its weights, as soon as the training has passed it.
+        twin: the second training after the last pruning; None: the trial has none.
     """
 
     def __init__(
@@ -81,6 +83,11 @@ class Stages:
         epoch = self.rule.rewinds_to(config)
         self._rewind_step = None if epoch is None else self.steps_of(epoch)
         self.snapshot: tuple[int, Mapping[str, torch.Tensor]] | None = None
+        self.twin: Twin | None = None
+        if config.twin_seed is not None:
+            parts = self.rule.parts_at(config)
+            at = None if parts is None else self.steps_of(parts)
+            self.twin = Twin(config, self.training, self.recorder, self.exclude, at)
         self._states = SharedStates(shared, self.training, self.recorder)
 
     def run(self, moves: Run | None = None) -> Recorder:
@@ -180,11 +187,16 @@ class Stages:
         stops = {self._step(point) for point in to_save}
         if self._rewind_step is not None and self.snapshot is None:
             stops.add(self._rewind_step)
+        twin = self.twin if self.twin and not self.twin.start else None
+        if twin and twin.step is not None:
+            stops.add(twin.step)
         try:
             for step in sorted(stops):
                 self.train("dense", step, pause=True)
                 if step == self._rewind_step:
                     self.snapshot = step, training.snapshot()
+                if twin and step == twin.step:
+                    twin.part()
                 while to_save and self._step(to_save[0]) == step:
                     self._states.save(to_save.popleft())
         except _Diverged:
@@ -265,6 +277,8 @@ class Stages:
         training.mask(self.masks)
         if config.shrink and self.masks:
             self.shrink()
+        if self.twin:
+            self.twin.part()
 
     def shrink(self) -> None:
         """Go on with the network that the masks leave, really smaller, with its part of the momentum.

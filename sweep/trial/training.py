@@ -116,7 +116,9 @@ class Training(Evaluation):
         for name, mask in masks.items():
             parameter = parameters[name]
             parameter.masked_fill_(~mask, 0)
-            for moment in self._optimizer.state[parameter].values():
+            # Not `state[parameter]`: that makes an entry, of which no state dict is made where the parameter
+            # is not trained.
+            for moment in self._optimizer.state.get(parameter, {}).values():
                 if isinstance(moment, Tensor) and moment.shape == parameter.shape:
                     moment.masked_fill_(~mask, 0)
             # The memory layout of the gradient makes their product one plain loop.

@@ -12,6 +12,7 @@ from analysis.report import report
 from analysis.statistics.correlations import NAMES
 from analysis.statistics.differences import wilson
 from analysis.warehouse import ask
+from sweep.errors import BadInput
 from sweep.store import launches, results
 from tests.analysis.conftest import LATER, trial
 
@@ -521,6 +522,50 @@ def test_a_map_shows_the_interval_and_needs_two_temperatures(tmp_path):
     assert name == "digits, conv-5, 2 epochs, pruned at epoch 0: snip"
     [heat] = regimes.chart(points, "lr").data
     assert heat.text.tolist() == [["0.505 ± 0.064"], ["0.505 ± 0.064"]]
+
+
+TWINS = {
+    f"{lr}{s}{seed}": {
+        "lr": lr, "sparsity": s, "seed": seed, "test_accuracy": 0.9, "lmc_barrier": lr - s + seed / 10,
+        "cka": 0.97 + seed / 50, "weight_distance": 1.0,
+    }
+    for lr in (0.1, 0.3) for s in (0.9, 0.99) for seed in (0, 1)
+}  # fmt: skip
+
+
+def test_regimes_of_twins_have_their_own_bounds(tmp_path):
+    """Barriers are negative and are not cut at 0; an alignment is cut at 1."""
+    rows = [trial(name, **fields) for name, fields in TWINS.items()]
+    rows.append(trial("without a twin", lr=0.1, sparsity=0.9, seed=2, test_accuracy=0.5))
+    rows.append(trial("lost", lr=0.1, sparsity=0.9, seed=3, status="diverged", lmc_barrier=7.0))
+    connection = write(tmp_path / "r", rows)
+    found = regimes.answer(connection, "sparsity", "lr", regimes.Of.LMC_BARRIER)
+    low, high = stats.ttest_1samp([-0.8, -0.7], 0).confidence_interval(0.95)
+    assert found.rows[0]["lmc_barrier"] == pytest.approx(-0.75) and found.rows[0]["trials"] == 2
+    assert found.rows[0]["half_width"] == pytest.approx((high - low) / 2)
+    assert "test_accuracy" not in found.rows[0]
+    [chart] = regimes.QUESTION.charts(found).values()
+    assert chart.data[0].text[0][0] == "-0.75 ± 0.64" and chart.data[0].zmid == 0
+    found = regimes.answer(connection, "sparsity", "lr", regimes.Of.CKA)
+    [chart] = regimes.QUESTION.charts(found).values()
+    assert chart.data[0].text[0][0] == "0.98 [0.85, 1.00]"
+    plain = regimes.answer(connection, "sparsity", "lr")
+    assert plain.rows[0]["trials"] == 3, "a question about accuracy is not narrowed to twins"
+
+
+def test_the_report_has_maps_of_twins_where_there_are_twins_and_shows_accuracy_first(tmp_path):
+    rows = [trial(name, **fields) for name, fields in TWINS.items()]
+    found = regimes.temperature_maps(write(tmp_path / "r", rows))
+    name = "digits, conv-5, 2 epochs, pruned at epoch 0: snip"
+    assert [*found] == [(f"{what}{name}", "lr") for what in ("lmc_barrier, ", "cka, ", "")]
+    plain = [{**row, "lmc_barrier": None} for row in rows]
+    assert [*regimes.temperature_maps(write(tmp_path / "plain", plain))] == [(name, "lr")]
+
+
+def test_regimes_of_twins_need_a_twin(tmp_path):
+    connection = write(tmp_path / "r", [trial("a", test_accuracy=0.5)])
+    with pytest.raises(BadInput, match="--of cka: no pruned trial here has it: give the study a twin_seed"):
+        regimes.answer(connection, of=regimes.Of.CKA)
 
 
 def test_a_stopped_trial_is_in_no_mean_and_not_lost_but_has_cost_its_time(tmp_path):

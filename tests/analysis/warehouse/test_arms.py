@@ -62,6 +62,7 @@ VALUES = {
     "retrain": ("all", "bn"),
     "retrain_epochs": (None, 1),
     "retrain_lr": (None, 0.1),
+    "twin_seed": (None, 7),
     "epochs": (2, 3),
     "steps": (None, 2, 20),
     "batch_size": (128, 2),

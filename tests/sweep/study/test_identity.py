@@ -34,6 +34,7 @@ LATER = {
     "init_seed": 7,
     "order_seed": 7,
     "mask_seed": 7,
+    "twin_seed": 7,
     "stratified": True,
     "loss": "focal",
     "weights": "run:0123456789abcdef",

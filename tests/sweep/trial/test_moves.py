@@ -206,6 +206,10 @@ FIELDS = {
     "an own rule with hidden state": {"criterion": "between"},
     "an own rule that is not deterministic": {"criterion": "whim"},
     "an own optimizer": {"optimizer": "Rows", "prune_epoch": 1},
+    "a twin": {"prune_epoch": 1, "rewind_epoch": 0.5, "epochs": 2, "twin_seed": 7},
+    "a twin of parts": {"prune_epoch": 0.5, "retrain": "bn+bias", "retrain_epochs": 1.3, "twin_seed": 7},
+    "a twin of levels": {"criterion": "imp", "sparsity": 0.36, "iterations": 2, "epochs": 1, "twin_seed": 7},
+    "a dense twin": {"sparsity": 0, "epochs": 2, "prune_epoch": 0.7, "twin_seed": 7, "optimizer": "adam"},
     "BatchNorm, bf16": {"model": "resnet-20", "epochs": 1, "prune_epoch": 0.5, "precision": "bf16"},
 }
 # Kinds of which no checkpoint after the dense training leads on.

@@ -228,3 +228,11 @@ def test_the_moments_of_adam_do_not_move_pruned_weights(optimizer):
     epoch(run)
     for name, mask in masks.items():
         assert torch.count_nonzero(run.model.get_parameter(name)[~mask]) == 0
+
+
+def test_masks_of_weights_that_are_not_trained_leave_a_state_to_save():
+    """Or such a training would leave no checkpoint."""
+    run = training()
+    run.only(lambda name: name.endswith("bias"))
+    run.mask(pruners.prune("random", run.model, sparsity=0.9))
+    assert run.can_restore(copy.deepcopy(run.state()))
