@@ -113,6 +113,13 @@ class Pruning(Setting):
     drop_fraction: Annotated[
         float, Field(gt=0, le=1), About(Role.MASK, "share of each layer that the first update drops")
     ] = 0.3
+    second: Annotated[
+        Literal["ap"] | None,
+        About(Role.MASK, "second ranking at each level of imp; ap: negative weights that moved least go"),
+    ] = None
+    second_share: Annotated[
+        float, Field(gt=0, lt=1), About(Role.MASK, "share of a level's removed weights that it chooses")
+    ] = 0.1
     # after pruning
     ablation: Annotated[
         Literal["none", "shuffle", "invert", "reinit"],

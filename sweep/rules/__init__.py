@@ -14,11 +14,12 @@ from sweep.rules.oracle import ORACLE
 from sweep.rules.own import own
 from sweep.rules.rigl import RIGL
 from sweep.rules.rule import Rule, Run
+from sweep.rules.sap import SAP
 from sweep.rules.set import SET
 
 __all__ = ["DENSE", "RULES", "Rule", "Run", "find"]
 
-RULES: dict[str, Rule] = {rule.name: rule for rule in (IMP, GMP, SET, RIGL, GRANET, ORACLE, DENSE)}
+RULES: dict[str, Rule] = {rule.name: rule for rule in (IMP, SAP, GMP, SET, RIGL, GRANET, ORACLE, DENSE)}
 
 
 def find(criterion: str) -> Rule:

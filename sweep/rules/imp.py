@@ -5,51 +5,39 @@ from collections.abc import Hashable, Iterator
 from fractions import Fraction
 
 import pruners
-from sweep.config import Config, values_of, with_role
-from sweep.roles import DENSE_TRAINING, Role
-from sweep.rules.rule import Rule, Run, length, single_weights_alone
+from sweep.config import Config, values_of
+from sweep.roles import DENSE_TRAINING
+from sweep.rules import ap
+from sweep.rules.levels import Levels
+from sweep.rules.rule import Run
 
 # A level removes a fifth of the weights that are left, unless the study gives the number of levels.
 _KEPT = 0.8
 
 
-class IterativeMagnitude(Rule):
+class IterativeMagnitude(Levels):
     """Train to the end, remove the smallest weights, rewind, and again, once for each level.
 
-    `iterations` is the number of levels. Each level keeps the same share of the weights that are left.
+    `iterations` is the number of levels. Each level keeps the same share of the weights that are left. With
+    a second ranking a share of the removed weights of each level is chosen by that ranking.
     """
 
     name = "imp"
-    iterative = True
 
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of one level, and how many levels there are."""
-        fields = {"scope", "iterations", "structure", "layers", "min_per_layer", *with_role(Role.RETRAINING)}
-        # To rewind to epoch 0 is the rule.
-        return frozenset(fields if config.rewind_epoch else fields - {"rewind_epoch"})
+        second = {"second", "second_share"} if config.second else set[str]()
+        return super().reads(config) | {"scope", "min_per_layer"} | second
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
-        """Filters, parameters that are not trained, scores of one moment."""
+        """As those of all rules with levels; and of a second ranking."""
         yield from super().inconsistencies(config)
-        yield from single_weights_alone(config)
-        if config.ablation == "shuffle":
-            yield "ablation", f"ablation {config.ablation} does not apply to imp, whose masks change"
+        if config.second:
+            yield from ap.inconsistencies(config)
 
     def iterations(self, config: Config) -> int:
         """Levels that remove a fifth each, to the nearest number of them."""
         return max(1, round(math.log(1 - config.sparsity) / math.log(_KEPT)))
-
-    def last_prune(self, config: Config) -> float:
-        """The end of training; infinite where only the data say which epoch that is."""
-        return math.inf if config.epochs is None else config.epochs
-
-    def rewinds_to(self, config: Config) -> float:
-        """The epoch that the config says; by default the beginning."""
-        return config.rewind_epoch or 0
-
-    def dense_until(self, config: Config) -> float:
-        """The end of training: the first level prunes a trained network."""
-        return math.inf
 
     def levels(self, config: Config) -> Hashable:
         """All that the levels depend on, however many there are.
@@ -59,17 +47,14 @@ class IterativeMagnitude(Rule):
         """
         roots = config.roots
         fields = values_of(config, DENSE_TRAINING, "scope", "layers", "min_per_layer")
+        if config.second:
+            fields = fields, config.second, config.second_share
         levels = fields, float(config.rewind_epoch or 0), _density(config)
         return levels, roots.init, roots.order, roots.split
 
     def leads(self, config: Config) -> bool:
         """Whether the weights after the last level are trained ones: new weights lead nowhere."""
         return config.ablation != "reinit"
-
-    def steps(self, config: Config, epoch: int) -> int:
-        """Steps of dense training, and of the training after each level."""
-        end, back = length(config, epoch), round((config.rewind_epoch or 0) * epoch)
-        return end + config.iterations * (end - back)
 
     def run(self, run: Run) -> None:
         """Train and prune, level by level."""
@@ -89,10 +74,9 @@ class IterativeMagnitude(Rule):
                     min_per_layer=config.min_per_layer,
                 )
                 chosen = next(steps)
-            last = level == config.iterations
-            run.prune(chosen)
-            run.resume(reinit=last and config.ablation == "reinit")
-            run.train("retrain" if last else f"level {level}", run.end)
+                if config.second:
+                    chosen = chosen._replace(masks=ap.replaced(run, chosen.masks))
+            self.train_level(run, chosen, level, last=level == config.iterations)
         run.save_levels(counts)
 
 

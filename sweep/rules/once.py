@@ -11,7 +11,9 @@ from sweep.rules.rule import AtOnce, Run
 # Fields of the batches that score.
 _BATCHES = frozenset({"score_batches", "score_batch_size", "balanced", "score_loss"})
 # Fields of masks that come from no scores.
-_OF_OTHER_RULES = frozenset({"combination", "update_every", "update_end", "drop_fraction"})
+_OF_OTHER_RULES = frozenset(
+    {"combination", "update_every", "update_end", "drop_fraction", "second", "second_share"}
+)
 
 
 def criterion(name: str) -> pruners.Criterion:

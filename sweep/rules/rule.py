@@ -1,10 +1,10 @@
 """What a rule is: how the masks of a trial are chosen, and what follows from that elsewhere."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 import pruners
 from pruners.batches import Batch, Loss
@@ -26,12 +26,16 @@ class Run(Protocol):
         exclude: names of the prunable weights that `layers` does not choose.
         total: how many weights may be pruned.
         end: the last step of training.
+        masks: the masks that are on; empty: none have been put on.
+        snapshot: the step to rewind to with its weights, as soon as the training has passed it.
     """
 
     config: Config
     model: nn.Module
     exclude: list[str]
     total: int
+    masks: Mapping[str, Tensor]
+    snapshot: tuple[int, Mapping[str, Tensor]] | None
 
     @property
     def end(self) -> int:
@@ -44,6 +48,15 @@ class Run(Protocol):
 
     def dense(self, until: int) -> None:
         """Train without new masks to a step, from the furthest state that another trial has saved."""
+        ...
+
+    def decide(self, number: int) -> int:
+        """A number that the rule took from the network and that its next moves depend on.
+
+        Returns:
+            The number; in a trial that goes on from a checkpoint that of the earlier try, as the weights that
+            the number is of are gone.
+        """
         ...
 
     def score(self) -> pruners.Step:

@@ -115,6 +115,11 @@ class _Moves:
         if not self._checkpoint:
             self._stages.save_levels(counts)
 
+    def decide(self, number: int) -> int:
+        """As `Run.decide`: the number of the earlier try, if it came so far."""
+        self._note("decide")
+        return int(self._train(lambda resumed: number) or 0)
+
     def score(self) -> pruners.Step:
         """As `Run.score`; none where the masks come from the checkpoint."""
         return pruners.Step({}, {}) if self._checkpoint else self._stages.score()

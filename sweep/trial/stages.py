@@ -107,6 +107,10 @@ class Stages:
         weights = pruners.prunable(self.model, self.exclude)
         return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
 
+    def decide(self, number: int) -> int:
+        """The number: nothing is known of an earlier try."""
+        return number
+
     def score(self) -> pruners.Step:
         """The masks that the trial's criterion chooses, and their scores."""
         return scoring.choose(self.config, self.model, self.data, self.shared.scores, self._start)

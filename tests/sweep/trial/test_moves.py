@@ -118,6 +118,22 @@ FIELDS = {
         "ablation": "reinit",
         "epochs": 1,
     },
+    "levels with a second ranking": {
+        "criterion": "imp",
+        "sparsity": 0.488,
+        "iterations": 3,
+        "rewind_epoch": 0.5,
+        "second": "ap",
+        "second_share": 0.4,
+        "epochs": 1,
+    },
+    "levels that choose their counts": {
+        "criterion": "sap",
+        "iterations": 4,
+        "rewind_epoch": 0.3,
+        "epochs": 1,
+    },
+    "levels that end early": {"criterion": "sap", "sparsity": 0.2, "iterations": 9, "epochs": 1},
     **{
         name: {"criterion": name, "update_every": 4, **more}
         for name, more in (("gmp", {"prune_epoch": 0.5}), ("set", {}), ("rigl", {}), ("granet", {}))
