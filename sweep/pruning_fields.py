@@ -87,7 +87,17 @@ class Pruning(Setting):
         str, About(Role.TARGET, "patterns of the weights that may be pruned; !pattern excludes some")
     ] = "*"
     min_per_layer: Annotated[Whole, About(Role.MASK, "weights or filters that each layer keeps at least")] = 0
-    prune_epoch: Annotated[Epoch, About(Role.TARGET, "dense epochs before the prune")] = 0
+    prune_epoch: Annotated[
+        Epoch, About(Role.TARGET, "dense epochs before the prune; with prune_when the most of them")
+    ] = 0
+    prune_when: Annotated[
+        Annotated[str, one_of("moment", "sweep.rules.moments:MOMENTS")] | None,
+        About(Role.TARGET, "indicator that says after which dense epoch to prune; by default prune_epoch"),
+    ] = None
+    prune_threshold: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | None,
+        About(Role.TARGET, "threshold of that indicator; by default its paper's"),
+    ] = None
     balanced: Annotated[
         bool, About(Role.SCORING, "scoring batches have equally many images of each class")
     ] = False

@@ -10,7 +10,7 @@ from sweep.config import AFTER_DENSE, CHOICE, DENSE
 __all__ = ["AFTER_DENSE", "CHOICE", "Label", "label", "without"]
 
 # Fields that every label names. It names others only where they differ.
-_ALWAYS = ("dataset", "model", "epochs", "prune_epoch")
+_ALWAYS = ("dataset", "model", "epochs", "prune_epoch", "prune_when")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from functools import lru_cache
 import pruners
 from sweep import parts
 from sweep.config import AFTER_DENSE, Config
-from sweep.rules.rule import AtOnce, Run
+from sweep.rules.at_once import AtOnce
+from sweep.rules.moments import MOMENTS
+from sweep.rules.rule import Run
 
 # Fields of the batches that score.
 _BATCHES = frozenset({"score_batches", "score_batch_size", "balanced", "score_loss"})
@@ -31,7 +33,8 @@ class Once(AtOnce):
 
     def reads(self, config: Config) -> frozenset[str]:
         """All fields of pruning, less those that the criterion does not look at."""
-        return _reads(config.criterion, config.iterations == 1)
+        read = _reads(config.criterion, config.iterations == 1)
+        return read if config.prune_when else read - {"prune_threshold"}
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
         """None: every field of pruning goes with a score."""
@@ -50,7 +53,9 @@ class Once(AtOnce):
         """The images of all scoring batches; none where the criterion does not look at data."""
         if not criterion(config.criterion).needs_data:
             return 0
-        return config.iterations * config.score_batches * config.score_batch_size
+        watched = config.prune_when and MOMENTS[config.prune_when].of_masks
+        times = 1 + int(config.prune_epoch) if watched else 1
+        return times * config.iterations * config.score_batches * config.score_batch_size
 
     def choose(self, run: Run) -> pruners.Step:
         """The masks by the criterion's scores."""

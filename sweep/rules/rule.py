@@ -17,6 +17,22 @@ from sweep.errors import BadInput
 Between = Callable[[int], bool]
 
 
+class Watch(Protocol):
+    """What watches a dense training, and is part of its checkpoints."""
+
+    def __call__(self, epoch: int) -> bool:
+        """Called at the end of each epoch with its number from 1; True ends the training there."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that later answers depend on."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        ...
+
+
 class Run(Protocol):
     """The moves that a rule makes with the network of one trial. `sweep.trial.stages.Stages` has them.
 
@@ -46,8 +62,12 @@ class Run(Protocol):
         """The steps that a number of epochs has."""
         ...
 
-    def dense(self, until: int) -> None:
-        """Train without new masks to a step, from the furthest state that another trial has saved."""
+    def dense(self, until: int, watch: Watch | None = None) -> None:
+        """Train without new masks to a step, from the furthest state that another trial has saved.
+
+        Args:
+            watch: may end the training before, at the end of an epoch; the epoch of the end is recorded.
+        """
         ...
 
     def decide(self, number: int) -> int:
@@ -121,6 +141,7 @@ class Rule:
         scores: whether one score of one moment ranks the weights.
         draws: whether the mask is one of all that there are, drawn and not chosen.
         iterative: whether the rule takes a number of iterations.
+        waits: whether the prune may wait for an indicator, `prune_when`.
         last_phase: phase of the learning curve whose epochs count as the trial's result.
         forgets: whether `run` uses nothing after a move that it took from the network before the move.
         options: makes the rule's options of what a study gives as `criterion.NAME`: a dataclass with a
@@ -132,6 +153,7 @@ class Rule:
     scores = False
     draws = False
     iterative = False
+    waits = False
     last_phase = "retrain"
     forgets = True
     options: Callable[..., Any] | None = None
@@ -234,23 +256,6 @@ class Rule:
     def run(self, run: Run) -> None:
         """Train and prune."""
         raise NotImplementedError
-
-
-class AtOnce(Rule):
-    """Dense training to the prune epoch, one pruning, retraining."""
-
-    def choose(self, run: Run) -> pruners.Step:
-        """The masks, and the scores that they come from."""
-        raise NotImplementedError
-
-    def run(self, run: Run) -> None:
-        """Train and prune."""
-        run.dense(run.steps_of(run.config.prune_epoch))
-        with run.scoring():
-            chosen = self.choose(run)
-        run.prune(chosen)
-        run.resume(reinit=run.config.ablation == "reinit")
-        run.train("retrain", run.end)
 
 
 def length(config: Config, epoch: int) -> int:

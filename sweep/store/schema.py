@@ -109,6 +109,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             "test_accuracy_at_best_val": _real,
             "test_accuracy_selected_on_test": _real,
             "diverged": _flag,
+            # The epoch of the prune that `prune_when` chose, at the latest `prune_epoch`. NULL without
+            # `prune_when`, and in older rows: there it is `prune_epoch`.
+            "pruned_at_epoch": _real,
             # network
             "params": _whole,
             "kept": _whole,

@@ -11,7 +11,7 @@ from pruners.batches import Batch, Loss
 from sweep import rules
 from sweep.config import Config
 from sweep.data import Data
-from sweep.rules.rule import Between, Run
+from sweep.rules.rule import Between, Run, Watch
 from sweep.store.states import State
 from sweep.study import consistency
 from sweep.trial import masking, network, scoring, watch
@@ -143,13 +143,14 @@ class Stages:
             if loaded["diverged"]:
                 raise _Diverged
 
-    def dense(self, until: int, resumed: bool = False) -> None:
+    def dense(self, until: int, watch: Watch | None = None, resumed: bool = False) -> None:
         """Train to a step, from the furthest state that another trial has saved.
 
         There are no masks but those of a sparse start. On the way it saves the states that other trials go
         on from, and keeps the weights to rewind to.
 
         Args:
+            watch: is asked after each epoch whether to end the training there.
             resumed: the training is at a checkpoint within this move.
         """
         training = self.training
@@ -164,18 +165,35 @@ class Stages:
         stops = {self._step(point) for point in to_save}
         if self._rewind_step is not None and self.snapshot is None:
             stops.add(self._rewind_step)
+        epochs = self._epochs_before(until) if watch else {}
         try:
-            for step in sorted(stops):
+            for step in sorted(stops | epochs.keys()):
                 self.train("dense", step, pause=True)
                 if step == self._rewind_step:
                     self.snapshot = step, training.snapshot()
                 while to_save and self._step(to_save[0]) == step:
                     self._states.save(to_save.popleft())
+                if watch and step in epochs and self._asked(watch, epochs[step]):
+                    until = step
+                    break
         except _Diverged:
             for point in to_save:
                 self._states.save(point, diverged=True)
             raise
         self.train("dense", until)
+        if watch:
+            self.recorder.record_moment()
+
+    def _epochs_before(self, until: int) -> dict[int, int]:
+        """The last step of each epoch that ends after the current step and before another, and its number."""
+        each = self.training.steps_per_epoch
+        first, last = self.training.step // each + 1, (until - 1) // each
+        return {epoch * each: epoch for epoch in range(first, last + 1)}
+
+    def _asked(self, watch: Watch, epoch: int) -> bool:
+        """Whether a watch ends the dense training after an epoch."""
+        with self.recorder.scoring():
+            return watch(epoch)
 
     def _step(self, point: Point) -> int:
         """The step at which the dense training passes a point."""

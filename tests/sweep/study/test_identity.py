@@ -42,6 +42,8 @@ LATER = {
 OF_RULES = {
     "second": ({"criterion": "imp"}, "ap"),
     "second_share": ({"criterion": "imp", "second": "ap"}, 0.3),
+    "prune_when": ({"prune_epoch": 1}, "stable"),
+    "prune_threshold": ({"prune_epoch": 1, "prune_when": "stable"}, 0.3),
 }
 
 
