@@ -44,7 +44,9 @@ def place(config: Fields) -> str:
     lengths = [(config[name], name) for name in ("epochs", "steps") if config.get(name)]
     words += [f"{length} {name.removesuffix('s') if length == 1 else name}" for length, name in lengths[:1]]
     if "prune_epoch" in config:
-        words.append(f"pruned at epoch {config['prune_epoch']}")
+        when = config.get("prune_when")
+        at = f"when {when}, at the latest at epoch" if when else "at epoch"
+        words.append(f"pruned {at} {config['prune_epoch']}")
     return ", ".join(words)
 
 

@@ -106,7 +106,17 @@ class Pruning(Setting):
     min_per_layer: Annotated[
         Whole, About(Role.MASK, "weights of each layer, or units of each group, that are kept at least")
     ] = 0
-    prune_epoch: Annotated[Epoch, About(Role.TARGET, "dense epochs before the prune")] = 0
+    prune_epoch: Annotated[
+        Epoch, About(Role.TARGET, "dense epochs before the prune; with prune_when the most of them")
+    ] = 0
+    prune_when: Annotated[
+        Annotated[str, one_of("moment", "sweep.rules.moments:MOMENTS")] | None,
+        About(Role.TARGET, "indicator that says after which dense epoch to prune; by default prune_epoch"),
+    ] = None
+    prune_threshold: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | None,
+        About(Role.TARGET, "threshold of that indicator; by default its paper's"),
+    ] = None
     balanced: Annotated[
         bool, About(Role.SCORING, "scoring batches have equally many images of each class")
     ] = False
@@ -140,6 +150,13 @@ class Pruning(Setting):
         one_of("scope", "pruners:SCOPES"),
         About(Role.MASK, "how the initial sparsity is distributed over the layers"),
     ] = "erk"
+    second: Annotated[
+        Literal["ap"] | None,
+        About(Role.MASK, "second ranking at each level of imp; ap: negative weights that moved least go"),
+    ] = None
+    second_share: Annotated[
+        float, Field(gt=0, lt=1), About(Role.MASK, "share of a level's removed weights that it chooses")
+    ] = 0.1
     # after pruning
     shrink: Annotated[
         bool, About(Role.RETRAINING, "after the prune the network that is left is trained, really smaller")

@@ -12,7 +12,7 @@ __all__ = ["AFTER_DENSE", "CHOICE", "Label", "label", "without"]
 # A procedure that has changed for some arms: a label names it only where nothing else tells arms apart.
 _PROTOCOL = "protocol"
 # Fields that every label names. It names others only where they differ.
-_ALWAYS = ("dataset", "model", "epochs", "prune_epoch")
+_ALWAYS = ("dataset", "model", "epochs", "prune_epoch", "prune_when")
 
 
 @dataclass(frozen=True)

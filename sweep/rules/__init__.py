@@ -17,12 +17,13 @@ from sweep.rules.oracle import ORACLE
 from sweep.rules.own import own
 from sweep.rules.rigl import RIGL
 from sweep.rules.rule import Rule, Run
+from sweep.rules.sap import SAP
 from sweep.rules.set import SET
 
 __all__ = ["DENSE", "RULES", "Rule", "Run", "find"]
 
 RULES: dict[str, Rule] = {
-    rule.name: rule for rule in (IMP, GMP, SET, RIGL, GRANET, ACDC, MEST, EAST, ORACLE, DENSE)
+    rule.name: rule for rule in (IMP, SAP, GMP, SET, RIGL, GRANET, ACDC, MEST, EAST, ORACLE, DENSE)
 }
 
 

@@ -5,69 +5,49 @@ from collections.abc import Hashable, Iterator
 from fractions import Fraction
 
 import pruners
-from sweep.config import Config, values_of, with_role
-from sweep.roles import DENSE_TRAINING, Role
-from sweep.rules.rule import Rule, Run, length, removes_units, starts_alike
+from sweep.config import Config, values_of
+from sweep.roles import DENSE_TRAINING
+from sweep.rules import ap
+from sweep.rules.levels import Levels
+from sweep.rules.rule import Run, removes_units, starts_alike
 
 # A level removes a fifth of the weights that are left, unless the study gives the number of levels.
 _KEPT = 0.8
 
 
-class IterativeMagnitude(Rule):
+class IterativeMagnitude(Levels):
     """Train to the end, remove the smallest weights, rewind, and again, once for each level.
 
-    `iterations` is the number of levels. Each level keeps the same share of the weights that are left.
+    `iterations` is the number of levels. Each level keeps the same share of the weights that are left. With
+    a second ranking a share of the removed weights of each level is chosen by that ranking.
     """
 
     name = "imp"
-    iterative = True
     counts_effective = True
     twins = True
 
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of one level, and how many levels there are."""
-        fields = {
-            "scope",
-            "densities",
-            "target",
-            "iterations",
-            "structure",
-            "layers",
-            "min_per_layer",
-            *with_role(Role.RETRAINING),
-        }
+        fields = {"scope", "densities", "target", "structure", "min_per_layer"}
         fields |= {"unit_score"} if removes_units(config) else set()
+        fields |= {"second", "second_share"} if config.second else set()
         fields |= {"initial_sparsity", "initial_scope", *(["mask_seed"] if config.initial_sparsity else [])}
-        # To rewind to epoch 0 is the rule.
-        return frozenset(fields if config.rewind_epoch else fields - {"rewind_epoch"})
+        return super().reads(config) | fields
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
-        """Parameters that are not trained, a schedule of its own, scores of one moment."""
+        """As those of all rules with levels; of a sparse start and of a second ranking."""
         yield from super().inconsistencies(config)
-        if config.retrain_epochs is not None or config.retrain != "all":
-            yield (
-                "criterion",
-                f"{config.criterion} trains all weights after each level: leave out retrain, retrain_epochs",
-            )
-        if config.ablation == "shuffle":
-            yield "ablation", f"ablation {config.ablation} does not apply to imp, whose masks change"
         yield from starts_alike(config)
+        if config.second:
+            yield from ap.inconsistencies(config)
 
     def iterations(self, config: Config) -> int:
         """Levels that remove a fifth each, to the nearest number of them."""
         return max(1, round(math.log(_left(config)) / math.log(_KEPT)))
 
-    def last_prune(self, config: Config) -> float:
-        """The end of training; infinite where only the data say which epoch that is."""
-        return math.inf if config.epochs is None else config.epochs
-
-    def rewinds_to(self, config: Config) -> float:
-        """The epoch that the config says; by default the beginning."""
-        return config.rewind_epoch or 0
-
     def dense_until(self, config: Config) -> float:
         """The end of training: the first level prunes a trained network."""
-        return 0 if config.initial_sparsity else math.inf
+        return 0 if config.initial_sparsity else super().dense_until(config)
 
     def levels(self, config: Config) -> Hashable | None:
         """All that the levels depend on, however many there are.
@@ -80,6 +60,8 @@ class IterativeMagnitude(Rule):
         roots = config.roots
         masks = ("scope", "layers", "min_per_layer", "structure", "unit_score")
         fields = values_of(config, DENSE_TRAINING, *masks)
+        if config.second:
+            fields = fields, config.second, config.second_share
         levels = fields, float(config.rewind_epoch or 0), _density(config)
         counted = (config.densities, config.target)
         of_counts = () if counted == (None, "kept") else (counted,)
@@ -88,14 +70,6 @@ class IterativeMagnitude(Rule):
     def leads(self, config: Config) -> bool:
         """Whether the weights after the last level are trained ones: new weights lead nowhere."""
         return config.ablation != "reinit"
-
-    def steps(self, config: Config, epoch: int) -> int:
-        """Steps of dense training, and of the training after each level."""
-        return length(config, epoch) + config.iterations * self.repeated(config, epoch)
-
-    def repeated(self, config: Config, epoch: int) -> int:
-        """Steps of one level: a twin repeats the training after the last."""
-        return length(config, epoch) - round((config.rewind_epoch or 0) * epoch)
 
     def run(self, run: Run) -> None:
         """Train and prune, level by level."""
@@ -121,10 +95,9 @@ class IterativeMagnitude(Rule):
                     example_input=run.example,
                 )
                 chosen = next(steps)
-            last = level == config.iterations
-            run.prune(chosen)
-            run.resume(reinit=last and config.ablation == "reinit")
-            run.train("retrain" if last else f"level {level}", run.end)
+                if config.second:
+                    chosen = chosen._replace(masks=ap.replaced(run, chosen.masks))
+            self.train_level(run, chosen, level, last=level == config.iterations)
         run.save_levels(counts)
 
 

@@ -6,12 +6,16 @@ from functools import lru_cache
 import pruners
 from sweep import parts
 from sweep.config import AFTER_DENSE, Config
-from sweep.rules.rule import AtOnce, Run, removes_units
+from sweep.rules.at_once import AtOnce
+from sweep.rules.moments import MOMENTS
+from sweep.rules.rule import Run, removes_units
 
 # Fields of the batches that score.
 _BATCHES = frozenset({"score_batches", "score_batch_size", "balanced", "score_loss"})
 # Fields of masks that come from no scores.
-_OF_OTHER_RULES = frozenset({"combination", "update_every", "update_end", "drop_fraction"})
+_OF_OTHER_RULES = frozenset(
+    {"combination", "update_every", "update_end", "drop_fraction", "second", "second_share"}
+)
 
 
 def criterion(name: str) -> pruners.Criterion:
@@ -31,7 +35,8 @@ class Once(AtOnce):
     def reads(self, config: Config) -> frozenset[str]:
         """All fields of pruning, less those that the criterion does not look at."""
         ranked = bool(removes_units(config) and pruners.STRUCTURES[config.structure].unit_scores)
-        return _reads(config.criterion, config.iterations == 1, ranked)
+        read = _reads(config.criterion, config.iterations == 1, ranked)
+        return read if config.prune_when else read - {"prune_threshold"}
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
         """None: every field of pruning goes with a score."""
@@ -50,7 +55,9 @@ class Once(AtOnce):
         """The images of all scoring batches; none where the criterion does not look at data."""
         if not criterion(config.criterion).needs_data:
             return 0
-        return config.iterations * config.score_batches * config.score_batch_size
+        watched = config.prune_when and MOMENTS[config.prune_when].of_masks
+        times = 1 + int(config.prune_epoch) if watched else 1
+        return times * config.iterations * config.score_batches * config.score_batch_size
 
     def choose(self, run: Run) -> pruners.Step:
         """The masks by the criterion's scores."""

@@ -10,7 +10,9 @@ import pruners
 from sweep.config import Config, with_role
 from sweep.errors import BadInput
 from sweep.roles import Role
-from sweep.rules.rule import AtOnce, Run
+from sweep.rules.at_once import AtOnce
+from sweep.rules.moments import MOMENTS
+from sweep.rules.rule import Run
 from sweep.seeds import derive
 
 
@@ -23,7 +25,9 @@ class Oracle(AtOnce):
     def reads(self, config: Config) -> frozenset[str]:
         """The combination, the layers, and what comes after the pruning."""
         # The scope changes no mask of the oracle's; the ids of trials on disk have it.
-        fields = {"combination", "structure", "layers", "prune_epoch", "scope"}
+        fields = {"combination", "structure", "layers", "prune_epoch", "prune_when", "scope"}
+        if config.prune_when:
+            fields |= {"prune_threshold"}
         return frozenset({*fields, *with_role(Role.RETRAINING)})
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
@@ -34,6 +38,11 @@ class Oracle(AtOnce):
                 "min_per_layer",
                 "min_per_layer does not apply to oracle, which keeps as many of each layer as the "
                 "sparsity says",
+            )
+        if config.prune_when and MOMENTS[config.prune_when].of_masks:
+            yield (
+                "prune_when",
+                f"prune_when {config.prune_when} watches masks, and those of oracle are drawn: take stable",
             )
         if config.structure != "filter":
             yield "criterion", "oracle removes filters: give it structure: filter"

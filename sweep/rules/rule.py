@@ -1,6 +1,6 @@
 """What a rule is: how the masks of a trial are chosen, and what follows from that elsewhere."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -19,6 +19,22 @@ from sweep.rules import spread
 Between = Callable[[int], bool]
 
 
+class Watch(Protocol):
+    """What watches a dense training, and is part of its checkpoints."""
+
+    def __call__(self, epoch: int) -> bool:
+        """Called at the end of each epoch with its number from 1; True ends the training there."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that later answers depend on."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        ...
+
+
 class Run(Protocol):
     """The moves that a rule makes with the network of one trial. `sweep.trial.stages.Stages` has them.
 
@@ -30,6 +46,8 @@ class Run(Protocol):
         units: of the trial's structure, group by group; none for single weights.
         end: the last step of training.
         start: masks that are on from the start; None: the start is dense.
+        masks: the masks that are on; empty: none have been put on.
+        snapshot: the step to rewind to with its weights, as soon as the training has passed it.
     """
 
     config: Config
@@ -38,6 +56,8 @@ class Run(Protocol):
     total: int
     units: Sequence[pruners.UnitGroup]
     start: pruners.Masks | None
+    masks: Mapping[str, Tensor]
+    snapshot: tuple[int, Mapping[str, Tensor]] | None
 
     @property
     def end(self) -> int:
@@ -58,8 +78,21 @@ class Run(Protocol):
         """The steps that a number of epochs has."""
         ...
 
-    def dense(self, until: int) -> None:
-        """Train without new masks to a step, from the furthest state that another trial has saved."""
+    def dense(self, until: int, watch: Watch | None = None) -> None:
+        """Train without new masks to a step, from the furthest state that another trial has saved.
+
+        Args:
+            watch: may end the training before, at the end of an epoch; the epoch of the end is recorded.
+        """
+        ...
+
+    def decide(self, number: int) -> int:
+        """A number that the rule took from the network and that its next moves depend on.
+
+        Returns:
+            The number; in a trial that goes on from a checkpoint that of the earlier try, as the weights that
+            the number is of are gone.
+        """
         ...
 
     def score(self) -> pruners.Step:
@@ -125,6 +158,7 @@ class Rule:
         draws: whether the mask is one of all that there are, drawn and not chosen.
         iterative: whether the rule takes a number of iterations.
         counts_effective: whether the sparsity can count effective weights.
+        waits: whether the prune may wait for an indicator, `prune_when`.
         last_phase: phase of the learning curve whose epochs count as the trial's result.
         shrinks: whether `shrink` goes with it: it prunes once, and trains the network that is left.
         twins: whether the training after the last pruning can be repeated from where it began.
@@ -139,6 +173,7 @@ class Rule:
     draws = False
     iterative = False
     counts_effective = False
+    waits = False
     last_phase = "retrain"
     shrinks = False
     twins = False
@@ -279,26 +314,6 @@ class Rule:
     def run(self, run: Run) -> None:
         """Train and prune."""
         raise NotImplementedError
-
-
-class AtOnce(Rule):
-    """Dense training to the prune epoch, one pruning, retraining."""
-
-    shrinks = True
-    twins = True
-
-    def choose(self, run: Run) -> pruners.Step:
-        """The masks, and the scores that they come from."""
-        raise NotImplementedError
-
-    def run(self, run: Run) -> None:
-        """Train and prune."""
-        run.dense(run.steps_of(run.config.prune_epoch))
-        with run.scoring():
-            chosen = self.choose(run)
-        run.prune(chosen)
-        run.resume(reinit=run.config.ablation == "reinit")
-        run.train("retrain", run.end)
 
 
 def length(config: Config, epoch: int) -> int:

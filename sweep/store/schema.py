@@ -116,6 +116,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             "lmc_barrier": _real,
             "cka": _real,
             "weight_distance": _real,
+            # The epoch of the prune that `prune_when` chose, at the latest `prune_epoch`. NULL without
+            # `prune_when`, and in older rows: there it is `prune_epoch`.
+            "pruned_at_epoch": _real,
             # network
             "params": _whole,
             "kept": _whole,

@@ -10,6 +10,7 @@ from sweep.data import AUGMENTATIONS, CLASSIFICATION, TASKS, Form, catalog
 from sweep.errors import BadInput
 from sweep.models import losses
 from sweep.names import TORCHVISION
+from sweep.rules.moments import MOMENTS
 
 # Fields that no check reads: their values change no verdict.
 UNCHECKED = (*SEEDS, "combination")
@@ -43,6 +44,7 @@ def check(config: Config) -> None:
         _weights,
         _known_task,
         rule.inconsistencies,
+        _moment,
         _retraining,
         _masks,
         _shrinking,
@@ -120,6 +122,31 @@ def _length(config: Config) -> Iterator[Problem]:
         yield "steps", "give epochs or steps, not both"
     if config.epochs is not None and config.prune_epoch > config.epochs:
         yield _too_late("prune_epoch", config.prune_epoch, f"{config.epochs:g} epochs of training")
+
+
+def _moment(config: Config) -> Iterator[Problem]:
+    if config.prune_when is None:
+        if config.prune_threshold is not None:
+            yield "prune_threshold", "prune_threshold needs prune_when: whose threshold it is"
+        return
+    rule, moment = rules.find(config.criterion), MOMENTS[config.prune_when]
+    if not rule.prunes:
+        return
+    if not rule.waits:
+        yield (
+            "prune_when",
+            f"prune_when {config.prune_when}: {config.criterion.partition('@')[0]} has moments of its own: "
+            "put prune_when in a block with criteria that prune once",
+        )
+    if not config.prune_epoch:
+        yield "prune_when", f"prune_when {config.prune_when} needs prune_epoch: the latest epoch of the prune"
+    yield from moment.inconsistencies(config)
+    if config.rewind_epoch and config.rewind_epoch > moment.earliest:
+        yield (
+            "rewind_epoch",
+            f"rewind_epoch {config.rewind_epoch:g}: prune_when {config.prune_when} may prune at epoch "
+            f"{moment.earliest} already: rewind to an epoch up to it",
+        )
 
 
 def _retraining(config: Config) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ import torch
 
 import pruners
 from sweep.data import TASKS
-from sweep.rules.rule import Between, Run
+from sweep.rules.rule import Between, Run, Watch
 from sweep.store.states import State
 from sweep.trial.recorder import Recorder, Row
 from sweep.trial.stages import Stages
@@ -99,10 +99,10 @@ class _Moves:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stages, name)
 
-    def dense(self, until: int) -> None:
+    def dense(self, until: int, watch: Watch | None = None) -> None:
         """As `Run.dense`."""
         self._note("dense", until)
-        self._train(lambda resumed: self._stages.dense(until, resumed=resumed))
+        self._train(lambda resumed: self._stages.dense(until, watch, resumed=resumed), watch)
 
     def train(self, phase: str, until: int, between: Between | None = None) -> None:
         """As `Run.train`."""
@@ -118,6 +118,11 @@ class _Moves:
         """As `Run.save_levels`."""
         if not self._checkpoint:
             self._stages.save_levels(counts)
+
+    def decide(self, number: int) -> int:
+        """As `Run.decide`: the number of the earlier try, if it came so far."""
+        self._note("decide")
+        return int(self._train(lambda resumed: number) or 0)
 
     def score(self) -> pruners.Step:
         """As `Run.score`; none where the masks come from the checkpoint."""

@@ -26,7 +26,16 @@ from sweep.trial.training import Training
 Row = dict[str, Any]
 _MEASURED = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
 # Attributes of a recorder that its state has.
-_RECORDED = ("_network", "_after_prune", "_masks", "_seconds", "_epoch_seconds", "curves", "layers")
+_RECORDED = (
+    "_network",
+    "_after_prune",
+    "_moment",
+    "_masks",
+    "_seconds",
+    "_epoch_seconds",
+    "curves",
+    "layers",
+)
 # A training has diverged when its loss is this many times the loss of the first batch.
 _DIVERGED = 10
 
@@ -47,6 +56,7 @@ class Recorder:
         self._config, self._training = config, training
         self._network: Row = {}
         self._after_prune: Row = {}
+        self._moment: Row = {}
         self._masks: Mapping[str, torch.Tensor] = {}
         self._smaller: Smaller | None = None
         self._epoch_seconds, self._since = 0.0, 0.0
@@ -106,12 +116,15 @@ class Recorder:
     def can_restore(self, state: Mapping[str, Any]) -> bool:
         """Whether `state` made a state. The file of a state may have any content."""
         try:
-            network, pruned, seconds = state["_network"], state["_after_prune"], state["_seconds"]
+            rows, seconds = (
+                [state[name] for name in ("_network", "_after_prune", "_moment")],
+                state["_seconds"],
+            )
             masks = [(name, [*mask.shape], mask.dtype) for name, mask in state["_masks"].items()]
             return (
                 seconds.keys() == self._seconds.keys()
                 and all(type(value) is float for value in (*seconds.values(), state["_epoch_seconds"]))
-                and all(_has_types(row, "trials") for row in (network, pruned))
+                and all(_has_types(row, "trials") for row in rows)
                 and are_rows(state["curves"], "curves")
                 and are_rows(state["layers"], "layers")
                 and masks == [(row["name"], row["shape"], torch.bool) for row in state["layers"]]
@@ -151,6 +164,10 @@ class Recorder:
         """Whether the mean loss of an epoch is finite, and not ten times that of the first batch."""
         first = self._training.first_loss
         return math.isfinite(train_loss) and (first is None or train_loss <= _DIVERGED * abs(first))
+
+    def record_moment(self) -> None:
+        """Record that an indicator, or its latest epoch, has ended the dense training here."""
+        self._moment = {"pruned_at_epoch": self._training.epoch}
 
     def record_masks(self, model: nn.Module, chosen: pruners.Step) -> None:
         """Record the network and its layers under masks, from the weights before the masks are applied."""
@@ -266,7 +283,7 @@ class Recorder:
         training = self._training
         # Without a training step, the mean over the steps is the number of weights that the masks keep.
         active = training.active / training.spent if training.spent else training.kept
-        row = self._network | self._after_prune | self._seconds
+        row = self._network | self._after_prune | self._moment | self._seconds
         row |= {"headline": TASKS[training.data.task].headline}
         row |= {"mean_active_params": active, "trained_steps": training.trained}
         row |= {"explored": training.explored}

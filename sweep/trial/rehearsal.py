@@ -88,6 +88,8 @@ def _small(config: Config) -> Config:
             score_batch_size=_BATCH,
             iterations=min(2, config.iterations),
             prune_epoch=0,
+            prune_when=None,
+            prune_threshold=None,
             rewind_epoch=None if config.rewind_epoch is None else 0,
             retrain_epochs=None,
             retrain_lr=None,

@@ -13,7 +13,7 @@ from sweep import rules
 from sweep.config import Config
 from sweep.data import Data
 from sweep.rules import spread
-from sweep.rules.rule import Between, Run
+from sweep.rules.rule import Between, Run, Watch
 from sweep.store.states import State
 from sweep.study import consistency
 from sweep.trial import masking, network, scoring, watch
@@ -134,6 +134,10 @@ class Stages:
         weights = pruners.prunable(self.model, self.exclude)
         return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
 
+    def decide(self, number: int) -> int:
+        """The number: nothing is known of an earlier try."""
+        return number
+
     def score(self) -> pruners.Step:
         """The masks that the trial's criterion chooses, and their scores."""
         return scoring.choose(self.config, self.model, self.data, self.shared.scores, self.start, self.units)
@@ -166,13 +170,14 @@ class Stages:
             if loaded["diverged"]:
                 raise _Diverged
 
-    def dense(self, until: int, resumed: bool = False) -> None:
+    def dense(self, until: int, watch: Watch | None = None, resumed: bool = False) -> None:
         """Train to a step, from the furthest state that another trial has saved.
 
         There are no masks but those of a sparse start. On the way it saves the states that other trials go
         on from, and keeps the weights to rewind to.
 
         Args:
+            watch: is asked after each epoch whether to end the training there.
             resumed: the training is at a checkpoint within this move.
         """
         training = self.training
@@ -190,8 +195,9 @@ class Stages:
         twin = self.twin if self.twin and not self.twin.start else None
         if twin and twin.step is not None:
             stops.add(twin.step)
+        epochs = self._epochs_before(until) if watch else {}
         try:
-            for step in sorted(stops):
+            for step in sorted(stops | epochs.keys()):
                 self.train("dense", step, pause=True)
                 if step == self._rewind_step:
                     self.snapshot = step, training.snapshot()
@@ -199,11 +205,27 @@ class Stages:
                     twin.part()
                 while to_save and self._step(to_save[0]) == step:
                     self._states.save(to_save.popleft())
+                if watch and step in epochs and self._asked(watch, epochs[step]):
+                    until = step
+                    break
         except _Diverged:
             for point in to_save:
                 self._states.save(point, diverged=True)
             raise
         self.train("dense", until)
+        if watch:
+            self.recorder.record_moment()
+
+    def _epochs_before(self, until: int) -> dict[int, int]:
+        """The last step of each epoch that ends after the current step and before another, and its number."""
+        each = self.training.steps_per_epoch
+        first, last = self.training.step // each + 1, (until - 1) // each
+        return {epoch * each: epoch for epoch in range(first, last + 1)}
+
+    def _asked(self, watch: Watch, epoch: int) -> bool:
+        """Whether a watch ends the dense training after an epoch."""
+        with self.recorder.scoring():
+            return watch(epoch)
 
     def _step(self, point: Point) -> int:
         """The step at which the dense training passes a point."""

@@ -399,6 +399,22 @@ def test_the_earliest_safe_prune_epoch_is_the_one_after_the_last_collapse(tmp_pa
     )
 
 
+def test_where_an_indicator_chose_the_moment_the_prune_epoch_is_the_chosen_one(tmp_path):
+    """Not the latest epoch that the study allows, which all trials of the arm have in common."""
+    rows = [
+        trial(
+            f"{seed}", criterion="magnitude", prune_epoch=9, prune_when="stable", pruned_at_epoch=epoch, seed=seed,
+            test_accuracy=0.5, density=0.1, collapsed_layers=epoch < 4,
+        )
+        for seed, epoch in enumerate((3, 3, 4, 5))
+    ]  # fmt: skip
+    found = collapse.collapse(write(tmp_path / "r", rows))
+    assert [(row["prune_epoch"], row["trials"], row["collapsed"]) for row in found] == [
+        (3, 2, 1), (4, 1, 0), (5, 1, 0)
+    ]  # fmt: skip
+    assert {row["safe_from"] for row in found} == {4}
+
+
 def test_that_nothing_collapsed_is_as_certain_as_the_trials_of_one_arm(tmp_path):
     """Five seeds of twenty arms are not a hundred trials of one."""
     rows = [

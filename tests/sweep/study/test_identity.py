@@ -39,13 +39,21 @@ LATER = {
     "loss": "focal",
     "weights": "run:0123456789abcdef",
 }
+# Later fields that only some rules read: with what they are part of a trial.
+OF_RULES = {
+    "second": ({"criterion": "imp"}, "ap"),
+    "second_share": ({"criterion": "imp", "second": "ap"}, 0.3),
+    "prune_when": ({"prune_epoch": 1}, "stable"),
+    "prune_threshold": ({"prune_epoch": 1, "prune_when": "stable"}, 0.3),
+}
 
 
-@pytest.mark.parametrize("name", LATER)
+@pytest.mark.parametrize("name", [*LATER, *OF_RULES])
 def test_a_later_field_is_part_of_trial_and_arm_unless_it_has_its_default(name):
-    plain, given = Trial.of(config()), Trial.of(config(**{name: LATER[name]}))
+    needs, value = OF_RULES[name] if name in OF_RULES else ({}, LATER[name])
+    plain, given = Trial.of(config(**needs)), Trial.of(config(**needs, **{name: value}))
     assert name not in json.loads(plain.canonical)
-    assert json.loads(given.canonical)[name] == json.loads(given.arm)[name] == LATER[name]
+    assert json.loads(given.canonical)[name] == json.loads(given.arm)[name] == value
     assert given.id != plain.id and Trial.parse(given.canonical) == given
 
 

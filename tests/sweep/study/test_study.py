@@ -127,7 +127,7 @@ def test_an_irrelevant_field_makes_no_new_trial(study_file):
         ("lr: 0.2", "min_per_layer: 2\nscope: rowwise", 5, "min_per_layer does not go with scope rowwise"),
         ("magnitude, snip]", "magnitude, oracle]", 12, "oracle removes filters: give it structure: filter"),
         ("prune_epoch: 1", "prune_epoch: 3", 7, "prune_epoch 3 is beyond the 2 epochs of training"),
-        ("snip]", "snap]", 12, "criterion snap: no such criterion; did you mean snip?"),
+        ("snip]", "snipp]", 12, "criterion snipp: no such criterion; did you mean snip?"),
         ("magnitude, snip]", "snip, force]\n    iterations: 3", 13, "iterations 3: snip is one-shot"),
         ("erk]", "unifrom]", 11, "scope unifrom: no such scope; did you mean uniform?"),
         ("conv-5", "lenet-5-caffe", 3, "lenet-5-caffe needs images of at least 16×16 pixels and these are 8×8"),

@@ -190,7 +190,10 @@ def test_a_fault_is_one_line_that_names_the_file_it_is_in(content, why, files):
         (["epochs"], "--set epochs: write FIELD=VALUES"),
         (["epochs="], "--set epochs=: write FIELD=VALUES"),
         (["seed=[0"], "--set seed=[0: not YAML: "),
-        (["criterion=snap"], "--set criterion=snap: criterion snap: no such criterion; did you mean snip?"),
+        (
+            ["criterion=snipp"],
+            "--set criterion=snipp: criterion snipp: no such criterion; did you mean snip?",
+        ),
         (["extends=base.yaml"], "--set extends=base.yaml: unknown key 'extends'"),
         (["seed=\x1b[2J"], r"--set seed=\x1b[2J: not YAML: "),
         (["lr+=1"], "--set lr+=1: lr+: the study has no lr to add to: write lr"),

@@ -146,6 +146,28 @@ FIELDS = {
     "oracle": {"criterion": "oracle", "structure": "filter", "sparsity": 0.5, "prune_epoch": 1.2},
     "dense": {"sparsity": 0, "epochs": 2, "optimizer": "adam", "lr": 0.01, "lr_schedule": "one-cycle"},
     "levels": {"criterion": "imp", "sparsity": 0.488, "iterations": 3, "rewind_epoch": 0.5, "epochs": 1},
+    "a moment by the weights": {
+        "prune_when": "stable",
+        "prune_threshold": 0.9,
+        "prune_epoch": 5,
+        "epochs": 6,
+        "batch_size": 64,
+        "rewind_epoch": 0.5,
+    },
+    "a moment by the counts": {
+        "prune_when": "epi",
+        "prune_epoch": 11.5,
+        "epochs": 13,
+        "batch_size": 128,
+        "retrain_epochs": 1,
+    },
+    "a moment by the masks": {
+        "prune_when": "mask-distance",
+        "prune_epoch": 8,
+        "epochs": 9,
+        "batch_size": 128,
+        "rewind_epoch": 0,
+    },
     "levels, new weights": {
         "criterion": "imp",
         "sparsity": 0.36,
@@ -153,6 +175,22 @@ FIELDS = {
         "ablation": "reinit",
         "epochs": 1,
     },
+    "levels with a second ranking": {
+        "criterion": "imp",
+        "sparsity": 0.488,
+        "iterations": 3,
+        "rewind_epoch": 0.5,
+        "second": "ap",
+        "second_share": 0.4,
+        "epochs": 1,
+    },
+    "levels that choose their counts": {
+        "criterion": "sap",
+        "iterations": 4,
+        "rewind_epoch": 0.3,
+        "epochs": 1,
+    },
+    "levels that end early": {"criterion": "sap", "sparsity": 0.2, "iterations": 9, "epochs": 1},
     **{
         name: {"criterion": name, "update_every": 4, **more}
         for name, more in (

@@ -105,6 +105,12 @@ STUDIES = {
         for s, n in ((0.2, 1), (0.36, 2))
     ]
     + [trial(sparsity=0.36, structure="channel", prune_epoch=0.5, epochs=1)],
+    "levels of several kinds": [
+        trial(criterion="imp", sparsity=s, iterations=n, epochs=1, rewind_epoch=0.5, **fields)
+        for s, n in ((0.2, 1), (0.36, 2), (0.488, 3))
+        for fields in ({}, {"second": "ap", "second_share": 0.4})
+    ]
+    + [trial(criterion="sap", iterations=n, epochs=1, rewind_epoch=0.5) for n in (1, 3)],
     "streams of their own": [
         trial(prune_epoch=1, epochs=2, seed=seed, **fields)
         for seed, fields in (
