@@ -122,6 +122,21 @@ FIELDS = {
         name: {"criterion": name, "update_every": 4, **more}
         for name, more in (("gmp", {"prune_epoch": 0.5}), ("set", {}), ("rigl", {}), ("granet", {}))
     },
+    "scores": {"criterion": "edge-popup", "model": "resnet-20", "prune_epoch": 0.5, "epochs": 1, "lr": 0.5},
+    "scores, signed": {
+        "criterion": "signed-supermask",
+        "optimizer": "adam",
+        "lr": 0.01,
+        "weight_decay": 0.01,
+    },
+    "scores, then weights": {
+        "criterion": "hydra",
+        "prune_epoch": 0.5,
+        "rewind_epoch": 0.2,
+        "update_end": 0.6,
+    },
+    "scores and weights": {"criterion": "bip", "prune_epoch": 1, "retrain_epochs": 1.5, "retrain_lr": 0.1},
+    "scores that are weights": {"criterion": "bip-code", "prune_epoch": 0.5, "nesterov": True},
     "an own rule": {"criterion": "by_halves"},
     "an own rule between steps": {"criterion": "kept_state"},
     "an own rule with hidden state": {"criterion": "between"},
