@@ -45,7 +45,8 @@ class Bip(Trained):
 
     def slope(self, config: Config, weight: Tensor, mask: Tensor, score: Tensor, gradient: Tensor) -> Tensor:
         """The derivative dL/dm, straight through the mask."""
-        implicit = mask * gradient * self.chosen(config).second_order
+        options: Options = self.chosen(config)
+        implicit = mask * gradient * options.second_order
         return (weight - implicit) * gradient * score.sign()
 
 

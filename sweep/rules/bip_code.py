@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from sweep.config import Config
-from sweep.rules.bip import Bip
+from sweep.rules.bip import Bip, Options
 
 
 class BipCode(Bip):
@@ -17,8 +17,9 @@ class BipCode(Bip):
 
     def slope(self, config: Config, weight: Tensor, mask: Tensor, score: Tensor, gradient: Tensor) -> Tensor:
         """The derivative straight through the mask, less its square times `second_order`."""
+        options: Options = self.chosen(config)
         straight = weight * gradient * score.sign()
-        return straight - self.chosen(config).second_order * straight.square()
+        return straight - options.second_order * straight.square()
 
 
 BIP_CODE = BipCode()

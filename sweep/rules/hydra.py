@@ -48,7 +48,8 @@ class Hydra(Trained):
     def first_scores(self, weight: Tensor, draws: torch.Generator) -> Tensor:
         """w times √(6/n) / max |w|, n the fan-in."""
         largest = weight.abs().max().clamp_min(torch.finfo(weight.dtype).tiny)
-        return weight / largest * (6 / weight[0].numel()) ** 0.5
+        bound: float = (6 / weight[0].numel()) ** 0.5
+        return weight / largest * bound
 
     def run(self, run: Run) -> None:
         """Train, train the masks, prune, train again."""

@@ -177,13 +177,17 @@ class Scores:
         self._put_on()
         return True
 
+    def _choose(self) -> None:
+        """Bring the masks to the scores."""
+        scores = {name: score.detach() for name, score in self.scores.items()}
+        self.masks = self.rule.masks(self.run.config, scores)
+
     @torch.no_grad()
     def _put_on(self) -> None:
         """Give the network the effective weights, and the masks of the scores."""
-        scores = {name: score.detach() for name, score in self.scores.items()}
-        self.masks = self.rule.masks(self.run.config, scores)
+        self._choose()
         for name, effective in self._effective.items():
-            effective.copy_(self.rule.mapped(self.weights[name], scores[name]))
+            effective.copy_(self.rule.mapped(self.weights[name], self.scores[name]))
         self.run.mask(self.masks)
 
     def state_dict(self) -> dict[str, Any]:
@@ -196,7 +200,7 @@ class Scores:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Go on from a state, with a network that has its effective weights and masks already."""
         with torch.no_grad():
             for own, given in ((self.weights, state["weights"]), (self.scores, state["scores"])):
                 for name, tensor in own.items():
@@ -205,7 +209,7 @@ class Scores:
         self._of_scores.load_state_dict(copy.deepcopy(state["of_scores"]))
         if self._of_weights:
             self._of_weights.load_state_dict(copy.deepcopy(state["of_weights"]))
-        self._put_on()
+        self._choose()
 
 
 def _parameter(tensor: Tensor) -> nn.Parameter:

@@ -13,6 +13,7 @@ from sweep import data, rules
 from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.models import weights
+from sweep.rules.edge_popup import EdgePopup
 from sweep.rules.trained import Scores
 from sweep.study.identity import Trial
 from sweep.trial import run
@@ -81,8 +82,12 @@ def test_the_straight_through_gradient_of_one_layer_by_hand():
     model = nn.Linear(2, 1, bias=False)
     model.weight.data = torch.tensor([[2.0, -1.0]])
     asked = config("edge-popup", sparsity=0.5, lr=0.1, momentum=0.0, weight_decay=0.0)
-    masks = Scores(rules.find("edge-popup"), Alone(asked, model))
-    masks.load_state_dict(masks.state_dict() | {"scores": {"weight": torch.tensor([[0.3, -0.4]])}})
+
+    class Given(EdgePopup):
+        def first_scores(self, weight, draws):
+            return torch.tensor([[0.3, -0.4]])
+
+    masks = Scores(Given(), Alone(asked, model))
     assert model.weight.tolist() == [[0.0, -1.0]]
     model(torch.tensor([[5.0, 7.0]])).sum().backward()
     masks(0)
