@@ -32,7 +32,7 @@ class Roots(NamedTuple):
         init: of the weights, those that `ablation: reinit` draws among them.
         order: of the order of the training images, how they are augmented, and layers that draw, as dropout.
         mask: of all that chooses a mask: scoring batches, random scores, weights that are scored and not
-            trained, shuffled masks, what SET grows, masks of a sparse start.
+            trained, shuffled masks, what SET grows, masks of a sparse start, first scores of trained masks.
         split: of the validation images, and of random labels.
     """
 

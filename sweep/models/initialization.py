@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from sweep import parts
@@ -39,6 +40,12 @@ def torch_own(weight: Tensor) -> Tensor:
     return nn.init.kaiming_uniform_(weight, a=5**0.5)
 
 
+@torch.no_grad()
+def signed_constant(weight: Tensor) -> Tensor:
+    """±√(2/n), n the fan-in, either sign with probability ½ (Ramanujan et al. 2020): edge-popup's."""
+    return weight.bernoulli_(0.5).mul_(2).sub_(1).mul_((2 / weight[0].numel()) ** 0.5)
+
+
 # Name -> function that draws a matrix (outputs, inputs) or a convolution's weight in place.
 INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "kaiming": kaiming,
@@ -47,6 +54,7 @@ INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "normal": normal,
     "truncated-normal": truncated_normal,
     "torch": torch_own,
+    "signed-constant": signed_constant,
 }
 
 

@@ -6,10 +6,14 @@ line in the table here. Nothing outside a rule's file compares its name.
 
 from sweep import parts
 from sweep.rules.acdc import ACDC
+from sweep.rules.bip import BIP
+from sweep.rules.bip_code import BIP_CODE
 from sweep.rules.dense import DENSE
 from sweep.rules.east import EAST
+from sweep.rules.edge_popup import EDGE_POPUP
 from sweep.rules.gmp import GMP
 from sweep.rules.granet import GRANET
+from sweep.rules.hydra import HYDRA
 from sweep.rules.imp import IMP
 from sweep.rules.mest import MEST
 from sweep.rules.once import ONCE
@@ -19,12 +23,13 @@ from sweep.rules.rigl import RIGL
 from sweep.rules.rule import Rule, Run
 from sweep.rules.sap import SAP
 from sweep.rules.set import SET
+from sweep.rules.signed_supermask import SIGNED_SUPERMASK
 
 __all__ = ["DENSE", "RULES", "Rule", "Run", "find"]
 
-RULES: dict[str, Rule] = {
-    rule.name: rule for rule in (IMP, SAP, GMP, SET, RIGL, GRANET, ACDC, MEST, EAST, ORACLE, DENSE)
-}
+_ALONG = (GMP, SET, RIGL, GRANET, ACDC, MEST, EAST)
+_TRAINED = (EDGE_POPUP, SIGNED_SUPERMASK, HYDRA, BIP, BIP_CODE)
+RULES: dict[str, Rule] = {rule.name: rule for rule in (IMP, SAP, *_ALONG, *_TRAINED, ORACLE, DENSE)}
 
 
 def find(criterion: str) -> Rule:

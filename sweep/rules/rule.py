@@ -78,6 +78,10 @@ class Run(Protocol):
         """The steps that a number of epochs has."""
         ...
 
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, as the config's schedule says."""
+        ...
+
     def dense(self, until: int, watch: Watch | None = None) -> None:
         """Train without new masks to a step, from the furthest state that another trial has saved.
 

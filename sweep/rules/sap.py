@@ -52,10 +52,6 @@ class Adaptive(Levels):
     name = "sap"
     options = Options
 
-    def reads(self, config: Config) -> frozenset[str]:
-        """The fields of all rules with levels; the structure, so that one with units is refused."""
-        return super().reads(config) | {"structure"}
-
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
         """As those of all rules with levels; and numbers with which the formula has no meaning."""
         yield from super().inconsistencies(config)

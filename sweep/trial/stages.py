@@ -129,6 +129,10 @@ class Stages:
         """The steps that a number of epochs has."""
         return self.training.steps_of(epochs)
 
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, as the config's schedule says."""
+        return self.training.learning_rate(step)
+
     def full_masks(self) -> pruners.Masks:
         """Masks that keep every weight that may be pruned."""
         weights = pruners.prunable(self.model, self.exclude)

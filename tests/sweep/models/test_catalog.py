@@ -169,6 +169,7 @@ DEVIATIONS = {
     "normal": lambda fan_in, fan_out: 0.1,
     "truncated-normal": lambda fan_in, fan_out: 0.08796,
     "torch": lambda fan_in, fan_out: (1 / (3 * fan_in)) ** 0.5,
+    "signed-constant": lambda fan_in, fan_out: (2 / fan_in) ** 0.5,
 }
 
 
@@ -187,6 +188,9 @@ def test_initializations(init):
         assert abs(weight.mean().item()) < 0.03 * expected(fan_in, fan_out)
         if init == "truncated-normal":
             assert 0.19 < weight.abs().max() <= 0.2
+        if init == "signed-constant":
+            size = expected(fan_in, fan_out)
+            assert weight.unique().tolist() == pytest.approx([-size, size])
         if init == "lecun":
             assert weight.abs().max() <= 2.28 * expected(fan_in, fan_out), "cut"
 

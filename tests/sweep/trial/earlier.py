@@ -23,6 +23,7 @@ blocks:
   - {criterion: force, iterations: 3}
   - {criterion: imp, iterations: 2, epochs: 1}
   - {criterion: [rigl, gmp], update_every: 5}
+  - {criterion: [signed-supermask, bip], prune_epoch: 0.5, lr: 0.1}
   - {criterion: magnitude, structure: filter}
   - {criterion: snip, model: resnet-20, epochs: 1}
 """

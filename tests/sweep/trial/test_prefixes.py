@@ -111,6 +111,18 @@ STUDIES = {
         for fields in ({}, {"second": "ap", "second_share": 0.4})
     ]
     + [trial(criterion="sap", iterations=n, epochs=1, rewind_epoch=0.5) for n in (1, 3)],
+    "scores after dense training": [
+        trial(criterion=c, prune_epoch=t, epochs=2, **fields)
+        for c, t, fields in (
+            ("hydra", 1, {}),
+            ("hydra", 1, {"rewind_epoch": 0.5}),
+            ("bip", 1, {}),
+            ("bip-code", 1, {"retrain_epochs": 1}),
+            ("edge-popup", 0.5, {}),
+            ("signed-supermask", 0.5, {}),
+            ("snip", 1, {}),
+        )
+    ],
     "streams of their own": [
         trial(prune_epoch=1, epochs=2, seed=seed, **fields)
         for seed, fields in (
