@@ -72,15 +72,13 @@ def prune(
         exclude: patterns of parameter names to leave dense; these weights do not count in N.
         invert: keep the lowest scores instead, an ablation (Frankle et al. 2021).
         min_per_layer: least number of weights to keep of each layer (Gupta et al. 2022, Minimum Threshold).
-        structure: what is removed as a whole, a name of `STRUCTURES`. N and `sparsity` then count its units,
-            and `min_per_layer` the units of each group; of `width` N and `sparsity` count weights.
+        structure: a name of `STRUCTURES`: N, `sparsity` and `min_per_layer` count its units, group by group;
+            of `width` N and `sparsity` count weights.
         unit_score: what units are ranked by: `sum` or `mean` of the scores of their prunable weights, or
             `group-mean`: the sum divided by the mean size of the sums of the group's units.
-        units: of the structure, as `find_units` finds them; None: they are found in the network, with the
-            inputs of the first batch where the structure needs an example.
-        target: `effective` keeps as few weights as leave max(1, round(N·(1 − sparsity))) effective ones, or
-            more by those on paths that the last weight closes; see `effective_masks`. Of several iterations
-            only the last counts so.
+        units: of the structure; None: `find_units` finds them, with the inputs of the first batch.
+        target: `effective` keeps as few weights as leave that many effective ones, or more by those on paths
+            that the last weight closes; see `effective_masks`. Only the last iteration counts so.
         example_input: inputs of which `target` needs the shape; None: those of the first batch.
         options: of the criterion.
 

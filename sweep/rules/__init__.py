@@ -20,7 +20,8 @@ from sweep.rules.once import ONCE
 from sweep.rules.oracle import ORACLE
 from sweep.rules.own import own
 from sweep.rules.rigl import RIGL
-from sweep.rules.rule import Rule, Run
+from sweep.rules.rule import Rule
+from sweep.rules.run import Run
 from sweep.rules.sap import SAP
 from sweep.rules.set import SET
 from sweep.rules.signed_supermask import SIGNED_SUPERMASK

@@ -20,7 +20,8 @@ from sweep.rules.choices import Choices
 from sweep.rules.drops import Drop, Scores
 from sweep.rules.growths import Growth
 from sweep.rules.paths import PATHS, Levels, Moment, stairs
-from sweep.rules.rule import Rule, Run, length, single_weights_alone, starts_alike
+from sweep.rules.rule import Rule, length, single_weights_alone, starts_alike
+from sweep.rules.run import Run
 from sweep.seeds import derive
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 import pruners
 from sweep.config import Config
 from sweep.rules.levels import joined
-from sweep.rules.rule import Run, removes_units
+from sweep.rules.rule import removes_units
+from sweep.rules.run import Run
 
 
 def inconsistencies(config: Config) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,8 @@
 import pruners
 from sweep.config import Config
 from sweep.rules.moments import MOMENTS
-from sweep.rules.rule import Rule, Run
+from sweep.rules.rule import Rule
+from sweep.rules.run import Run
 
 
 class AtOnce(Rule):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pruners
 from sweep.config import DENSE as NAME
 from sweep.config import Config
-from sweep.rules.rule import Rule, Run, length
+from sweep.rules.rule import Rule, length
+from sweep.rules.run import Run
 
 
 class Dense(Rule):

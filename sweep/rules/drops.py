@@ -8,7 +8,7 @@ from torch import Tensor
 
 import pruners
 from sweep.rules.choices import Choices
-from sweep.rules.rule import Run
+from sweep.rules.run import Run
 from sweep.seeds import derive
 
 Scores = dict[str, Tensor]

@@ -9,7 +9,7 @@ from torch import Tensor
 import pruners
 from sweep.rules.choices import Choices
 from sweep.rules.drops import Scores, gradient
-from sweep.rules.rule import Run
+from sweep.rules.run import Run
 from sweep.seeds import generator
 
 

@@ -9,7 +9,8 @@ from sweep.config import Config, values_of
 from sweep.roles import DENSE_TRAINING
 from sweep.rules import ap
 from sweep.rules.levels import Levels
-from sweep.rules.rule import Run, removes_units, starts_alike
+from sweep.rules.rule import removes_units, starts_alike
+from sweep.rules.run import Run
 
 # A level removes a fifth of the weights that are left, unless the study gives the number of levels.
 _KEPT = 0.8

@@ -8,7 +8,8 @@ from torch import Tensor
 import pruners
 from sweep.config import Config, with_role
 from sweep.roles import Role
-from sweep.rules.rule import Rule, Run, length
+from sweep.rules.rule import Rule, length
+from sweep.rules.run import Run
 
 
 class Levels(Rule):

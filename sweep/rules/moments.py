@@ -13,7 +13,7 @@ from torch import Tensor
 
 import pruners
 from sweep.config import Config
-from sweep.rules.rule import Run
+from sweep.rules.run import Run
 
 # Gives the masks that would be chosen were the network pruned now.
 Masks = Callable[[], pruners.Masks]

@@ -8,7 +8,8 @@ from sweep import parts
 from sweep.config import AFTER_DENSE, Config
 from sweep.rules.at_once import AtOnce
 from sweep.rules.moments import MOMENTS
-from sweep.rules.rule import Run, removes_units
+from sweep.rules.rule import removes_units
+from sweep.rules.run import Run
 
 # Fields of the batches that score.
 _BATCHES = frozenset({"score_batches", "score_batch_size", "balanced", "score_loss"})

@@ -12,7 +12,7 @@ from sweep.errors import BadInput
 from sweep.roles import Role
 from sweep.rules.at_once import AtOnce
 from sweep.rules.moments import MOMENTS
-from sweep.rules.rule import Run
+from sweep.rules.run import Run
 from sweep.seeds import derive
 
 

@@ -12,7 +12,8 @@ from sweep import parts
 from sweep.config import AFTER_DENSE, Config
 from sweep.parts import BadPart, Part
 from sweep.parts.guard import kind
-from sweep.rules.rule import Between, Rule, Run, length
+from sweep.rules.rule import Rule, length
+from sweep.rules.run import Between, Run
 
 # The fields that matter to every rule.
 _ALWAYS = {"criterion", "sparsity"}

@@ -13,7 +13,8 @@ import pruners
 from pruners.masks import total_kept
 from sweep.config import Config
 from sweep.rules.levels import Levels, joined
-from sweep.rules.rule import Run, single_weights_alone
+from sweep.rules.rule import single_weights_alone
+from sweep.rules.run import Run
 
 # Levels where a study gives no number: as many as the paper takes for small networks.
 _LEVELS = 30

@@ -14,7 +14,8 @@ from sweep import parts
 from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.models.optimizers import optimizer
-from sweep.rules.rule import Rule, Run, removes_units
+from sweep.rules.rule import Rule, removes_units
+from sweep.rules.run import Run
 from sweep.seeds import generator
 
 

@@ -16,7 +16,7 @@ import torch
 
 import pruners
 from sweep.data import TASKS
-from sweep.rules.rule import Between, Run, Watch
+from sweep.rules.run import Between, Run, Watch
 from sweep.store.states import State
 from sweep.trial.recorder import Recorder, Row
 from sweep.trial.stages import Stages

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import chain, count, islice
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,24 +64,14 @@ def choose(
         part.load() if part else criterion,
         scored,
         batches,
-        sparsity=config.sparsity,
         scope=spread.scope(config, model, exclude),
-        iterations=config.iterations,
-        schedule=config.schedule,
         loss=loss(config, data.task),
-        seed=derive(config.roots.mask, "mask"),
         exclude=exclude,
-        invert=config.ablation == "invert",
-        score_mode=None if config.score_mode == "own" else config.score_mode,
-        min_per_layer=config.min_per_layer,
-        structure=config.structure,
-        unit_score=config.unit_score,
         units=units,
-        target=config.target,
         example_input=network.example(data),
         first=cached[0] if cached else None,
         start=start,
-        **parts.values(once.criterion(criterion).score, config.arguments("criterion")),
+        **_asked(config),
     )
     with settings_kept(part) if part else nullcontext():
         last = next(steps)
@@ -93,6 +84,23 @@ def choose(
     if start:
         _check_count(config, last.masks)
     return last._replace(masks=_shuffled(config, last.masks))
+
+
+def _asked(config: Config) -> dict[str, Any]:
+    """The arguments of `pruners.trajectory` that the config alone says, options of the criterion included."""
+    return {
+        "sparsity": config.sparsity,
+        "iterations": config.iterations,
+        "schedule": config.schedule,
+        "seed": derive(config.roots.mask, "mask"),
+        "invert": config.ablation == "invert",
+        "score_mode": None if config.score_mode == "own" else config.score_mode,
+        "min_per_layer": config.min_per_layer,
+        "structure": config.structure,
+        "unit_score": config.unit_score,
+        "target": config.target,
+        **parts.values(once.criterion(config.criterion).score, config.arguments("criterion")),
+    }
 
 
 def _check_count(config: Config, masks: pruners.Masks) -> None:

@@ -1,7 +1,7 @@
 """The stages of a trial: it trains, prunes and retrains, as its config says."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -13,7 +13,7 @@ from sweep import rules
 from sweep.config import Config
 from sweep.data import Data
 from sweep.rules import spread
-from sweep.rules.rule import Between, Run, Watch
+from sweep.rules.run import Between, Run, Watch
 from sweep.store.states import State
 from sweep.study import consistency
 from sweep.trial import masking, network, scoring, watch
@@ -73,7 +73,7 @@ class Stages:
         self.total = sum(weight.numel() for weight in weights.values())
         self.training.kept = self.training.total = self.total
         self.training.counted = frozenset(weights)
-        self.units = masking.units(config, self.model, self.exclude, self.example)
+        self.units: Sequence[pruners.UnitGroup] = masking.units(config, self.model, self.exclude, self.example)
         self.masks: Mapping[str, torch.Tensor] = {}
         self.smaller: Smaller | None = None
         self.start = masking.start(config, self.model)

@@ -13,7 +13,7 @@ from sweep.config import Config
 from sweep.data import Data, augmentation
 from sweep.errors import BadInput
 from sweep.models import optimizers
-from sweep.rules.rule import Between
+from sweep.rules.run import Between
 from sweep.seeds import derive, generator
 from sweep.trial.evaluation import Evaluation, seed_layers
 from sweep.trial.exploration import Exploration

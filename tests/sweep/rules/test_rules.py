@@ -11,7 +11,8 @@ from sweep import plan, rules
 from sweep.config import DRAWN, FIELDS, Config
 from sweep.engine.preflight import check_here
 from sweep.errors import BadInput
-from sweep.rules.rule import Rule, Run, length
+from sweep.rules.rule import Rule, length
+from sweep.rules.run import Run
 from sweep.seeds import generator
 from sweep.study import load
 from sweep.study.identity import Trial

@@ -37,12 +37,12 @@ def test_a_layer_without_a_density_and_a_pattern_without_a_layer_are_refused(den
     with pytest.raises(BadInput, match=why):
         scope(config(densities=densities), net, [])
     with pytest.raises(BadInput, match=why):
-        find("magnitude").check(config(densities=densities), net, [])
+        find("magnitude").check(config(densities=densities), net, [], [])
 
 
 def test_densities_that_leave_too_few_weights_are_refused_before_the_launch(net):
     with pytest.raises(BadInput, match="conv-5: layer densities: layers of density 0 would have to keep"):
-        find("magnitude").check(config(densities="2.*=1 *=0"), net, [])
+        find("magnitude").check(config(densities="2.*=1 *=0"), net, [], [])
 
 
 def test_counts_add_up_and_densities_of_a_scope_give_its_counts(net):

@@ -46,7 +46,8 @@ class Alone:
     exclude = ()
 
     def __init__(self, asked, model):
-        self.config, self.model = asked, model
+        self.config, self.model, self.scope = asked, model, asked.scope
+        self.total = sum(weight.numel() for weight in pruners.prunable(model).values())
 
     def steps_of(self, epochs):
         return round(10 * epochs)
