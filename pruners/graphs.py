@@ -8,7 +8,7 @@ from torch import Tensor
 # The least mean degree of both sides for which the bound says anything.
 _LEAST_DEGREE = 3
 # The largest smaller side of a matrix whose singular values are computed: time grows with its third power.
-_LARGEST = 1024
+_LARGEST = 512
 
 
 def ramanujan_gap(mask: Tensor) -> float | None:
@@ -21,7 +21,7 @@ def ramanujan_gap(mask: Tensor) -> float | None:
     has λ = 0.
 
     Returns:
-        The gap; None if a mean degree is below 3, or if both sides have more than 1024 vertices.
+        The gap; None if a mean degree is below 3, or if both sides have more than 512 vertices.
     """
     matrix = mask.detach().flatten(1).cpu()
     matrix = matrix[matrix.any(1)][:, matrix.any(0)]

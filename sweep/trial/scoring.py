@@ -46,11 +46,7 @@ def choose(
     Raises:
         BadInput: the scope leaves a layer more weights than the start has.
     """
-    scored = (
-        network.built(config, data, config.roots.mask, "score-init")
-        if config.score_init == "fresh"
-        else model
-    )
+    scored = _scored(config, model, data)
     batches, cache = ScoringData(config, data), {} if cache is None else cache
     # The sum of the weights belongs to the key: on a GPU two equal trainings differ in the last digits.
     key = f"{config.scoring} {sum(float(weight.detach().sum()) for weight in scored.parameters())!r}"
@@ -101,6 +97,13 @@ def _asked(config: Config) -> dict[str, Any]:
         "target": config.target,
         **parts.values(once.criterion(config.criterion).score, config.arguments("criterion")),
     }
+
+
+def _scored(config: Config, model: nn.Module, data: Data) -> nn.Module:
+    """The network whose weights are scored: the trial's, or one with another draw of them."""
+    if config.score_init == "fresh":
+        return network.built(config, data, config.roots.mask, "score-init")
+    return model
 
 
 def _check_count(config: Config, masks: pruners.Masks) -> None:

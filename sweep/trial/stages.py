@@ -73,7 +73,9 @@ class Stages:
         self.total = sum(weight.numel() for weight in weights.values())
         self.training.kept = self.training.total = self.total
         self.training.counted = frozenset(weights)
-        self.units: Sequence[pruners.UnitGroup] = masking.units(config, self.model, self.exclude, self.example)
+        self.units: Sequence[pruners.UnitGroup] = masking.units(
+            config, self.model, self.exclude, self.example
+        )
         self.masks: Mapping[str, torch.Tensor] = {}
         self.smaller: Smaller | None = None
         self.start = masking.start(config, self.model)

@@ -40,6 +40,8 @@ VALUES = {
     "init": ("kaiming", "torch"),
     "criterion": ("snip", "random", "force", "gmp", "imp", "dense", "oracle"),
     "scope": ("global", "erk"),
+    "densities": (None, "*=1", "0.*=0.5 *=1"),
+    "target": ("kept", "effective"),
     "iterations": (1, 2, 20),
     "schedule": ("exponential", "linear"),
     "structure": ("weight", "filter"),
