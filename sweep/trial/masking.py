@@ -75,6 +75,16 @@ def _random_start(config: Config, model: nn.Module) -> pruners.Masks:
         raise BadInput(f"{config.model}: initial_sparsity: {error}") from None
 
 
+def check_count(config: Config, masks: pruners.Masks) -> None:
+    """Raise `BadInput` if masks after a sparse start keep fewer weights than the sparsity does."""
+    total = sum(mask.numel() for mask in masks.values())
+    if total_kept(masks.values()) < pruners.kept_count(total, config.sparsity):
+        field = "keep_mask" if config.keep_mask else "initial_sparsity"
+        raise BadInput(
+            f"{field}: scope {config.scope} asks a layer for more weights than it starts with: take global"
+        )
+
+
 def _matches(names: Iterable[str], *patterns: str) -> set[str]:
     """The names that match one of some patterns."""
     return {name for name in names if any(fnmatch(name, pattern) for pattern in patterns)}
@@ -139,4 +149,14 @@ def check(config: Config, model: nn.Module) -> None:
     retrained(config, model)
     rules.find(config.criterion).check(config, model, exclude)
     if config.initial_sparsity:
-        start(config, model)
+        # Whatever scores the weights, the scope and the start say how many are left.
+        steps = pruners.trajectory(
+            "random",
+            model,
+            sparsity=config.sparsity,
+            scope=config.scope,
+            exclude=exclude,
+            min_per_layer=config.min_per_layer,
+            start=start(config, model),
+        )
+        check_count(config, next(steps).masks)

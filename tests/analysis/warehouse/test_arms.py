@@ -56,6 +56,8 @@ VALUES = {
     "update_every": (100, 10),
     "update_end": (0.75, 0.5),
     "drop_fraction": (0.3, 0.5),
+    "initial_sparsity": (0, 0.5),
+    "initial_scope": ("erk", "uniform"),
     "ablation": ("none", "reinit"),
     "rewind_epoch": (None, 0, 0.5),
     "retrain": ("all", "bn"),
