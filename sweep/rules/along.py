@@ -112,9 +112,10 @@ class Along(Rule):
         rounds = math.floor((last - first) / config.update_every)
         rounds -= rounds % turns
         if rounds < 1:
+            updates = "two updates, back and forth" if turns == 2 else "updates"
             raise BadInput(
                 f"update_every {config.update_every}: {self.name} has only "
-                f"{max(0, math.floor(last - first))} of {end} steps for updates; take fewer"
+                f"{max(0, math.floor(last - first))} of {end} steps for {updates}; take fewer"
             )
         return first, first + rounds * config.update_every
 

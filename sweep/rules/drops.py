@@ -53,8 +53,8 @@ class Drop:
     def __init__(self, choices: Choices, run: Run) -> None:
         self._choices, self._run = choices, run
         self._criterion = choices.criterion
-        # Each update scores on batches of its own.
-        self._batches = run.batches() if self._criterion and self._criterion.needs != "nothing" else None
+        # Each pass draws others: every update scores on batches of its own.
+        self._batches = run.batches()
         self._passes = 0
 
     def scores(self, masks: pruners.Masks, step: int) -> Scores:
@@ -76,7 +76,7 @@ class Drop:
         steps = pruners.trajectory(
             self._choices.drop,
             run.model,
-            self._batches or run.batches(),
+            self._batches,
             sparsity=0,
             iterations=1,
             loss=run.loss,
@@ -93,6 +93,6 @@ class Drop:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with the batches after those of a state."""
-        for _ in range(state["passes"] - self._passes if self._batches is not None else 0):
-            next(iter(self._batches or ()))
+        for _ in range(state["passes"] - self._passes):
+            next(iter(self._batches))
         self._passes = state["passes"]

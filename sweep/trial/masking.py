@@ -11,6 +11,7 @@ from pruners.masks import total_kept
 from sweep import rules
 from sweep.config import Config
 from sweep.errors import BadInput
+from sweep.rules import spread
 from sweep.seeds import derive
 from sweep.store.weights import label
 
@@ -74,6 +75,16 @@ def _random_start(config: Config, model: nn.Module) -> pruners.Masks:
         )
     except ValueError as error:
         raise BadInput(f"{config.model}: initial_sparsity: {error}") from None
+
+
+def check_count(config: Config, masks: pruners.Masks) -> None:
+    """Raise `BadInput` if masks after a sparse start keep fewer weights than the sparsity does."""
+    total = sum(mask.numel() for mask in masks.values())
+    if total_kept(masks.values()) < pruners.kept_count(total, config.sparsity):
+        field = "keep_mask" if config.keep_mask else "initial_sparsity"
+        raise BadInput(
+            f"{field}: scope {config.scope} asks a layer for more weights than it starts with: take global"
+        )
 
 
 def _matches(names: Iterable[str], *patterns: str) -> set[str]:
@@ -145,7 +156,17 @@ def check(config: Config, model: nn.Module, example: Tensor) -> None:
     found = units(config, model, exclude, example)
     rules.find(config.criterion).check(config, model, exclude, found)
     if config.initial_sparsity:
-        start(config, model)
+        # Whatever scores the weights, the scope and the start say how many are left.
+        steps = pruners.trajectory(
+            "random",
+            model,
+            sparsity=config.sparsity,
+            scope=spread.scope(config, model, exclude),
+            exclude=exclude,
+            min_per_layer=config.min_per_layer,
+            start=start(config, model),
+        )
+        check_count(config, next(steps).masks)
     check_target(config, model, example)
 
 

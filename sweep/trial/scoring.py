@@ -11,11 +11,9 @@ from torch import Tensor, nn
 
 import pruners
 from pruners.batches import Loss
-from pruners.masks import total_kept
 from sweep import parts
 from sweep.config import Config
 from sweep.data import Data
-from sweep.errors import BadInput
 from sweep.models import losses
 from sweep.parts.guard import settings_kept
 from sweep.rules import once, spread
@@ -78,7 +76,7 @@ def choose(
             del last  # frees its scores and masks before the next iteration
             last = pruners.final(steps, config.iterations - 1)
     if start:
-        _check_count(config, last.masks)
+        masking.check_count(config, last.masks)
     return last._replace(masks=_shuffled(config, last.masks))
 
 
@@ -104,16 +102,6 @@ def _scored(config: Config, model: nn.Module, data: Data) -> nn.Module:
     if config.score_init == "fresh":
         return network.built(config, data, config.roots.mask, "score-init")
     return model
-
-
-def _check_count(config: Config, masks: pruners.Masks) -> None:
-    """Raise `BadInput` if masks after a sparse start keep fewer weights than the sparsity does."""
-    total = sum(mask.numel() for mask in masks.values())
-    if total_kept(masks.values()) < pruners.kept_count(total, config.sparsity):
-        field = "keep_mask" if config.keep_mask else "initial_sparsity"
-        raise BadInput(
-            f"{field}: scope {config.scope} asks a layer for more weights than it starts with: take global"
-        )
 
 
 def loss(config: Config, task: str) -> Loss:

@@ -63,6 +63,8 @@ VALUES = {
     "drop_fraction": (0.3, 0.5),
     "second": (None, "ap"),
     "second_share": (0.1, 0.3),
+    "initial_sparsity": (0, 0.5),
+    "initial_scope": ("erk", "uniform"),
     "ablation": ("none", "reinit"),
     "rewind_epoch": (None, 0, 0.5),
     "retrain": ("all", "bn"),

@@ -126,10 +126,15 @@ def test_grown_weights_have_value_and_momentum_0_even_if_just_dropped():
 
 
 @pytest.mark.parametrize(
-    "fields", [{"update_every": 100, "epochs": 2}, {"criterion": "gmp", "prune_epoch": 4}]
+    "fields",
+    [
+        {"update_every": 100, "epochs": 2},
+        {"criterion": "gmp", "prune_epoch": 4},
+        {"criterion": "acdc", "update_every": 12},
+    ],
 )
 def test_a_training_too_short_for_an_update_is_refused(fields):
-    with pytest.raises(BadInput, match=r"steps for updates; take fewer"):
+    with pytest.raises(BadInput, match=r"steps for (two updates, back and forth|updates); take fewer"):
         started(**{"criterion": "rigl"} | fields)
 
 
@@ -271,3 +276,25 @@ def test_every_update_keeps_the_exact_count_of_its_path(kind, scope):
         assert {n: int(m.sum()) for n, m in updates.masks.items()} == {
             n: int(m.sum()) for n, m in alone.items()
         }
+
+
+def test_acdc_trains_all_weights_in_dense_phases_and_restores_them_at_0():
+    stages = prepared("acdc", model="lenet-300-100", update_every=7, prune_epoch=0.5, update_end=0.85)
+    updates, met = Updates(stages.rule, stages), {}
+
+    def between(step):
+        before = dict(updates.masks)
+        updates(step)
+        met[step] = {
+            name: stages.model.get_parameter(name)[mask & ~before[name]].abs().sum().item()
+            for name, mask in updates.masks.items()
+        }
+        return False
+
+    list(stages.training.run(stages.end, between))
+    # Of 40 steps: dense to step 5, sparse, dense, sparse, dense from 26 on, sparse from 33 on to the end.
+    dense = 5 + 7 + 7
+    assert stages.training.active == 50_200 * dense + 5_020 * (40 - dense)
+    assert all(not sum(grown.values()) for grown in met.values()), "what comes back starts at 0"
+    weights = pruners.prunable(stages.model)
+    assert sum(int(weight.count_nonzero()) for weight in weights.values()) <= 5_020

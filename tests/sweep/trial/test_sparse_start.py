@@ -9,7 +9,7 @@ import pruners
 from sweep import data, plan, rules
 from sweep.errors import BadInput
 from sweep.study.identity import Trial
-from sweep.trial import run
+from sweep.trial import masking, run
 from sweep.trial.prefixes import Shared
 from sweep.trial.stages import Stages
 from tests.sweep.trial.test_run import trial
@@ -101,8 +101,10 @@ def test_the_initial_scope_of_a_dense_start_and_a_start_of_dense_training_change
 
 
 def test_a_scope_that_asks_a_layer_for_more_than_it_starts_with_is_refused():
-    with pytest.raises(BadInput, match="initial_sparsity: scope uniform asks a layer for more weights"):
-        stages(initial_scope="erk", scope="uniform", sparsity=0.52).run()
+    one = stages(initial_scope="erk", scope="uniform", sparsity=0.52)
+    for refused in (lambda: masking.check(one.config, one.model), one.run):
+        with pytest.raises(BadInput, match="initial_sparsity: scope uniform asks a layer for more weights"):
+            refused()
 
 
 def test_an_initial_scope_without_such_masks_is_refused():
