@@ -83,7 +83,7 @@ def _fewer_heads(
                 inside = [m for m in group.members if m.parameter.startswith(f"{path}." if path else "")]
                 wide = any(member.dim == 0 and member.index.shape[1] > 1 for member in inside)
                 own = not isinstance(module, nn.MultiheadAttention)  # it has its own way
-                if own and wide and group.name in kept and getattr(module, name, None) == group.size:
+                if own and wide and group.name in kept and vars(module).get(name) == group.size:
                     changes.append((module, name, int(kept[group.name].sum())))
     return changes
 
