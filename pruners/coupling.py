@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from pruners import label_maps
 from pruners.calls import Calls
 from pruners.channels import Channels
+from pruners.forward import refuse_wrapper
 from pruners.label_rules import INSPECTIONS, MOVES, RULES
 from pruners.labels import FIXED, Labels, Line, raw
 from pruners.linear_maps import Interpreter, LinearMap
@@ -45,13 +46,17 @@ def channel_groups(model: nn.Module, example_input: Tensor, exclude: Iterable[st
 
     Raises:
         ValueError: the network calls a function for which this is not worked out; the message names the layer
-            and the function. Or a pattern matches no prunable weight.
+            and the function. Or a pattern matches no prunable weight. Or the model is a wrapper.
     """
+    refuse_wrapper(model)
     exclude = [exclude] if isinstance(exclude, str) else list(exclude)
-    weights = list(prunable(model, exclude))
+    weights = set(prunable(model, exclude))
     copy = _double(model)
     tensors = {**dict(copy.named_parameters()), **dict(copy.named_buffers())}
     channels = Channels(tensors)
+    for module in copy.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            module.register_forward_pre_hook(_without_weights, with_kwargs=True)
     inputs = example_input[:1].detach().cpu()
     if inputs.is_floating_point():
         inputs = torch.full(inputs.shape, float(FIXED), dtype=torch.float64).as_subclass(Labels)
@@ -79,7 +84,14 @@ def _double(model: nn.Module) -> nn.Module:
     return deepcopy(model, memo).to("cpu", torch.float64).eval()
 
 
-def _groups(channels: Channels, names: list[str], weights: list[str]) -> list[UnitGroup]:
+def _without_weights(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Attention whose own weights are not given out: their mean over heads would keep each head."""
+    names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights")
+    given = dict(zip((*names, "is_causal"), args, strict=False)) | kwargs
+    return (), given | {"need_weights": False}
+
+
+def _groups(channels: Channels, names: list[str], weights: set[str]) -> list[UnitGroup]:
     """The groups of units: classes that have as many entries of the same lines."""
     order = {name: number for number, name in enumerate(names)}
     lines = channels.lines
@@ -123,7 +135,7 @@ class _LabelPass:
         return Interpreter(self._linear_map, self._other_call, whole=("lstm", "gru"))
 
     def _linear_map(self, call: LinearMap) -> Tensor:
-        if not self._channels.labelled(call.inputs):
+        if not (self._channels.labelled(call.inputs) or self._channels.labelled(call.weight)):
             return call.output()
         return label_maps.linear_map(self._channels, call).as_subclass(Labels)
 
@@ -148,8 +160,11 @@ class _LabelPass:
             raise ValueError(f"{self._calls.layer}: {_not_worked_out(name)}")
         try:
             result = RULES[name](self._channels, func, *args, **kwargs)
-        except ValueError as error:
-            raise ValueError(f"{self._calls.layer}: {name} with {error}") from None
+        except (ValueError, TypeError, RuntimeError, IndexError, AssertionError, AttributeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"{self._calls.layer}: {_not_worked_out(name)} as it is called: {reason}"
+            ) from None
         result = tree_map(_labels, result)
         if args and isinstance(args[0], Labels) and _in_place(func.__name__):
             return args[0].copy_(result)  # in place: other references see the result too
