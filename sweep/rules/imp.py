@@ -52,10 +52,6 @@ class IterativeMagnitude(Levels):
         levels = fields, float(config.rewind_epoch or 0), _density(config)
         return levels, roots.init, roots.order, roots.split
 
-    def leads(self, config: Config) -> bool:
-        """Whether the weights after the last level are trained ones: new weights lead nowhere."""
-        return config.ablation != "reinit"
-
     def run(self, run: Run) -> None:
         """Train and prune, level by level."""
         config = run.config

@@ -47,6 +47,10 @@ class Levels(Rule):
         """The end of training: the first level prunes a trained network."""
         return float("inf")
 
+    def leads(self, config: Config) -> bool:
+        """Whether the weights after the last level are trained ones: new weights lead nowhere."""
+        return config.ablation != "reinit"
+
     def steps(self, config: Config, epoch: int) -> int:
         """Steps of dense training, and of the training after each level."""
         end, back = length(config, epoch), round((config.rewind_epoch or 0) * epoch)

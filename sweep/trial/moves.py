@@ -264,10 +264,8 @@ def _has_state(between: Any) -> bool:
 
 def _is_alike(stages: Stages, checkpoint: State) -> bool:
     """Whether a checkpoint is of stages like these; other content may raise any exception."""
-    parameters, masks = dict(stages.model.named_parameters()), checkpoint["masks"]
-    alike = [(mask.shape, mask.dtype) == (parameters[name].shape, torch.bool) for name, mask in masks.items()]
     return (
-        all(alike)
+        stages.training.takes(checkpoint["masks"])
         and type(checkpoint["trained"]) is int
         and stages.training.can_restore(checkpoint["training"])
         and stages.recorder.can_restore(checkpoint["recorder"])
@@ -277,8 +275,7 @@ def _is_alike(stages: Stages, checkpoint: State) -> bool:
 def _restore(stages: Stages, checkpoint: State) -> None:
     """Bring stages to a checkpoint."""
     if checkpoint["masks"]:
-        device = stages.data.device
-        stages.mask({name: mask.to(device) for name, mask in checkpoint["masks"].items()})
+        stages.mask_again(checkpoint["masks"])
     stages.training.restore(checkpoint["training"])
     stages.training.trained, stages.snapshot = checkpoint["trained"], checkpoint["snapshot"]
     stages.recorder.restore(checkpoint["recorder"])
