@@ -53,7 +53,7 @@ class Recorder:
         self._config, self._training = config, training
         self._network: Row = {}
         self._after_prune: Row = {}
-        self._moment: Row = {}
+        self._moment: Row = {"pruned_at_epoch": None}
         self._masks: Mapping[str, torch.Tensor] = {}
         self._epoch_seconds, self._since = 0.0, 0.0
         self._seconds = {"score_seconds": 0.0, "train_seconds": 0.0, "evaluate_seconds": 0.0}
