@@ -209,5 +209,7 @@ def values_of(config: Config, roles: Iterable[Role], *also: str) -> Any:
 SEEDS = with_role(Role.RANDOMNESS)
 # The fields that choose a mask. The other fields are the setting in which the mask is tested.
 CHOICE = tuple(name for name in with_role(Role.SCORING, Role.MASK) if name != "sparsity")
+# The fields that say when the prune is.
+WHEN = ("prune_epoch", "prune_when", "prune_threshold")
 # The fields that a dense network does not depend on.
 AFTER_DENSE = (*with_role(Role.TARGET, Role.UNITS, Role.SCORING, Role.MASK, Role.RETRAINING), "mask_seed")

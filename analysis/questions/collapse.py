@@ -10,7 +10,7 @@ from analysis.questions.question import Question, Row, Section, Summary
 from analysis.statistics.differences import wilson
 from analysis.warehouse import ask
 from analysis.warehouse.arms import label, without
-from sweep.config import CHOICE
+from sweep.config import CHOICE, WHEN
 
 
 def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
@@ -23,7 +23,7 @@ def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     answers = ask(connection, "collapse")
     # Arms that differ in their prune epoch alone are one way to prune.
     ways = {row["arm"]: without(row["arm"], ("prune_epoch",)) for row in answers}
-    labels = label(ways.values(), (*CHOICE, "prune_epoch"))
+    labels = label(ways.values(), (*CHOICE, *WHEN))
     groups: dict[tuple[str, str, float, str], list[dict[str, Any]]] = defaultdict(list)
     for row in answers:
         way = ways[row["arm"]]

@@ -13,11 +13,11 @@ import numpy as np
 from analysis.statistics.differences import behind_best, certain, holm, paired, selected
 from analysis.warehouse import ACCURACIES, Headline, ask, headline, running
 from analysis.warehouse.arms import label
-from sweep.config import CHOICE
+from sweep.config import CHOICE, WHEN
 from sweep.means import Mean
 
 Row = Mapping[str, Any]
-_SCHEDULE = (*CHOICE, "prune_epoch")
+_SCHEDULE = (*CHOICE, *WHEN)
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,6 @@ class IterativeMagnitude(Levels):
         of_counts = () if counted == (None, "kept") else (counted,)
         return levels, roots.init, roots.order, roots.split, *of_counts
 
-    def leads(self, config: Config) -> bool:
-        """Whether the weights after the last level are trained ones: new weights lead nowhere."""
-        return config.ablation != "reinit"
-
     def run(self, run: Run) -> None:
         """Train and prune, level by level."""
         config = run.config

@@ -52,6 +52,10 @@ class Levels(Rule):
         """The end of training: the first level prunes a trained network."""
         return float("inf")
 
+    def leads(self, config: Config) -> bool:
+        """Whether the weights after the last level are trained ones: new weights lead nowhere."""
+        return config.ablation != "reinit"
+
     def steps(self, config: Config, epoch: int) -> int:
         """Steps of dense training, and of the training after each level."""
         return length(config, epoch) + config.iterations * self.repeated(config, epoch)

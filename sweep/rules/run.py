@@ -138,7 +138,11 @@ class Run(Protocol):
         ...
 
     def load_levels(self, counts: list[int]) -> int:
-        """Go on from the last state whose levels kept these counts of weights; how many levels it has."""
+        """Go on from the last state whose levels kept these counts of weights; how many levels it has.
+
+        Args:
+            counts: none for levels that choose their own.
+        """
         ...
 
     def save_levels(self, counts: list[int]) -> None:

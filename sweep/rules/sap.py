@@ -1,7 +1,7 @@
 """`sap`: sparsity-informed adaptive pruning, whose levels choose their own counts. Diao et al. 2023."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import pruners
 from pruners.masks import total_kept
-from sweep.config import Config
+from sweep.config import Config, values_of
+from sweep.roles import DENSE_TRAINING
 from sweep.rules.levels import Levels, joined
 from sweep.rules.rule import single_weights_alone
 from sweep.rules.run import Run
@@ -74,23 +75,35 @@ class Adaptive(Levels):
         """The most levels."""
         return _LEVELS
 
+    def levels(self, config: Config) -> Hashable:
+        """All that the levels depend on; the sparsity too, which may end them."""
+        fields = values_of(config, DENSE_TRAINING, "layers", "sparsity")
+        roots = config.roots
+        levels = self.name, fields, self.chosen(config), float(config.rewind_epoch or 0)
+        return levels, roots.init, roots.order, roots.split
+
     def run(self, run: Run) -> None:
         """Train and prune, level by level."""
         config, options = run.config, self.chosen(run.config)
-        asked, before = pruners.kept_count(run.total, config.sparsity), run.total
-        run.dense(run.end)
-        for level in range(1, config.iterations + 1):
+        asked, done = pruners.kept_count(run.total, config.sparsity), run.load_levels([])
+        if not done:
+            run.dense(run.end)
+        before = run.decide(total_kept((run.masks or run.full_masks()).values()))
+        for level in range(done + 1, config.iterations + 1):
             with run.scoring():
                 weights = pruners.prunable(run.model, run.exclude)
                 masks = chosen(weights, run.masks or run.full_masks(), options)
                 scores = {name: weight.detach().abs() for name, weight in weights.items()}
             kept = run.decide(total_kept(masks.values()))
             # A level that removes nothing would be followed by the same level for ever.
-            last = level == config.iterations or kept <= asked or kept == before
-            self.train_level(run, pruners.Step(scores, masks), level, last)
-            if last:
+            ended = kept <= asked or kept == before
+            self.train_level(
+                run, pruners.Step(scores, masks), level, last=ended or level == config.iterations
+            )
+            if ended:
                 return
             before = kept
+        run.save_levels([])
 
 
 @torch.no_grad()

@@ -250,7 +250,8 @@ class _Moves:
     def _go_on(self, checkpoint: State, between: Any) -> None:
         """Go on within the training that a checkpoint was made in."""
         with self._leading_on():
-            if checkpoint["made"] != self._made.hexdigest() or not _have_masks(self._stages, checkpoint):
+            made = self._made.hexdigest()
+            if checkpoint["made"] != made or not self._stages.training.takes(checkpoint["masks"]):
                 raise self.unlike()
             _put_on(self._stages, checkpoint)
             if not _is_alike(self._stages, checkpoint):
@@ -275,18 +276,10 @@ def _has_state(between: Any) -> bool:
     return hasattr(between, "state_dict") and hasattr(between, "load_state_dict")
 
 
-def _have_masks(stages: Stages, checkpoint: State) -> bool:
-    """Whether the masks of a checkpoint fit the network; other content may raise any exception."""
-    parameters, masks = dict(stages.model.named_parameters()), checkpoint["masks"]
-    alike = [(mask.shape, mask.dtype) == (parameters[name].shape, torch.bool) for name, mask in masks.items()]
-    return all(alike)
-
-
 def _put_on(stages: Stages, checkpoint: State) -> None:
     """Put on the masks of a checkpoint, if it has any."""
     if checkpoint["masks"]:
-        device = stages.data.device
-        stages.mask({name: mask.to(device) for name, mask in checkpoint["masks"].items()})
+        stages.mask_again(checkpoint["masks"])
         if stages.config.shrink:
             stages.shrink()
 

@@ -56,7 +56,7 @@ class Recorder:
         self._config, self._training = config, training
         self._network: Row = {}
         self._after_prune: Row = {}
-        self._moment: Row = {}
+        self._moment: Row = {"pruned_at_epoch": None}
         self._masks: Mapping[str, torch.Tensor] = {}
         self._smaller: Smaller | None = None
         self._epoch_seconds, self._since = 0.0, 0.0

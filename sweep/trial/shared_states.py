@@ -49,8 +49,9 @@ class SharedStates:
             complete = isinstance(state["diverged"], bool) and are_rows(state["curves"], "curves")
             if point.level:
                 step, weights = state["snapshot"]
-                counts = isinstance(state["counts"], list)
-                complete = complete and counts and type(step) is int and self._training.has_form(weights)
+                level = isinstance(state["counts"], list) and state["level"] == point.level
+                masked = self._training.takes(state["masks"]) and self._training.has_form(weights)
+                complete = complete and level and type(step) is int and masked
         except (AttributeError, LookupError, TypeError, ValueError):
             return False
         return complete and self._training.can_restore(state)

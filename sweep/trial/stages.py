@@ -256,7 +256,8 @@ class Stages:
         if not state:
             return 0
         self.snapshot = state["snapshot"]
-        return len(state["counts"])
+        self.mask_again(state["masks"])
+        return int(state["level"])
 
     def save_levels(self, counts: list[int]) -> None:
         """Save the state after the last level, for trials with more levels."""
@@ -266,7 +267,14 @@ class Stages:
                 curves = [
                     row | {"phase": phases.get(row["phase"], row["phase"])} for row in self.recorder.curves
                 ]
-                self._states.save(point, curves=curves, counts=counts, snapshot=self.snapshot)
+                self._states.save(
+                    point,
+                    curves=curves,
+                    counts=counts,
+                    snapshot=self.snapshot,
+                    masks=dict(self.masks),
+                    level=point.level,
+                )
 
     def prune(self, chosen: pruners.Step, measured: bool = True) -> None:
         """Put masks on, and record the network before and after if it is to be measured."""
@@ -283,6 +291,10 @@ class Stages:
         """Put masks on, and record nothing."""
         self.masks = masks
         self.training.mask(masks)
+
+    def mask_again(self, masks: Mapping[str, torch.Tensor]) -> None:
+        """Put masks on that come from a file."""
+        self.mask({name: mask.to(self.data.device) for name, mask in masks.items()})
 
     def record(self, masks: pruners.Masks) -> None:
         """Record the layers at masks that are on."""

@@ -250,6 +250,17 @@ class Training(Evaluation):
             return False
         return all((*shapes, *same_groups, *counts, *losses, same_sum)) and self.has_form(state["model"])
 
+    def takes(self, masks: Mapping[str, Any]) -> bool:
+        """Whether masks have the names and shapes of some of this network's weights.
+
+        Raises:
+            AttributeError, LookupError: they are no masks.
+        """
+        parameters = dict(self.model.named_parameters())
+        return all(
+            (mask.shape, mask.dtype) == (parameters[name].shape, torch.bool) for name, mask in masks.items()
+        )
+
     def has_form(self, weights: Mapping[str, Any]) -> bool:
         """Whether weights have the names, shapes and types of this network's weights.
 

@@ -1,5 +1,6 @@
 """Studies that come along are found by name, wherever a person is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from sweep import shipped
 from sweep.errors import BadInput
 from sweep.study import load
+from sweep.study.identity import Trial
+from sweep.trial import run
 
 
 def test_a_name_is_a_study_unless_there_is_a_file_of_it(tmp_path, monkeypatch):
@@ -34,3 +37,20 @@ def test_no_study_hides_another_and_an_example_finds_its_part(tmp_path, monkeypa
     files = [*Path(shipped.__file__).parent.glob("*/*.yaml")]
     assert len(files) == len(shipped.studies()) > 25
     assert load("criterion").parts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "trials", "kinds"), [("sap", 297, 8), ("pruning-moment", 155, 5)])
+def test_one_trial_of_each_kind_of_a_study_ends_with_an_accuracy(name, trials, kinds):
+    """Kinds differ in the rule, its parameters and the indicator. They are trained for few epochs here."""
+    found = load(name).trials()
+    assert len(found) == trials
+    by_kind = {}
+    for trial in found:
+        config = trial.config
+        if config.iterations <= 2 or config.criterion == "crop":
+            by_kind.setdefault((config.criterion, config.parameters, config.prune_when), config)
+    assert len(by_kind) == kinds
+    for config in by_kind.values():
+        short = replace(config, epochs=4, prune_epoch=min(4, config.prune_epoch))
+        assert run(Trial.of(short)).trial["status"] == "ok"

@@ -404,7 +404,7 @@ def test_where_an_indicator_chose_the_moment_the_prune_epoch_is_the_chosen_one(t
     rows = [
         trial(
             f"{seed}", criterion="magnitude", prune_epoch=9, prune_when="stable", pruned_at_epoch=epoch, seed=seed,
-            test_accuracy=0.5, density=0.1, collapsed_layers=epoch < 4,
+            test_accuracy=0.5, density=0.1, collapsed_layers=int(epoch < 4),
         )
         for seed, epoch in enumerate((3, 3, 4, 5))
     ]  # fmt: skip

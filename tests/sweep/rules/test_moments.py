@@ -157,7 +157,7 @@ def test_a_trial_has_the_numbers_of_one_pruned_at_the_epoch_that_the_indicator_c
     epoch = chosen.trial["pruned_at_epoch"]
     assert MOMENTS[name].earliest <= epoch < 13
     fixed = run(trial(prune_epoch=epoch, **fields), masks=True)
-    assert fixed.trial.get("pruned_at_epoch") is None
+    assert fixed.trial["pruned_at_epoch"] is None
     one, other = numbers(chosen), numbers(fixed)
     for row in (*one, *other):
         for name in ("trial_id", "config", "arm", "prune_epoch", "pruned_at_epoch"):

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pruners
-from sweep import plan
+from sweep import models, plan
 from sweep.errors import BadInput
 from sweep.rules.sap import SAP, Options, chosen, removed
+from sweep.store.states import Store
 from sweep.trial import run
+from sweep.trial.prefixes import Shared
 from tests.sweep.trial.test_run import trial
 
 PLAIN = Options(beta=1.0)
@@ -147,17 +149,50 @@ def test_a_level_begins_at_the_rewound_weights():
     assert (dense["test_loss"], dense["train_loss"]) == (again["test_loss"], again["train_loss"])
 
 
-def test_the_dense_training_is_shared_with_imp_and_no_level_is():
+def test_the_dense_training_is_shared_with_imp_and_levels_with_trials_of_more_levels_alone():
+    more = {"iterations": 4, "parameters": (("criterion.eta", 0.5),)}
     trials = [
-        trial(**FIELDS, sparsity=0.9, iterations=3),
-        trial(**FIELDS, sparsity=0.9, iterations=4),
-        trial(**{**FIELDS, "criterion": "imp"}, sparsity=0.36, iterations=2),
+        trial(**{**FIELDS, **fields})
+        for fields in (
+            {"iterations": 3},
+            {"iterations": 4},
+            {"iterations": 4, "ablation": "reinit"},
+            {"iterations": 4, "sparsity": 0.8},
+            more,
+            {"criterion": "imp", "sparsity": 0.36, "iterations": 2},
+        )
     ]
-    chains = plan.share(trials)
-    assert [len(chain) for chain in chains] == [1, 1, 1]
-    starts = [chain[0].start for chain in chains]
-    assert sum(start is None for start in starts) == 1, "one trains for all"
+    chains = {chain[0].trial: chain for chain in plan.share(trials)}
+    assert [job.trial for job in chains[trials[0]]] == trials[:3]
+    assert [job.start and job.start.level for job in chains[trials[0]][1:]] == [3, 3]
+    assert {len(chains[each]) for each in trials[3:]} == {1}, "another sparsity may end the levels earlier"
+    starts = [chain[0].start for chain in chains.values()]
+    assert sum(start is None for start in starts) == 1, "one trains dense for all"
     assert {(start.epoch, start.level) for start in starts if start} == {(None, 0)}
+
+
+@pytest.mark.slow
+def test_levels_that_have_ended_lead_no_other_trial_astray(tmp_path):
+    """Of two and three levels asked for, the second ends them: both trials are the trial of two levels."""
+    kept = phases(run(trial(**FIELDS, sparsity=0.9, iterations=2)))[-1][1]
+    sparsity = 1 - kept / total()
+    trials = [trial(**FIELDS, sparsity=sparsity, iterations=n) for n in (2, 3, 4)]
+    alone = [run(each) for each in trials]
+    shared = [
+        run(job.trial, shared=Shared(Store(tmp_path), job.path, job.saves))
+        for pack in plan.packs(trials, 1)
+        for job in pack.jobs
+    ]
+    assert [phases(result) for result in shared] == [phases(result) for result in alone]
+    assert {len(phases(result)) for result in shared} == {3}
+    assert len({result.trial["test_loss"] for result in (*alone, *shared)}) == 1
+
+
+def total():
+    return sum(
+        weight.numel()
+        for weight in pruners.prunable(models.build("lenet-300-100", (1, 8, 8), 10, 0)).values()
+    )
 
 
 @pytest.mark.parametrize(

@@ -450,6 +450,7 @@ def test_states_that_trials_share_and_checkpoints_go_together(root, tmp_path):
     """The killed trial makes states for the others, or goes on from theirs: all numbers are those without."""
     trials = [trial(sparsity=0), *(trial(prune_epoch=t, rewind_epoch=0.5) for t in (1, 1.5))]
     trials += [trial(criterion="imp", sparsity=s, iterations=n, epochs=1) for s, n in ((0.2, 1), (0.488, 3))]
+    trials += [trial(criterion="sap", iterations=n, epochs=1) for n in (1, 3)]
     alone = [run(each, root, masks=True) for each in trials]
     states, own = Store(tmp_path / "shared"), Store(tmp_path / "own")
     found = {}

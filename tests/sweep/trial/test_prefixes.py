@@ -110,7 +110,11 @@ STUDIES = {
         for s, n in ((0.2, 1), (0.36, 2), (0.488, 3))
         for fields in ({}, {"second": "ap", "second_share": 0.4})
     ]
-    + [trial(criterion="sap", iterations=n, epochs=1, rewind_epoch=0.5) for n in (1, 3)],
+    + [
+        trial(criterion="sap", iterations=n, epochs=1, rewind_epoch=0.5, parameters=options)
+        for n in (1, 3, 2)
+        for options in ((), (("criterion.group", "layer"),))
+    ],
     "scores after dense training": [
         trial(criterion=c, prune_epoch=t, epochs=2, **fields)
         for c, t, fields in (
@@ -216,6 +220,7 @@ def foreign(state):
         "steps as text": {**state, "step": "10"},
         "curves of text": {**state, "curves": ["x"]},
         "curves with another column": {**state, "curves": [{"phase": "dense", "x": 1}]},
+        "masks of other weights": {**state, "masks": {first: torch.ones(2, dtype=torch.bool)}},
         "curves of another type": {**state, "curves": [{"phase": "dense", "epoch": [1]}]},
     }
 
@@ -226,6 +231,9 @@ PAIRS = {
     "levels": [
         trial(criterion="imp", sparsity=s, iterations=n, rewind_epoch=0.5, epochs=1)
         for s, n in ((0.2, 1), (0.36, 2))
+    ],
+    "levels that choose their counts": [
+        trial(model="lenet-300-100", criterion="sap", iterations=n, epochs=1) for n in (1, 2)
     ],
 }
 
