@@ -1,12 +1,10 @@
 """`bip`: bi-level pruning: masks and weights train in turns. Zhang et al. 2022, the rule of the paper."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from sweep.config import Config
 from sweep.rules.trained import Trained
 
 
@@ -32,20 +30,14 @@ class Bip(Trained):
     options = Options
     alternates = True
 
-    def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
-        """A weight of the implicit gradient below 0."""
-        yield from super().inconsistencies(config)
-        weight = self.chosen(config).second_order
-        if not 0 <= weight < float("inf"):
-            yield "criterion", f"criterion.second_order {weight:g}: give a number from 0 on, such as 0.0001"
-
     def first_scores(self, weight: Tensor, draws: torch.Generator) -> Tensor:
         """The weights."""
         return weight
 
-    def slope(self, config: Config, weight: Tensor, mask: Tensor, score: Tensor, gradient: Tensor) -> Tensor:
+    def slope(
+        self, options: Options, weight: Tensor, mask: Tensor, score: Tensor, gradient: Tensor
+    ) -> Tensor:
         """The derivative dL/dm, straight through the mask."""
-        options: Options = self.chosen(config)
         implicit = mask * gradient * options.second_order
         return (weight - implicit) * gradient * score.sign()
 

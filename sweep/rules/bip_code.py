@@ -2,7 +2,6 @@
 
 from torch import Tensor
 
-from sweep.config import Config
 from sweep.rules.bip import Bip, Options
 
 
@@ -15,9 +14,10 @@ class BipCode(Bip):
     name = "bip-code"
     one_tensor = True
 
-    def slope(self, config: Config, weight: Tensor, mask: Tensor, score: Tensor, gradient: Tensor) -> Tensor:
+    def slope(
+        self, options: Options, weight: Tensor, mask: Tensor, score: Tensor, gradient: Tensor
+    ) -> Tensor:
         """The derivative straight through the mask, less its square times `second_order`."""
-        options: Options = self.chosen(config)
         straight = weight * gradient * score.sign()
         return straight - options.second_order * straight.square()
 

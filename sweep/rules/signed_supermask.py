@@ -1,7 +1,8 @@
 """`signed-supermask`: frozen weights are kept, turned or hidden, by trained scores. Koster et al. 2022."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,13 +39,6 @@ class SignedSupermask(Trained):
         """The seed of the scores too."""
         return super().reads(config) | {"mask_seed"}
 
-    def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
-        """A threshold below 0."""
-        yield from super().inconsistencies(config)
-        threshold = self.chosen(config).threshold
-        if not 0 <= threshold < float("inf"):
-            yield "criterion", f"criterion.threshold {threshold:g}: give a number from 0 on, such as 0.01"
-
     def first_scores(self, weight: Tensor, draws: torch.Generator) -> Tensor:
         """Uniform in ±√(6/(fan-in + fan-out))."""
         return nn.init.xavier_uniform_(torch.empty_like(weight), generator=draws)
@@ -58,7 +52,7 @@ class SignedSupermask(Trained):
         """The weights with the signs of their scores."""
         return weight * score.sign()
 
-    def slope(self, config: Config, weight: Tensor, mask: Tensor, score: Tensor, gradient: Tensor) -> Tensor:
+    def slope(self, options: Any, weight: Tensor, mask: Tensor, score: Tensor, gradient: Tensor) -> Tensor:
         """The derivative straight through sign(score): the sign of the score does not turn it."""
         return weight * gradient
 

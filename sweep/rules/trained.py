@@ -1,6 +1,7 @@
 """What the rules have in common that train masks: scores are parameters, and masks follow from the scores."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,12 +47,15 @@ class Trained(Rule):
         return frozenset(fields | ({"scope", "densities", "min_per_layer"} if self.scoped else set()))
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
-        """Filters, changes of the weights after the pruning, and ablations of one mask."""
+        """Filters, ablations of one mask, options below 0, changes of the weights after the pruning."""
         yield from super().inconsistencies(config)
         if removes_units(config):
             yield "structure", f"{self.name} has a score for each single weight: leave out structure"
         if config.ablation == "shuffle":
             yield "ablation", f"ablation shuffle does not apply to {self.name}, whose masks change"
+        for name, value in vars(self.chosen(config)).items() if self.options else ():
+            if not 0 <= value < math.inf:
+                yield f"criterion.{name}", f"criterion.{name} {value:g}: give a number from 0 on"
         yield from self._of_weights(config)
 
     def _of_weights(self, config: Config) -> Iterator[tuple[str, str]]:
@@ -100,12 +104,13 @@ class Trained(Rule):
         """The effective weights of a layer, where its mask keeps them."""
         return weight
 
-    def slope(self, config: Config, weight: Tensor, mask: Tensor, score: Tensor, gradient: Tensor) -> Tensor:
+    def slope(self, options: Any, weight: Tensor, mask: Tensor, score: Tensor, gradient: Tensor) -> Tensor:
         """The derivative of the loss in the scores of a layer.
 
         Masks follow from |score|, so that the derivative in a negative score has the other sign.
 
         Args:
+            options: the rule's own; None: it has none.
             weight: the weights w of the layer, pruned ones included. All tensors have its shape.
             gradient: of the loss in the effective weights.
         """
@@ -135,6 +140,7 @@ class Scores:
     def __init__(self, rule: Trained, run: Run) -> None:
         self.rule, self.run = rule, run
         self._first = run.steps_of(run.config.prune_epoch)
+        self._options = rule.chosen(run.config) if rule.options else None
         self._effective = pruners.prunable(run.model, run.exclude)
         self.weights = {name: _parameter(weight) for name, weight in self._effective.items()}
         self.scores = self.weights if rule.one_tensor else self._first_scores()
@@ -172,7 +178,7 @@ class Scores:
             if of_weights:
                 self.weights[name].grad = gradient * mask
             else:
-                slope = self.rule.slope(self.run.config, weight, mask, score, gradient)
+                slope = self.rule.slope(self._options, weight, mask, score, gradient)
                 self.scores[name].grad = torch.empty_like(score).copy_(slope)
         chosen = of_weights or self._of_scores
         for group in chosen.param_groups:

@@ -238,19 +238,19 @@ def test_the_derivative_of_bip_equals_finite_differences_of_the_bilevel_problem(
     def value(mask):
         return float((c * mask * (-mask * c / gamma)).sum())
 
-    asked = config("bip", {"criterion.second_order": 1 / gamma})
-    found = rules.find("bip").slope(asked, -m * c / gamma, m, torch.ones_like(m), c)
+    options = rules.find("bip").options(second_order=1 / gamma)
+    found = rules.find("bip").slope(options, -m * c / gamma, m, torch.ones_like(m), c)
     moves = 1e-6 * torch.eye(count, dtype=torch.float64)
     expected = [(value(m + move) - value(m - move)) / 2e-6 for move in moves]
     assert found.tolist() == pytest.approx(expected, rel=1e-6)
-    mirrored = rules.find("bip").slope(asked, -m * c / gamma, m, -torch.ones_like(m), c)
+    mirrored = rules.find("bip").slope(options, -m * c / gamma, m, -torch.ones_like(m), c)
     assert torch.equal(mirrored, -found), "a mask follows from |score|"
 
 
 def test_the_code_of_bip_squares_the_gradient_of_the_scores():
     weight, mask, gradient = (torch.tensor(values) for values in ([2.0, -3.0], [True, False], [5.0, 7.0]))
-    asked = config("bip-code", {"criterion.second_order": 0.5})
-    found = rules.find("bip-code").slope(asked, weight, mask, weight, gradient)
+    options = rules.find("bip-code").options(second_order=0.5)
+    found = rules.find("bip-code").slope(options, weight, mask, weight, gradient)
     assert found.tolist() == [10 - 0.5 * 100, 21 - 0.5 * 441]
 
 
