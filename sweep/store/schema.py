@@ -123,6 +123,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "macs_dense": _whole,
             "macs_masked": _whole,
             "mean_active_params": _real,
+            # Steps of the whole training, whoever trained them, those before a rewind included.
+            "spent_steps": _whole,
             # cost
             "trained_steps": _whole,
             "score_seconds": _real,

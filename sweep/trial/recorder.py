@@ -240,7 +240,8 @@ class Recorder:
         active = training.active / training.spent if training.spent else training.kept
         row = self._network | self._after_prune | self._seconds
         row |= {"headline": TASKS[training.data.task].headline}
-        row |= {"mean_active_params": active, "trained_steps": training.trained}
+        row |= {"mean_active_params": active, "spent_steps": training.spent}
+        row |= {"trained_steps": training.trained}
         if self.diverged:
             return row | {"status": "diverged", "diverged": True}
         if self.stopped:
