@@ -7,6 +7,7 @@ import pytest
 from sweep import shipped
 from sweep.errors import BadInput
 from sweep.study import load
+from sweep.trial import run
 
 
 def test_a_name_is_a_study_unless_there_is_a_file_of_it(tmp_path, monkeypatch):
@@ -34,3 +35,18 @@ def test_no_study_hides_another_and_an_example_finds_its_part(tmp_path, monkeypa
     files = [*Path(shipped.__file__).parent.glob("*/*.yaml")]
     assert len(files) == len(shipped.studies()) > 25
     assert load("criterion").parts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["three-regimes", "journey"])
+def test_a_trial_of_each_block_runs_and_has_the_columns_that_its_question_asks_for(name):
+    study = load(f"studies/{name}.yaml")
+    first = {}
+    for trial in study.trials():
+        first.setdefault((trial.config.criterion, trial.config.epochs), trial)
+    for trial in first.values():
+        row = run(trial).trial
+        assert row["status"] == "ok" and row["spent_steps"] > 0 and row["val_loss"] > 0
+        if trial.config.twin_seed is not None:
+            assert row["cka"] > 0 and None not in (row["lmc_barrier"], row["weight_distance"])
+    assert len({trial.config.seed for trial in study.trials()}) >= 3, "intervals need seeds"
