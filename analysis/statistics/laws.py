@@ -115,9 +115,11 @@ def _contrast(losses: Losses, sizes: Sequence[Array], tests: int) -> Contrast:
     seeds = len(np.unique(losses.seed))
     values = np.array([*fits[0].logs, *fits[1].logs, fits[1].error - fits[0].error])
     drawn = np.array(found).reshape(len(found), len(values))
-    ends = [interval(value, column, shares, seeds) for value, column in zip(values, drawn.T, strict=True)]
-    logs = [_exponential(value, *end) for value, end in zip(values[:-1], ends[:-1], strict=True)]
-    low, high = interval(values[-1], drawn[:, -1], shares, seeds, tests)
+    logs = [
+        _exponential(value, *interval(value, column, shares, seeds))
+        for value, column in zip(values[:-1], drawn.T[:-1], strict=True)
+    ]
+    low, high = of_difference(values[-1], drawn[:, -1], shares, seeds, tests)
     certain = low is not None and high is not None and low * high > 0
     first, second = (
         Law(tuple(logs[place : place + len(NAMES)]), one.error, one.logs)
@@ -126,7 +128,9 @@ def _contrast(losses: Losses, sizes: Sequence[Array], tests: int) -> Contrast:
     return Contrast(
         first,
         second,
-        difference=Estimate(float(values[-1]), *ends[-1], digits=4),
+        difference=Estimate(
+            float(values[-1]), *of_difference(values[-1], drawn[:, -1], shares, seeds), digits=4
+        ),
         verdict=int(math.copysign(1, values[-1])) if certain else 0,
     )
 
@@ -170,7 +174,7 @@ def resamples(seeds: Indices) -> Iterator[tuple[Indices, float]]:
 
 
 def interval(
-    value: float, drawn: Array, shares: Sequence[float], seeds: int, tests: int = 1
+    value: float, drawn: Array, shares: Sequence[float], seeds: int
 ) -> tuple[float | None, float | None]:
     """The 95 % interval of an estimate from those of resampled seeds; None, None without resamples.
 
@@ -181,16 +185,36 @@ def interval(
         drawn: the estimates of the resamples.
         shares: the probability of each resample.
         seeds: how many there are.
-        tests: by which the error probability is divided (Bonferroni).
     """
     from scipy.special import ndtri, stdtrit
 
     if not len(drawn):
         return None, None
     beyond = (1 - LEVEL) / 2
-    wider = math.sqrt(seeds / (seeds - 1)) * float(stdtrit(seeds - 1, 1 - beyond / tests) / ndtri(1 - beyond))
+    wider = math.sqrt(seeds / (seeds - 1)) * float(stdtrit(seeds - 1, 1 - beyond) / ndtri(1 - beyond))
     least, most = np.quantile(drawn, [beyond, 1 - beyond], weights=shares, method="inverted_cdf")
     return float(value + wider * min(0.0, least - value)), float(value + wider * max(0.0, most - value))
+
+
+def of_difference(
+    value: float, drawn: Array, shares: Sequence[float], seeds: int, tests: int = 1
+) -> tuple[float | None, float | None]:
+    """Student's 95 % interval of a difference of two errors; None, None without resamples.
+
+    Errors are roots of sums of squares, of which resamples of n seeds show less than their spread twice: the
+    standard deviation is that of the resamples times n / (n − 1).
+
+    Args:
+        drawn, shares, seeds: as for `interval`.
+        tests: by which the error probability is divided (Bonferroni).
+    """
+    from scipy.special import stdtrit
+
+    if not len(drawn):
+        return None, None
+    spread = math.sqrt(float(np.average((drawn - np.average(drawn, weights=shares)) ** 2, weights=shares)))
+    half = float(stdtrit(seeds - 1, 1 - (1 - LEVEL) / 2 / tests)) * spread * seeds / (seeds - 1)
+    return float(value - half), float(value + half)
 
 
 @dataclass(frozen=True)

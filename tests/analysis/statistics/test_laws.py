@@ -126,7 +126,8 @@ def test_which_size_fits_better_is_said_of_either():
 
 def test_several_comparisons_are_corrected_and_two_seeds_compare_nothing():
     values, shares = np.linspace(0, 2, 11), [1 / 11] * 11
-    one, many = (laws.interval(1.0, values, shares, 3, tests) for tests in (1, 10))
+    one, many = (laws.of_difference(1.0, values, shares, 3, tests) for tests in (1, 10))
+    assert one[1] - 1 == pytest.approx(stats.t.ppf(0.975, 2) * values.std() * 1.5)
     ratio = stats.t.ppf(1 - 0.025 / 10, 2) / stats.t.ppf(0.975, 2)
     assert (many[1] - 1) / (one[1] - 1) == pytest.approx(ratio)
     few, mean, kept = study(np.random.default_rng(0), 2)
