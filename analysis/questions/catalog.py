@@ -18,6 +18,7 @@ from analysis.questions import (
     layers,
     masks,
     regimes,
+    scaling,
     seeds,
     variance,
 )
@@ -34,6 +35,7 @@ QUESTIONS: tuple[Question[Any], ...] = (
     masks.QUESTION,
     curves.QUESTION,
     regimes.QUESTION,
+    scaling.QUESTION,
     aggregate.QUESTION,
     better.QUESTION,
     seeds.QUESTION,

@@ -138,6 +138,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "pq_index": _real,
             "dead_units": _real,
             "zero_outputs": _real,
+            # Steps of the whole training, whoever trained them, those before a rewind included.
+            "spent_steps": _whole,
             # cost
             "trained_steps": _whole,
             "score_seconds": _real,

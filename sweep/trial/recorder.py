@@ -285,8 +285,8 @@ class Recorder:
         active = training.active / training.spent if training.spent else training.kept
         row = self._network | self._after_prune | self._moment | self._seconds
         row |= {"headline": TASKS[training.data.task].headline}
-        row |= {"mean_active_params": active, "trained_steps": training.trained}
-        row |= {"explored": training.explored}
+        row |= {"mean_active_params": active, "spent_steps": training.spent}
+        row |= {"trained_steps": training.trained, "explored": training.explored}
         if self.diverged:
             return row | {"status": "diverged", "diverged": True}
         if self.stopped:

@@ -112,7 +112,7 @@ def test_results_without_trials_are_said_to_be_empty(tmp_path):
 
 QUESTIONS = (
     *("accuracy", "aggregate", "best", "better", "collapse", "correlation", "cost", "crossover", "layers"),
-    *("masks", "regimes", "seeds"),
+    *("masks", "regimes", "scaling", "seeds"),
 )
 
 

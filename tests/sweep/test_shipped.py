@@ -54,3 +54,18 @@ def test_one_trial_of_each_kind_of_a_study_ends_with_an_accuracy(name, trials, k
     for config in by_kind.values():
         short = replace(config, epochs=4, prune_epoch=min(4, config.prune_epoch))
         assert run(Trial.of(short)).trial["status"] == "ok"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["three-regimes", "journey"])
+def test_a_trial_of_each_block_runs_and_has_the_columns_that_its_question_asks_for(name):
+    study = load(f"studies/{name}.yaml")
+    first = {}
+    for trial in study.trials():
+        first.setdefault((trial.config.criterion, trial.config.epochs), trial)
+    for trial in first.values():
+        row = run(trial).trial
+        assert row["status"] == "ok" and row["spent_steps"] > 0 and row["val_loss"] > 0
+        if trial.config.twin_seed is not None:
+            assert row["cka"] > 0 and None not in (row["lmc_barrier"], row["weight_distance"])
+    assert len({trial.config.seed for trial in study.trials()}) >= 3, "intervals need seeds"
