@@ -10,6 +10,7 @@ files and applies them as `torch.nn.utils.prune` does.
 """
 
 from pruners.cost import Cost, cost, multiply_adds, pq_index
+from pruners.coupling import channel_groups
 from pruners.criteria import Criterion, criterion
 from pruners.effective import effective_masks
 from pruners.masks import (
@@ -23,10 +24,12 @@ from pruners.masks import (
     reinitialize,
     shuffle,
 )
+from pruners.narrowing import narrowed, narrowed_tensors
 from pruners.pruning import Step, final, find, names, prune, saliencies, saliency, trajectory
 from pruners.schedules import SCHEDULES
 from pruners.scopes import SCOPES
 from pruners.structured import block_masks, block_scores, filter_masks, precrop, removable_blocks
+from pruners.units import Member, UnitGroup, kept_units, unit_masks, unit_sums
 
 __all__ = [
     "SCHEDULES",
@@ -34,10 +37,13 @@ __all__ = [
     "Cost",
     "Criterion",
     "Masks",
+    "Member",
     "Step",
+    "UnitGroup",
     "apply_masks",
     "block_masks",
     "block_scores",
+    "channel_groups",
     "collapsed_layers",
     "cost",
     "criterion",
@@ -48,8 +54,11 @@ __all__ = [
     "find",
     "keep_top",
     "kept_count",
+    "kept_units",
     "multiply_adds",
     "names",
+    "narrowed",
+    "narrowed_tensors",
     "pq_index",
     "precrop",
     "prunable",
@@ -60,4 +69,6 @@ __all__ = [
     "saliency",
     "shuffle",
     "trajectory",
+    "unit_masks",
+    "unit_sums",
 ]
