@@ -11,6 +11,7 @@ files and applies them as `torch.nn.utils.prune` does.
 
 from pruners.activity import relu_activity
 from pruners.cost import Cost, cost, multiply_adds, pq_index, pq_index_of
+from pruners.coupling import channel_groups
 from pruners.criteria import Criterion, criterion
 from pruners.effective import effective_masks
 from pruners.graphs import ramanujan_gap
@@ -25,13 +26,14 @@ from pruners.masks import (
     reinitialize,
     shuffle,
 )
+from pruners.narrowing import narrowed, narrowed_tensors
 from pruners.pruning import Step, final, prune, trajectory
 from pruners.ranking import keep_top
 from pruners.schedules import SCHEDULES
 from pruners.scopes import PATTERNS, SCOPES
 from pruners.structured import block_masks, block_scores, filter_masks, precrop, removable_blocks
 from pruners.structures import STRUCTURES, find_units, other_masks
-from pruners.units import UnitGroup, kept_units
+from pruners.units import Member, UnitGroup, kept_units, unit_masks, unit_sums
 
 __all__ = [
     "PATTERNS",
@@ -41,11 +43,13 @@ __all__ = [
     "Cost",
     "Criterion",
     "Masks",
+    "Member",
     "Step",
     "UnitGroup",
     "apply_masks",
     "block_masks",
     "block_scores",
+    "channel_groups",
     "collapsed_layers",
     "cost",
     "criterion",
@@ -60,6 +64,8 @@ __all__ = [
     "kept_units",
     "multiply_adds",
     "names",
+    "narrowed",
+    "narrowed_tensors",
     "other_masks",
     "pq_index",
     "pq_index_of",
@@ -74,4 +80,6 @@ __all__ = [
     "saliency",
     "shuffle",
     "trajectory",
+    "unit_masks",
+    "unit_sums",
 ]
