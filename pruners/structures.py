@@ -155,11 +155,6 @@ def other_masks(model: nn.Module, groups: Sequence[UnitGroup], masks: Mapping[st
     return {name: mask for name, mask in found.items() if not mask.all()}
 
 
-def count(groups: Iterable[UnitGroup]) -> int:
-    """The number of units."""
-    return sum(group.size for group in groups)
-
-
 def ranked_units(
     structure: str,
     groups: Sequence[UnitGroup],

@@ -84,9 +84,12 @@ def told_apart(configs: Mapping[K, Fields]) -> dict[K, list[str]]:
     """Key → the fields in which the configs differ, each with the config's value."""
     in_order = dict.fromkeys([*CHOICE, *sorted({name for config in configs.values() for name in config})])
     fields = differing(in_order, configs.values())
-    # Another protocol is of arms that differ in what the protocol is about, or else it is all that differs.
-    fields = [name for name in fields if name != "protocol"] or fields
-    return {
-        key: [f"{name}={config[name]}" if name in config else f"no {name}" for name in fields]
-        for key, config in configs.items()
-    }
+    # Arms of another protocol mostly differ in what it is about, which says more.
+    for chosen in ([name for name in fields if name != "protocol"], fields):
+        words = {
+            key: [f"{name}={config[name]}" if name in config else f"no {name}" for name in chosen]
+            for key, config in configs.items()
+        }
+        if len(set(map(tuple, words.values()))) == len(words):
+            break
+    return words
