@@ -1,7 +1,7 @@
 """Pruning: any criterion with any scope, any schedule and any structure."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -19,7 +19,7 @@ from pruners.schedules import SCHEDULES, kept_counts
 from pruners.scopes import SCOPES, Group
 from pruners.scoring import score
 from pruners.structures import STRUCTURES, Scope, find_units, ranked_units, spread
-from pruners.units import UnitGroup, unit_masks
+from pruners.units import Units, unit_masks
 
 
 class Step(NamedTuple):
@@ -46,7 +46,7 @@ def prune(
     min_per_layer: int = 0,
     structure: str = "weight",
     unit_score: str = "sum",
-    units: Sequence[UnitGroup] | None = None,
+    units: Units | None = None,
     **options: Any,
 ) -> Masks:
     """Masks that keep exactly max(1, round(N·(1 − sparsity))) of the N prunable weights.
@@ -112,7 +112,7 @@ def trajectory(
     min_per_layer: int = 0,
     structure: str = "weight",
     unit_score: str = "sum",
-    units: Sequence[UnitGroup] | None = None,
+    units: Units | None = None,
     first: Scores | None = None,
     start: Masks | None = None,
     **options: object,
@@ -171,8 +171,8 @@ def _units(
     model: nn.Module,
     batches: Iterable[Batch],
     exclude: Iterable[str],
-    given: Sequence[UnitGroup] | None,
-) -> Sequence[UnitGroup]:
+    given: Units | None,
+) -> Units:
     """The units that are given, or those of the network."""
     if given is not None:
         return given
@@ -188,9 +188,7 @@ class _Ranking:
         sizes: name of a group → its units; or name of a layer → its weights.
     """
 
-    def __init__(
-        self, structure: str, unit_score: str, units: Sequence[UnitGroup], weights: Mapping[str, Tensor]
-    ) -> None:
+    def __init__(self, structure: str, unit_score: str, units: Units, weights: Mapping[str, Tensor]) -> None:
         self._structure = STRUCTURES[one_of("structure", structure, STRUCTURES)]
         if self._structure.unit_scores:
             one_of(f"unit_score with structure {structure}", unit_score, self._structure.unit_scores)

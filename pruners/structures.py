@@ -1,6 +1,6 @@
 """Structures: what is removed as a whole, the units of a network that are, and how units are ranked."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import isqrt, prod
 
@@ -11,10 +11,10 @@ from pruners.coupling import channel_groups
 from pruners.masks import Masks, Sparsity, kept_count, prunable, total_kept
 from pruners.scopes import SCOPES, Group, Shapes, proportional
 from pruners.structured import filter_shapes, norms_behind, removable_blocks
-from pruners.units import Member, UnitGroup, kept_units, unit_masks, unit_sums
+from pruners.units import Member, UnitGroup, Units, kept_units, unit_masks, unit_sums
 
 # Network, one batch of which only the shape matters, names of the weights that may be pruned → units.
-Finder = Callable[[nn.Module, Tensor, Iterable[str]], Sequence[UnitGroup]]
+Finder = Callable[[nn.Module, Tensor, Iterable[str]], Units]
 Scope = str | Mapping[str, float]
 
 
@@ -142,7 +142,7 @@ def find_units(
     return groups
 
 
-def other_masks(model: nn.Module, groups: Sequence[UnitGroup], masks: Mapping[str, Tensor]) -> Masks:
+def other_masks(model: nn.Module, groups: Units, masks: Mapping[str, Tensor]) -> Masks:
     """Masks of the other parameters that lose entries with the removed units.
 
     These are biases, scales and shifts of normalization, and weights that were excluded.
@@ -157,7 +157,7 @@ def other_masks(model: nn.Module, groups: Sequence[UnitGroup], masks: Mapping[st
 
 def ranked_units(
     structure: str,
-    groups: Sequence[UnitGroup],
+    groups: Units,
     scores: Mapping[str, Tensor],
     unit_score: str,
     alive: Mapping[str, Tensor] | None = None,
@@ -199,7 +199,7 @@ def _entries(group: UnitGroup, scores: Mapping[str, Tensor]) -> int:
 
 def spread(
     structure: str,
-    groups: Sequence[UnitGroup],
+    groups: Units,
     weights: Mapping[str, Tensor],
     scope: Scope,
     sparsity: Sparsity,
@@ -246,7 +246,7 @@ def _size(shapes: Shapes) -> int:
 
 
 def _cropped(
-    groups: Sequence[UnitGroup],
+    groups: Units,
     weights: Mapping[str, Tensor],
     scope: Scope,
     sparsity: Sparsity,
