@@ -125,6 +125,15 @@ def test_a_newer_protocol_of_some_arms_is_named_only_where_nothing_else_tells_ar
     assert "protocol" in of_all[older].setting + of_all[older].name
 
 
+def test_a_later_field_that_an_arm_leaves_out_has_its_default_in_names():
+    arms = [arm({"structure": "filter", "unit_score": score}).arm for score in ("sum", "mean")]
+    assert "unit_score" not in json.loads(arms[0])
+    names = [known.name for known in label(arms).values()]
+    assert names == ["snip unit_score=sum", "snip unit_score=mean"]
+    written = arms[1].replace('"unit_score":"mean"', '"unit_score":"sum"')
+    assert len({known.name for known in label([*arms, written]).values()}) == 3, "and no two have one name"
+
+
 def change(name):
     return st.tuples(st.just(name), st.sampled_from(VALUES[name]))
 
