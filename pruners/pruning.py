@@ -127,7 +127,8 @@ def trajectory(
     chosen = find(criterion)
     _check_pruning(iterations, schedule, min_per_layer, scope)
     weights = prunable(model, exclude)
-    ranking = _Ranking(structure, unit_score, _units(structure, model, batches, exclude, units), weights)
+    found = _units(structure, model, batches, exclude, units)
+    ranking = _Ranking(structure, unit_score, found, weights, chosen.draws)
     groups = ranking.groups(scope, sparsity, min_per_layer)
     # Each group follows the schedule to its own final count.
     total_steps = iterations or chosen.iterations
@@ -188,11 +189,22 @@ class _Ranking:
         sizes: name of a group → its units; or name of a layer → its weights.
     """
 
-    def __init__(self, structure: str, unit_score: str, units: Units, weights: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, structure: str, unit_score: str, units: Units, weights: Mapping[str, Tensor], draws: bool
+    ) -> None:
+        """Check the names.
+
+        Args:
+            draws: whether the scores are independent draws.
+
+        Raises:
+            ValueError: no structure has this name, or its units are not ranked so.
+        """
         self._structure = STRUCTURES[one_of("structure", structure, STRUCTURES)]
         if self._structure.unit_scores:
             one_of(f"unit_score with structure {structure}", unit_score, self._structure.unit_scores)
-        self._unit_score, self._units, self._weights = unit_score, units, weights
+        self._unit_score = "first" if draws and self._structure.drawn else unit_score
+        self._units, self._weights = units, weights
         single = {layer: weight.numel() for layer, weight in weights.items()}
         self.sizes = {group.name: group.size for group in units} if units else single
 

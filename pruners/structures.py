@@ -32,6 +32,8 @@ class Structure:
             group are kept.
         criterion: the one criterion that goes with the structure in studies, as scores do not rank its units;
             empty: any does.
+        drawn: whether scores that are draws rank a unit by one of them. A sum of draws would rank large units
+            first; rows of one layer have equally many.
         traced: whether the units follow from a pass through the network, which needs an example of inputs.
     """
 
@@ -42,6 +44,7 @@ class Structure:
     least: int = 0
     unit_scores: tuple[str, ...] = ("sum", "mean", "group-mean")
     criterion: str = ""
+    drawn: bool = True
     traced: bool = True
 
     def refusal(self, scope: Scope) -> str:
@@ -99,7 +102,7 @@ STRUCTURES: dict[str, Structure] = {
     each.name: each
     for each in (
         Structure("weight", "single weights", unit_scores=("sum",), traced=False),
-        Structure("filter", "filters", _filters, _OF_UNITS, traced=False),
+        Structure("filter", "filters", _filters, _OF_UNITS, drawn=False, traced=False),
         Structure("channel", "channels that can be removed", _channels, _OF_UNITS, least=1),
         Structure("width", "channels that can be removed", _channels, _OF_LAYERS, 1, (), "random"),
         Structure(
@@ -167,7 +170,7 @@ def ranked_units(
     Args:
         scores: of the prunable weights.
         unit_score: `sum` of the scores of a unit's entries, their `mean`, or `group-mean`: the sum divided by
-            the mean size of the sums of the group's units.
+            the mean size of the sums of the group's units; or `first`, the score of one entry.
         alive: masks of the weights that may be kept; None: all.
     """
     kept = None if alive is None else kept_units(groups, alive)
@@ -176,6 +179,8 @@ def ranked_units(
         value: Tensor = torch.stack(unit_sums(group, scores)).sum(0)
         if not STRUCTURES[structure].unit_scores:
             value = -torch.arange(group.size, dtype=value.dtype, device=value.device)
+        elif unit_score == "first":
+            value = _first(group, scores)
         elif unit_score == "mean":
             value = value / _entries(group, scores)
         mask = None if kept is None else kept[group.name].to(value.device)
@@ -185,6 +190,13 @@ def ranked_units(
             value = value / mean if mean > 0 else value
         ranked[group.name] = value if mask is None else value.masked_fill(~mask, -torch.inf)
     return ranked
+
+
+def _first(group: UnitGroup, scores: Mapping[str, Tensor]) -> Tensor:
+    """The score of the first entry of each unit, (units,)."""
+    member = next(member for member in group.members if member.parameter in scores)
+    lines = scores[member.parameter].movedim(member.dim, 0)
+    return lines[member.index[:, 0].to(lines.device)].flatten(1)[:, 0]
 
 
 def _entries(group: UnitGroup, scores: Mapping[str, Tensor]) -> int:
