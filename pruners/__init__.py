@@ -33,7 +33,7 @@ from pruners.schedules import SCHEDULES
 from pruners.scopes import PATTERNS, SCOPES
 from pruners.structured import block_masks, block_scores, filter_masks, precrop, removable_blocks
 from pruners.structures import STRUCTURES, find_units, other_masks
-from pruners.units import Member, UnitGroup, kept_units, unit_masks, unit_sums
+from pruners.units import Member, UnitGroup, Units, kept_units, unit_masks, unit_sums
 
 __all__ = [
     "PATTERNS",
@@ -46,6 +46,7 @@ __all__ = [
     "Member",
     "Step",
     "UnitGroup",
+    "Units",
     "apply_masks",
     "block_masks",
     "block_scores",

@@ -1,6 +1,6 @@
 """What a rule is: how the masks of a trial are chosen, and what follows from that elsewhere."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from torch import nn
@@ -137,13 +137,7 @@ class Rule:
         """Images that pass through the network, forward and back, to score it."""
         return 0
 
-    def check(
-        self,
-        config: Config,
-        model: nn.Module,
-        exclude: list[str],
-        units: Sequence[pruners.UnitGroup],
-    ) -> None:
+    def check(self, config: Config, model: nn.Module, exclude: list[str], units: pruners.Units) -> None:
         """See that the masks which the config asks for exist.
 
         Args:

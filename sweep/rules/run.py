@@ -1,6 +1,6 @@
 """The moves that a rule makes with the network of a trial, and what it hands over to the training."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -51,7 +51,7 @@ class Run(Protocol):
     model: nn.Module
     exclude: list[str]
     total: int
-    units: Sequence[pruners.UnitGroup]
+    units: pruners.Units
     start: pruners.Masks | None
     masks: Mapping[str, Tensor]
     snapshot: tuple[int, Mapping[str, Tensor]] | None

@@ -1,7 +1,7 @@
 """The stages of a trial: it trains, prunes and retrains, as its config says."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 
 import torch
@@ -73,9 +73,7 @@ class Stages:
         self.total = sum(weight.numel() for weight in weights.values())
         self.training.kept = self.training.total = self.total
         self.training.counted = frozenset(weights)
-        self.units: Sequence[pruners.UnitGroup] = masking.units(
-            config, self.model, self.exclude, self.example
-        )
+        self.units: pruners.Units = masking.units(config, self.model, self.exclude, self.example)
         self.masks: Mapping[str, torch.Tensor] = {}
         self.smaller: Smaller | None = None
         self.start = masking.start(config, self.model)
