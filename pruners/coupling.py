@@ -48,10 +48,13 @@ def channel_groups(model: nn.Module, example_input: Tensor, exclude: Iterable[st
             and the function. Or a pattern matches no prunable weight.
     """
     exclude = [exclude] if isinstance(exclude, str) else list(exclude)
-    weights = list(prunable(model, exclude))
+    weights = set(prunable(model, exclude))
     copy = _double(model)
     tensors = {**dict(copy.named_parameters()), **dict(copy.named_buffers())}
     channels = Channels(tensors)
+    for module in copy.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            module.register_forward_pre_hook(_without_weights, with_kwargs=True)
     inputs = example_input[:1].detach().cpu()
     if inputs.is_floating_point():
         inputs = torch.full(inputs.shape, float(FIXED), dtype=torch.float64).as_subclass(Labels)
@@ -79,7 +82,14 @@ def _double(model: nn.Module) -> nn.Module:
     return deepcopy(model, memo).to("cpu", torch.float64).eval()
 
 
-def _groups(channels: Channels, names: list[str], weights: list[str]) -> list[UnitGroup]:
+def _without_weights(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Attention whose own weights are not given out: their mean over heads would keep each head."""
+    names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights")
+    given = dict(zip((*names, "is_causal"), args, strict=False)) | kwargs
+    return (), given | {"need_weights": False}
+
+
+def _groups(channels: Channels, names: list[str], weights: set[str]) -> list[UnitGroup]:
     """The groups of units: classes that have as many entries of the same lines."""
     order = {name: number for number, name in enumerate(names)}
     lines = channels.lines
@@ -123,7 +133,7 @@ class _LabelPass:
         return Interpreter(self._linear_map, self._other_call, whole=("lstm", "gru"))
 
     def _linear_map(self, call: LinearMap) -> Tensor:
-        if not self._channels.labelled(call.inputs):
+        if not (self._channels.labelled(call.inputs) or self._channels.labelled(call.weight)):
             return call.output()
         return label_maps.linear_map(self._channels, call).as_subclass(Labels)
 

@@ -106,6 +106,50 @@ def _product(channels: Channels, first: Any, second: Any) -> Tensor:
     return rows.expand(shape).clone()
 
 
+def einsum(channels: Channels, function: Function, equation: str, *operands: Any) -> Tensor:
+    """Sums of products: what is summed over goes as a whole, but for the columns of a weight.
+
+    Raises:
+        ValueError: the equation has an ellipsis or no arrow.
+    """
+    terms, arrow, result = equation.replace(" ", "").partition("->")
+    letters = terms.split(",")
+    if not arrow or "." in equation:
+        raise ValueError(f"{equation!r}: write all dimensions, with an arrow")
+    if len(operands) == 2:
+        for one, other in ((0, 1), (1, 0)):
+            weight = operands[other]
+            summed = set(letters[one]) & set(letters[other]) - set(result)
+            if len(summed) == 1 and weight.dim() == 2 and channels.lines.name(weight):
+                return _weighted(channels, operands[one], weight, [letters[one], letters[other], result])
+    sizes = dict(zip("".join(letters), [size for each in operands for size in each.shape], strict=True))
+    total = torch.zeros([1] * len(result), dtype=torch.float64)
+    for number, (names, operand) in enumerate(zip(letters, operands, strict=True)):
+        labels = channels.labels(operand)
+        for dim, name in enumerate(names):
+            if name not in result:
+                channels.classes.unite(labels, labels.narrow(dim, 0, 1))
+                labels = labels.narrow(dim, 0, 1)
+        own = [name for name in names if name in result]
+        labels = labels.reshape([sizes[name] for name in own])
+        order = [own.index(name) for name in result if name in own]
+        shape = [sizes[name] if name in own else 1 for name in result]
+        labels = labels.permute(order).reshape(shape)
+        total = channels.joined(total, labels) if number else labels
+    return total.expand([sizes[name] for name in result]).clone()
+
+
+def _weighted(channels: Channels, inputs: Any, weight: Tensor, letters: Sequence[str]) -> Tensor:
+    """A linear map that is written as a sum over one letter of the inputs and the weight."""
+    names, of_weight, result = letters
+    (column,) = set(names) & set(of_weight) - set(result)
+    row = of_weight.replace(column, "")
+    labels = channels.labels(inputs).movedim(names.index(column), -1)
+    outputs = linear(channels, labels, weight if of_weight[0] == row else weight.t(), None)
+    order = names.replace(column, "") + row
+    return outputs.permute([order.index(name) for name in result])
+
+
 def attention(channels: Channels, function: Function, *args: Any, **kwargs: Any) -> Tensor:
     """`scaled_dot_product_attention`: a head is one unit of queries, keys and values."""
     *inputs, mask = given("query key value attn_mask", args, kwargs)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pruners.channels import Channels, Function, given
-from pruners.labels import FIXED
+from pruners.labels import FIXED, Labels
 
 
 def move(channels: Channels, function: Function, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -84,7 +84,8 @@ def _indexed(labels: Tensor, index: Any) -> list[int]:
     if Ellipsis in [each if not isinstance(each, Tensor) else None for each in parts]:
         place = next(number for number, each in enumerate(parts) if each is Ellipsis)
         parts[place : place + 1] = [slice(None)] * (labels.dim() - sum(used))
-    dims, dim = [], 0
+    dims: list[int] = []
+    dim = 0
     for each in parts:
         width = each.dim() if _is_boolean(each) else int(each is not None)
         whole = isinstance(each, slice) and range(labels.shape[dim])[each] == range(labels.shape[dim])
@@ -103,6 +104,13 @@ def getitem(channels: Channels, function: Function, inputs: Any, index: Any) -> 
     labels = channels.labels(inputs)
     channels.classes.demand_same(labels, _indexed(labels, index))
     return labels[index]
+
+
+def setitem(channels: Channels, function: Function, inputs: Any, index: Any, value: Any) -> None:
+    """Values that are written to positions of a tensor."""
+    part = getitem(channels, function, inputs, index)
+    if isinstance(value, Tensor):
+        channels.classes.unite(part, channels.labels(value))
 
 
 def roll(channels: Channels, function: Function, *args: Any, **kwargs: Any) -> Tensor:
@@ -131,7 +139,7 @@ def cat(channels: Channels, function: Function, *args: Any, **kwargs: Any) -> Te
 def stack(channels: Channels, function: Function, *args: Any, **kwargs: Any) -> Tensor:
     """Parts behind each other in a new dimension."""
     tensors, dim = given("tensors dim", args, kwargs)
-    parts = [channels.labels(each).unsqueeze(dim or 0) for each in tensors]
+    parts = [channels.labels(each).unsqueeze(dim or 0).as_subclass(Labels) for each in tensors]
     return cat(channels, torch.cat, parts, dim or 0)
 
 
@@ -166,3 +174,11 @@ def embedding(
 ) -> Tensor:
     """Rows of a table: its columns are the channels."""
     return channels.lines.along(weight, 1, made=True).expand(*inputs.shape, weight.shape[1]).clone()
+
+
+def channel_shuffle(channels: Channels, function: Function, inputs: Any, groups: int) -> Tensor:
+    """Channels in another order: all groups of channels lose the same ones."""
+    labels = channels.labels(inputs)
+    blocks: Tensor = labels.unflatten(1, (groups, -1))
+    channels.classes.unite(blocks, blocks[:, :1])
+    return blocks.transpose(1, 2).flatten(1, 2)

@@ -71,7 +71,7 @@ def _over(names: str, default: int | None = None) -> Function:
     """Functions that keep the shape but look at all positions of a dimension, such as softmax."""
 
     def rule(channels: Channels, function: Function, *args: Any, **kwargs: Any) -> Tensor:
-        inputs, dim = given(names, args, kwargs)
+        inputs, *_, dim = given(names, args, kwargs)
         labels = channels.labels(inputs)
         dim = default if dim is None else dim
         dims = range(labels.dim()) if dim is None else dim if isinstance(dim, tuple | list) else (dim,)
@@ -110,7 +110,9 @@ def _positions(dims: int | None = None) -> Function:
         labels = channels.labels(inputs)
         space = labels.dim() - 2 if dims is None else dims
         channels.classes.demand_same(labels, range(labels.dim() - space, labels.dim()))
-        first = labels[(..., *[slice(1)] * space)]
+        first = labels
+        for dim in range(labels.dim() - space, labels.dim()):
+            first = first.narrow(dim, 0, 1)
         shapes = on_meta(function, labels, *args, **kwargs)
         return tree_map(lambda each: first.expand(each.shape).clone(), shapes)
 
@@ -123,13 +125,14 @@ _IDENTITIES = """
     relu relu6 leaky_relu elu selu celu gelu silu mish tanh sigmoid logsigmoid hardtanh hardswish hardsigmoid
     hardshrink softshrink tanhshrink softsign softplus threshold rrelu clamp clamp_min clamp_max clip abs neg
     exp expm1 log log1p log2 sqrt rsqrt square pow reciprocal sin cos erf sign round floor ceil
-    nan_to_num masked_fill
+    nan_to_num masked_fill zero fill
     dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout
     contiguous clone detach to float double half bfloat16 type type_as cpu cuda alias requires_grad data
+    zeros_like ones_like full_like empty_like rand_like randn_like
 """
 _ELEMENTWISE = """
     add iadd radd sub isub rsub mul imul rmul truediv itruediv rtruediv div addcmul addcdiv lerp
-    maximum minimum where copy
+    maximum minimum where copy gt lt ge le eq ne logical_and logical_or logical_not
 """
 _MOVES = """
     permute transpose t movedim moveaxis swapaxes swapdims squeeze unsqueeze expand expand_as broadcast_to
@@ -140,8 +143,8 @@ _REDUCTIONS = "sum mean amax amin max min std var logsumexp prod norm all any"
 # Of tensors with labels these ask only for shapes and places.
 _INSPECTIONS = """
     size dim ndimension numel nelement len stride is_contiguous is_floating_point is_complex element_size
-    get_device zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full
-    new_empty new_tensor assert set_grad_enabled storage_offset is_pinned is_same_size
+    get_device new_zeros new_ones new_full new_empty new_tensor assert
+    set_grad_enabled storage_offset is_pinned is_same_size
 """
 INSPECTIONS = frozenset(_INSPECTIONS.split())
 MOVES = set(
@@ -168,7 +171,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "log_softmax": _over("input dim"),
     "softmin": _over("input dim"),
     "cumsum": _over("input dim"),
-    "normalize": _over("input p dim eps", 1),
+    "normalize": _over("input p dim", 1),
     "matmul": label_maps.matmul,
     "rmatmul": lambda channels, function, second, first: label_maps.matmul(channels, function, first, second),
     "mm": label_maps.matmul,
@@ -182,11 +185,14 @@ RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("narrow", "select", "index_select"), label_moves.selection),
     "unbind": label_moves.unbind,
     "getitem": label_moves.getitem,
+    "setitem": label_moves.setitem,
     "roll": label_moves.roll,
     "glu": label_moves.glu,
     **dict.fromkeys(("cat", "concat", "concatenate"), label_moves.cat),
     "stack": label_moves.stack,
     "pad": label_moves.pad,
+    "channel_shuffle": label_moves.channel_shuffle,
+    "einsum": label_maps.einsum,
     "pixel_shuffle": label_moves.pixel_shuffle,
     "embedding": label_moves.embedding,
 }

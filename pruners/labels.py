@@ -1,9 +1,11 @@
 """Labels of channels: their classes, and the lines of parameters that they belong to."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 # The label of what can never be removed: inputs, outputs, constants. All other labels are above it.
@@ -61,10 +63,11 @@ class Classes:
         different = one != other
         if not different.any():
             return False
-        pairs = torch.unique(torch.stack([one[different], other[different]], 1), dim=0)
+        count = len(self._root)
+        pairs = torch.unique(one[different] * count + other[different])  # one number for each pair
         root = self._root.numpy()
-        for one_root, other_root in pairs.tolist():
-            low, high = sorted((_find(root, one_root), _find(root, other_root)))
+        for pair in pairs.tolist():
+            low, high = sorted(_find(root, label) for label in divmod(pair, count))
             root[high] = low
         while not torch.equal(flat := self._root[self._root], self._root):
             self._root = flat
@@ -122,9 +125,9 @@ class Classes:
         return bool(roots.shape[dim] > 1 and (roots != roots.narrow(dim, 0, 1)).any())
 
 
-def _find(root: "Sequence[int]", label: int) -> int:
+def _find(root: NDArray[np.int64], label: int) -> int:
     while root[label] != label:
-        label = root[label]
+        label = int(root[label])
     return label
 
 
@@ -174,11 +177,9 @@ class Lines:
         if name is None or size == 1:
             return torch.zeros(size, dtype=torch.float64)  # one channel alone is never removed
         tensor = self._tensors[name]
-        offsets = view.storage_offset() - tensor.storage_offset() + torch.arange(size) * view.stride(dim)
-        places = _unravelled(offsets, tensor)
-        varying = [
-            axis for axis, places_along in enumerate(places) if (places_along != places_along[0]).any()
-        ]
+        offset = int(view.storage_offset() - tensor.storage_offset())
+        places = _unravelled(offset + torch.arange(size) * view.stride(dim), tensor)
+        varying = [axis for axis, along in enumerate(places) if (along != along[0]).any()]
         line = Line(name, varying[0])
         if made:
             self.made.add(line)

@@ -5,13 +5,20 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils._pytree import tree_leaves
 
 from pruners.calls import Calls
-from pruners.forward import in_mode
-from pruners.units import UnitGroup
+from pruners.forward import HighestPrecision
+from pruners.masks import apply_masks
+from pruners.module_sizes import resize
+from pruners.units import UnitGroup, unit_masks
+
+# Attributes that say how many heads an attention has, and which `forward` asks.
+_HEADS = ("num_heads", "n_heads", "heads", "n_head", "nhead", "num_attention_heads")
+# Relative to the largest output; both networks compute in float64.
+_TOLERANCE = 1e-8
 
 
 def narrowed(
@@ -23,34 +30,65 @@ def narrowed(
     """A copy of a network without the removed units: parameters, buffers and sizes of modules are cut.
 
     In eval mode its outputs are those of the network with the masks of `units.unit_masks`, and in train mode
-    too, where no dropout draws. Names of parameters stay as they are.
+    too, where no dropout draws. Names of parameters stay as they are. The attention of torch that has lost
+    heads is `narrow_attention.NarrowAttention`; that of other modules is told its number of heads by the
+    attribute `num_heads` or one of a similar name.
 
     Args:
         groups: those of `coupling.channel_groups`.
         kept: name of a group → (units,), False for removed units; a group that is not named keeps all.
-        example_input: one batch; if given, the copy is run on a sample, to find sizes that `forward` has.
+        example_input: one batch. If given, the copy is compared with the masked network on its first two
+            samples, as sizes and numbers of heads can stand in `forward` itself.
 
     Raises:
-        ValueError: a group keeps no unit or has another number of units. Or the copy does not run: the
-            message names the layer and the function where a size stands in `forward`.
+        ValueError: a group keeps no unit or has another number of units. Or the copy does not run, or
+            computes something else: the message names the layer and the function, or the group.
     """
+    groups = list(groups)
+    if unknown := kept.keys() - {group.name for group in groups}:
+        raise ValueError(f"kept names no group: {', '.join(sorted(unknown))}")
+    copy = _cut_out(model, groups, kept)
+    if example_input is not None:
+        _check(model, copy, groups, kept, example_input[:2])
+    return copy
+
+
+def _cut_out(model: nn.Module, groups: list[UnitGroup], kept: Mapping[str, Tensor]) -> nn.Module:
     copy = deepcopy(model)
     tensors = {**dict(copy.named_parameters()), **dict(copy.named_buffers())}
     removed = _removed(groups, kept)
     new = {id(tensors[name]): _cut(tensors[name], places) for name, places in removed.items()}
+    heads = _fewer_heads(copy, groups, kept)
     for module in list(copy.modules()):
-        before = {name: tuple(each.shape) for name, each in _own(module).items()}
-        changed = {name: new[id(each)] for name, each in _own(module).items() if id(each) in new}
+        own = _own(module)
+        shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
+        changed = {name: new[id(tensor)] for name, tensor in own.items() if id(tensor) in new}
+        for name, tensor in changed.items():
+            setattr(module, name, tensor)
         if changed:
-            for name, tensor in changed.items():
-                setattr(module, name, tensor)
-            _resize(module, before)
-    if example_input is not None:
-        _check(copy, example_input)
+            resize(module, shapes)
+    for module, name, number in heads:
+        setattr(module, name, number)
     return copy
 
 
-def _removed(groups: Iterable[UnitGroup], kept: Mapping[str, Tensor]) -> dict[str, dict[int, list[int]]]:
+def _fewer_heads(
+    model: nn.Module, groups: list[UnitGroup], kept: Mapping[str, Tensor]
+) -> list[tuple[nn.Module, str, int]]:
+    """The modules whose units are heads, the attribute that counts them, and how many are left."""
+    changes = []
+    for path, module in model.named_modules():
+        for name in _HEADS:
+            for group in groups:
+                inside = [m for m in group.members if m.parameter.startswith(f"{path}." if path else "")]
+                wide = any(member.dim == 0 and member.index.shape[1] > 1 for member in inside)
+                own = not isinstance(module, nn.MultiheadAttention)  # it has its own way
+                if own and wide and group.name in kept and getattr(module, name, None) == group.size:
+                    changes.append((module, name, int(kept[group.name].sum())))
+    return changes
+
+
+def _removed(groups: list[UnitGroup], kept: Mapping[str, Tensor]) -> dict[str, dict[int, list[int]]]:
     """Parameter or buffer → dimension → positions that are cut out."""
     removed: dict[str, dict[int, list[int]]] = {}
     for group in groups:
@@ -85,132 +123,6 @@ def _cut(tensor: Tensor, removed: Mapping[int, list[int]]) -> Tensor:
     return nn.Parameter(result, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else result
 
 
-def _resize(module: Any, before: Mapping[str, tuple[int, ...]]) -> None:
-    """Set the sizes that a module keeps beside its parameters.
-
-    Args:
-        before: the shapes of its parameters and buffers as they were.
-    """
-    for kind, resize in _RESIZED.items():
-        if isinstance(module, kind):
-            resize(module, before)
-            return
-
-
-def _linear(layer: Any, before: Mapping[str, tuple[int, ...]]) -> None:
-    layer.out_features, layer.in_features = layer.weight.shape
-
-
-def _convolution(layer: Any, before: Mapping[str, tuple[int, ...]]) -> None:
-    outer, inner = layer.weight.shape[:2]
-    if layer.in_channels == layer.groups > 1:  # one input for each group: groups go with their input
-        layer.groups = outer * layer.groups // before["weight"][0]
-    if layer.transposed:
-        layer.in_channels, layer.out_channels = outer, inner * layer.groups
-    else:
-        layer.out_channels, layer.in_channels = outer, inner * layer.groups
-
-
-def _norm(layer: Any, before: Mapping[str, tuple[int, ...]]) -> None:
-    layer.num_features = len(layer.weight if layer.weight is not None else layer.running_mean)
-
-
-def _group_norm(layer: Any, before: Mapping[str, tuple[int, ...]]) -> None:
-    layer.num_groups = layer.num_groups * len(layer.weight) // layer.num_channels
-    layer.num_channels = len(layer.weight)
-
-
-def _recurrent(layer: Any, before: Mapping[str, tuple[int, ...]]) -> None:
-    layer.input_size = layer.weight_ih_l0.shape[1]
-    layer.hidden_size = len(layer.weight_hh_l0) * layer.hidden_size // before["weight_hh_l0"][0]
-
-
-def _attention(layer: Any, before: Mapping[str, tuple[int, ...]]) -> None:
-    if layer.in_proj_weight is None:
-        raise ValueError("nn.MultiheadAttention with own sizes of keys or values cannot be narrowed")
-    layer.num_heads = layer.num_heads * len(layer.in_proj_weight) // before["in_proj_weight"][0]
-    # Torch's fast path of whole encoder layers takes heads of width embed_dim / num_heads for granted.
-    layer._qkv_same_embed_dim = False
-    layer.__class__ = NarrowAttention
-
-
-def _prelu(layer: Any, before: Mapping[str, tuple[int, ...]]) -> None:
-    layer.num_parameters = len(layer.weight)
-
-
-def _embedding(layer: Any, before: Mapping[str, tuple[int, ...]]) -> None:
-    layer.embedding_dim = layer.weight.shape[1]
-
-
-_RESIZED: dict[type[nn.Module], Callable[[Any, Mapping[str, tuple[int, ...]]], None]] = {
-    nn.Linear: _linear,
-    nn.modules.conv._ConvNd: _convolution,
-    nn.modules.batchnorm._NormBase: _norm,
-    nn.GroupNorm: _group_norm,
-    nn.RNNBase: _recurrent,
-    nn.MultiheadAttention: _attention,
-    nn.PReLU: _prelu,
-    nn.Embedding: _embedding,
-}
-
-
-class NarrowAttention(nn.MultiheadAttention):
-    """`nn.MultiheadAttention` that has lost heads: the others keep their width.
-
-    Its `in_proj_weight` is (3 · heads · width, E) and its `out_proj.weight` (E, heads · width).
-    """
-
-    def forward(  # type: ignore[override]
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        key_padding_mask: Tensor | None = None,
-        need_weights: bool = True,
-        attn_mask: Tensor | None = None,
-        average_attn_weights: bool = True,
-        is_causal: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """As `nn.MultiheadAttention`.
-
-        Raises:
-            ValueError: inputs without a dimension of batches.
-        """
-        if query.dim() != 3:
-            raise ValueError(f"narrowed attention takes (N, L, E), and the queries are {tuple(query.shape)}")
-        if not self.batch_first:
-            query, key, value = (each.transpose(0, 1) for each in (query, key, value))
-        weights = self.in_proj_weight.chunk(3)
-        biases = self.in_proj_bias.chunk(3) if self.in_proj_bias is not None else (None,) * 3
-        parts = zip((query, key, value), weights, biases, strict=True)
-        q, k, v = (F.linear(*part).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
-        mask = _additive(attn_mask, q)
-        if mask is not None and mask.dim() == 3:
-            mask = mask.unflatten(0, (len(q), -1))
-        if key_padding_mask is not None:
-            padding = _additive(key_padding_mask, q)
-            assert padding is not None
-            padding = padding[:, None, None]
-            mask = padding if mask is None else mask + padding
-        rate = self.dropout if self.training else 0.0
-        if need_weights:
-            scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-            shares = (scores if mask is None else scores + mask).softmax(-1)
-            attended = F.dropout(shares, rate, self.training) @ v
-            seen = shares.mean(1) if average_attn_weights else shares
-        else:
-            attended, seen = F.scaled_dot_product_attention(q, k, v, mask, rate), None
-        outputs = self.out_proj(attended.transpose(1, 2).flatten(2))
-        return outputs if self.batch_first else outputs.transpose(0, 1), seen
-
-
-def _additive(mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """A mask that is added to scores; boolean ones are True where nothing is read."""
-    if mask is None or mask.dtype != torch.bool:
-        return mask
-    return torch.zeros(mask.shape, dtype=like.dtype, device=like.device).masked_fill(mask, -torch.inf)
-
-
 class _Checked(TorchFunctionMode):
     """A context in which a function that fails raises a `ValueError` that names it and the layer."""
 
@@ -228,13 +140,60 @@ class _Checked(TorchFunctionMode):
             name = (resolve_name(func) or func.__name__).rpartition(".")[2]
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(
-                f"{self._calls.layer} cannot be narrowed: its {name} has a size of its own ({reason}); "
-                "exclude the weights before it"
+                f"{self._calls.layer} cannot be narrowed: its {name} has a size of its own ({reason})"
             ) from None
 
 
 @torch.no_grad()
-def _check(model: nn.Module, example_input: Tensor) -> None:
-    """Run a network on one sample, as `forward` may have sizes of its own."""
-    with in_mode(model, train=False), Calls(model) as calls, _Checked(calls):
-        model(example_input[:1])
+def _check(
+    model: nn.Module, copy: nn.Module, groups: list[UnitGroup], kept: Mapping[str, Tensor], inputs: Tensor
+) -> None:
+    """Raise `ValueError` unless a narrowed network has the outputs of the masked one."""
+    problem = _problem(model, copy, groups, kept, inputs)
+    if problem is None:
+        return
+    alone = [
+        group.name
+        for group in groups
+        if group.name in kept
+        and _problem(model, _cut_out(model, [group], kept), [group], kept, inputs) is not None
+    ]
+    names = ", ".join(alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
+    raise ValueError(f"{problem}; exclude {names or 'a weight before it'}")
+
+
+def _problem(
+    model: nn.Module, copy: nn.Module, groups: list[UnitGroup], kept: Mapping[str, Tensor], inputs: Tensor
+) -> str | None:
+    """Why a narrowed network is not equal to the masked one; None if it is."""
+    masked = deepcopy(model)
+    apply_masks(masked, unit_masks(groups, kept, dict(masked.named_parameters())))
+    expected = _outputs(masked, inputs)
+    try:
+        found = _outputs(copy, inputs)
+    except ValueError as error:
+        return str(error)
+    if not _equal(expected, found):
+        return "the narrowed network computes something else, as its forward counts units itself"
+    return None
+
+
+def _outputs(model: nn.Module, inputs: Tensor) -> list[Tensor]:
+    """The outputs of a network in eval mode and float64."""
+    model = deepcopy(model).double().eval()
+    inputs = inputs.double() if inputs.is_floating_point() else inputs
+    with Calls(model) as calls, HighestPrecision(), _Checked(calls):
+        try:
+            outputs = model(inputs)
+        except AssertionError as error:
+            raise ValueError(f"{calls.layer} cannot be narrowed: it asserts a size ({error})") from None
+    return [each for each in tree_leaves(outputs) if isinstance(each, Tensor)]
+
+
+def _equal(first: list[Tensor], second: list[Tensor]) -> bool:
+    """Whether the outputs of two networks are equal but for rounding."""
+    return all(
+        one.shape == other.shape
+        and torch.allclose(one, other, 0, _TOLERANCE * float(one.abs().max()), equal_nan=True)
+        for one, other in zip(first, second, strict=True)
+    )

@@ -74,8 +74,9 @@ def norms_behind(model: nn.Module, example: Tensor) -> dict[str, list[str]]:
             handle.remove()
     behind: dict[str, list[str]] = {}
     for path, names in read.items():
-        if len(names) == 1 and "" not in names:
-            behind.setdefault(*names, []).append(path)
+        name, *more = names
+        if name and not more:
+            behind.setdefault(name, []).append(path)
     return behind
 
 

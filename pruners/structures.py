@@ -148,7 +148,7 @@ def find_units(
         example_input = torch.empty(0)
     groups = list(chosen.find(model, example_input, list(prunable(model, exclude))))
     if not groups:
-        raise ValueError(f"structure {structure}: {type(model).__name__} has no {chosen.removed}")
+        raise ValueError(f"{type(model).__name__} has no {chosen.removed}")
     return groups
 
 

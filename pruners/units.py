@@ -58,11 +58,13 @@ def unit_masks(
     """Parameter name → mask without the entries of the units that are not kept.
 
     Args:
-        kept: name of a group → (units,), False for removed units.
+        kept: name of a group → (units,), False for removed units; a group that is not named keeps all.
         parameters: all parameters that get a mask; those without a removed unit keep all entries.
     """
     masks = {name: torch.ones_like(each, dtype=torch.bool) for name, each in parameters.items()}
     for group in groups:
+        if group.name not in kept:
+            continue
         removed = ~kept[group.name].cpu()
         for member in group.members:
             if member.parameter in masks:

@@ -45,11 +45,7 @@ def choose(
     Raises:
         BadInput: the scope leaves a layer more weights than the start has.
     """
-    scored = (
-        network.built(config, data, config.roots.mask, "score-init")
-        if config.score_init == "fresh"
-        else model
-    )
+    scored = _scored(config, model, data)
     batches, cache = ScoringData(config, data), {} if cache is None else cache
     # The sum of the weights belongs to the key: on a GPU two equal trainings differ in the last digits.
     key = f"{config.scoring} {sum(float(weight.detach().sum()) for weight in scored.parameters())!r}"
@@ -90,6 +86,13 @@ def choose(
     if start:
         _check_count(config, last.masks)
     return last._replace(masks=_shuffled(config, last.masks))
+
+
+def _scored(config: Config, model: nn.Module, data: Data) -> nn.Module:
+    """The network that is scored: the one that is trained, or one with other random weights."""
+    if config.score_init == "fresh":
+        return network.built(config, data, config.roots.mask, "score-init")
+    return model
 
 
 def _check_count(config: Config, masks: pruners.Masks) -> None:

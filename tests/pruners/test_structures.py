@@ -1,16 +1,22 @@
 """What is removed as a whole: units of each structure, how they rank, and what goes with them."""
 
+import copy
 import inspect
 import itertools
+import re
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 import pruners
 from pruners.lookup import _TAKEN
 from pruners.narrowing import narrowed
 from pruners.structured import norms_behind
+from pruners.units import unit_masks
+from tests.pruners.test_pruning import networks
 
 
 class Block(nn.Module):
@@ -325,7 +331,7 @@ def test_each_group_of_channels_keeps_one_even_where_scores_would_leave_none():
     masks = pruners.prune("magnitude", model, [BATCH], sparsity=0.75, structure="channel")  # 3 of 12
     assert [len(units) for units in removed(model, "channel", masks).values()] == [3, 3, 3]
     assert pruners.collapsed_layers(masks) == []
-    for structure, given, message in [
+    for structure, asked, message in [
         (
             "channel",
             {"sparsity": 0.8},
@@ -340,7 +346,7 @@ def test_each_group_of_channels_keeps_one_even_where_scores_would_leave_none():
         ),
     ]:
         with pytest.raises(ValueError, match=message):
-            pruners.prune("random", model, [BATCH], structure=structure, **given)
+            pruners.prune("random", model, [BATCH], structure=structure, **asked)
 
 
 def test_pruned_channels_stay_pruned_over_the_iterations():
@@ -351,3 +357,52 @@ def test_pruned_channels_stay_pruned_over_the_iterations():
         for step in itertools.islice(steps, 3)
     ]
     assert gone[0] < gone[1] < gone[2] and len(gone[2]) == 7
+
+
+@pytest.mark.slow
+@settings(max_examples=80, deadline=None)
+@given(
+    networks(),
+    st.sampled_from(["random", "magnitude", "snip", "grasp", "force"]),
+    st.sampled_from([name for name in pruners.STRUCTURES if name != "weight"]),
+    st.sampled_from(["global", "uniform", "balanced"]),
+    st.sampled_from(["sum", "mean", "group-mean"]),
+    st.integers(1, 3),
+    st.decimals(0, "0.999", places=3),
+)
+def test_any_structure_of_any_network_keeps_the_exact_count_of_its_units(
+    network, criterion, structure, scope, unit_score, iterations, sparsity
+):
+    """Or says in one line why not; it leaves the network as it was, and its masks are those of whole units."""
+    model, shape = network
+    generator = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(shape, generator=generator), torch.randint(0, 3, shape[:1], generator=generator))]
+    before = copy.deepcopy(model.state_dict())
+
+    def prune():
+        return pruners.prune(
+            criterion, model, batches,
+            sparsity=sparsity, structure=structure, scope=scope, unit_score=unit_score, iterations=iterations,
+        )  # fmt: skip
+
+    try:
+        masks = prune()
+    except ValueError as error:
+        assert re.search(
+            "with structure|has no |narrowest network|take a lower sparsity|not worked out", str(error)
+        ), error
+        assert "\n" not in str(error)
+        return
+    units = pruners.find_units(structure, model, batches[0][0])
+    kept = pruners.kept_units(units, masks)
+    counts = {name: int(each.count_nonzero()) for name, each in kept.items()}
+    if structure == "width":
+        total = sum(mask.numel() for mask in masks.values())
+        assert sum(int(mask.sum()) for mask in masks.values()) <= pruners.kept_count(total, sparsity)
+        assert all(each[:count].all() for each, count in zip(kept.values(), counts.values(), strict=True))
+    else:
+        assert sum(counts.values()) == pruners.kept_count(sum(map(len, kept.values())), sparsity)
+    assert structure not in ("channel", "width") or min(counts.values()) >= 1
+    assert all(torch.equal(mask, masks[name]) for name, mask in unit_masks(units, kept, masks).items())
+    assert all(torch.equal(mask, masks[name]) for name, mask in prune().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

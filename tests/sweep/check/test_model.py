@@ -54,7 +54,7 @@ def test_a_sound_network_is_described_for_usual_shapes():
         "24,674 parameters, 24,656 prunable weights, output 10, 24,656 multiply-adds"
     )
     assert told(report)["structures"].text == (
-        "weight, filter; not block: structure block: Sequential has no residual blocks with an identity shortcut"
+        "weight, filter, channel, width; not block: Sequential has no residual blocks with an identity shortcut"
     )
     assert told(report)["effective masks"].text == "yes"
     every = len(pruners.names())

@@ -161,3 +161,49 @@ def test_an_own_rule_scores_on_the_batches_of_its_trial(tmp_path):
     layers = [[row["kept"] for row in run(trial).layers] for trial in trials]
     assert run(trials[0]).layers[0]["kept"] == layers[0][0]
     assert len(set(map(tuple, layers))) == 4
+
+
+CHANNELS = """\
+import pruners
+from sweep.parts import rule
+
+
+@rule(reads=["structure", "unit_score"])
+def channels(run, *, sparsity: float = 0.5):
+    run.prune(
+        next(
+            pruners.trajectory(
+                "magnitude",
+                run.model,
+                sparsity=sparsity,
+                structure=run.config.structure,
+                unit_score=run.config.unit_score,
+                units=run.units,
+            )
+        )
+    )
+    run.train("retrain", run.end)
+"""
+
+
+def test_an_own_rule_of_units_keeps_as_many_of_them_as_the_sparsity_says(tmp_path):
+    (tmp_path / "rules.py").write_text(CHANNELS)
+    path = tmp_path / "channels.yaml"
+    path.write_text(
+        "dataset: digits\nmodel: conv-5\nsteps: 2\nsparsity: 0.5\ncriterion: rules.py:channels\n"
+        "structure: [channel, filter]\ncriterion.sparsity: [0.5, 0.8]\n"
+    )
+    outcomes = {}
+    for trial in load(path).trials():
+        try:
+            outcomes[trial.config.structure, trial.config.value("criterion.sparsity")] = run(trial).trial[
+                "status"
+            ]
+        except BadInput as error:
+            assert "keeps" in str(error) and "at sparsity 0.5, or @rule(exact=False)" in str(error)
+            outcomes[trial.config.structure, trial.config.value("criterion.sparsity")] = "refused"
+    assert outcomes == {
+        (structure, sparsity): status
+        for structure in ("channel", "filter")
+        for sparsity, status in ((0.5, "ok"), (0.8, "refused"))
+    }

@@ -86,8 +86,8 @@ def test_the_layers_parameters_and_masks_of_a_config_are_checked(network):
 @pytest.mark.parametrize(
     ("fields", "model", "message"),
     [
-        ({"structure": "block"}, "conv-5", "conv-5: structure block: Sequential has no residual blocks with an identity shortcut"),
-        ({"structure": "channel", "layers": "17.*"}, "conv-5", "conv-5: structure channel: Sequential has no channels that can be removed"),
+        ({"structure": "block"}, "conv-5", "conv-5: Sequential has no residual blocks with an identity shortcut"),
+        ({"structure": "channel", "layers": "17.*"}, "conv-5", "conv-5: Sequential has no channels that can be removed"),
         ({"structure": "channel", "sparsity": 0.99}, "conv-5", "sparsity 0.99 keeps 2 units where 5 groups have to"),
         ({"structure": "width", "criterion": "random", "scope": "balanced", "sparsity": 0.9999}, "conv-5", "the narrowest"),
     ],
