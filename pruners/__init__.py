@@ -29,7 +29,7 @@ from pruners.schedules import SCHEDULES
 from pruners.scopes import SCOPES
 from pruners.structured import block_masks, block_scores, filter_masks, precrop, removable_blocks
 from pruners.structures import STRUCTURES, find_units, other_masks
-from pruners.units import UnitGroup, kept_units
+from pruners.units import UnitGroup, Units, kept_units
 
 __all__ = [
     "SCHEDULES",
@@ -40,6 +40,7 @@ __all__ = [
     "Masks",
     "Step",
     "UnitGroup",
+    "Units",
     "apply_masks",
     "block_masks",
     "block_scores",

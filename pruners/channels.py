@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from pruners.labels import Classes, Labels, Lines, raw
 
@@ -84,16 +83,6 @@ def given(names: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[An
     """The values of the parameters of these names, in order; None for those that are not given."""
     values = dict(zip(names.split(), args, strict=False)) | dict(kwargs)
     return [values.get(name) for name in names.split()]
-
-
-def on_meta(function: Function, *args: Any, **kwargs: Any) -> Any:
-    """What a function gives for tensors of these shapes, without values."""
-
-    def empty(value: Any) -> Any:
-        return torch.empty(value.shape, device="meta") if isinstance(value, Tensor) else value
-
-    args, kwargs = tree_map(empty, (args, kwargs))
-    return function(*args, **kwargs)
 
 
 def first_of(labels: Tensor, dim: int) -> Tensor:

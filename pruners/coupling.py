@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from pruners import label_maps
 from pruners.calls import Calls
 from pruners.channels import Channels
+from pruners.forward import refuse_wrapper
 from pruners.label_rules import INSPECTIONS, MOVES, RULES
 from pruners.labels import FIXED, Labels, Line, raw
 from pruners.linear_maps import Interpreter, LinearMap
@@ -45,8 +46,9 @@ def channel_groups(model: nn.Module, example_input: Tensor, exclude: Iterable[st
 
     Raises:
         ValueError: the network calls a function for which this is not worked out; the message names the layer
-            and the function. Or a pattern matches no prunable weight.
+            and the function. Or a pattern matches no prunable weight. Or the model is a wrapper.
     """
+    refuse_wrapper(model)
     exclude = [exclude] if isinstance(exclude, str) else list(exclude)
     weights = set(prunable(model, exclude))
     copy = _double(model)
@@ -158,8 +160,11 @@ class _LabelPass:
             raise ValueError(f"{self._calls.layer}: {_not_worked_out(name)}")
         try:
             result = RULES[name](self._channels, func, *args, **kwargs)
-        except ValueError as error:
-            raise ValueError(f"{self._calls.layer}: {name} with {error}") from None
+        except (ValueError, TypeError, RuntimeError, IndexError, AssertionError, AttributeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"{self._calls.layer}: {_not_worked_out(name)} as it is called: {reason}"
+            ) from None
         result = tree_map(_labels, result)
         if args and isinstance(args[0], Labels) and _in_place(func.__name__):
             return args[0].copy_(result)  # in place: other references see the result too

@@ -28,6 +28,7 @@ class Criterion:
         iterations: default number of pruning iterations; 1 is one-shot.
         revives: each iteration ranks pruned weights too, so that they can be kept again.
         version: of the criterion, as its author counts; only recorded.
+        draws: the scores are independent draws: a unit of several weights has one draw, not a sum of them.
 
     Raises:
         ValueError: `needs` or `iterations` has another value than these.
@@ -42,6 +43,7 @@ class Criterion:
     iterations: int = 1
     revives: bool = False
     version: int | str | None = None
+    draws: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -74,6 +76,7 @@ def criterion(
     iterations: int = 1,
     revives: bool = False,
     version: int | str | None = None,
+    draws: bool = False,
 ) -> Callable[[F], F]:
     """Say of a function what `Criterion` says of a criterion, and register it if a name is given.
 
@@ -102,6 +105,7 @@ def criterion(
             iterations,
             revives,
             version,
+            draws,
         )
         function.__criterion__ = entry  # type: ignore[attr-defined]
         if name:

@@ -26,9 +26,7 @@ def run(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Any:
     Raises:
         ValueError: the model is a wrapper (`DataParallel`, TorchScript) that hides its network.
     """
-    if isinstance(model, nn.DataParallel | torch.jit.ScriptModule):
-        inner = "its `module`" if isinstance(model, nn.DataParallel) else "the network it was made of"
-        raise ValueError(f"{type(model).__name__} hides the network: give {inner}")
+    refuse_wrapper(model)
     names = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
     replaced = {}
     for path, module in model.named_modules():
@@ -42,6 +40,13 @@ def run(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor) -> Any:
         for module in model.modules():
             if isinstance(module, nn.RNNBase):
                 module._init_flat_weights()  # its own list of weights still holds the replacements
+
+
+def refuse_wrapper(model: nn.Module) -> None:
+    """Raise `ValueError` if the model is a wrapper (`DataParallel`, TorchScript) that hides its network."""
+    if isinstance(model, nn.DataParallel | torch.jit.ScriptModule):
+        inner = "its `module`" if isinstance(model, nn.DataParallel) else "the network it was made of"
+        raise ValueError(f"{type(model).__name__} hides the network: give {inner}")
 
 
 def single_tensor(output: object) -> Tensor:

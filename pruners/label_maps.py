@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from pruners.channels import Channels, Function, first_of, given, on_meta
+from pruners.channels import Channels, Function, first_of, given
 from pruners.labels import Labels
 from pruners.linear_maps import LinearMap
 from pruners.recurrent import RecurrentCall
@@ -15,7 +16,7 @@ from pruners.recurrent import RecurrentCall
 def linear_map(channels: Channels, call: LinearMap) -> Tensor:
     """Labels of the output of a linear layer or a convolution."""
     inputs = channels.labels(call.inputs)
-    shape = tuple(on_meta(call.apply, inputs, call.weight, call.bias).shape)
+    shape = _shape(inputs, call)
     if channels.lines.name(call.weight) is None:
         # A weight that is computed from others, or held by `forward`: nothing of it can be cut.
         for tensor in (call.inputs, call.weight, *([] if call.bias is None else [call.bias])):
@@ -25,6 +26,22 @@ def linear_map(channels: Channels, call: LinearMap) -> Tensor:
         return linear(channels, inputs, call.weight, call.bias)
     outputs = _convolution(channels, inputs, call)
     return outputs.view(-1, *[1] * (call.weight.dim() - 2)).expand(shape).clone()
+
+
+def _shape(inputs: Tensor, call: LinearMap) -> tuple[int, ...]:
+    """The shape of the output of a linear map; the positions are those of a convolution of one channel."""
+    if call.function == "linear":
+        return *inputs.shape[:-1], len(call.weight)
+    kernel = call.weight.shape[2:]
+    axis = inputs.dim() - len(kernel) - 1
+    geometry = {name: value for name, value in call.geometry.items() if name != "groups"}
+    convolve = getattr(F, call.function)
+    space = convolve(
+        torch.zeros(1, 1, *inputs.shape[axis + 1 :]), torch.zeros(1, 1, *kernel), **geometry
+    ).shape[2:]
+    groups = int(call.geometry.get("groups", 1))
+    channels = call.weight.shape[1] * groups if "transpose" in call.function else len(call.weight)
+    return *inputs.shape[:axis], channels, *space
 
 
 def linear(channels: Channels, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -87,12 +104,13 @@ def matmul(channels: Channels, function: Function, *args: Any, **kwargs: Any) ->
 
 
 def _product(channels: Channels, first: Any, second: Any) -> Tensor:
-    shape = on_meta(torch.matmul, first, second).shape
     left, right = channels.labels(first), channels.labels(second)
     if min(left.dim(), right.dim()) < 2:
         channels.classes.fix(left)
         channels.classes.fix(right)
-        return torch.zeros(shape, dtype=torch.float64)
+        return torch.zeros_like(left @ right)
+    batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    shape = (*batch, left.shape[-2], right.shape[-1])
     rows, columns = left[..., :1], right[..., :1, :]
     if not channels.labelled(first):
         channels.classes.demand_same(right, [-2])

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from pruners import label_maps, label_moves
-from pruners.channels import Channels, Function, first_of, given, on_meta
+from pruners.channels import Channels, Function, first_of, given
 
 
 def _elementwise(channels: Channels, function: Function, *args: Any, **kwargs: Any) -> Tensor:
@@ -113,8 +113,13 @@ def _positions(dims: int | None = None) -> Function:
         first = labels
         for dim in range(labels.dim() - space, labels.dim()):
             first = first.narrow(dim, 0, 1)
-        shapes = on_meta(function, labels, *args, **kwargs)
-        return tree_map(lambda each: first.expand(each.shape).clone(), shapes)
+        one = torch.zeros((1,) * (labels.dim() - space) + tuple(labels.shape[labels.dim() - space :]))
+        outer = labels.shape[: labels.dim() - space]
+
+        def spread(found: Tensor) -> Tensor:
+            return first.expand(*outer, *found.shape[len(outer) :]).clone()
+
+        return tree_map(spread, function(one, *args, **kwargs))
 
     return rule
 

@@ -45,19 +45,34 @@ def narrowed(
             computes something else: the message names the layer and the function, or the group.
     """
     groups = list(groups)
-    if unknown := kept.keys() - {group.name for group in groups}:
-        raise ValueError(f"kept names no group: {', '.join(sorted(unknown))}")
     copy = _cut_out(model, groups, kept)
-    if example_input is not None:
+    if example_input is not None and not all(stay.all() for stay in kept.values()):
         _check(model, copy, groups, kept, example_input[:2])
     return copy
+
+
+def narrowed_tensors(
+    groups: Iterable[UnitGroup], kept: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The tensors of parameters or buffers without the entries of removed units.
+
+    For what goes with a network: masks, weights of another epoch, momentum.
+
+    Args:
+        tensors: name of a parameter or buffer → a tensor of its shape; other names stay as they are.
+
+    Raises:
+        ValueError: as `narrowed` for what is kept.
+    """
+    removed = _removed(groups, kept)
+    return {name: _cut(each, removed[name]) if name in removed else each for name, each in tensors.items()}
 
 
 def _cut_out(model: nn.Module, groups: list[UnitGroup], kept: Mapping[str, Tensor]) -> nn.Module:
     copy = deepcopy(model)
     tensors = {**dict(copy.named_parameters()), **dict(copy.named_buffers())}
-    removed = _removed(groups, kept)
-    new = {id(tensors[name]): _cut(tensors[name], places) for name, places in removed.items()}
+    cut = narrowed_tensors(groups, kept, tensors)
+    new = {id(tensors[name]): tensor for name, tensor in cut.items() if tensor is not tensors[name]}
     heads = _fewer_heads(copy, groups, kept)
     for module in list(copy.modules()):
         own = _own(module)
@@ -83,13 +98,16 @@ def _fewer_heads(
                 inside = [m for m in group.members if m.parameter.startswith(f"{path}." if path else "")]
                 wide = any(member.dim == 0 and member.index.shape[1] > 1 for member in inside)
                 own = not isinstance(module, nn.MultiheadAttention)  # it has its own way
-                if own and wide and group.name in kept and getattr(module, name, None) == group.size:
+                if own and wide and group.name in kept and vars(module).get(name) == group.size:
                     changes.append((module, name, int(kept[group.name].sum())))
     return changes
 
 
-def _removed(groups: list[UnitGroup], kept: Mapping[str, Tensor]) -> dict[str, dict[int, list[int]]]:
+def _removed(groups: Iterable[UnitGroup], kept: Mapping[str, Tensor]) -> dict[str, dict[int, list[int]]]:
     """Parameter or buffer → dimension → positions that are cut out."""
+    groups = list(groups)
+    if unknown := kept.keys() - {group.name for group in groups}:
+        raise ValueError(f"kept names no group: {', '.join(sorted(unknown))}")
     removed: dict[str, dict[int, list[int]]] = {}
     for group in groups:
         stay = kept.get(group.name, torch.ones(group.size, dtype=torch.bool)).cpu()

@@ -1,7 +1,7 @@
 """Pruning: any criterion with any scope, any schedule and any structure."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -19,7 +19,7 @@ from pruners.schedules import SCHEDULES, kept_counts
 from pruners.scopes import SCOPES, Group
 from pruners.scoring import score
 from pruners.structures import STRUCTURES, Scope, find_units, ranked_units, spread
-from pruners.units import UnitGroup, unit_masks
+from pruners.units import Units, unit_masks
 
 
 class Step(NamedTuple):
@@ -46,7 +46,7 @@ def prune(
     min_per_layer: int = 0,
     structure: str = "weight",
     unit_score: str = "sum",
-    units: Sequence[UnitGroup] | None = None,
+    units: Units | None = None,
     **options: Any,
 ) -> Masks:
     """Masks that keep exactly max(1, round(N·(1 − sparsity))) of the N prunable weights.
@@ -112,7 +112,7 @@ def trajectory(
     min_per_layer: int = 0,
     structure: str = "weight",
     unit_score: str = "sum",
-    units: Sequence[UnitGroup] | None = None,
+    units: Units | None = None,
     first: Scores | None = None,
     start: Masks | None = None,
     **options: object,
@@ -127,7 +127,8 @@ def trajectory(
     chosen = find(criterion)
     _check_pruning(iterations, schedule, min_per_layer, scope)
     weights = prunable(model, exclude)
-    ranking = _Ranking(structure, unit_score, _units(structure, model, batches, exclude, units), weights)
+    found = _units(structure, model, batches, exclude, units)
+    ranking = _Ranking(structure, unit_score, found, weights, chosen.draws)
     groups = ranking.groups(scope, sparsity, min_per_layer)
     # Each group follows the schedule to its own final count.
     total_steps = iterations or chosen.iterations
@@ -171,8 +172,8 @@ def _units(
     model: nn.Module,
     batches: Iterable[Batch],
     exclude: Iterable[str],
-    given: Sequence[UnitGroup] | None,
-) -> Sequence[UnitGroup]:
+    given: Units | None,
+) -> Units:
     """The units that are given, or those of the network."""
     if given is not None:
         return given
@@ -189,12 +190,21 @@ class _Ranking:
     """
 
     def __init__(
-        self, structure: str, unit_score: str, units: Sequence[UnitGroup], weights: Mapping[str, Tensor]
+        self, structure: str, unit_score: str, units: Units, weights: Mapping[str, Tensor], draws: bool
     ) -> None:
+        """Check the names.
+
+        Args:
+            draws: whether the scores are independent draws.
+
+        Raises:
+            ValueError: no structure has this name, or its units are not ranked so.
+        """
         self._structure = STRUCTURES[one_of("structure", structure, STRUCTURES)]
         if self._structure.unit_scores:
             one_of(f"unit_score with structure {structure}", unit_score, self._structure.unit_scores)
-        self._unit_score, self._units, self._weights = unit_score, units, weights
+        self._unit_score = "first" if draws and self._structure.drawn else unit_score
+        self._units, self._weights = units, weights
         single = {layer: weight.numel() for layer, weight in weights.items()}
         self.sizes = {group.name: group.size for group in units} if units else single
 

@@ -17,7 +17,7 @@ __all__ = ["CRITERIA"]
 _TEMPERATURE = 200.0
 
 
-@criterion("random", source="baseline", equation="u ~ U(0, 1)", needs="nothing")
+@criterion("random", source="baseline", equation="u ~ U(0, 1)", needs="nothing", draws=True)
 def random(probe: Probe) -> Scores:
     """A seeded draw; with the scope `erk`, the strong baseline of Liu et al. 2022."""
     return probe.uniform()

@@ -1,6 +1,6 @@
 """Structures: what is removed as a whole, the units of a network that are, and how units are ranked."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import isqrt, prod
 
@@ -11,16 +11,13 @@ from pruners.coupling import channel_groups
 from pruners.masks import Masks, Sparsity, kept_count, prunable, total_kept
 from pruners.narrowing import narrowed
 from pruners.scopes import SCOPES, Group, Shapes, proportional
-from pruners.shallower import shallower
+from pruners.shallower import Cut, shallower
 from pruners.structured import filter_shapes, norms_behind, removable_blocks
-from pruners.units import Member, UnitGroup, kept_units, unit_masks, unit_sums
+from pruners.units import Member, UnitGroup, Units, kept_units, unit_masks, unit_sums
 
 # Network, one batch of which only the shape matters, names of the weights that may be pruned → units.
-Finder = Callable[[nn.Module, Tensor, Iterable[str]], Sequence[UnitGroup]]
+Finder = Callable[[nn.Module, Tensor, Iterable[str]], Units]
 Scope = str | Mapping[str, float]
-# Network, its units, name of a group → (units,), False for removed ones, one batch to try the copy with or
-# None → a copy really without the removed units.
-Cut = Callable[[nn.Module, Sequence[UnitGroup], Mapping[str, Tensor], Tensor | None], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,8 @@ class Structure:
         cut: makes the network without the removed units; None: what is left has no form of its own.
         criterion: the one criterion that goes with the structure in studies, as scores do not rank its units;
             empty: any does.
+        drawn: whether scores that are draws rank a unit by one of them. A sum of draws would rank large units
+            first; rows of one layer have equally many.
         traced: whether the units follow from a pass through the network, which needs an example of inputs.
     """
 
@@ -48,6 +47,7 @@ class Structure:
     least: int = 0
     unit_scores: tuple[str, ...] = ("sum", "mean", "group-mean")
     criterion: str = ""
+    drawn: bool = True
     cut: Cut | None = None
     traced: bool = True
 
@@ -106,7 +106,7 @@ STRUCTURES: dict[str, Structure] = {
     each.name: each
     for each in (
         Structure("weight", "single weights", unit_scores=("sum",), traced=False),
-        Structure("filter", "filters", _filters, _OF_UNITS, traced=False),
+        Structure("filter", "filters", _filters, _OF_UNITS, drawn=False, traced=False),
         Structure("channel", "channels that can be removed", _channels, _OF_UNITS, 1, cut=narrowed),
         Structure(
             "width", "channels that can be removed", _channels, _OF_LAYERS, 1, (), "random", cut=narrowed
@@ -152,7 +152,7 @@ def find_units(
     return groups
 
 
-def other_masks(model: nn.Module, groups: Sequence[UnitGroup], masks: Mapping[str, Tensor]) -> Masks:
+def other_masks(model: nn.Module, groups: Units, masks: Mapping[str, Tensor]) -> Masks:
     """Masks of the other parameters that lose entries with the removed units.
 
     These are biases, scales and shifts of normalization, and weights that were excluded.
@@ -165,14 +165,9 @@ def other_masks(model: nn.Module, groups: Sequence[UnitGroup], masks: Mapping[st
     return {name: mask for name, mask in found.items() if not mask.all()}
 
 
-def count(groups: Iterable[UnitGroup]) -> int:
-    """The number of units."""
-    return sum(group.size for group in groups)
-
-
 def ranked_units(
     structure: str,
-    groups: Sequence[UnitGroup],
+    groups: Units,
     scores: Mapping[str, Tensor],
     unit_score: str,
     alive: Mapping[str, Tensor] | None = None,
@@ -182,7 +177,7 @@ def ranked_units(
     Args:
         scores: of the prunable weights.
         unit_score: `sum` of the scores of a unit's entries, their `mean`, or `group-mean`: the sum divided by
-            the mean size of the sums of the group's units.
+            the mean size of the sums of the group's units; or `first`, the score of one entry.
         alive: masks of the weights that may be kept; None: all.
     """
     kept = None if alive is None else kept_units(groups, alive)
@@ -191,6 +186,8 @@ def ranked_units(
         value: Tensor = torch.stack(unit_sums(group, scores)).sum(0)
         if not STRUCTURES[structure].unit_scores:
             value = -torch.arange(group.size, dtype=value.dtype, device=value.device)
+        elif unit_score == "first":
+            value = _first(group, scores)
         elif unit_score == "mean":
             value = value / _entries(group, scores)
         mask = None if kept is None else kept[group.name].to(value.device)
@@ -200,6 +197,13 @@ def ranked_units(
             value = value / mean if mean > 0 else value
         ranked[group.name] = value if mask is None else value.masked_fill(~mask, -torch.inf)
     return ranked
+
+
+def _first(group: UnitGroup, scores: Mapping[str, Tensor]) -> Tensor:
+    """The score of the first entry of each unit, (units,)."""
+    member = next(member for member in group.members if member.parameter in scores)
+    lines = scores[member.parameter].movedim(member.dim, 0)
+    return lines[member.index[:, 0].to(lines.device)].flatten(1)[:, 0]
 
 
 def _entries(group: UnitGroup, scores: Mapping[str, Tensor]) -> int:
@@ -214,7 +218,7 @@ def _entries(group: UnitGroup, scores: Mapping[str, Tensor]) -> int:
 
 def spread(
     structure: str,
-    groups: Sequence[UnitGroup],
+    groups: Units,
     weights: Mapping[str, Tensor],
     scope: Scope,
     sparsity: Sparsity,
@@ -261,7 +265,7 @@ def _size(shapes: Shapes) -> int:
 
 
 def _cropped(
-    groups: Sequence[UnitGroup],
+    groups: Units,
     weights: Mapping[str, Tensor],
     scope: Scope,
     sparsity: Sparsity,

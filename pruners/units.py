@@ -41,6 +41,9 @@ class UnitGroup:
         return len(self.members[0].index)
 
 
+Units = Sequence[UnitGroup]
+
+
 def unit_sums(group: UnitGroup, scores: Mapping[str, Tensor]) -> list[Tensor]:
     """For each member that has scores, the sum of the scores of each unit's entries, (units,)."""
     sums = []
@@ -73,7 +76,7 @@ def unit_masks(
     return masks
 
 
-def kept_units(groups: Sequence[UnitGroup], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def kept_units(groups: Units, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Name of a group → (units,), False for the units of which the masks keep no entry."""
     kept = {}
     for group in groups:

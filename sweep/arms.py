@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from sweep.config import CHOICE
+from sweep.config import CHOICE, FIELDS
 
 K = TypeVar("K", bound=Hashable)
 Fields = Mapping[str, Any]
@@ -81,12 +81,29 @@ def shared(named: Mapping[K, Hashable]) -> list[list[K]]:
 
 
 def told_apart(configs: Mapping[K, Fields]) -> dict[K, list[str]]:
-    """Key → the fields in which the configs differ, each with the config's value."""
+    """Key → the fields in which the configs differ, each with the config's value.
+
+    A field that a config lacks has its default, unless another config says so and differs in nothing else.
+    """
     in_order = dict.fromkeys([*CHOICE, *sorted({name for config in configs.values() for name in config})])
     fields = differing(in_order, configs.values())
-    # Another protocol is of arms that differ in what the protocol is about, or else it is all that differs.
-    fields = [name for name in fields if name != "protocol"] or fields
-    return {
-        key: [f"{name}={config[name]}" if name in config else f"no {name}" for name in fields]
-        for key, config in configs.items()
-    }
+    # Arms of another protocol mostly differ in what it is about, which says more.
+    brief = [name for name in fields if name != "protocol"]
+    words: dict[K, list[str]] = {}
+    for chosen, filled in ((brief, True), (fields, True), (fields, False)):
+        words = {key: [_said(config, name, filled) for name in chosen] for key, config in configs.items()}
+        if len(set(map(tuple, words.values()))) == len(words):
+            break
+    return words
+
+
+def _said(config: Fields, name: str, filled: bool) -> str:
+    """A field of a config in words.
+
+    Args:
+        filled: a field that the config lacks has its default, if it has one.
+    """
+    if name in config:
+        return f"{name}={config[name]}"
+    known = filled and name in FIELDS and not FIELDS[name].is_required()
+    return f"{name}={FIELDS[name].default}" if known else f"no {name}"

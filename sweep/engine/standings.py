@@ -75,8 +75,12 @@ class Standings:
 
 
 def _chosen(values: tuple[Any, ...]) -> dict[str, Any]:
-    """The fields that choose a mask, from their values in order and the parameters of the criterion."""
-    return dict([*zip(CHOICE, values, strict=False), *values[len(CHOICE) :]])
+    """The fields that choose a mask, from their values in order and the parameters of the criterion.
+
+    A field that is newer than the arm, or at its default since, has no value.
+    """
+    named = [(name, value) for name, value in zip(CHOICE, values, strict=False) if value is not None]
+    return dict([*named, *values[len(CHOICE) :]])
 
 
 class _Setting:

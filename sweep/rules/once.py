@@ -29,7 +29,9 @@ class Once(AtOnce):
 
     def reads(self, config: Config) -> frozenset[str]:
         """All fields of pruning, less those that the criterion does not look at."""
-        ranked = bool(removes_units(config) and pruners.STRUCTURES[config.structure].unit_scores)
+        structure = pruners.STRUCTURES[config.structure]
+        drawn = structure.drawn and criterion(config.criterion).draws
+        ranked = removes_units(config) and bool(structure.unit_scores) and not drawn
         return _reads(config.criterion, config.iterations == 1, ranked)
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:

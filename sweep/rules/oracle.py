@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from torch import nn
 
@@ -38,13 +38,7 @@ class Oracle(AtOnce):
         if config.structure != "filter":
             yield "criterion", "oracle removes filters: give it structure: filter"
 
-    def check(
-        self,
-        config: Config,
-        model: nn.Module,
-        exclude: list[str],
-        units: Sequence[pruners.UnitGroup],
-    ) -> None:
+    def check(self, config: Config, model: nn.Module, exclude: list[str], units: pruners.Units) -> None:
         """See that there is a combination of that number."""
         combination(config, model, exclude)
 

@@ -1,6 +1,6 @@
 """What a rule is: how the masks of a trial are chosen, and what follows from that elsewhere."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -33,7 +33,7 @@ class Run(Protocol):
     model: nn.Module
     exclude: list[str]
     total: int
-    units: Sequence[pruners.UnitGroup]
+    units: pruners.Units
 
     @property
     def end(self) -> int:
@@ -191,13 +191,7 @@ class Rule:
         """Images that pass through the network, forward and back, to score it."""
         return 0
 
-    def check(
-        self,
-        config: Config,
-        model: nn.Module,
-        exclude: list[str],
-        units: Sequence[pruners.UnitGroup],
-    ) -> None:
+    def check(self, config: Config, model: nn.Module, exclude: list[str], units: pruners.Units) -> None:
         """See that the masks which the config asks for exist.
 
         Args:

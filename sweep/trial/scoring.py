@@ -1,6 +1,6 @@
 """The masks that a criterion chooses by its scores of a trial's network on a trial's batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import chain, count, islice
 
@@ -32,7 +32,7 @@ def choose(
     data: Data,
     cache: ScoreCache | None = None,
     start: pruners.Masks | None = None,
-    units: Sequence[pruners.UnitGroup] | None = None,
+    units: pruners.Units | None = None,
 ) -> pruners.Step:
     """The masks that the config's criterion chooses, and the scores of the last iteration.
 

@@ -1,7 +1,7 @@
 """The stages of a trial: it trains, prunes and retrains, as its config says."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 
 import torch
@@ -68,7 +68,7 @@ class Stages:
         self.total = sum(weight.numel() for weight in weights.values())
         self.training.kept, self.training.counted = self.total, frozenset(weights)
         example = data.inputs(data.train.take(torch.arange(1)).images)
-        self.units: Sequence[pruners.UnitGroup] = masking.units(config, self.model, self.exclude, example)
+        self.units: pruners.Units = masking.units(config, self.model, self.exclude, example)
         self.masks: Mapping[str, torch.Tensor] = {}
         self.smaller: Smaller | None = None
         # Masks that are on from the start; None: there are none.

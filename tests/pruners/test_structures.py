@@ -406,3 +406,17 @@ def test_any_structure_of_any_network_keeps_the_exact_count_of_its_units(
     assert all(torch.equal(mask, masks[name]) for name, mask in unit_masks(units, kept, masks).items())
     assert all(torch.equal(mask, masks[name]) for name, mask in prune().items())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.slow
+def test_random_removes_units_of_all_sizes_equally_often():
+    """A sum of draws would keep the units with the most weights: no baseline."""
+    model, runs = residual(2), 400
+    groups = pruners.find_units("channel", model, BATCH[0])
+    gone = dict.fromkeys((group.name for group in groups), 0)
+    for seed in range(runs):
+        masks = pruners.prune("random", model, sparsity=0.25, structure="channel", units=groups, seed=seed)
+        for name, units in pruners.kept_units(groups, masks).items():
+            gone[name] += int(units.logical_not().sum())
+    # 3 of 12 units in each run, a third of them in each of the three groups; 400 ± 4 deviations.
+    assert sum(gone.values()) == 3 * runs and all(abs(count - runs) < 65 for count in gone.values()), gone

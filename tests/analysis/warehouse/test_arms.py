@@ -111,6 +111,29 @@ def arm(changes):
         return None
 
 
+def test_a_newer_protocol_of_some_arms_is_named_only_where_nothing_else_tells_arms_apart():
+    """And the dense network, whose protocol stays, shares their setting."""
+    dense = arm({"criterion": "dense"}).arm
+    weights, filters = (arm({"structure": each}).arm for each in ("weight", "filter"))
+    older = filters.replace('"protocol":3', '"protocol":2')
+    assert older != filters
+    of_three = label([dense, weights, filters])
+    assert not any("protocol" in each.setting + each.name for each in of_three.values())
+    assert of_three[filters].setting == f"{of_three[dense].setting}, structure filter"
+    of_all = label([dense, weights, filters, older])
+    assert len({(each.setting, each.name) for each in of_all.values()}) == 4
+    assert "protocol" in of_all[older].setting + of_all[older].name
+
+
+def test_a_later_field_that_an_arm_leaves_out_has_its_default_in_names():
+    arms = [arm({"structure": "filter", "unit_score": score}).arm for score in ("sum", "mean")]
+    assert "unit_score" not in json.loads(arms[0])
+    names = [known.name for known in label(arms).values()]
+    assert names == ["snip unit_score=sum", "snip unit_score=mean"]
+    written = arms[1].replace('"unit_score":"mean"', '"unit_score":"sum"')
+    assert len({known.name for known in label([*arms, written]).values()}) == 3, "and no two have one name"
+
+
 def change(name):
     return st.tuples(st.just(name), st.sampled_from(VALUES[name]))
 

@@ -133,6 +133,11 @@ def test_settings_and_arms_of_one_short_name_are_kept_apart():
     assert shown(rows)[1].endswith(": snip score_batches=4 0.400, snip score_batches=1 0.200")
 
 
+def test_an_arm_that_leaves_a_later_field_at_its_default_is_named_by_the_default():
+    rows = [row("snip", accuracy=0.9), row("snip", accuracy=0.2, unit_score="mean")]
+    assert shown(rows)[1].endswith(": snip unit_score=sum 0.900, snip unit_score=mean 0.200")
+
+
 def test_of_many_arms_the_best_are_shown():
     live, plain = shown([row("oracle", accuracy=i / 50, combination=i) for i in range(20)])
     assert plain.count("combination=") == live.count("combination=") == 8

@@ -163,5 +163,10 @@ def test_how_units_are_ranked_matters_only_where_there_are_units():
     assert "unit_score" not in json.loads(Trial.of(config(structure="filter")).canonical)
 
 
+def test_random_units_are_drawn_however_units_are_ranked():
+    channels = {"structure": "channel", "criterion": "random"}
+    assert Trial.of(config(**channels, unit_score="mean")) == Trial.of(config(**channels))
+
+
 def test_weights_and_units_share_the_scores_of_a_network():
     assert config(structure="filter", unit_score="mean").scoring == config().scoring
