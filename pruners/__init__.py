@@ -10,6 +10,7 @@ files and applies them as `torch.nn.utils.prune` does.
 """
 
 from pruners.cost import Cost, cost, multiply_adds, pq_index
+from pruners.coupling import channel_groups
 from pruners.criteria import Criterion, criterion
 from pruners.effective import effective_masks
 from pruners.lookup import find, names, saliencies, saliency
@@ -24,12 +25,13 @@ from pruners.masks import (
     reinitialize,
     shuffle,
 )
+from pruners.narrowing import narrowed, narrowed_tensors
 from pruners.pruning import Step, final, prune, trajectory
 from pruners.schedules import SCHEDULES
 from pruners.scopes import SCOPES
 from pruners.structured import block_masks, block_scores, filter_masks, precrop, removable_blocks
 from pruners.structures import STRUCTURES, find_units, other_masks
-from pruners.units import UnitGroup, Units, kept_units
+from pruners.units import Member, UnitGroup, Units, kept_units, unit_masks, unit_sums
 
 __all__ = [
     "SCHEDULES",
@@ -38,12 +40,14 @@ __all__ = [
     "Cost",
     "Criterion",
     "Masks",
+    "Member",
     "Step",
     "UnitGroup",
     "Units",
     "apply_masks",
     "block_masks",
     "block_scores",
+    "channel_groups",
     "collapsed_layers",
     "cost",
     "criterion",
@@ -58,6 +62,8 @@ __all__ = [
     "kept_units",
     "multiply_adds",
     "names",
+    "narrowed",
+    "narrowed_tensors",
     "other_masks",
     "pq_index",
     "precrop",
@@ -69,4 +75,6 @@ __all__ = [
     "saliency",
     "shuffle",
     "trajectory",
+    "unit_masks",
+    "unit_sums",
 ]

@@ -33,9 +33,14 @@ class Calls:
             handle.remove()
 
     @property
+    def name(self) -> str:
+        """The innermost module that is being called; empty for the network itself."""
+        return self._names[-1] if self._names else ""
+
+    @property
     def layer(self) -> str:
         """The innermost module that is being called, in words."""
-        return f"layer {self._names[-1]}" if self._names and self._names[-1] else "the network's own forward"
+        return f"layer {self.name}" if self.name else "the network's own forward"
 
     def _leave(self) -> None:
         self._names.pop()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 import torch
@@ -157,9 +158,16 @@ class _Checked(TorchFunctionMode):
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             name = (resolve_name(func) or func.__name__).rpartition(".")[2]
             reason = str(error).strip().partition("\n")[0]
-            raise ValueError(
-                f"{self._calls.layer} cannot be narrowed: its {name} has a size of its own ({reason})"
-            ) from None
+            what = f"{self._calls.layer} cannot be narrowed: its {name} has a size of its own ({reason})"
+            raise _Misfit(what, self._calls.name) from None
+
+
+class _Misfit(ValueError):
+    """Why a narrowed network is not equal to the masked one, and the layer where that shows."""
+
+    def __init__(self, reason: str, layer: str) -> None:
+        super().__init__(reason)
+        self.layer = layer
 
 
 @torch.no_grad()
@@ -167,32 +175,43 @@ def _check(
     model: nn.Module, copy: nn.Module, groups: list[UnitGroup], kept: Mapping[str, Tensor], inputs: Tensor
 ) -> None:
     """Raise `ValueError` unless a narrowed network has the outputs of the masked one."""
-    problem = _problem(model, copy, groups, kept, inputs)
-    if problem is None:
-        return
-    alone = [
-        group.name
-        for group in groups
-        if group.name in kept
-        and _problem(model, _cut_out(model, [group], kept), [group], kept, inputs) is not None
-    ]
-    names = ", ".join(alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
-    raise ValueError(f"{problem}; exclude {names or 'a weight before it'}")
+    first = misfit = _misfit(model, copy, groups, kept, inputs)
+    left, names = dict(kept), list[str]()
+    while misfit and left:
+        inside = [name for name in left if misfit.layer and name.startswith(f"{misfit.layer}.")]
+        if not inside:  # nothing says where: one run for each group finds the first, which is enough to go on
+            alone = (name for name in left if _alone(model, groups, name, kept, inputs))
+            names += islice(alone, 1)
+            break
+        names += inside
+        left = {name: stay for name, stay in left.items() if name not in inside}
+        misfit = _misfit(model, _cut_out(model, groups, left), groups, left, inputs)
+    if first:
+        what = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        raise ValueError(f"{first}; exclude {what or 'a weight before it'}")
 
 
-def _problem(
+def _alone(
+    model: nn.Module, groups: list[UnitGroup], name: str, kept: Mapping[str, Tensor], inputs: Tensor
+) -> bool:
+    """Whether a network does not fit without the removed units of one group alone."""
+    only = {name: kept[name]}
+    return _misfit(model, _cut_out(model, groups, only), groups, only, inputs) is not None
+
+
+def _misfit(
     model: nn.Module, copy: nn.Module, groups: list[UnitGroup], kept: Mapping[str, Tensor], inputs: Tensor
-) -> str | None:
-    """Why a narrowed network is not equal to the masked one; None if it is."""
+) -> _Misfit | None:
+    """What is wrong with a narrowed network; None if it is equal to the masked one."""
     masked = deepcopy(model)
     apply_masks(masked, unit_masks(groups, kept, dict(masked.named_parameters())))
     expected = _outputs(masked, inputs)
     try:
         found = _outputs(copy, inputs)
-    except ValueError as error:
-        return str(error)
+    except _Misfit as misfit:
+        return misfit
     if not _equal(expected, found):
-        return "the narrowed network computes something else, as its forward counts units itself"
+        return _Misfit("the narrowed network computes something else, as its forward counts units itself", "")
     return None
 
 
@@ -204,7 +223,9 @@ def _outputs(model: nn.Module, inputs: Tensor) -> list[Tensor]:
         try:
             outputs = model(inputs)
         except AssertionError as error:
-            raise ValueError(f"{calls.layer} cannot be narrowed: it asserts a size ({error})") from None
+            raise _Misfit(
+                f"{calls.layer} cannot be narrowed: it asserts a size ({error})", calls.name
+            ) from None
     return [each for each in tree_leaves(outputs) if isinstance(each, Tensor)]
 
 
