@@ -83,7 +83,9 @@ def _over(names: str, default: int | None = None) -> Function:
 
 def _reduction(channels: Channels, function: Function, *args: Any, **kwargs: Any) -> Any:
     """Sums, means and largest values over dimensions, over all of them, or of two tensors."""
-    inputs, dim, keepdim = given("input dim keepdim", args, kwargs)
+    names = _REDUCTION_ARGUMENTS.get(function.__name__, "input dim keepdim")
+    found = dict(zip(names.split(), given(names, args, kwargs), strict=True))
+    inputs, dim, keepdim = found["input"], found["dim"], found["keepdim"]
     if isinstance(dim, Tensor):
         return _elementwise(channels, function, *args)
     labels = channels.labels(inputs)
@@ -128,22 +130,29 @@ _POOLS = ("max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "lp_
 # Functions are named as `Interpreter` names them: without underscores, in place or not.
 _IDENTITIES = """
     relu relu6 leaky_relu elu selu celu gelu silu mish tanh sigmoid logsigmoid hardtanh hardswish hardsigmoid
-    hardshrink softshrink tanhshrink softsign softplus threshold rrelu clamp clamp_min clamp_max clip abs neg
-    exp expm1 log log1p log2 sqrt rsqrt square pow reciprocal sin cos erf sign round floor ceil
-    nan_to_num masked_fill zero fill
+    hardshrink softshrink tanhshrink softsign softplus threshold rrelu abs neg
+    exp expm1 log log1p log2 sqrt rsqrt square reciprocal sin cos erf sign round floor ceil
+    nan_to_num zero fill
     dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout
     contiguous clone detach to float double half bfloat16 type type_as cpu cuda alias requires_grad data
     zeros_like ones_like full_like empty_like rand_like randn_like
 """
 _ELEMENTWISE = """
     add iadd radd sub isub rsub mul imul rmul truediv itruediv rtruediv div addcmul addcdiv lerp
-    maximum minimum where copy gt lt ge le eq ne logical_and logical_or logical_not
+    maximum minimum where copy masked_fill clamp clamp_min clamp_max clip pow rpow
+    gt lt ge le eq ne logical_and logical_or logical_not
 """
 _MOVES = """
     permute transpose t movedim moveaxis swapaxes swapdims squeeze unsqueeze expand expand_as broadcast_to
     repeat tile repeat_interleave flip fliplr flipud get atleast_2d atleast_3d
 """
 _RESHAPES = "view view_as reshape reshape_as flatten unflatten ravel"
+# Those of other reductions are the input, the dimension and whether to keep it.
+_REDUCTION_ARGUMENTS = {
+    "norm": "input p dim keepdim",
+    "std": "input dim unbiased keepdim",
+    "var": "input dim unbiased keepdim",
+}
 _REDUCTIONS = "sum mean amax amin max min std var logsumexp prod norm all any"
 # Of tensors with labels these ask only for shapes and places.
 _INSPECTIONS = """

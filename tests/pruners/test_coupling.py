@@ -110,6 +110,9 @@ LOOKED_AT = {
     "constant": lambda x: x + torch.ones(4, 1, 1),
     "parts of other sizes": lambda x: torch.cat(x.split([3, 1], 1), 1),
     "norm": lambda x: F.normalize(x),
+    "length": lambda x: x / x.norm(2, 1, True),
+    "variance": lambda x: x / x.var(1, True, True),
+    "sum of exponentials": lambda x: x - torch.logsumexp(x, 1, True),
     "comparison": lambda x: torch.where(x > x.max(1, keepdim=True).values, x, -x),
 }
 
@@ -118,6 +121,40 @@ LOOKED_AT = {
 def test_channels_that_a_function_looks_at_together_or_by_number_stay(function):
     layer = Function(lambda net, x: LOOKED_AT[function](x))
     assert units(nn.Sequential(conv(1, 4), layer, conv(4, 3), conv(3, 2)), 1, 1, 4, 4) == {"2.weight": 3}
+
+
+BY_CHANNEL = {
+    "clamped": lambda x: x.clamp(0, 6) * 2**x,
+    "spread of positions": lambda x: x / x.std((2, 3), keepdim=True) - x.norm(dim=(2, 3), keepdim=True),
+    "filled": lambda x: x.masked_fill(x > x.mean((2, 3), keepdim=True), 0.0),
+    "turned": lambda x: 1 - x.flip(1).roll(1, 2),
+    "like it": lambda x: x + torch.zeros_like(x) * torch.ones(1, 1, 4, 1),
+    "written": lambda x: x.clone().relu_().add_(x.mul_(2)),
+    "moved": lambda x: x.permute(0, 2, 3, 1).reshape(1, 16, 4).mT.unflatten(2, (4, 4)),
+}
+
+
+@pytest.mark.parametrize("function", BY_CHANNEL)
+def test_what_is_computed_channel_by_channel_leaves_them_units(function):
+    layer = Function(lambda net, x: BY_CHANNEL[function](x))
+    assert units(nn.Sequential(conv(1, 4), layer, conv(4, 2)), 1, 1, 4, 4) == {"0.weight": 4}
+
+
+def test_channels_go_together_however_two_tensors_meet():
+    for meet in (
+        torch.maximum,
+        torch.pow,
+        lambda x, y: x.masked_fill(y > 0, 0.0),
+        lambda x, y: x.clone().copy_(y),
+    ):
+        model = Function(
+            lambda net, x, meet=meet: net.out(meet(net.a(x), net.b(x))),
+            a=conv(1, 4),
+            b=conv(1, 4),
+            out=conv(4, 2),
+        )
+        size, members = described(model, 1, 1, 4, 4)["a.weight"]
+        assert size == 4 and ("b.weight", 0, [0]) in members
 
 
 def test_a_gate_of_positions_frees_the_channels_that_it_multiplies():
