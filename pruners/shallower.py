@@ -1,21 +1,24 @@
 """Surgery on blocks: a network without the blocks that were removed."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from pruners.forward import in_mode
-from pruners.units import UnitGroup
+from pruners.units import Units
 
+# Network, its units, name of a group → (units,), False for removed ones, one batch to try the copy with or
+# None → a copy really without the removed units.
+Cut = Callable[[nn.Module, Units, Mapping[str, Tensor], Tensor | None], nn.Module]
 # How far outputs may differ, relative to the largest: by rounding.
 _ROUNDING = 1e-4
 
 
 def shallower(
     model: nn.Module,
-    groups: Sequence[UnitGroup],
+    groups: Units,
     kept: Mapping[str, Tensor],
     example_input: Tensor | None = None,
 ) -> nn.Module:

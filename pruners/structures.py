@@ -11,15 +11,12 @@ from pruners.coupling import channel_groups
 from pruners.masks import Masks, Sparsity, kept_count, prunable, total_kept
 from pruners.narrowing import narrowed
 from pruners.scopes import PATTERNS, SCOPES, Group, Scope, Shapes, divided
-from pruners.shallower import shallower
+from pruners.shallower import Cut, shallower
 from pruners.structured import filter_shapes, norms_behind, removable_blocks
 from pruners.units import Member, UnitGroup, Units, kept_units, unit_masks, unit_sums
 
 # Network, one batch of which only the shape matters, names of the weights that may be pruned → units.
 Finder = Callable[[nn.Module, Tensor, Iterable[str]], Units]
-# Network, its units, name of a group → (units,), False for removed ones, one batch to try the copy with or
-# None → a copy really without the removed units.
-Cut = Callable[[nn.Module, Units, Mapping[str, Tensor], Tensor | None], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,8 @@ class Structure:
     least: int = 0
     unit_scores: tuple[str, ...] = ("sum", "mean", "group-mean")
     criterion: str = ""
-    cut: Cut | None = None
     drawn: bool = True
+    cut: Cut | None = None
     traced: bool = True
 
     def refusal(self, scope: Scope) -> str:

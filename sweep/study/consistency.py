@@ -252,12 +252,12 @@ def _shrinking(config: Config) -> Iterator[Problem]:
         return
     if not rules.find(config.criterion).shrinks:
         yield "shrink", f"shrink: {config.criterion} does not prune once for all: leave shrink out"
-    shrinking = [name for name, structure in pruners.STRUCTURES.items() if structure.cut]
-    if config.structure not in shrinking:
+    *others, last = (name for name, structure in pruners.STRUCTURES.items() if structure.cut)
+    if config.structure not in (*others, last):
         yield (
             "shrink",
             f"shrink: structure {config.structure} leaves no smaller network: "
-            f"take structure {', '.join(shrinking)}",
+            f"take structure {', '.join(others)} or {last}",
         )
 
 

@@ -1,7 +1,7 @@
 """The network that the masks of a trial leave, really smaller, and where its numbers lie in the whole one."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,12 @@ class Smaller:
     """
 
     def __init__(
-        self, whole: nn.Module, masks: pruners.Masks, structure: str, exclude: list[str], example: Tensor
+        self,
+        whole: nn.Module,
+        masks: Mapping[str, Tensor],
+        structure: str,
+        exclude: list[str],
+        example: Tensor,
     ) -> None:
         """Cut the removed units out of a copy of a network.
 

@@ -66,7 +66,7 @@ def elsewhere(folder, code):
 @pytest.mark.slow
 def test_the_weights_of_a_file_give_the_accuracy_of_the_row(row):
     folder, found = row
-    code = snippet("models.build") + (
+    code = snippet("weights_of") + (
         "mean, deviation = (\n"
         "    torch.tensor(json.loads(safe_open('net.safetensors', 'pt').metadata()[name])).view(1, -1, 1, 1)\n"
         "    for name in ('mean', 'deviation')\n"

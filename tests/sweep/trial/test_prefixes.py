@@ -74,6 +74,7 @@ STUDIES = {
             {"retrain_epochs": 1, "retrain": "bn"},
             {"structure": "filter", "retrain_epochs": 1},
             {"structure": "channel", "sparsity": 0.5},
+            {"structure": "channel", "sparsity": 0.5, "shrink": True, "rewind_epoch": 0.5},
         )
     ],
     "other recipes": [

@@ -1,6 +1,8 @@
 """A trial with `shrink` trains the network that its masks leave, really smaller, as the masked one is trained."""
 
 import json
+import re
+from pathlib import Path
 
 import onnxruntime
 import pytest
@@ -70,7 +72,8 @@ def test_the_smaller_network_is_trained_as_the_masked_one_is_but_for_rounding(fi
         "mean_active_params",
     )
     assert [small.trial[name] for name in same] == [masked.trial[name] for name in same]
-    assert small.trial["flops"] < masked.trial["flops"] == 2 * masked.trial["macs_dense"]
+    assert small.trial["flops"] == 2 * masked.trial["macs_masked"]
+    assert masked.trial["flops"] == 2 * masked.trial["macs_dense"]
 
 
 def test_flops_are_those_of_the_smaller_network_and_only_it_is_timed():
@@ -169,7 +172,7 @@ def test_what_has_no_smaller_network_is_one_line():
     for fields, said in (
         (
             {"structure": "weight"},
-            "structure weight leaves no smaller network: take structure block, channel",
+            "structure weight leaves no smaller network: take structure channel, width or block",
         ),
         ({"structure": "filter"}, "structure filter leaves no smaller network"),
         ({"criterion": "imp", "scope": "global"}, "imp does not prune once"),
@@ -211,3 +214,20 @@ def test_masks_that_remove_nothing_leave_the_network_as_it_is():
     assert {name: weight.shape for name, weight in pruners.prunable(stages.model).items()} == {
         name: weight.shape for name, weight in dense.items()
     }
+
+
+@pytest.mark.slow
+def test_the_page_says_how_a_file_of_smaller_weights_is_read(ended, tmp_path):
+    root, asked, row = ended
+    codes = re.findall(r"```python\n(.*?)```", Path("docs/networks.md").read_text(), re.S)
+    [plain] = [code for code in codes if "weights_of" in code]
+    [smaller] = [code for code in codes if "find_units" in code]
+    file = kept.file(root / "small", asked.id)
+    head = plain[: plain.index("network = ")]  # the imports, and the header
+    found = {}
+    exec((head + smaller).replace('"net.safetensors"', repr(str(file))), found)
+    stages = stages_of(asked)
+    test = stages.data.test
+    with torch.inference_mode():
+        outputs = found["network"](stages.data.inputs(test.images))
+    assert float((outputs.argmax(1) == test.labels).double().mean()) == pytest.approx(row["test_accuracy"])
