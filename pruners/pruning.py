@@ -64,22 +64,21 @@ def prune(
         batches: (inputs, targets), iterated over once in each pruning iteration: a list gives every iteration
             the same data, an object whose `__iter__` draws gives fresh data.
         sparsity: share of weights to remove, in [0, 1); a decimal is taken exactly.
-        scope: how the kept weights spread over the layers: a name of `SCOPES`, or layer name → density; the
-            densities of the layers are then proportional to these.
+        scope: how the kept weights spread over the layers: a name of `SCOPES` or `PATTERNS`, or layer name →
+            density; the densities of the layers are then proportional to these.
         iterations: pruning iterations from dense to the sparsity; None is the criterion's default.
-        schedule: `exponential`, `linear`, `cubic`, or `one-shot` (all in the first iteration).
+        schedule: a name of `SCHEDULES`: how the density falls over the iterations.
         loss, seed, score_mode: as for `saliency`.
         exclude: patterns of parameter names to leave dense; these weights do not count in N.
         invert: keep the lowest scores instead, an ablation (Frankle et al. 2021).
         min_per_layer: least number of weights to keep of each layer (Gupta et al. 2022, Minimum Threshold).
         structure: a name of `STRUCTURES`: N, `sparsity` and `min_per_layer` count its units, group by group;
             of `width` N and `sparsity` count weights.
-        unit_score: what units are ranked by: `sum` or `mean` of the scores of their prunable weights, or
-            `group-mean`: the sum divided by the mean size of the sums of the group's units.
+        unit_score: `sum`, `mean` or `group-mean`: what units are ranked by; see `ranked_units`.
         units: of the structure; None: `find_units` finds them, with the inputs of the first batch.
-        target: `effective` keeps as few weights as leave that many effective ones, or more by those on paths
-            that the last weight closes; see `effective_masks`. Only the last iteration counts so.
-        example_input: inputs of which `target` needs the shape; None: those of the first batch.
+        target: `effective` keeps as few weights as leave that many effective ones in the last iteration, or
+            more by those on paths that the last weight closes; see `effective_masks`.
+        example_input: whose shape `target` needs; None: the inputs of the first batch.
         options: of the criterion.
 
     Returns:
@@ -142,9 +141,7 @@ def trajectory(
     ranking = _Ranking(structure, unit_score, found, weights, chosen.draws)
     groups = ranking.groups(scope, sparsity, min_per_layer)
     total_steps = iterations or chosen.iterations
-    select_last = (
-        select if target == "kept" else _effective(model, batches, example_input, scope, sparsity, weights)
-    )
+    select_last = _effective(model, batches, example_input, scope, sparsity, weights)
     masks = start
     for step, kept in enumerate(group_counts(schedule, groups, ranking.sizes, total_steps)):
         # Each iteration has random numbers of its own.
@@ -157,7 +154,7 @@ def trajectory(
                 loss=loss, seed=draw, score_mode=score_mode, **options,
             )[chosen.name]  # fmt: skip
         ranked = ranking.ranked(scores, start if chosen.revives else masks, invert)
-        choose = select_last if step + 1 == total_steps else select
+        choose = select_last if target == "effective" and step + 1 == total_steps else select
         masks = ranking.masks(choose(ranked, groups, kept, ranking.least(min_per_layer)))
         if start is not None:
             masks = {layer: mask & start[layer] for layer, mask in masks.items()}

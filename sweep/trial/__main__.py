@@ -18,7 +18,7 @@ from sweep.store.places import place
 from sweep.trial import again, files
 from sweep.trial.again import Earlier
 from sweep.trial.files import Export
-from sweep.trial.recorder import Row
+from sweep.trial.rows import Row
 from sweep.trial.stages import Stages
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

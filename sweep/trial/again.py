@@ -25,7 +25,7 @@ from sweep.study.consistency import check
 from sweep.study.identity import Trial
 from sweep.study.library import PART_FIELDS
 from sweep.trial.prefixes import Shared
-from sweep.trial.recorder import Row
+from sweep.trial.rows import Row
 from sweep.trial.run import one_thread, prepared
 from sweep.trial.stages import Stages
 from sweep.trial.starts import Starts

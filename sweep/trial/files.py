@@ -20,7 +20,7 @@ from sweep.errors import BadInput
 from sweep.store import kept
 from sweep.store.places import Place, put, remedy
 from sweep.study.identity import Trial
-from sweep.trial.recorder import Row
+from sweep.trial.rows import Row
 from sweep.trial.stages import Stages
 
 SUFFIX = ".safetensors"

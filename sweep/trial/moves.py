@@ -18,7 +18,8 @@ import pruners
 from sweep.data import TASKS
 from sweep.rules.run import Between, Run, Watch
 from sweep.store.states import State
-from sweep.trial.recorder import Recorder, Row
+from sweep.trial.recorder import Recorder
+from sweep.trial.rows import Row
 from sweep.trial.stages import Stages
 from sweep.trial.twins import Twin
 

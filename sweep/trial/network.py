@@ -95,3 +95,18 @@ def columns(
         "macs_dense": sum(macs.values()),
         "macs_masked": sum(round(count * density.get(name, 1)) for name, count in macs.items()),
     }, effective
+
+
+def pq_index(model: nn.Module, masks: Mapping[str, Tensor], removed: int) -> float | None:
+    """The PQ index of all prunable weights that are not pruned, those that `layers` leaves out included.
+
+    Args:
+        masks: that are not on yet; empty: the pruned weights are 0.
+        removed: how many weights are pruned.
+    """
+    weights = pruners.prunable(model)
+    masked = (
+        weight.detach().masked_fill(~masks[name], 0) if name in masks else weight
+        for name, weight in weights.items()
+    )
+    return pruners.pq_index_of(masked, sum(map(Tensor.numel, weights.values())) - removed)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import nn
 
@@ -18,12 +17,11 @@ from sweep import rules
 from sweep.config import Config
 from sweep.data import TASKS
 from sweep.models import cost, metrics
-from sweep.store.schema import SCHEMAS
 from sweep.trial import network
+from sweep.trial.rows import Row, are_rows, has_types
 from sweep.trial.smaller import Smaller
 from sweep.trial.training import Training
 
-Row = dict[str, Any]
 _MEASURED = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
 # Attributes of a recorder that its state has.
 _RECORDED = (
@@ -124,7 +122,7 @@ class Recorder:
             return (
                 seconds.keys() == self._seconds.keys()
                 and all(type(value) is float for value in (*seconds.values(), state["_epoch_seconds"]))
-                and all(_has_types(row, "trials") for row in rows)
+                and all(has_types(row, "trials") for row in rows)
                 and are_rows(state["curves"], "curves")
                 and are_rows(state["layers"], "layers")
                 and masks == [(row["name"], row["shape"], torch.bool) for row in state["layers"]]
@@ -144,6 +142,7 @@ class Recorder:
             False if the training has diverged.
         """
         training = self._training
+        removed = training.total - training.kept
         measured = self._measure(train_loss)
         self.curves.append(
             {
@@ -151,7 +150,7 @@ class Recorder:
                 "epoch": training.epoch,
                 "kept": training.kept,
                 **measured,
-                "pq_index": self._pq_index({}),
+                "pq_index": network.pq_index(training.model, {}, 0 if self._smaller else removed),
                 "lr": training.rate,
                 "seconds": self._epoch_seconds,
             }
@@ -176,7 +175,8 @@ class Recorder:
         form, arguments = data.form, config.arguments("model")
         macs = cost.multiply_adds(config.model, form.shape, data.classes, arguments, form.dtype)
         self._network, effective = network.columns(model, masks, macs, network.example(data))
-        self._network["pq_index"] = self._pq_index(masks)
+        removed = sum(mask.numel() for mask in masks.values()) - total_kept(masks.values())
+        self._network["pq_index"] = network.pq_index(model, masks, removed)
         weights = dict(model.named_parameters())
         density, effective_density = pruners.densities(masks), pruners.densities(effective or {})
         self._network["flops"] = 2 * sum(macs.values())
@@ -202,21 +202,6 @@ class Recorder:
         example = data.inputs(data.train.take(torch.arange(1)).images)
         self._network["flops"] = 2 * sum(pruners.multiply_adds(smaller.network, example).values())
         self._smaller = smaller
-
-    def _pq_index(self, masks: Mapping[str, torch.Tensor]) -> float | None:
-        """The PQ index of all prunable weights that are not pruned, those that `layers` leaves out included.
-
-        Args:
-            masks: that are not on yet; empty: the pruned weights are 0.
-        """
-        weights = pruners.prunable(self._training.model)
-        kept = total_kept(masks.values()) if masks else self._training.kept
-        removed = self._training.total - kept
-        masked = (
-            weight.detach().masked_fill(~masks[name], 0) if name in masks else weight
-            for name, weight in weights.items()
-        )
-        return pruners.pq_index_of(masked, sum(map(torch.numel, weights.values())) - removed)
 
     def masks(self) -> list[Row]:
         """A row for each prunable layer: its last mask, a bit for each weight."""
@@ -330,24 +315,3 @@ class Recorder:
 
 def _finite(measured: Mapping[str, Any]) -> bool:
     return all(math.isfinite(measured[column]) for column in _MEASURED)
-
-
-def are_rows(rows: Iterable[Any], table: str) -> bool:
-    """Whether all rows are ones of a table as a recorder makes them, without the id of the trial.
-
-    Raises:
-        AttributeError: one is no mapping.
-        TypeError: there are no rows to go through.
-    """
-    names = set(SCHEMAS[table].names) - {"trial_id"}
-    return all(row.keys() == names and _has_types(row, table) for row in rows)
-
-
-def _has_types(row: Mapping[str, Any], table: str) -> bool:
-    """Whether a row has columns of a table alone, with values of their types."""
-    columns = {field.name: field.type for field in SCHEMAS[table]}
-    kinds = {pa.string(): (str,), pa.bool_(): (bool,), pa.list_(pa.int64()): (list,)}
-    return all(
-        name in columns and (value is None or type(value) in kinds.get(columns[name], (int, float)))
-        for name, value in row.items()
-    )

@@ -18,7 +18,7 @@ from sweep.study.consistency import check
 from sweep.study.identity import Trial
 from sweep.trial import files, moves
 from sweep.trial.prefixes import Shared
-from sweep.trial.recorder import Row
+from sweep.trial.rows import Row
 from sweep.trial.stages import AfterEpoch, Stages
 
 _CPU = torch.device("cpu")

@@ -1,10 +1,12 @@
 """The states that a training goes on from, and those that it saves for other trials."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from sweep.store.states import State
 from sweep.trial.prefixes import Point, Shared
-from sweep.trial.recorder import Recorder, are_rows
+from sweep.trial.recorder import Recorder
+from sweep.trial.rows import are_rows
 from sweep.trial.training import Training
 
 
@@ -14,7 +16,18 @@ class SharedStates:
     def __init__(self, shared: Shared, training: Training, recorder: Recorder) -> None:
         self._shared, self._training, self._recorder = shared, training, recorder
 
-    def continue_from(self, path: Sequence[Point], usable: Callable[[State], bool]) -> State | None:
+    def continue_from_dense(self, usable: Callable[[State], bool]) -> State | None:
+        """Restore the training from the furthest usable state of a dense training; that state, if any."""
+        return self._continue_from([point for point in self._shared.path if not point.level], usable)
+
+    def continue_from_levels(self, counts: list[int]) -> State | None:
+        """Restore the training from the last state whose levels kept these counts of weights, if any."""
+        return self._continue_from(
+            [point for point in self._shared.path if point.level],
+            lambda state: state["counts"] == counts[: len(state["counts"])],
+        )
+
+    def _continue_from(self, path: Sequence[Point], usable: Callable[[State], bool]) -> State | None:
         """Restore the training from the last of some points that has a usable state.
 
         Returns:
@@ -32,6 +45,34 @@ class SharedStates:
         """The state at a point; None: there is none, or it is not of a training like this one."""
         state = self._shared.load(point)
         return state if state is not None and self._is_alike(point, state) else None
+
+    def step(self, point: Point) -> int:
+        """The step at which the dense training passes a point."""
+        return self._training.end if point.epoch is None else self._training.steps_of(point.epoch)
+
+    def to_save(self) -> deque[Point]:
+        """The points of the dense training that are to be saved and come after the current step, in order."""
+        training = self._training
+        return deque(
+            point
+            for point in sorted(self._shared.saves, key=self.step)
+            # A trial that prunes after the end fails by itself: its point is left out.
+            if not point.level and training.step < self.step(point) <= training.end
+        )
+
+    def save_levels(self, **entries: object) -> None:
+        """Save the state after the last level, for trials with more levels.
+
+        Args:
+            entries: of the state, beside those of the training.
+        """
+        for point in self._shared.saves:
+            if point.level:
+                phases = {"retrain": f"level {point.level}"}
+                curves = [
+                    row | {"phase": phases.get(row["phase"], row["phase"])} for row in self._recorder.curves
+                ]
+                self.save(point, curves=curves, level=point.level, **entries)
 
     def save(self, point: Point, **changes: object) -> None:
         """Save the state of this training at a point, for other trials.

@@ -1,6 +1,5 @@
 """The stages of a trial: it trains, prunes and retrains, as its config says."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 
@@ -17,7 +16,7 @@ from sweep.rules.run import Between, Run, Watch
 from sweep.store.states import State
 from sweep.study import consistency
 from sweep.trial import masking, network, scoring, watch
-from sweep.trial.prefixes import Point, Shared, rewind_point
+from sweep.trial.prefixes import Shared, rewind_point
 from sweep.trial.recorder import Recorder
 from sweep.trial.shared_states import SharedStates
 from sweep.trial.smaller import Smaller
@@ -86,8 +85,7 @@ class Stages:
         self.twin: Twin | None = None
         if config.twin_seed is not None:
             parts = self.rule.parts_at(config)
-            at = None if parts is None else self.steps_of(parts)
-            self.twin = Twin(config, self.training, self.recorder, self.exclude, at)
+            self.twin = Twin(config, self.training, self.recorder, self.exclude, parts)
         self._states = SharedStates(shared, self.training, self.recorder)
 
     def run(self, moves: Run | None = None) -> Recorder:
@@ -164,9 +162,7 @@ class Stages:
         training = self.training
         if self._rewind_step == 0:
             self.snapshot = 0, training.snapshot()
-        loaded = self._states.continue_from(
-            [point for point in self.shared.path if not point.level], self._load_snapshot_before
-        )
+        loaded = self._states.continue_from_dense(self._load_snapshot_before)
         if loaded:
             # The other trial may prune other layers. The counts are of the weights that this trial may prune.
             training.active = training.kept * training.spent
@@ -187,19 +183,14 @@ class Stages:
         training = self.training
         if not resumed:
             self._begin_dense()
-        to_save = deque(
-            point
-            for point in sorted(self.shared.saves, key=self._step)
-            # A trial that prunes after the end fails by itself: its point is left out.
-            if not point.level and training.step < self._step(point) <= training.end
-        )
-        stops = {self._step(point) for point in to_save}
+        to_save = self._states.to_save()
+        stops = set(map(self._states.step, to_save))
         if self._rewind_step is not None and self.snapshot is None:
             stops.add(self._rewind_step)
         twin = self.twin if self.twin and not self.twin.start else None
         if twin and twin.step is not None:
             stops.add(twin.step)
-        epochs = self._epochs_before(until) if watch else {}
+        epochs = training.epochs_before(until) if watch else {}
         try:
             for step in sorted(stops | epochs.keys()):
                 self.train("dense", step, pause=True)
@@ -207,11 +198,13 @@ class Stages:
                     self.snapshot = step, training.snapshot()
                 if twin and step == twin.step:
                     twin.part()
-                while to_save and self._step(to_save[0]) == step:
+                while to_save and self._states.step(to_save[0]) == step:
                     self._states.save(to_save.popleft())
-                if watch and step in epochs and self._asked(watch, epochs[step]):
-                    until = step
-                    break
+                if watch and step in epochs:
+                    with self.recorder.scoring():
+                        until = step if watch(epochs[step]) else until
+                    if until == step:
+                        break
         except _Diverged:
             for point in to_save:
                 self._states.save(point, diverged=True)
@@ -219,21 +212,6 @@ class Stages:
         self.train("dense", until)
         if watch:
             self.recorder.record_moment()
-
-    def _epochs_before(self, until: int) -> dict[int, int]:
-        """The last step of each epoch that ends after the current step and before another, and its number."""
-        each = self.training.steps_per_epoch
-        first, last = self.training.step // each + 1, (until - 1) // each
-        return {epoch * each: epoch for epoch in range(first, last + 1)}
-
-    def _asked(self, watch: Watch, epoch: int) -> bool:
-        """Whether a watch ends the dense training after an epoch."""
-        with self.recorder.scoring():
-            return watch(epoch)
-
-    def _step(self, point: Point) -> int:
-        """The step at which the dense training passes a point."""
-        return self.training.end if point.epoch is None else self.training.steps_of(point.epoch)
 
     def _load_snapshot_before(self, state: State) -> bool:
         """Load the weights to rewind to, if they are from before a state. False if they are missing."""
@@ -247,10 +225,7 @@ class Stages:
 
     def load_levels(self, counts: list[int]) -> int:
         """Go on from the last state whose levels kept these counts of weights; how many levels it has."""
-        state = self._states.continue_from(
-            [point for point in self.shared.path if point.level],
-            lambda state: state["counts"] == counts[: len(state["counts"])],
-        )
+        state = self._states.continue_from_levels(counts)
         if not state:
             return 0
         self.snapshot = state["snapshot"]
@@ -259,20 +234,7 @@ class Stages:
 
     def save_levels(self, counts: list[int]) -> None:
         """Save the state after the last level, for trials with more levels."""
-        for point in self.shared.saves:
-            if point.level:
-                phases = {"retrain": f"level {point.level}"}
-                curves = [
-                    row | {"phase": phases.get(row["phase"], row["phase"])} for row in self.recorder.curves
-                ]
-                self._states.save(
-                    point,
-                    curves=curves,
-                    counts=counts,
-                    snapshot=self.snapshot,
-                    masks=dict(self.masks),
-                    level=point.level,
-                )
+        self._states.save_levels(counts=counts, snapshot=self.snapshot, masks=dict(self.masks))
 
     def prune(self, chosen: pruners.Step, measured: bool = True) -> None:
         """Put masks on, and record the network before and after if it is to be measured."""

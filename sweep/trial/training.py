@@ -68,6 +68,12 @@ class Training(Evaluation):
         """The steps of a number of epochs, rounded."""
         return round(epochs * self.steps_per_epoch)
 
+    def epochs_before(self, until: int) -> dict[int, int]:
+        """The last step of each epoch that ends after the current step and before another, and its number."""
+        each = self.steps_per_epoch
+        first, last = self.step // each + 1, (until - 1) // each
+        return {epoch * each: epoch for epoch in range(first, last + 1)}
+
     @property
     def epoch(self) -> float:
         """The current step in epochs."""

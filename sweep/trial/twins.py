@@ -17,7 +17,8 @@ import pruners
 from sweep.config import Config
 from sweep.models import cost
 from sweep.store.states import State
-from sweep.trial.recorder import Recorder, Row
+from sweep.trial.recorder import Recorder
+from sweep.trial.rows import Row
 from sweep.trial.training import Training
 
 # Networks on the straight line between the two, both ends included.
@@ -36,10 +37,11 @@ class Twin:
     """
 
     def __init__(
-        self, config: Config, training: Training, recorder: Recorder, exclude: list[str], step: int | None
+        self, config: Config, training: Training, recorder: Recorder, exclude: list[str], epoch: float | None
     ) -> None:
         self._config, self._training, self._recorder = config, training, recorder
-        self._exclude, self.step = exclude, step
+        self._exclude = exclude
+        self.step = None if epoch is None else training.steps_of(epoch)
         self.start: State | None = None
         self.own: State | None = None
 
