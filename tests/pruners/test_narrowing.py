@@ -342,6 +342,16 @@ def test_a_size_in_forward_is_found_with_an_example():
         narrowed(model, groups, some_removed(groups), inputs)
 
 
+def test_rounding_in_forward_is_no_difference():
+    model = Function(
+        lambda net, x: net.out(F.relu(net.a(x)).float() + torch.zeros(1, dtype=torch.float32)),
+        a=nn.Linear(16, 60),
+        out=nn.Linear(60, 3),
+    )
+    groups = channel_groups(model, inputs := random_inputs((5, 16)))
+    assert narrowed(model, groups, some_removed(groups), inputs).a.out_features < 60
+
+
 def test_heads_that_forward_counts_itself_are_found_with_an_example():
     """The narrowed network runs, but cuts its features into heads in another way."""
 
