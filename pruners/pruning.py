@@ -61,8 +61,7 @@ def prune(
 
     Args:
         criterion: one of `names()`, or a function of one's own; see `find`.
-        batches: (inputs, targets), iterated over once in each pruning iteration: a list gives every iteration
-            the same data, an object whose `__iter__` draws gives fresh data.
+        batches: (inputs, targets), iterated over once in each iteration; an `__iter__` may draw fresh ones.
         sparsity: share of weights to remove, in [0, 1); a decimal is taken exactly.
         scope: how the kept weights spread over the layers: a name of `SCOPES` or `PATTERNS`, or layer name →
             density; the densities of the layers are then proportional to these.
@@ -72,8 +71,7 @@ def prune(
         exclude: patterns of parameter names to leave dense; these weights do not count in N.
         invert: keep the lowest scores instead, an ablation (Frankle et al. 2021).
         min_per_layer: least number of weights to keep of each layer (Gupta et al. 2022, Minimum Threshold).
-        structure: a name of `STRUCTURES`: N, `sparsity` and `min_per_layer` count its units, group by group;
-            of `width` N and `sparsity` count weights.
+        structure: a name of `STRUCTURES`: N, `sparsity`, `min_per_layer` count its units (`width`: weights).
         unit_score: `sum`, `mean` or `group-mean`: what units are ranked by; see `ranked_units`.
         units: of the structure; None: `find_units` finds them, with the inputs of the first batch.
         target: `effective` keeps as few weights as leave that many effective ones in the last iteration, or
