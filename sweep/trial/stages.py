@@ -273,7 +273,7 @@ class Stages:
         """
         data = self.data
         example = data.inputs(data.train.take(torch.arange(1)).images)
-        return Smaller(whole, self.masks, self.config.structure, self.exclude, example)
+        return Smaller(whole, self.masks, self.config.structure, self.units, example)
 
     def whole_state(self) -> dict[str, torch.Tensor]:
         """The weights and statistics in the shapes of the whole network."""
