@@ -1,11 +1,12 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pruners.labels import FIXED, Classes, Lines
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 12), st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=15))
 def test_classes_are_those_of_the_graph_of_united_labels(count, pairs):
     classes = Classes()

@@ -14,6 +14,7 @@ from pruners.coupling import channel_groups
 from pruners.narrowing import narrowed
 from pruners.units import kept_units, unit_masks
 from sweep.models import MODELS, build
+from tests.pruners.drawn_nets import KINDS, Drawn
 from tests.pruners.unit_nets import (
     NETS,
     Function,
@@ -200,66 +201,6 @@ def test_an_inverted_residual_with_depthwise_convolution_rebuilt_narrower_by_han
     assert_rebuilt(model, network(2, 3), state, random_inputs((3, 1, 6, 6)), kept)
 
 
-class Halves(nn.Module):
-    def forward(self, x):
-        one, other = x.chunk(2, 1)
-        return torch.cat([other, one.tanh()], 1)
-
-
-class Drawn(nn.Module):
-    """A network of drawn steps: each appends a map made of earlier ones; the last ones are read."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.steps, widths = steps, [4]
-        self.stem = conv(2, 4)
-        for number, (kind, first, second, width) in enumerate(steps):
-            a, b = widths[first % len(widths)], widths[second % len(widths)]
-            if kind == "add":
-                layer = nn.ModuleList([conv(a, width, 1), conv(b, width, 1)])
-            elif kind == "cat":
-                layer, width = nn.Identity(), a + b
-            elif kind == "residual":
-                layer, width = (
-                    nn.Sequential(conv(a, width), nn.BatchNorm2d(width), nn.ReLU(), conv(width, a)),
-                    a,
-                )
-            elif kind == "groups":
-                layer, width = conv(a, 2 * a, groups=2 if a % 2 == 0 else 1), 2 * a
-            elif kind == "depthwise":
-                layer, width = nn.Sequential(conv(a, a, groups=a), nn.BatchNorm2d(a), nn.Sigmoid()), a
-            elif kind == "gate":
-                layer, width = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv(a, a, 1), nn.Sigmoid()), a
-            else:
-                layer, width = (nn.Identity() if a % 2 else Halves()), a
-            self.add_module(f"step{number}", layer)
-            widths.append(width)
-        self.head = nn.Linear(sum(widths[-2:]), 3)
-
-    def forward(self, x):
-        maps = [self.stem(x)]
-        for number, (kind, first, second, _) in enumerate(self.steps):
-            layer, a, b = (
-                self.get_submodule(f"step{number}"),
-                maps[first % len(maps)],
-                maps[second % len(maps)],
-            )
-            if kind == "add":
-                maps.append(layer[0](a) + layer[1](b))
-            elif kind == "cat":
-                maps.append(torch.cat([a, b], 1))
-            elif kind == "residual":
-                maps.append(a + layer(a))
-            elif kind == "gate":
-                maps.append(a * layer(a))
-            else:
-                maps.append(layer(a))
-        return self.head(torch.cat(maps[-2:], 1).mean((2, 3)))
-
-
-KINDS = ("add", "cat", "residual", "groups", "depthwise", "gate", "halves")
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
@@ -340,6 +281,16 @@ def test_a_size_in_forward_is_found_with_an_example():
     )
     with pytest.raises(ValueError, match=message):
         narrowed(model, groups, some_removed(groups), inputs)
+
+
+def test_rounding_in_forward_is_no_difference():
+    model = Function(
+        lambda net, x: net.out(F.relu(net.a(x)).float() + torch.zeros(1, dtype=torch.float32)),
+        a=nn.Linear(16, 60),
+        out=nn.Linear(60, 3),
+    )
+    groups = channel_groups(model, inputs := random_inputs((5, 16)))
+    assert narrowed(model, groups, some_removed(groups), inputs).a.out_features < 60
 
 
 def test_heads_that_forward_counts_itself_are_found_with_an_example():
