@@ -23,7 +23,7 @@ class Smaller:
         whole: nn.Module,
         masks: Mapping[str, Tensor],
         structure: str,
-        exclude: list[str],
+        units: pruners.Units,
         example: Tensor,
     ) -> None:
         """Cut the removed units out of a copy of a network.
@@ -32,23 +32,22 @@ class Smaller:
             whole: its pruned parameters are 0.
             masks: of all its parameters that have removed entries.
             structure: of the units that the masks remove.
-            exclude: names of the weights of which no unit is removed.
+            units: of this structure, group by group.
             example: one batch of inputs.
 
         Raises:
             BadInput: the network has layers from which nothing can be cut, or it computes something else
                 without the removed units.
         """
-        find, make = pruners.find_units, pruners.STRUCTURES[structure].cut
+        make = pruners.STRUCTURES[structure].cut
         assert make
+        kept = pruners.kept_units(units, masks)
         try:
-            groups = find(structure, whole, example, exclude)
-            kept = pruners.kept_units(groups, masks)
-            self.network = make(whole, groups, kept, example)
+            self.network = make(whole, units, kept, example)
         except ValueError as error:
             raise BadInput(f"shrink: {error}") from None
         self.whole = whole
-        self._positions = _positions(lambda other: make(other, groups, kept, None), whole)
+        self._positions = _positions(lambda other: make(other, units, kept, None), whole)
 
     def cut(self, name: str, values: Tensor) -> Tensor:
         """What the smaller network has of a tensor with a number for each of the whole network's weights."""

@@ -297,7 +297,7 @@ class Stages:
         Raises:
             BadInput: as `shrink`.
         """
-        return Smaller(whole, self.masks, self.config.structure, self.exclude, self.example)
+        return Smaller(whole, self.masks, self.config.structure, self.units, self.example)
 
     def whole_state(self) -> dict[str, torch.Tensor]:
         """The weights and statistics in the shapes of the whole network."""
