@@ -66,6 +66,8 @@ def _dimensions(document: Document, node: yaml.Node, given: Mapping[str, Item]) 
     for name, value in document.mapping(node, "a space", CHOOSABLE, library.DOTTED).items():
         if name in given:
             raise document.error(origin_of(value), f"{name}: the study gives it a value already")
+        if DENSITIES in ({*given, *dimensions} if name.startswith(f"{DENSITIES}.") else ()):
+            raise document.error(origin_of(value), f"{name}: the study has {DENSITIES} as a whole: give one")
         of_field, when = _values(document, name, value, given, dimensions)
         dimension = _dimension(document, name, value, of_field, dimensions)
         dimensions[name] = replace(dimension, when={**when, **dimension.when}) if when else dimension

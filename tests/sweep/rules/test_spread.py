@@ -3,9 +3,11 @@ from torch import nn
 
 import pruners
 from sweep.config import Config
+from sweep.engine.preflight import check_here
 from sweep.errors import BadInput
 from sweep.rules import find
 from sweep.rules.spread import scope
+from sweep.study.identity import Trial
 
 
 @pytest.fixture
@@ -56,3 +58,10 @@ def test_counts_add_up_and_densities_of_a_scope_give_its_counts(net):
         masks = pruners.prune("magnitude", net, sparsity=sparsity, scope=given)
         assert sum(int(mask.sum()) for mask in masks.values()) == pruners.kept_count(total, sparsity)
         assert all((masks[name] == mask).all() for name, mask in by_scope.items())
+
+
+def test_a_launch_refuses_densities_that_are_not_of_the_network():
+    good, bad = (Trial.of(config(densities=text)) for text in ("0.*=1 *=0.1", "conv*=1 *=0.1"))
+    check_here([good], "data", 0, False)
+    with pytest.raises(BadInput, match=r"densities conv\*: no layer of conv-5 is left for it"):
+        check_here([good, bad], "data", 0, False)

@@ -131,6 +131,15 @@ SEARCH = """search:
 """
 
 
+@pytest.mark.parametrize(
+    ("lines", "space"),
+    [("densities: {a: 1}\n", SEARCH), ("", SEARCH.replace("scope: [global]", "densities: [a=1]"))],
+)
+def test_a_search_takes_densities_whole_or_by_pattern(lines, space, study_file):
+    with pytest.raises(BadInput, match=r"densities\.0\.\*: the study has densities as a whole: give one"):
+        load(study_file(STUDY + lines + space))
+
+
 def test_a_search_chooses_the_density_of_each_pattern(study_file):
     search = load(study_file(STUDY + SEARCH)).search
     config = search.make({"scope": "global", "densities.0.*": 0.3, "densities.*": 0.777})
