@@ -44,8 +44,6 @@ def test_two_parts_that_are_not_connected_are_below_the_bound_of_their_degree():
     assert ramanujan_gap(mask) == pytest.approx(2 * sqrt(8) - 9, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    "mask", [torch.eye(5).bool(), torch.zeros(3, 4).bool(), torch.ones(513, 513).bool()]
-)
+@pytest.mark.parametrize("mask", [torch.eye(5).bool(), torch.zeros(3, 4).bool(), torch.ones(513, 513).bool()])
 def test_sparse_empty_and_large_masks_have_none(mask):
     assert ramanujan_gap(mask) is None
