@@ -12,10 +12,9 @@ from torch import Tensor
 import pruners
 from pruners.masks import total_kept
 from sweep import parts
-from sweep.config import Config, with_role
+from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.parts import Arguments
-from sweep.roles import Role
 from sweep.rules.choices import Choices
 from sweep.rules.drops import Drop, Scores
 from sweep.rules.growths import Growth
@@ -56,7 +55,7 @@ class Along(Rule):
         if choices.criterion:
             fields |= {"score_mode"}
         if choices.criterion and choices.criterion.needs_data:
-            fields |= {*with_role(Role.SCORING)} - {"criterion", "score_init"}
+            fields |= {"score_batches", "score_batch_size", "balanced", "score_loss"}
         return frozenset(fields)
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
