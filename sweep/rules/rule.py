@@ -150,16 +150,7 @@ class Rule:
         if plain and config.scope != "uniform-plus":
             return
         try:
-            pruners.prune(
-                "random",
-                model,
-                sparsity=config.sparsity,
-                scope=spread.scope(config, model, exclude),
-                exclude=exclude,
-                min_per_layer=config.min_per_layer,
-                structure=config.structure,
-                units=units,
-            )
+            spread.drawn(config, model, exclude, units)
         except ValueError as error:
             raise BadInput(f"{config.model}: {error}") from None
 

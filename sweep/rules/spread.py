@@ -36,3 +36,34 @@ def scope(config: Config, model: nn.Module, exclude: list[str]) -> Scope:
             f"matches counts; the layers are {', '.join(found)}"
         )
     return {layer: pairs[pattern] for layer, pattern in found.items()}
+
+
+def drawn(
+    config: Config,
+    model: nn.Module,
+    exclude: list[str],
+    units: pruners.Units,
+    start: pruners.Masks | None = None,
+) -> pruners.Masks:
+    """Masks as a config asks for, of drawn weights or units: scores do not decide whether there are any.
+
+    Args:
+        exclude: names of the prunable weights that `layers` does not choose.
+        units: of the config's structure in the network; none for single weights.
+        start: masks of a sparse start; None: the start is dense.
+
+    Raises:
+        ValueError: there are no such masks.
+    """
+    steps = pruners.trajectory(
+        "random",
+        model,
+        sparsity=config.sparsity,
+        scope=scope(config, model, exclude),
+        exclude=exclude,
+        min_per_layer=config.min_per_layer,
+        structure=config.structure,
+        units=units,
+        start=start,
+    )
+    return next(steps).masks

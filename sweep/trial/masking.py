@@ -157,16 +157,7 @@ def check(config: Config, model: nn.Module, example: Tensor) -> None:
     rules.find(config.criterion).check(config, model, exclude, found)
     if config.initial_sparsity:
         # Whatever scores the weights, the scope and the start say how many are left.
-        steps = pruners.trajectory(
-            "random",
-            model,
-            sparsity=config.sparsity,
-            scope=spread.scope(config, model, exclude),
-            exclude=exclude,
-            min_per_layer=config.min_per_layer,
-            start=start(config, model),
-        )
-        check_count(config, next(steps).masks)
+        check_count(config, spread.drawn(config, model, exclude, found, start(config, model)))
     check_target(config, model, example)
 
 
