@@ -37,6 +37,8 @@ _TAKEN = frozenset(
         "structure",
         "unit_score",
         "units",
+        "target",
+        "example_input",
         "first",
         "start",
     )

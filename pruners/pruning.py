@@ -166,7 +166,7 @@ def _check_pruning(iterations: int | None, schedule: str, min_per_layer: int, sc
     if iterations is not None and iterations < 1:
         raise ValueError(f"iterations {iterations}: at least 1")
     one_of("schedule", schedule, SCHEDULES)
-    if isinstance(scope, str):
+    if not isinstance(scope, Mapping):
         one_of("scope", scope, (*SCOPES, *PATTERNS))
     patterned = isinstance(scope, str) and (scope == "rowwise" or scope in PATTERNS)
     if min_per_layer < 0 or (min_per_layer and patterned):

@@ -1,4 +1,5 @@
--- How does validation loss follow from kept weights and data? One row for each finished trial whose loss is above 0:
+-- How does validation loss follow from kept weights and data?
+-- One row for each finished trial whose loss is above 0:
 --   arm        the trials' config without seed and sparsity
 --   sparsity   share of prunable weights removed
 --   criterion  'dense' where nothing is pruned

@@ -1,7 +1,7 @@
 """Does the mean of kept weights over training say what loss a network has? Laws of loss, size and data."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from analysis.statistics.laws import NAMES, SEEDS, Contrast, Losses, contrast
 from analysis.warehouse import ask, running
 from analysis.warehouse.arms import AFTER_DENSE, label, without
 from sweep.config import DENSE
-from sweep.errors import BadInput
 from sweep.means import Mean
 
 # Fields that make the journey of the density, and how long it is: trials of one law may differ in them.
@@ -80,26 +79,40 @@ def scaling(connection: duckdb.DuckDBPyConnection) -> list[Laws]:
     return sorted(laws, key=lambda one: (one.setting, one.way))
 
 
-def answer(connection: duckdb.DuckDBPyConnection) -> list[Laws]:
+class Answer(list[Laws]):
     """The laws of all settings.
 
-    Raises:
-        BadInput: no setting has enough trials for a fit.
+    Attributes:
+        lacking: what the results lack for a law, in words; "": there is one.
     """
-    found = scaling(connection)
-    if found:
-        return found
-    groups = _groups(ask(connection, "scaling"))
+
+    lacking = ""
+
+
+def answer(connection: duckdb.DuckDBPyConnection) -> Answer:
+    """The laws of all settings, or what the results lack for one."""
+    found = Answer(scaling(connection))
+    if not found:
+        found.lacking = _lacking(_groups(ask(connection, "scaling")))
+    return found
+
+
+def _lacking(groups: Mapping[str, list[Row]]) -> str:
+    """What results lack for a law.
+
+    Args:
+        groups: the rows that one law would be fitted to, by what they have in common.
+    """
     if not groups:
-        raise BadInput(
-            "scaling: no pruned trial here has a loss above 0 and spent_steps, a column that older results "
-            "lack: run a study such as studies/journey.yaml"
+        return (
+            "No law: no pruned trial here has a loss above 0 and spent_steps, a column that older results "
+            "lack: run a study such as studies/journey.yaml."
         )
     cells, means, finals, data = max(map(_counts, groups.values()))
-    raise BadInput(
-        f"scaling: a law has five parameters: it needs {_CELLS} cells (trials that differ in the seed "
-        f"alone), with {_VALUES} mean sizes, {_VALUES} final sizes and {_VALUES} amounts of data (epochs); "
-        f"here are at most {cells}, with {means}, {finals} and {data}: run one such as studies/journey.yaml"
+    return (
+        f"No law: five parameters need {_CELLS} cells (trials that differ in the seed alone), with {_VALUES} "
+        f"mean sizes, {_VALUES} final sizes and {_VALUES} amounts of data (epochs); here are at most "
+        f"{cells}, with {means}, {finals} and {data}: run a study such as studies/journey.yaml."
     )
 
 
@@ -173,9 +186,9 @@ def _verdict(found: Contrast) -> str:
     return {1: f"{_MEAN} fit better", -1: f"{_FINAL} fit better", 0: "open"}[found.verdict]
 
 
-def sentences(laws: Sequence[Laws]) -> list[str]:
+def sentences(laws: Answer) -> list[str]:
     """For each setting its law, and which size fits better; then what the laws and the intervals are."""
-    return [*_found(laws), note(laws)]
+    return [*_found(laws), note(laws)] if laws else [laws.lacking]
 
 
 def _found(laws: Sequence[Laws]) -> list[str]:

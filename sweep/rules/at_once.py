@@ -20,7 +20,7 @@ class AtOnce(Rule):
 
     def dense_until(self, config: Config) -> float:
         """The prune epoch; the start where an indicator chooses it, as no state holds what it has seen."""
-        return 0 if config.prune_when else config.prune_epoch
+        return 0 if config.prune_when else super().dense_until(config)
 
     def run(self, run: Run) -> None:
         """Train and prune."""

@@ -138,7 +138,10 @@ def test_a_pattern_says_at_which_sparsity_masks_have_it():
     [
         ({"scope": "2:4", "sparsity": 0.9}, "take sparsity 0.5"),
         ({"scope": "2:4", "sparsity": 0.5, "min_per_layer": 1}, "not with scope 2:4"),
-        ({"scope": "block:4x4", "sparsity": 0.5, "structure": "filter"}, "scope block:4x4 with filters"),
+        (
+            {"scope": "block:4x4", "sparsity": 0.5, "structure": "filter"},
+            "scope block:4x4 with structure filter",
+        ),
         ({"scope": "2:3", "sparsity": 0.5}, "unknown scope '2:3': did you mean '2:4'"),
     ],
 )

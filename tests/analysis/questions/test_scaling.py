@@ -11,7 +11,6 @@ import analysis
 from analysis.questions import scaling
 from analysis.report import report
 from analysis.warehouse import ask
-from sweep.errors import BadInput
 from sweep.store import launches, results
 from tests.analysis.conftest import trial
 from tests.analysis.test_commands import run
@@ -122,17 +121,16 @@ def test_one_seed_has_a_law_without_intervals_and_compares_nothing(write):
 def test_too_few_cells_sizes_or_lengths_are_one_line_that_says_what_is_there(narrowed, has, write):
     """Never a fit of five parameters to fewer than eight cells, nor of an exponent to two values."""
     connection = write([one for one in journey(seeds=1) if narrowed(one)])
-    with pytest.raises(
-        BadInput, match=f"here are at most {has}: run one such as studies/journey.yaml"
-    ) as raised:
-        scaling.answer(connection)
-    assert "\n" not in str(raised.value) and not scaling.scaling(connection)
+    found = scaling.answer(connection)
+    [said] = scaling.sentences(found)
+    assert f"here are at most {has}: run a study such as studies/journey.yaml" in said and "\n" not in said
+    assert not scaling.rows(found)
 
 
 def test_results_without_spent_steps_are_one_line(write):
     connection = write([{**one, "spent_steps": None} for one in journey(seeds=1)])
-    with pytest.raises(BadInput, match="spent_steps, a column that older results lack"):
-        scaling.answer(connection)
+    [said] = scaling.sentences(scaling.answer(connection))
+    assert "spent_steps, a column that older results lack" in said
 
 
 def test_nothing_is_certain_before_the_study_has_ended(write, tmp_path):
@@ -161,8 +159,8 @@ def test_the_report_and_the_command_show_it_and_other_results_have_no_section(wr
     ]  # fmt: skip
     assert analysis.scaling(tmp_path / "made").df()["alpha"][0] == pytest.approx(0.45, abs=0.2)
     assert "How does loss scale" not in report.render(analysis.open(made), made)
-    refused = run("scaling", "--results", made)
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    said = run("scaling", "--results", made)
+    assert said.returncode == 0 and "No law:" in said.stdout
 
 
 def test_the_verdict_in_words_is_that_of_the_comparison(write):

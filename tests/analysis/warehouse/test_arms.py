@@ -70,6 +70,7 @@ VALUES = {
     "retrain": ("all", "bn"),
     "retrain_epochs": (None, 1),
     "retrain_lr": (None, 0.1),
+    "shrink": (False, True),
     "twin_seed": (None, 7),
     "epochs": (2, 3),
     "steps": (None, 2, 20),

@@ -67,6 +67,7 @@ class Little:
 
     def __init__(self, config, end):
         self.config, self.end, self.exclude, self.start = config, end, [], None
+        self.scope = config.scope
         torch.manual_seed(0)
         layers = nn.Linear(9, 8), nn.Linear(8, 7, bias=False), nn.Linear(7, 3)
         self.model, self.total, self.loss = nn.Sequential(*layers), 149, nn.functional.mse_loss

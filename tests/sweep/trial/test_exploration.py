@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from sweep.trial import run
 from sweep.trial.exploration import Exploration
+from tests.sweep.trial.test_run import trial
 
 
 @pytest.fixture
@@ -11,10 +13,10 @@ def net():
 
 
 def masked(net, *bits):
-    return [
-        (layer.weight, torch.tensor([float(bit) for bit in each]).view(layer.weight.shape))
-        for layer, each in zip(net, bits, strict=True)
-    ]
+    return {
+        f"{number}.weight": torch.tensor([bit == "1" for bit in each]).view(net[number].weight.shape)
+        for number, each in enumerate(bits)
+    }
 
 
 def test_the_union_has_the_masks_under_which_there_was_a_step(net):
@@ -22,7 +24,7 @@ def test_the_union_has_the_masks_under_which_there_was_a_step(net):
         masked(net, *bits) for bits in (("1100", "1000"), ("0110", "1000"), ("0001", "0001"))
     )
     found = Exploration(net)
-    found.note([], 0)
+    found.note({}, 0)
     found.note(first, 3)  # three steps under the first masks
     found.note(second, 3)  # none under the second
     assert found.share(third, 5) == 5 / 8
@@ -36,14 +38,9 @@ def test_the_union_has_the_masks_under_which_there_was_a_step(net):
 
 def test_training_without_masks_explores_every_weight(net):
     found = Exploration(net)
-    assert found.share([], 0) == 1
-    found.note([], 2)
+    assert found.share({}, 0) == 1
+    found.note({}, 2)
     assert found.share(masked(net, "1000", "1000"), 5) == 1
-
-
-def test_masks_of_biases_do_not_count(net):
-    found = Exploration(net)
-    assert found.share([*masked(net, "1100", "1000"), (net[0].bias, torch.ones(1))], 2) == 3 / 8
 
 
 def test_a_state_goes_on_as_the_exploration_would(net):
@@ -53,6 +50,15 @@ def test_a_state_goes_on_as_the_exploration_would(net):
         each.note(first, 3)
     state = part.state()
     assert next_try.can_restore(state)
-    next_try.restore(state)
+    next_try.restore(state, torch.device("cpu"))
     assert next_try.share(second, 4) == whole.share(second, 4) == 5 / 8
     assert not next_try.can_restore(state | {"union": {"0.weight": torch.ones(2, dtype=torch.bool)}})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fields", [{"structure": "filter"}, {"structure": "channel", "shrink": True}])
+def test_a_trial_pruned_at_the_start_explores_the_weights_that_it_keeps(fields):
+    """Masks of biases and normalization do not count, and a smaller network is no other mask."""
+    row = run(trial(model="conv-5", sparsity=0.5, **fields)).trial
+    assert row["explored"] == row["density"] < 1
+    assert run(trial(model="conv-5", sparsity=0.5, prune_epoch=0.5, **fields)).trial["explored"] == 1

@@ -102,7 +102,7 @@ def test_the_initial_scope_of_a_dense_start_and_a_start_of_dense_training_change
 
 def test_a_scope_that_asks_a_layer_for_more_than_it_starts_with_is_refused():
     one = stages(initial_scope="erk", scope="uniform", sparsity=0.52)
-    for refused in (lambda: masking.check(one.config, one.model), one.run):
+    for refused in (lambda: masking.check(one.config, one.model, one.example), one.run):
         with pytest.raises(BadInput, match="initial_sparsity: scope uniform asks a layer for more weights"):
             refused()
 
