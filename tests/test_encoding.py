@@ -33,6 +33,7 @@ def in_the_locales_encoding(call):
     return len(call.args) <= PLACE.get(name, -1)
 
 
+@pytest.mark.slow
 def test_no_text_is_read_or_written_in_the_encoding_of_the_locale():
     found = [
         f"{file.relative_to(ROOT)}:{node.lineno}"

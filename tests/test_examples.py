@@ -153,6 +153,7 @@ def test_dataset_gives_its_images_and_labels():
     assert part("dataset")(noise=200.0)[0][0].std() > images.std()
 
 
+@pytest.mark.slow
 def test_tabular_is_a_regression_whose_metrics_agree():
     found = result("tabular", criterion="snip")
     assert found.trial["test_accuracy"] > 0.8  # of a regression it is r2
@@ -191,6 +192,7 @@ def test_loss_is_cross_entropy_at_gamma_0_and_the_built_in_focal_at_2(tmp_path, 
     assert outcome(own) == pytest.approx(outcome(other), rel=1e-2)
 
 
+@pytest.mark.slow
 def test_optimizer_steps_as_far_for_every_weight():
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
     settings = study("optimizer").trials()[0].config
@@ -201,6 +203,7 @@ def test_optimizer_steps_as_far_for_every_weight():
     assert result("optimizer", optimizer__near=0.9).trial["test_accuracy"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cycles", "rates"), [(2, [0.2, 0.1, 0.2, 0.1]), (4, [0.2] * 4)])
 def test_lr_schedule_starts_again_with_each_cycle(cycles, rates):
     curves = result("lr_schedule", lr_schedule__cycles=cycles).curves

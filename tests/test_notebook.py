@@ -60,6 +60,7 @@ def test_results_are_frames_and_a_criterion_of_a_cell_is_tried(run):
     assert "mine.py:weight_times_gradient@" in own[0]
 
 
+@pytest.mark.slow
 def test_the_notebook_is_kept_without_outputs():
     cells = [cell for cell in nbformat.read(PATH, as_version=4).cells if cell.cell_type == "code"]
     assert cells and not any(cell.outputs or cell.execution_count for cell in cells)

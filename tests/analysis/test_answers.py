@@ -114,6 +114,7 @@ def test_text_of_others_is_no_markup_and_moves_no_cursor(made, add):
     assert analysis.Results(made)._repr_html_().startswith("<p>&lt;results ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "titles"),
     [("crossover", 1), ("best", 2), ("correlation", 1), ("aggregate", 1), ("regimes", 0), ("seeds", 0)],
@@ -126,6 +127,7 @@ def test_the_charts_of_an_answer_are_those_of_the_report(name, titles, made):
         assert answer.plot([*answer.charts][-1]).data
 
 
+@pytest.mark.slow
 def test_a_map_is_drawn_over_the_fields_that_were_asked_for(made, add):
     add(
         *(

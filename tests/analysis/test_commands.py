@@ -191,6 +191,7 @@ def test_the_prompt_answers_refuses_and_goes_on(made):
     assert len(answer.stderr.splitlines()) == 2 and answer.stderr.startswith("one query only")
 
 
+@pytest.mark.slow
 def test_a_criterion_that_is_nowhere_is_one_line(made):
     answer = run("crossover", "snap", "random", "--results", made)
     assert answer.returncode == 2 and "snap: no trials of it; there are: random" in answer.stderr
@@ -212,6 +213,7 @@ def test_export_writes_tidy_tables_and_latex(made, tmp_path):
     assert "export to .csv" in run("export", tmp_path / "t.doc", "--results", made).stderr
 
 
+@pytest.mark.slow
 def test_the_latex_table_says_what_was_lost(made, add, tmp_path):
     add(trial("lost", criterion="snip", sparsity=0.99, seed=3, status="diverged"))
     run("export", tmp_path / "t.tex", "--results", made)
@@ -252,6 +254,7 @@ def test_the_report_of_one_study_has_the_files_of_that_one(made, add):
         assert ("# the text of the other" in (made.parent / "report.html").read_text()) == there
 
 
+@pytest.mark.slow
 def test_the_oracles_masks_alone_are_no_criteria_to_compare(tmp_path):
     results.write(tmp_path, [trial("o", criterion="oracle", test_accuracy=0.5)], [[]], [[]])
     for name in ("crossover", "best", "accuracy"):
@@ -259,6 +262,7 @@ def test_the_oracles_masks_alone_are_no_criteria_to_compare(tmp_path):
         assert answer.returncode == 2 and "python -m analysis correlation" in answer.stderr
 
 
+@pytest.mark.slow
 def test_numbers_are_written_as_they_are_however_large(made, tmp_path):
     query = "SELECT 170141183460469231731687303715884105727::HUGEINT AS n, sum(seed) AS s FROM trials"
     assert run("sql", query, "--out", tmp_path / "n.parquet", "--results", made).returncode == 0
@@ -283,6 +287,7 @@ def test_labels_of_results_move_no_terminal_and_no_markup_breaks_a_table(made, a
     assert "\x1b" not in run("accuracy", "--results", made, "--where", "'\x1b[2J'").stderr
 
 
+@pytest.mark.slow
 def test_latex_runs_no_command_of_a_label(made, add, tmp_path):
     add(trial("h", criterion=HOSTILE, sparsity=0.9, test_accuracy=0.5))
     run("export", tmp_path / "t.tex", "--results", made)
@@ -327,6 +332,7 @@ def test_a_part_by_any_name_is_no_script_of_the_watched_page(made):
     assert "pwned" not in page and "default-src 'none'" in page
 
 
+@pytest.mark.slow
 def test_an_answer_of_no_rows_has_its_columns_in_every_format(made, tmp_path):
     query = "SELECT seed, seed FROM trials WHERE false"
     assert run("sql", query, "--format", "csv", "--results", made).stdout == "seed,seed_1\n"

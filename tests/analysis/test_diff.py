@@ -64,12 +64,14 @@ def test_invalid_rows_of_a_launch_are_compared_with_nothing(twice):
         diff.diff(analysis.open(twice), "one", "two")
 
 
+@pytest.mark.slow
 def test_two_studies_are_compared_in_the_cells_that_both_have(twice):
     answer = diff.diff(analysis.open(twice), "made", "again")
     assert answer.fields["config"]["criterion"] == ("snip, random", "snip")
     assert len(answer.cells) == 2 and "snip, sparsity 0.8" in answer.cells[0].name
 
 
+@pytest.mark.slow
 def test_criteria_are_paired_by_seed_as_in_crossover(made):
     answer = diff.diff(analysis.open(made), "snip", "random:erk")
     assert set(answer.fields["config"]) == {"criterion", "scope"}
@@ -84,6 +86,7 @@ def test_two_trials_have_numbers_and_no_interval(made):
     assert "no interval" in diff.sentences(answer)[0]
 
 
+@pytest.mark.slow
 def test_an_unfinished_study_is_not_tested(made):
     began = {"trials": 100, "to_run": 100, "started_at": FIRST.isoformat(), "launch": "x"}
     launches.note_launch(made, "made", "", began)
@@ -92,6 +95,7 @@ def test_an_unfinished_study_is_not_tested(made):
     assert "for 0 tests" in diff.sentences(answer)[0]
 
 
+@pytest.mark.slow
 def test_cells_with_several_trials_of_a_seed_are_counted_and_not_compared(made, add):
     """Trials of two learning rates against those of a third: which with which?"""
     for rate in (0.5, 0.6):

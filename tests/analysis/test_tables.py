@@ -78,12 +78,14 @@ def test_every_table_fits_the_terminal_and_no_number_has_more_digits_than_it_mea
                 assert digits(number) <= (4 if command == "accuracy" else 3), (command, number)
 
 
+@pytest.mark.slow
 def test_files_have_every_column_and_every_digit(full):
     shown = json.loads(run(main, "best", "--results", full, "--format", "json").stdout)
     assert {"setting", "selected_test_low", "lost", "hours", "cost_front_tied"} <= shown[0].keys()
     assert any(len(repr(row["validation_accuracy"])) > 8 for row in shown)
 
 
+@pytest.mark.slow
 def test_what_is_the_same_in_every_row_is_said_once(full, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     said = run(main, "cost", "--results", full).stdout

@@ -30,6 +30,7 @@ def chosen(scope, shapes, kept, seed=0, ties=False):
     return scores, select(scores, groups, [group.kept for group in groups])
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(PATTERNS)), shapes, st.integers(0, 9), st.booleans(), st.data())
 def test_patterns_keep_exactly_what_is_asked(scope, shapes, seed, ties, data):
     total = sum(map(prod, shapes.values()))
@@ -91,6 +92,7 @@ def test_blocks_are_kept_by_the_sums_of_their_scores_over_all_layers():
     assert int(more["a"][:, :4].sum()) == 3 and torch.equal(more["b"], masks["b"])
 
 
+@pytest.mark.slow
 @given(shapes, st.integers(0, 9), st.data())
 def test_at_most_one_block_is_kept_in_part_and_more_kept_weights_are_a_larger_set(shapes, seed, data):
     total = sum(map(prod, shapes.values()))

@@ -86,6 +86,7 @@ def test_lamp_divides_a_square_by_those_not_smaller_in_its_layer():
     torch.testing.assert_close(tied, torch.tensor([[1, 1 / 2, 1 / 3]], dtype=torch.float64))
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(-9, 9), min_size=1, max_size=12), min_size=1, max_size=4), st.data())
 def test_lamp_keeps_one_weight_of_each_layer_first_and_is_the_same_in_any_number_of_iterations(layers, data):
     """And within a layer it ranks by size; against the definition, in exact fractions."""

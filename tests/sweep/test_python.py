@@ -100,6 +100,7 @@ def test_ctrl_c_and_quitting_the_debugger_end_a_run_that_keeps_what_is_done(ends
     assert statuses(analysis.Results("results/ends")) == [("ok",)]
 
 
+@pytest.mark.slow
 def test_a_debugger_stops_in_a_criterion_and_goes_on(here, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", (here / "commands").open("w+"))
     sys.stdin.write("args\ncontinue\n")

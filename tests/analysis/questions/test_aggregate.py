@@ -122,6 +122,7 @@ def test_lost_trials_and_the_number_of_tests_are_said(tmp_path):
     assert [line.endswith("4 lost") for line in said if line.startswith("snip")] == [True]
 
 
+@pytest.mark.slow
 def test_a_task_with_one_run_and_seeds_that_are_all_alike_have_no_interval(tmp_path):
     single = aggregates.aggregate(studied(tmp_path / "one", lambda *_: 0.5, seeds=1))
     alike = aggregates.aggregate(studied(tmp_path / "alike", lambda *_: 0.1, seeds=3))
@@ -131,6 +132,7 @@ def test_a_task_with_one_run_and_seeds_that_are_all_alike_have_no_interval(tmp_p
     assert [one.improvement.value for one in alike.ways if one.improvement] == [0.5, 0.5]
 
 
+@pytest.mark.slow
 def test_a_baseline_is_one_way_or_refused_in_a_line(tmp_path):
     connection = studied(tmp_path, lambda c, m, s, seed: 0.5 + seed / 100)
     assert aggregates.aggregate(connection, "snip").baseline == "snip"
@@ -149,6 +151,7 @@ def test_a_baseline_is_one_way_or_refused_in_a_line(tmp_path):
         aggregates.aggregate(analysis.open(tmp_path), "random")
 
 
+@pytest.mark.slow
 def test_the_report_draws_profiles_of_two_ways_or_more(made):
     page = Page()
     section = aggregate.QUESTION.section
@@ -159,6 +162,7 @@ def test_the_report_draws_profiles_of_two_ways_or_more(made):
     assert not alone.parts
 
 
+@pytest.mark.slow
 def test_tasks_with_few_seeds_are_as_uncertain_as_these_seeds(tmp_path):
     """Twenty seeds at one sparsity do not make three at the other worth more."""
     connection = studied(

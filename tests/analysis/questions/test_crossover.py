@@ -141,6 +141,7 @@ def test_a_chart_has_the_bracket_of_every_crossing():
     assert [(one.xanchor, round(1 - 10**one.x, 4)) for one in words] == [("left", 0.8), ("right", 0.995)]
 
 
+@pytest.mark.slow
 def test_where_nothing_is_tested_the_note_says_so_and_files_have_no_number(made, add):
     add(*[trial(f"f-{s}", criterion="force", sparsity=0.9, seed=s, status="failed") for s in range(3)])
     connection = analysis.open(made)

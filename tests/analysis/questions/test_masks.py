@@ -80,6 +80,7 @@ def test_overlaps_are_over_all_layers_and_by_layer_beside_those_of_random_masks(
     assert (whole.verdict, first.verdict) == ("more alike", "not told apart")
 
 
+@pytest.mark.slow
 def test_of_nobody_named_every_pair_of_a_setting_is_there_once(made):
     pairs = [(one.first, one.second) for one in found(made)]
     assert len(pairs) == len(set(map(frozenset, pairs))) == 3
@@ -89,6 +90,7 @@ def test_of_nobody_named_every_pair_of_a_setting_is_there_once(made):
     }
 
 
+@pytest.mark.slow
 def test_between_pairs_trials_that_differ_in_one_field(made):
     [one] = found(made, "snip", between="prune_epoch")
     assert one.jaccard.value == pytest.approx(np.mean([(4 + seed) / 12 for seed in range(3)]))
@@ -97,6 +99,7 @@ def test_between_pairs_trials_that_differ_in_one_field(made):
     assert said.returncode == 0 and "at 0.9 (random" in said.stdout
 
 
+@pytest.mark.slow
 def test_two_trials_are_named_by_the_beginnings_of_their_ids(made):
     write(made, (trial("abc0", criterion="snip", seed=7, sparsity=0.99), kept("abc0", [0], [0, 1, 2])))
     said = run("masks", "abc", "a2", "--results", made, "--format", "json")
@@ -120,6 +123,7 @@ def test_names_of_nothing_are_one_line(made, words, said):
     assert answer.returncode == 2 and answer.stderr.count("\n") == 1 and said in answer.stderr
 
 
+@pytest.mark.slow
 def test_what_others_wrote_is_counted_and_left_aside(made, capfd):
     [part] = (made / "masks").glob("part-*")
     sound = pq.read_table(part).filter(pc.field("trial_id") == "a0").to_pylist()[0]

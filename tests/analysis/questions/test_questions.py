@@ -139,6 +139,7 @@ def test_too_few_criteria_and_seeds_have_no_interval_and_the_answer_says_why(tmp
     assert row["resampled"] == "" and "no interval, which takes 5 criteria or 5 seeds" in one.basis
 
 
+@pytest.mark.slow
 def test_of_a_study_that_runs_no_correction_is_claimed(tmp_path):
     rows = [
         trial(f"{c}{s}", criterion=c, seed=s, sparsity=at, test_accuracy=(s * 3 + at * 10) % 1, pre_train_loss=s)
@@ -153,6 +154,7 @@ def test_of_a_study_that_runs_no_correction_is_claimed(tmp_path):
     assert "Holm" not in said and "  " not in said and said == said.strip()
 
 
+@pytest.mark.slow
 def test_each_combination_of_the_oracle_was_drawn_by_itself(tmp_path):
     """Of one network, and beside criteria too."""
     random = np.random.default_rng(0)
@@ -246,6 +248,7 @@ def ranked(tmp_path):
     return best.rank(write(tmp_path / "r", rows))
 
 
+@pytest.mark.slow
 def test_schedules_are_chosen_by_validation_and_ties_are_said(ranked):
     names = [one.schedule for one in ranked]
     assert names == ["snip", "force", "grasp", "magnitude"] or names == [
@@ -313,6 +316,7 @@ def test_a_schedule_whose_trials_all_failed_is_last_and_is_said(tmp_path):
     assert best.rows(found)[2]["validation_accuracy"] is None
 
 
+@pytest.mark.slow
 def test_what_lost_runs_could_turn_is_tied(tmp_path):
     """The best has lost a run that may well have been at chance."""
     rows = [
@@ -324,6 +328,7 @@ def test_what_lost_runs_could_turn_is_tied(tmp_path):
     assert [one.tied for one in best.rank(write(tmp_path / "other", [*rows, lost]))] == [True, True]
 
 
+@pytest.mark.slow
 def test_nothing_is_shut_out_while_a_study_runs(tmp_path):
     rows = [
         trial(f"{n}{s}", criterion=n, seed=s, val_accuracy=v + s / 1000, test_accuracy=v, study="r")
@@ -356,6 +361,7 @@ def test_nothing_is_shut_out_while_a_study_runs_of_which_all_trials_failed_so_fa
     assert "provisional, 1 of 5 trials of r" in said and "better than all others" not in said
 
 
+@pytest.mark.slow
 def test_no_correlation_counts_as_tested_while_a_study_runs(tmp_path):
     random = np.random.default_rng(0)
     rows = [
@@ -569,6 +575,7 @@ def test_regimes_of_twins_have_their_own_bounds(tmp_path):
     assert plain.rows[0]["trials"] == 3, "a question about accuracy is not narrowed to twins"
 
 
+@pytest.mark.slow
 def test_the_report_has_maps_of_twins_where_there_are_twins_and_shows_accuracy_first(tmp_path):
     rows = [trial(name, **fields) for name, fields in TWINS.items()]
     found = regimes.temperature_maps(write(tmp_path / "r", rows))
@@ -584,6 +591,7 @@ def test_regimes_of_twins_need_a_twin(tmp_path):
         regimes.answer(connection, of=regimes.Of.CKA)
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_is_in_no_mean_and_not_lost_but_has_cost_its_time(tmp_path):
     rows = [
         trial("a", test_accuracy=0.9, val_accuracy=0.9, wall_seconds=3600.0, density=0.1),

@@ -133,6 +133,7 @@ def test_results_without_spent_steps_are_one_line(write):
     assert "spent_steps, a column that older results lack" in said
 
 
+@pytest.mark.slow
 def test_nothing_is_certain_before_the_study_has_ended(write, tmp_path):
     write(journey())
     began = {"started_at": "2026-01-01T00:00:00+00:00", "trials": 99, "to_run": 99}

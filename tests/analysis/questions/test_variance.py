@@ -77,6 +77,7 @@ def test_null_is_a_stream_that_follows_the_seed(tmp_path):
     assert found[0].moved == ("initialization", "data order", "masks")
 
 
+@pytest.mark.slow
 def test_arms_that_differ_in_anything_else_are_apart(tmp_path):
     rows = [runs(held, [0.1, 0.2, 0.4], lr=lr) for held in ({}, ONE["masks"]) for lr in (0.1, 0.3)]
     found = variance.spreads(opened(tmp_path, *rows))

@@ -50,6 +50,7 @@ def test_units_of_size_and_data_change_the_factors_alone():
     assert other.error == pytest.approx(one.error, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_an_exponent_that_losses_do_not_tell_ends_at_a_bound_and_is_said_to_be_open():
     size, data = (each.ravel() for each in np.meshgrid(np.geomspace(1e3, 1e6, 5), (1e3, 2e3, 4e3)))
     steep = 0.2 + 30 / size**0.45 + np.where(data == 1e3, 1.0, 0.0)

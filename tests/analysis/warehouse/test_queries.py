@@ -24,6 +24,7 @@ def test_each_query_runs_as_it_is_and_says_what_its_columns_are(name, made):
         assert re.search(rf"\b{column}\b", head), f"{name}.sql does not say what {column} is"
 
 
+@pytest.mark.slow
 def test_the_arm_of_results_from_before_that_column_is_what_a_trial_says_of_itself(tmp_path):
     """A config less seed and sparsity, which are neighbours there."""
     trials = [

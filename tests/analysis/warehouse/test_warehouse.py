@@ -20,6 +20,7 @@ def count(connection, what="trials"):
     return connection.execute(f"SELECT count(*) FROM {what}").fetchone()[0]
 
 
+@pytest.mark.slow
 def test_a_study_and_the_folder_of_all_studies_both_open(made):
     assert count(analysis.open(made)) == count(analysis.open(made.parent)) == 45
     results.write(made.parent / "other", [trial("x", study="other")], [[]], [[]])
@@ -140,6 +141,7 @@ def test_a_condition_that_is_none_is_one_line(made, where):
         analysis.open(made, where=where)
 
 
+@pytest.mark.slow
 def test_a_condition_with_a_query_in_it_is_one_line(made):
     for query in ("SELECT max(sparsity) FROM trials", "SELECT 0.9 FROM curves"):
         with pytest.raises(BadInput, match="without a query in it"):
@@ -199,6 +201,7 @@ def test_files_outside_the_results_are_out_of_reach_even_without_our_check(made)
         analysis.open(made).execute("COPY trials TO '/tmp/stolen.csv'")
 
 
+@pytest.mark.slow
 def test_importing_analysis_imports_neither_torch_nor_ray():
     code = "import analysis, analysis.questions.crossover, sys; print({'torch', 'ray'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
@@ -278,6 +281,7 @@ def test_what_is_unfinished_is_the_study_whatever_is_left_of_its_trials(made):
     assert unfinished(analysis.open(made.parent, study="other")) == {}
 
 
+@pytest.mark.slow
 def test_trials_that_another_study_ran_later_were_run_for_both(made):
     """The view of all studies shows them under the other."""
     launched(made, trials=45, to_run=45)
@@ -309,6 +313,7 @@ def test_nothing_is_known_of_a_study_that_does_not_say_how_many_trials_it_has(ma
     assert unfinished(analysis.open(made)) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "7", "[" * 100_000, '{"study": "made", "launches": []}', '{"study": "\\ud800"}', "\0"],

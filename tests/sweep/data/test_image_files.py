@@ -138,6 +138,7 @@ def test_counts_of_clipped_images_that_an_earlier_version_kept_are_not_believed(
     assert data.load("image-folder:pets", pets, 0.25, 0).mean.flatten().tolist() == [128] * 3
 
 
+@pytest.mark.slow
 def test_an_image_of_another_size_is_one_line_with_both(pets, monkeypatch):
     monkeypatch.setattr(reading, "room", lambda device: 0)
     Image.new("RGB", (9, 9)).save(pets / "pets" / "test" / "dog" / "0.png")

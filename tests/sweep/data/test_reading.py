@@ -426,6 +426,7 @@ def test_without_a_place_to_keep_it_a_set_is_used_from_memory(tmp_path):
     assert reading.find("image-folder:pets", tmp_path).train[0].shape == (10, 3, 32, 32)
 
 
+@pytest.mark.slow
 def test_download_gets_what_is_missing_and_asks_for_nothing_otherwise(tmp_path, mirror, monkeypatch):
     folder, address = mirror
     mnist_like(folder, "KMNIST")
@@ -446,6 +447,7 @@ def test_download_gets_what_is_missing_and_asks_for_nothing_otherwise(tmp_path, 
     catalog.download("kmnist", root)
 
 
+@pytest.mark.slow
 def test_tiny_imagenet_can_be_downloaded_too_if_it_is_the_right_one(tmp_path, mirror, monkeypatch):
     folder, address = mirror
     archive = folder / "tiny-imagenet-200.zip"

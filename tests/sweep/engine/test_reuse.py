@@ -121,6 +121,7 @@ def test_of_several_successes_in_a_folder_the_latest_is_taken_over(path, root):
     assert analysis.open(root / "mine").execute(query).fetchall() == [(0.4,)]
 
 
+@pytest.mark.slow
 def test_libraries_come_after_the_studies_beside_and_are_never_written_to(path, root, tmp_path):
     trials = load(path).trials()
     write(root / "other", result(trials[0]))
@@ -262,6 +263,7 @@ def test_a_launch_says_what_is_not_kept_and_how_it_comes(study_file, root):
     assert (code, err) == (0, "") and "1 with a result, 3 to run" in out and "without masks" not in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", [*SCHEMAS])
 def test_a_crash_while_results_are_taken_over_loses_nothing_and_leaves_no_half_trial(
     study_file, root, monkeypatch, table
@@ -295,6 +297,7 @@ def test_folders_without_a_wanted_trial_are_read_no_further_than_two_columns(pat
     assert reuse.find(study, theirs, root / "mine", ()) == []
 
 
+@pytest.mark.slow
 def test_a_launch_says_what_it_takes_over_and_a_dry_run_takes_nothing(path, root):
     trials = load(path).trials()
     write(root / "other", *map(result, trials))
@@ -326,6 +329,7 @@ def test_of_many_sources_a_launch_names_three(path, root, tmp_path):
     assert "1 taken over from other-2 (" in out and ", 1 from 1 more, 0 to run" in out
 
 
+@pytest.mark.slow
 def test_what_is_marked_as_invalid_elsewhere_is_not_taken_over(path, root):
     trials = load(path).trials()
     write(root / "other", *(result(trial) for trial in trials))

@@ -163,6 +163,7 @@ def test_torchvision_names_its_default_weights_by_their_hash():
     assert weights.of_torchvision(RESNET) == "resnet18-f37072fd.pth@f37072fd"
 
 
+@pytest.mark.slow
 def test_torchvisions_weights_may_have_other_classes_and_then_the_output_layer_is_drawn():
     given = state(models.build(RESNET, (3, 32, 32), 1000, 3))
     own, name = models.build(RESNET, (3, 32, 32), 10, 4), weights.of_torchvision(RESNET)

@@ -98,6 +98,7 @@ def test_a_module_on_the_path_is_read_from_there(folder, monkeypatch):
     assert part.load()((1, 2), 3) == ((1, 2), 3)
 
 
+@pytest.mark.slow
 def test_an_installed_package_is_known_by_its_version(tmp_path):
     part = parts.declare("loss", "torch.nn.functional:poisson_nll_loss", tmp_path)
     from torch.nn.functional import poisson_nll_loss

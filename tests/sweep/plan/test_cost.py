@@ -54,6 +54,7 @@ def test_shared_training_costs_a_job_nothing(costs):
     assert costs.job(maker) == costs.alone(maker.trial.config) > 3 * costs.job(other)
 
 
+@pytest.mark.slow
 def test_the_speed_is_learnt_from_earlier_results():
     asked = Trial.of(config(epochs=2))
     row = run(asked).trial

@@ -168,6 +168,7 @@ studies = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(studies, st.integers(1, 9), st.floats(0, 5))
 def test_packs_have_every_trial_once_and_no_pack_needs_a_later_one(trials, workers, least):
     trials = list({trial.id: trial for trial in trials}.values())

@@ -45,6 +45,7 @@ def count(masks):
     return sum(int(mask.sum()) for mask in masks.values())
 
 
+@pytest.mark.slow
 def test_gradual_pruning_follows_the_cubic_schedule_to_the_exact_count():
     training, updates, seen = started("gmp", prune_epoch=1)
     start, last = training.steps_of(1), max(seen)
@@ -56,6 +57,7 @@ def test_gradual_pruning_follows_the_cubic_schedule_to_the_exact_count():
         assert all(not (mask & ~before[name]).any() for name, mask in after.items()), "no weight grows back"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", ["set", "rigl"])
 def test_dynamic_sparse_training_moves_weights_within_layers_and_keeps_their_number(criterion):
     _, updates, seen = started(criterion, scope="erk")
@@ -87,6 +89,7 @@ def test_rigl_grows_where_the_gradient_is_largest_and_starts_from_zero(monkeypat
     assert training.spent == training.end
 
 
+@pytest.mark.slow
 def test_granet_prunes_as_gradual_pruning_does_but_regrows_weights():
     _, updates, seen = started("granet", prune_epoch=0)
     assert count(updates.masks) == pruners.kept_count(97_552, 0.9)

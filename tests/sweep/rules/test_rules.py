@@ -187,6 +187,7 @@ def channels(run, *, sparsity: float = 0.5):
 """
 
 
+@pytest.mark.slow
 def test_an_own_rule_of_units_keeps_as_many_of_them_as_the_sparsity_says(tmp_path):
     (tmp_path / "rules.py").write_text(CHANNELS)
     path = tmp_path / "channels.yaml"

@@ -46,6 +46,7 @@ def test_what_was_measured_at_a_sum_of_binary_fractions_gets_more_seeds_of_its_o
     assert {trial.config.seed for trial in ran} == {5, 6}
 
 
+@pytest.mark.slow
 def test_what_is_known_is_told_before_anything_is_asked_and_never_run_again(study_file):
     first = searching(study_file)
     known = [row(trial) for trial in go(first)]
@@ -97,6 +98,7 @@ def test_results_that_cannot_be_of_the_space_are_ruled_out_unread(study_file):
         searching(study_file, text, known=[other])
 
 
+@pytest.mark.slow
 def test_a_killed_search_does_not_run_again_what_it_stopped_and_another_one_does(study_file):
     """Killed before Optuna was told of the last one that was stopped."""
     tuner, found = searching(study_file, STOPS), []

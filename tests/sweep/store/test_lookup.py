@@ -45,6 +45,7 @@ def test_the_folder_of_all_studies_is_above_that_of_one(root):
     assert lookup.of_all_studies(root) == lookup.of_all_studies(root / "two") == root
 
 
+@pytest.mark.slow
 def test_results_in_an_object_store_are_looked_up_too(bucket):
     root = place(f"{bucket}/results")
     write(root, "one", "aa11", "ok", 1)

@@ -7,6 +7,7 @@ from sweep.store.matching import matching
 from tests.sweep.store.test_marks import mark, run
 
 
+@pytest.mark.slow
 def test_a_condition_is_over_results_that_count_and_their_tags(tmp_path):
     for name in ("a", "b", "c"):
         run(tmp_path, name)

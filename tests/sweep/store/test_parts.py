@@ -127,6 +127,7 @@ def test_merging_leaves_the_types_that_a_launch_writes(tmp_path):
     assert parts.fits(merged, "trials") and pq.read_table(merged)["sparsity"].to_pylist() == [0.9] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beside", ["of another kind", "no plain file", "damaged"])
 def test_who_has_opened_results_sees_all_rows_after_a_merge_beside_a_foreign_part(beside, tmp_path, capfd):
     """Such results are read by a list of parts: it must not outlive what is on it."""
@@ -146,6 +147,7 @@ def test_who_has_opened_results_sees_all_rows_after_a_merge_beside_a_foreign_par
     assert len(capfd.readouterr().err.splitlines()) == (beside != "of another kind")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [bytes(400), b"\xff" * 400])
 def test_a_damaged_page_behind_a_sound_footer_is_left_aside_by_both(damage, tmp_path, capfd):
     """Whichever column it is in, and however late a query comes to it."""

@@ -42,6 +42,7 @@ def test_a_later_success_wins_over_a_failure_in_any_order(tmp_path):
     assert results.finished(tmp_path)["a"]["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_compaction_keeps_every_row_in_one_part(tmp_path):
     for i in range(20):
         results.write(tmp_path, *zip(rows(f"{i}"), strict=True))
@@ -52,6 +53,7 @@ def test_compaction_keeps_every_row_in_one_part(tmp_path):
     assert len(results.finished(tmp_path)) == 20
 
 
+@pytest.mark.slow
 def test_results_from_before_a_column_was_are_read_and_merged(tmp_path, monkeypatch):
     """Losses with fresh BatchNorm statistics came later than the others."""
     monkeypatch.setattr(compaction, "_MANY_PARTS", 1)
@@ -120,6 +122,7 @@ def test_a_merged_part_has_the_text_of_an_arm_once(tmp_path):
     assert pq.read_table(part).num_rows == 18_000 and part.stat().st_size < 1.5 * text
 
 
+@pytest.mark.slow
 def test_what_is_not_a_part_is_named_and_left_aside(tmp_path, capsys):
     """A file that was cut off, and one of somebody else's: the other parts are read, and merged without them."""
     for number in range(20):
@@ -167,6 +170,7 @@ def hold(folder, ready):
         time.sleep(60)
 
 
+@pytest.mark.slow
 def test_a_second_writer_is_told_who_holds_the_results_until_that_one_dies(tmp_path):
     context = multiprocessing.get_context("forkserver")
     ready = context.Event()
@@ -191,6 +195,7 @@ def test_each_launch_adds_an_entry_to_study_json(tmp_path):
     assert written == {"study": "small", "spec": "new text", "launches": [{"n": 1}, {"n": 2}]}
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_is_no_result_until_it_is_run_in_full(tmp_path):
     folder = tmp_path / "small"
 

@@ -100,6 +100,7 @@ def few(tmp_path):
     return tmp_path, sound, failed, wild
 
 
+@pytest.mark.slow
 def test_a_trial_is_named_by_the_beginning_of_its_id_or_its_canonical_config(few):
     root, sound, *_ = few
     for folder in (root, root / "few"):
@@ -163,6 +164,7 @@ def test_what_differs_from_the_row_is_said_with_the_hardware_and_version_of_the_
     )
 
 
+@pytest.mark.slow
 def test_trials_without_an_accuracy_in_their_row(few, tmp_path):
     root, _, failed, wild = few
     done = commands.run(main, failed.id, "--results", root)
@@ -202,6 +204,7 @@ def nothing_known(monkeypatch):
     monkeypatch.setattr("sweep.parts.part._KNOWN", {})
 
 
+@pytest.mark.slow
 def test_a_trial_with_a_part_takes_the_study_that_names_the_part(own, nothing_known):
     path, sound, _ = own
     words = sound.id, "--results", path.parent / "results"

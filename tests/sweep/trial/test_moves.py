@@ -490,6 +490,7 @@ def test_a_trial_that_diverges_or_is_stopped_does_so_after_a_checkpoint_too(root
     )
 
 
+@pytest.mark.slow
 def test_seconds_and_the_beginning_of_a_trial_are_those_of_all_that_counts(root, tmp_path):
     asked = trial(prune_epoch=1, epochs=2)
     late(asked, root, Store(tmp_path), 15)
@@ -505,6 +506,7 @@ def test_seconds_and_the_beginning_of_a_trial_are_those_of_all_that_counts(root,
     assert 0 < row["score_seconds"] < 100
 
 
+@pytest.mark.slow
 def test_a_short_trial_leaves_nothing_and_none_without_an_interval(root, tmp_path):
     asked = trial(epochs=1)
     for every in (600.0, float("inf")):

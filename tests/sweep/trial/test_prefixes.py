@@ -262,6 +262,7 @@ def test_foreign_files_in_the_place_of_states_cost_time_only(tmp_path, pair, roo
         )
 
 
+@pytest.mark.slow
 def test_a_killed_trial_goes_on_from_the_states_that_it_saved(tmp_path, root):
     trials = [trial(prune_epoch=t, criterion=c) for t in (1, 2) for c in ("snip", "random")]
     [maker] = [job for chain in plan.share(trials) for job in chain if job.saves]
@@ -329,6 +330,7 @@ def test_states_of_a_killed_launch_are_removed_by_the_next_launch(tmp_path):
     assert not store.folder.exists()
 
 
+@pytest.mark.slow
 def test_scores_of_one_network_serve_every_sparsity_and_scope(monkeypatch, root):
     import pruners.pruning
     from sweep.trial import network

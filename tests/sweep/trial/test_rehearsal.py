@@ -81,6 +81,7 @@ def test_a_rule_may_count_in_epochs_of_its_trial(tmp_path, length, fits):
     assert fault == "" if fits else "mine: trains to step 6" in fault
 
 
+@pytest.mark.slow
 def test_a_data_set_that_is_not_here_is_stood_in_for_by_random_images(tmp_path):
     """On the head of a cluster, whose nodes have it."""
     assert said(tmp_path, "criterion: scores.py:right\n", "cifar10") == ""

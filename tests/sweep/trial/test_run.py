@@ -80,6 +80,7 @@ print(repr([result.trial["test_loss"], result.trial["pre_train_loss"], result.cu
     assert answer.stdout.strip() == repr(expected)
 
 
+@pytest.mark.slow
 def test_stages_are_recorded_from_dense_to_retrained():
     result = run(trial(epochs=3, prune_epoch=1, sparsity=0.95))
     assert [(row["phase"], row["epoch"]) for row in result.curves] == [
@@ -99,6 +100,7 @@ def test_stages_are_recorded_from_dense_to_retrained():
     assert (result.layers[0]["name"], result.layers[0]["shape"]) == ("0.weight", [16, 1, 3, 3])
 
 
+@pytest.mark.slow
 def test_every_recorded_column_is_in_the_schema_and_every_column_is_recorded():
     result = run(trial(twin_seed=7), metrics=["ece"])
     by_the_engine = {"study", "launched_at", "launch", "code", "node", "pack", "error", "source"}
@@ -120,6 +122,7 @@ def test_every_criterion_has_the_same_training_before_the_prune():
     assert dense(one) == dense(other)
 
 
+@pytest.mark.slow
 def test_a_dense_run_learns():
     row = run(trial(sparsity=0, epochs=3)).trial
     assert row["criterion"] == "dense" and row["density"] == row["effective_density"] == 1
@@ -195,6 +198,7 @@ def test_iterative_magnitude_pruning_rewinds_and_each_level_begins_the_next():
     assert three.trial["kept"] == pytest.approx(0.512 * 97_552, abs=1)
 
 
+@pytest.mark.slow
 def test_a_rewind_restores_the_weights_exactly():
     """With one weight of a hundred thousand pruned and a rewind to 0, retraining repeats the training."""
     twice = run(trial(criterion="magnitude", sparsity=0.00001, prune_epoch=2, rewind_epoch=0, epochs=2))
@@ -355,6 +359,7 @@ def test_a_network_without_batchnorm_has_equal_recalibrated_columns(monkeypatch)
     assert [row[f"{name}_recalibrated"] for name in FRESH] == [row[name] for name in FRESH]
 
 
+@pytest.mark.slow
 def test_recalibrated_accuracy_is_higher_right_after_a_late_prune():
     row = run(trial(criterion="random", sparsity=0.5, prune_epoch=2)).trial
     assert row["pre_test_accuracy_recalibrated"] > row["pre_test_accuracy"] + 0.1
@@ -382,6 +387,7 @@ def test_run_refuses_fields_that_do_not_go_together(fields, message):
             refuse()
 
 
+@pytest.mark.slow
 def test_kept_and_active_weights_are_counted_in_the_layers_that_may_be_pruned():
     """Also if the trial goes on from one that may prune other layers."""
     asked = {"criterion": "oracle", "structure": "filter", "sparsity": 0.5, "prune_epoch": 1, "epochs": 1}

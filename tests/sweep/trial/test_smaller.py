@@ -76,6 +76,7 @@ def test_the_smaller_network_is_trained_as_the_masked_one_is_but_for_rounding(fi
     assert masked.trial["flops"] == 2 * masked.trial["macs_dense"]
 
 
+@pytest.mark.slow
 def test_flops_are_those_of_the_smaller_network_and_only_it_is_timed():
     """By hand: of conv-5 on 8×8 images, whose layers have 16, 32, 64, 64 and 64 channels, a half is left."""
     found, dense = run(shrunk(epochs=1)).trial, run(trial(sparsity=0, epochs=1)).trial
