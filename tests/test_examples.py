@@ -145,6 +145,7 @@ def test_model_has_the_weights_of_its_width_and_learns(width, accuracy):
     assert row["effective_density"] is not None
 
 
+@pytest.mark.slow
 def test_dataset_gives_its_images_and_labels():
     (images, labels), (others, _) = part("dataset")()
     assert (images.shape, others.shape, str(images.dtype)) == ((900, 1, 8, 8), (300, 1, 8, 8), "uint8")

@@ -48,6 +48,7 @@ def test_a_question_is_a_function_with_the_options_of_its_command(question):
     assert question.name in dir(analysis)
 
 
+@pytest.mark.slow
 def test_a_question_in_the_table_is_a_function_at_once(made, monkeypatch):
     assert not hasattr(analysis, "count")
     monkeypatch.setattr(catalog, "QUESTIONS", (*catalog.QUESTIONS, COUNT))
@@ -149,6 +150,7 @@ def test_a_study_that_runs_makes_an_answer_provisional(made, monkeypatch):
     assert "<li>Provisional: 45 of 90 trials of &lt;made&gt;.</li>" in answer._repr_html_()
 
 
+@pytest.mark.slow
 def test_results_are_relations_for_pandas_polars_and_arrow(made):
     results = analysis.Results(made)
     assert repr(results) == f"<results {made}: 45 ok>"

@@ -34,6 +34,7 @@ def test_sql_prints_the_answer(made):
     assert answer.returncode == 0 and re.search(r"snip\s+│\s+15", answer.stdout)
 
 
+@pytest.mark.slow
 def test_crossover_prints_table_and_answers(made):
     answer = run("crossover", "--results", made.parent)
     assert answer.returncode == 0
@@ -41,6 +42,7 @@ def test_crossover_prints_table_and_answers(made):
     assert "snip against random erk: certainly above at 0.95 and certainly below at 0.98" in answer.stdout
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_cuts_no_name_and_no_number(made, monkeypatch):
     monkeypatch.setenv("COLUMNS", "30")
     answer = run("crossover", "--results", made)
@@ -104,6 +106,7 @@ def test_of_two_values_of_an_option_neither_is_taken_silently(made):
     assert run("views", "--results", made, "--help").returncode == 0
 
 
+@pytest.mark.slow
 def test_results_without_trials_are_said_to_be_empty(tmp_path):
     for name in ("crossover", "report"):
         answer = run(name, "--results", tmp_path)
@@ -164,6 +167,7 @@ def test_every_question_is_answered_in_every_format_with_the_same_rows(name, mad
         assert list(texts[0]) == list(objects[0]) == table.column_names
 
 
+@pytest.mark.slow
 def test_sql_is_read_from_a_file_and_written_as_asked(made, tmp_path):
     (tmp_path / "q.sql").write_text("SELECT criterion, count(*) AS n FROM trials GROUP BY 1 ORDER BY 1")
     answer = run("sql", "-f", tmp_path / "q.sql", "--format", "csv", "--results", made, "--where", "seed > 0")
@@ -220,6 +224,7 @@ def test_the_latex_table_says_what_was_lost(made, add, tmp_path):
     assert "(1 lost)" in (tmp_path / "t.tex").read_text()
 
 
+@pytest.mark.slow
 def test_the_latex_table_says_that_seeds_are_equal_and_that_a_study_runs(tmp_path):
     rows = [trial(f"s{seed}", seed=seed, test_accuracy=0.9) for seed in range(3)]
     results.write(tmp_path / "r", rows, [[]], [[]])

@@ -79,6 +79,7 @@ def test_criteria_are_paired_by_seed_as_in_crossover(made):
     assert "certainly above in 3, certainly below in 2" in diff.sentences(answer)[0]
 
 
+@pytest.mark.slow
 def test_two_trials_have_numbers_and_no_interval(made):
     answer = diff.diff(analysis.open(made), "snip-global-0.9-1", "snip-global-0.9-2")
     assert answer.fields["config"] == {"seed": ("1", "2")}
@@ -114,6 +115,7 @@ def test_lost_runs_are_taken_at_chance_before_a_difference_is_certain(made, add)
     assert "2 lost runs" in diff.sentences(answer)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pair", "why"),
     [(("snip", "made"), "kind"), (("nobody", "snip"), "no trial"), (("snip-g", "snip"), "several")],

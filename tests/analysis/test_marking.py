@@ -98,6 +98,7 @@ def test_a_tag_stays_with_a_trial_that_is_run_again(made, add):
     assert untagged == [(40,)]
 
 
+@pytest.mark.slow
 def test_a_trial_of_two_studies_is_marked_beside_both(made):
     other = made.parent / "other"
     shared = trial("snip-global-0.9-1", seed=1, study="other", finished_at=FIRST + LATER)
@@ -133,6 +134,7 @@ def test_what_cannot_be_marked_is_said_in_one_line_and_leaves_nothing(made, word
     assert not (made / "marks").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_one_line(made, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
@@ -142,6 +144,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(made, monkeypatch):
         marking.put(str(made), "invalid", "seed = 1")
 
 
+@pytest.mark.slow
 def test_marks_are_listed_with_note_and_author(made):
     run("mark", "--results", made, "--where", "seed = 1", "--as", "odd", "--note", "from\x1b[31m node 3")
     shown = run("marks", "--results", made).stdout

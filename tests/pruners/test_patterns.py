@@ -41,6 +41,7 @@ def test_patterns_keep_exactly_what_is_asked(scope, shapes, seed, ties, data):
     assert {name: tuple(mask.shape) for name, mask in masks.items()} == shapes
 
 
+@pytest.mark.slow
 @given(st.sampled_from([("2:4", 2, 4), ("4:8", 4, 8)]), shapes, st.integers(0, 9))
 def test_at_half_the_weights_every_m_consecutive_inputs_keep_their_n_best(scope, shapes, seed):
     name, keeps, of = scope

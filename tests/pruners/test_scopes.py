@@ -90,6 +90,7 @@ def test_scopes_with_a_root_give_the_golden_densities(scope, expected):
     )
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(1, 10**6), min_size=2, max_size=8), st.integers(1, 999), st.sampled_from([0, 3, 8])
 )

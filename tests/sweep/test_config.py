@@ -35,6 +35,7 @@ def test_what_is_compared_is_how_masks_are_chosen_and_not_what_is_pruned_or_how_
     assert not {*CHOICE} & {"sparsity", "structure", "layers", "prune_epoch", "lr", "rewind_epoch", *SEEDS}
 
 
+@pytest.mark.slow
 def test_fields_are_known_without_torch_so_that_analyses_start_fast():
     code = "import sys, sweep.config; print({'torch', 'ray', 'pruners'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -156,6 +156,7 @@ def test_names_are_left_as_they_are():
     assert text.startswith("my-snip against unsnipped: ")
 
 
+@pytest.mark.slow
 def test_means_and_crossovers_of_results_with_a_known_answer(made):
     [comparison] = compare(analysis.open(made))
     assert comparison.setting == "digits, conv-5, 2 epochs, pruned at epoch 0"
@@ -169,6 +170,7 @@ def test_means_and_crossovers_of_results_with_a_known_answer(made):
     assert {(row["crossover_low"], row["crossover_high"]) for row in in_file} == {(0.95, 0.98)}
 
 
+@pytest.mark.slow
 def test_any_two_criteria_and_scopes_can_be_compared(made):
     [comparison] = compare(analysis.open(made), "random:erk", "random:global")
     [crossover] = comparison.crossovers
@@ -176,6 +178,7 @@ def test_any_two_criteria_and_scopes_can_be_compared(made):
     assert [d.mean.value for d in crossover.differences] == pytest.approx([0.05, 0.14, 0.23, 0.62, 0.8])
 
 
+@pytest.mark.slow
 def test_only_finished_trials_count_and_settings_are_kept_apart(made, add):
     snip = {"criterion": "snip", "scope": "global", "sparsity": 0.8}
     add(
@@ -190,6 +193,7 @@ def test_only_finished_trials_count_and_settings_are_kept_apart(made, add):
     assert str(late.means["snip"][0.8]) == "0.200" and late.crossovers == []
 
 
+@pytest.mark.slow
 def test_differences_are_paired_by_seed(made, add):
     add(trial("s", criterion="snip", scope="global", sparsity=0.8, seed=7, test_accuracy=0.0))
     [comparison] = compare(analysis.open(made))
@@ -197,6 +201,7 @@ def test_differences_are_paired_by_seed(made, add):
     assert first.mean.value == pytest.approx(0.02), "seed 7 has no random trial to be compared with"
 
 
+@pytest.mark.slow
 def test_trials_that_differ_in_anything_but_the_seed_are_never_averaged(made, add):
     snip = {"criterion": "snip", "scope": "global", "sparsity": 0.8, "seed": 0}
     add(trial("l", **snip, lr=0.3, test_accuracy=0.5), trial("b", **snip, score_batches=9, test_accuracy=0.6))
@@ -213,6 +218,7 @@ def test_trials_that_differ_in_anything_but_the_seed_are_never_averaged(made, ad
     assert other.crossovers[0].differences[0].mean.value == pytest.approx(-0.2)
 
 
+@pytest.mark.slow
 def test_names_say_scope_and_iterations_where_they_matter(made, add):
     add(
         trial("a", criterion="force", iterations=20, scope="erk", test_accuracy=0.1),
@@ -222,6 +228,7 @@ def test_names_say_scope_and_iterations_where_they_matter(made, add):
     assert sorted(comparison.means) == ["force erk T=20", "magnitude", "random erk", "random global", "snip"]
 
 
+@pytest.mark.slow
 def test_the_dense_network_stands_beside_every_prune_epoch(made, add):
     add(trial("d", criterion="dense", sparsity=0, seed=0, test_accuracy=0.98))
     add(trial("e", criterion="magnitude", prune_epoch=1, test_accuracy=0.9))
@@ -229,6 +236,7 @@ def test_the_dense_network_stands_beside_every_prune_epoch(made, add):
     assert str(early.means["dense"][0]) == str(late.means["dense"][0]) == "0.980"
 
 
+@pytest.mark.slow
 def test_a_dense_network_trained_otherwise_is_not_the_one_beside_the_pruned(made, add):
     for lr, accuracy in ((0.1, 0.99), (0.3, 0.5), (0.01, 0.7)):
         add(trial(f"d{lr}", criterion="dense", sparsity=0, lr=lr, test_accuracy=accuracy))

@@ -64,6 +64,7 @@ def found(folder, *words, **named):
     return masks.overlaps(analysis.open(folder), *words, **named)
 
 
+@pytest.mark.slow
 def test_overlaps_are_over_all_layers_and_by_layer_beside_those_of_random_masks(made):
     whole, first, second = found(made, "snip:global", "random", by_layer=True)
     assert (whole.first, whole.second, whole.seeds, whole.name) == ("snip", "random global", 3, "all layers")
@@ -164,6 +165,7 @@ def test_masks_too_many_for_a_page_are_named(made, monkeypatch):
     assert "These masks are too many for a page" in report.render(analysis.open(made), made)
 
 
+@pytest.mark.slow
 def test_masks_of_layers_of_another_size_are_not_compared(made):
     """As of one id of two versions of a part, whose networks differ."""
     rows = kept("e0", range(4), range(4))

@@ -555,6 +555,7 @@ TWINS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_regimes_of_twins_have_their_own_bounds(tmp_path):
     """Barriers are negative and are not cut at 0; an alignment is cut at 1."""
     rows = [trial(name, **fields) for name, fields in TWINS.items()]

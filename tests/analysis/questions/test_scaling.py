@@ -103,6 +103,7 @@ def test_a_setting_of_its_own_is_a_law_of_its_own(write):
     assert "for all 2 comparisons together (Bonferroni)" in scaling.note(found)
 
 
+@pytest.mark.slow
 def test_one_seed_has_a_law_without_intervals_and_compares_nothing(write):
     found = scaling.answer(write(journey(seeds=1)))
     said, _ = scaling.sentences(found)
@@ -164,6 +165,7 @@ def test_the_report_and_the_command_show_it_and_other_results_have_no_section(wr
     assert said.returncode == 0 and "No law:" in said.stdout
 
 
+@pytest.mark.slow
 def test_the_verdict_in_words_is_that_of_the_comparison(write):
     [law] = scaling.answer(write(journey(seeds=1)))
     words = {verdict: scaling._verdict(replace(law.found, verdict=verdict)) for verdict in (1, 0, -1)}

@@ -42,6 +42,7 @@ def test_the_arm_of_results_from_before_that_column_is_what_a_trial_says_of_itse
         assert sorted(settings) == sorted({(trial.arm,) for trial in trials})
 
 
+@pytest.mark.slow
 def test_the_setting_of_an_arm_is_what_its_config_has_beside_the_choice_of_the_mask(made):
     assert set(CHOICE) <= set(FIELDS)
     found = analysis.open(made).execute("FROM settings").fetchall()

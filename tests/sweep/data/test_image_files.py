@@ -84,6 +84,7 @@ def test_files_are_never_read_whole(pets, monkeypatch):
         _ = streamed.train.images
 
 
+@pytest.mark.slow
 def test_what_they_are_normalized_with_is_counted_once_for_all(pets, monkeypatch):
     _, streamed = both(pets, monkeypatch)
     data.load.cache_clear()
@@ -147,6 +148,7 @@ def test_an_image_of_another_size_is_one_line_with_both(pets, monkeypatch):
         list(streamed.test.batches(3))
 
 
+@pytest.mark.slow
 def test_imagenet_is_evaluated_on_the_middle_of_its_images(imagenet):
     assert data.check("imagenet", imagenet).shape == (3, 224, 224)
     whole = data.load("imagenet", imagenet, 0.25, 0)
@@ -161,6 +163,7 @@ def test_imagenet_is_evaluated_on_the_middle_of_its_images(imagenet):
     assert not (imagenet / decoded.FOLDER).exists()
 
 
+@pytest.mark.slow
 def test_imagenet_is_normalized_as_usual(imagenet):
     whole = data.load("imagenet", imagenet, 0.25, 0)
     ((images, _),) = whole.test.batches(8)
@@ -213,6 +216,7 @@ def test_random_parts_follow_the_seed_and_the_batch_but_not_the_processes(imagen
     assert len(list(islice(train.batches(3, generator(0, "order"), augmentation.find("flip-crop")), 1))) == 1
 
 
+@pytest.mark.slow
 def test_no_global_random_state_is_touched(imagenet):
     states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     train = data.load("imagenet", imagenet, 0.25, 0).train

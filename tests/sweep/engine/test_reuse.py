@@ -111,6 +111,7 @@ def test_what_did_not_succeed_is_run_again(path, root, status):
     assert take(path, root) == trials
 
 
+@pytest.mark.slow
 def test_of_several_successes_in_a_folder_the_latest_is_taken_over(path, root):
     trials = load(path).trials()
     for hours, accuracy in ((1, 0.2), (3, 0.4), (2, 0.3)):

@@ -107,6 +107,7 @@ def test_rows_of_every_table_of_a_result_are_written(start):
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(len(TRIALS),)]
 
 
+@pytest.mark.slow
 def test_rows_say_the_launch_and_the_code_that_ran_them(start):
     ending, folder = start(tells_all)
     assert ending is Ending.FINISHED

@@ -195,6 +195,7 @@ def test_initializations(init):
             assert weight.abs().max() <= 2.28 * expected(fan_in, fan_out), "cut"
 
 
+@pytest.mark.slow
 def test_biases_start_at_zero_but_those_of_gates():
     for name in ("lenet-5-caffe", "alexnet-s", "resnet-18", "vit-tiny"):
         model = models.build(name, CIFAR, 10, 0)

@@ -179,6 +179,7 @@ def test_masks_have_the_exact_counts_of_the_scope_at_every_step(scope, digits):
         assert counts == 5 * [{name: int(mask.sum()) for name, mask in expected.items()}]
 
 
+@pytest.mark.slow
 def test_signed_supermasks_keep_what_exceeds_the_threshold_with_either_sign(digits):
     asked = config(
         "signed-supermask", {"criterion.threshold": 0.05}, init="signed-constant", weight_decay=0.1

@@ -42,6 +42,7 @@ def test_every_command_says_its_version(words):
     assert ended.returncode == 0 and ended.stdout.startswith("secateur 0.") and "Python 3." in ended.stdout
 
 
+@pytest.mark.slow
 def test_help_and_version_and_studies_need_neither_torch_nor_ray():
     code = """
 import sys

@@ -98,6 +98,7 @@ def test_a_row_group_of_large_rows_has_few_of_them(tmp_path, monkeypatch):
     assert pq.ParquetFile(part).num_row_groups >= 4
 
 
+@pytest.mark.slow
 def test_large_rows_are_merged_by_a_launch_once_they_are_enough(tmp_path, monkeypatch):
     monkeypatch.setattr("sweep.store.writer._MERGED", 50_000)
     writer = Writer(tmp_path, "small")

@@ -141,6 +141,7 @@ def test_what_is_not_a_part_is_named_and_left_aside(tmp_path, capsys):
     assert len(list((tmp_path / "trials").glob("part-*"))) == 3 and len(results.finished(tmp_path)) == 20
 
 
+@pytest.mark.slow
 def test_compaction_leaves_each_row_once_and_the_one_that_counts(tmp_path):
     for status in ["ok", *["failed"] * 10]:
         results.write(tmp_path, *zip(rows("a", status), strict=True))

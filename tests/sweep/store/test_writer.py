@@ -30,6 +30,7 @@ def test_a_trial_is_on_disk_at_once_and_all_of_them_after_closing(tmp_path):
     assert table.schema.equals(SCHEMAS["trials"]) and table["study"][0].as_py() == "small"
 
 
+@pytest.mark.slow
 def test_many_results_share_parts(tmp_path):
     writer = Writer(tmp_path, "small")
     for i in range(2000):

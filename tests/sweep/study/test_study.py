@@ -192,6 +192,7 @@ def test_whatever_a_field_holds_a_study_loads_or_is_refused_in_one_line(tmp_path
         assert re.match(rf"{re.escape(str(path))}:\d+: .", str(error))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=40), st.integers(0, len(STUDY)), st.integers(0, 20))
 def test_whatever_is_typed_into_a_study_it_loads_or_is_refused(tmp_path_factory, typed, at, removed):

@@ -71,6 +71,7 @@ def test_failures_are_one_line_and_later_trials_are_tried(tmp_path):
     assert len(said) == 2 and "logged 3 of 5 trials" in said[1] and said[1].endswith(f"; the rest: {command}")
 
 
+@pytest.mark.slow
 def test_a_service_that_hangs_is_left_after_the_given_seconds(tmp_path):
     service = Failing()
     service.open.clear()

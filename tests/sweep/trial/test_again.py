@@ -214,6 +214,7 @@ def test_a_trial_with_a_part_takes_the_study_that_names_the_part(own, nothing_kn
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.endswith(", as in the row\n")
 
 
+@pytest.mark.slow
 def test_a_part_whose_code_has_changed_is_one_line(own, nothing_known):
     path, sound, _ = own
     (path.parent / "scores.py").write_text(SCORES.replace("weight.abs()", "-weight.abs()"))
@@ -225,6 +226,7 @@ def test_a_part_whose_code_has_changed_is_one_line(own, nothing_known):
     assert done.returncode == 2 and "it does not name scores.py:mine" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_shows_the_whole_traceback(own):
     path, _, broken = own
     done = commands.run(main, broken.id, "--results", path.parent / "results", "--study", path)
@@ -233,6 +235,7 @@ def test_a_trial_that_fails_shows_the_whole_traceback(own):
     assert done.stderr.endswith("KeyError: 'nowhere'\n")
 
 
+@pytest.mark.slow
 def test_the_debugger_starts_where_the_trial_fails(own, monkeypatch):
     path, _, broken = own
     frames = []
@@ -247,6 +250,7 @@ def test_the_debugger_starts_where_the_trial_fails(own, monkeypatch):
     assert done.returncode == 1 and frames == [("broken", ["probe", "weights"])]
 
 
+@pytest.mark.slow
 def test_without_kept_weights_kept_is_one_line(few):
     root, sound, failed, _ = few
     for asked in (sound, failed):
@@ -257,6 +261,7 @@ def test_without_kept_weights_kept_is_one_line(few):
     assert done.returncode == 2 and "are kept" in done.stderr
 
 
+@pytest.mark.slow
 def test_kept_weights_of_another_network_are_one_line(few):
     root, sound, *_ = few
     other = {"0.weight": torch.zeros(2, 2), "0.weight_mask": torch.ones(2, 2, dtype=torch.bool)}

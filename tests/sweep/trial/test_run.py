@@ -129,6 +129,7 @@ def test_a_dense_run_learns():
     assert row["test_accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_a_prune_after_the_last_step_reports_the_pruned_network():
     row = run(trial(epochs=1, prune_epoch=1, sparsity=0.2)).trial
     assert row["test_accuracy"] == row["pre_test_accuracy"] == row["test_accuracy_at_best_val"]
@@ -220,6 +221,7 @@ def test_each_ablation_changes_masks_or_weights_as_described():
     assert rows["none"].trial["pre_test_loss"] == rows["reinit"].trial["pre_test_loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("retrain", "trained"),
     [
@@ -446,6 +448,7 @@ def test_a_stopped_trial_has_its_id_and_its_curves_but_no_accuracy():
     assert stopped.trial.keys() <= set(SCHEMAS["trials"].names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields", [{"criterion": "gmp", "update_every": 2}, {"criterion": "dense", "sparsity": 0}]
 )
@@ -453,6 +456,7 @@ def test_a_trial_without_retraining_is_not_stopped(fields):
     assert run(trial(**fields), after_epoch=lambda *arguments: True).trial["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_trial_is_not_stopped_after_its_last_epoch():
     asked = trial(epochs=2, prune_epoch=1)
     assert run(asked, after_epoch=lambda *arguments: True).trial["status"] == "ok"

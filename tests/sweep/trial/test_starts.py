@@ -88,6 +88,7 @@ def test_fresh_weights_that_are_scored_are_drawn_all_the_same(given):
     assert len(losses) == 3
 
 
+@pytest.mark.slow
 def test_an_earlier_trial_is_run_again_and_its_network_goes_on(earlier, tmp_path, monkeypatch):
     asked, _ = earlier
     result = run(asked)

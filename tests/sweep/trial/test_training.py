@@ -51,6 +51,7 @@ def epoch(run):
     return next(run.run(run.step + run.steps_per_epoch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_pruned_weights_stay_exactly_zero_after_steps_with_momentum(nesterov):
     run = training(nesterov=nesterov, lr_schedule="constant")

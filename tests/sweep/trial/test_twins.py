@@ -128,6 +128,7 @@ def _recorded_alone(record):
     return recorded
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_stopped_trains_no_twin(root):
     found = run(trial(twin_seed=7), root, after_epoch=lambda epoch, accuracy, last: True)
     assert found.trial["status"] == "stopped" and found.trial["trained_steps"] == 10
