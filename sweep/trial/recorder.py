@@ -198,8 +198,7 @@ class Recorder:
 
     def record_smaller(self, smaller: Smaller) -> None:
         """Record the network that the masks leave, which is trained from now on."""
-        data = self._training.data
-        example = data.inputs(data.train.take(torch.arange(1)).images)
+        example = network.example(self._training.data)
         self._network["flops"] = 2 * sum(pruners.multiply_adds(smaller.network, example).values())
         self._smaller = smaller
 
