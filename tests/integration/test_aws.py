@@ -1,5 +1,6 @@
 """What `ray up cluster.yaml` asks of AWS, up to where it would log in to a machine: Ray's own code, against moto."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from pathlib import Path
 import boto3
 import pytest
 import yaml
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from moto.core import set_initial_no_auth_action_count
 from ray.autoscaler._private.aws.config import bootstrap_aws
 from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler._private.aws.utils import client_cache, resource_cache
@@ -108,6 +112,57 @@ def test_a_key_that_a_bucket_is_encrypted_with_stays(aws):
 def test_a_name_that_no_bucket_can_have_is_one_line(aws, names):
     done = storage(*names)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and not done.stdout
+
+
+def refused(call, **what):
+    """Whether the account refuses a call, and no other error ends it."""
+    try:
+        call(**what)
+    except ClientError as error:
+        return error.response["Error"]["Code"] in ("AccessDenied", "UnauthorizedOperation")
+    return False
+
+
+@mock_aws
+def test_an_account_that_asks_for_rights_lets_each_role_do_its_work_and_nothing_else(monkeypatch):
+    """Moto looks at actions and resources; conditions are held by the test below."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+    boto3.setup_default_session()
+    monkeypatch.syspath_prepend(str(ROOT / "deploy"))
+    importlib.import_module("aws_storage").main("studies")
+    # Moto takes a statement whose condition it cannot see for a refusal.
+    boto3.client("s3").delete_bucket_policy(Bucket="studies")
+    boto3.client("s3").create_bucket(
+        Bucket="of-others", CreateBucketConfiguration={"LocationConstraint": "us-west-2"}
+    )
+    sts, iam = boto3.client("sts"), boto3.client("iam")
+    sessions = {}
+    for name in ("secateur-head", "secateur-storage"):
+        arn = iam.get_role(RoleName=name)["Role"]["Arn"]
+        given = sts.assume_role(RoleArn=arn, RoleSessionName="machine")["Credentials"]
+        sessions[name] = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+
+    @set_initial_no_auth_action_count(0)
+    def rights_are_asked_for():
+        for name, session in sessions.items():
+            s3, ec2 = session.client("s3"), session.client("ec2")
+            s3.put_object(Bucket="studies", Key="results/part", Body=b"rows")
+            assert s3.get_object(Bucket="studies", Key="results/part")["Body"].read() == b"rows"
+            assert s3.list_objects_v2(Bucket="studies")["KeyCount"] == 1
+            s3.delete_object(Bucket="studies", Key="results/part")
+            assert refused(s3.list_objects_v2, Bucket="of-others")
+            assert refused(s3.put_object, Bucket="of-others", Key="x", Body=b"")
+            assert refused(s3.delete_bucket, Bucket="studies")
+            assert refused(s3.put_bucket_policy, Bucket="studies", Policy="{}")
+            assert refused(ec2.describe_instances) == (name == "secateur-storage")
+            assert refused(ec2.create_security_group, GroupName="open", Description="x")
+            assert refused(ec2.delete_volume, VolumeId="vol-1")
+            assert refused(session.client("iam").create_role, RoleName="x", AssumeRolePolicyDocument="{}")
+            assert refused(session.client("iam").list_users)
+
+    rights_are_asked_for()
 
 
 def permitted(statements, action, resource, context):
