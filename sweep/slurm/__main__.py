@@ -1,8 +1,8 @@
 """`python -m sweep.slurm STUDY [options of sweep.launch]`: a launch inside an allocation of SLURM.
 
 It is what deploy/slurm.sbatch runs. On one node the launch starts Ray by itself; on several it runs on a Ray
-cluster over all of them. The launch ends ahead of the allocation, and the job goes back into the queue until the
-study is done.
+cluster over all of them. The launch ends ahead of the allocation, and the job goes back into the queue until
+the study is done.
 """
 
 import json

@@ -104,7 +104,7 @@ def _resolved(host: str) -> str:
 
 
 def _base_port(job: str, count: int) -> int:
-    """The first port of a job's cluster: jobs on the same node get different ports, which nobody uses here."""
+    """The first port of a job's cluster: jobs on one node get different ports, which nobody uses here."""
     room = _LAST_PORT - _FIRST_PORT - count * PORTS
     start = int(re.sub(r"\D", "", job) or 0) * PORTS * 7 % room
     for tried in range(0, room, PORTS):

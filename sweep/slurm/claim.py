@@ -1,4 +1,4 @@
-"""Which run of a job may go on: after a node's failure SLURM runs its job again, while the first run may go on.
+"""Which run of a job may go on: after a node fails SLURM runs its job again, while the first run may go on.
 
 RESULTS/.slurm-JOB   how often the job had run before when its latest run began; only where it runs again
 """

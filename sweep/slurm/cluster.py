@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sweep.errors import BadInput
@@ -17,7 +18,7 @@ from sweep.slurm.allocation import Node
 _READY = "Ray runtime started"
 # Seconds that a node may take to start, and to end: imports from a network drive take long.
 _START, _END = 180.0, 20.0
-# Of SLURM's variables, what srun needs. The others would be options for its step, such as the GPUs of all nodes.
+# Of SLURM's variables, what srun needs. Others would be options of its step, such as the GPUs of all nodes.
 _FOR_SRUN = ("SLURM_CONF", "SLURM_JOB_ID", "SLURM_CLUSTERS")
 
 
@@ -60,16 +61,15 @@ class _Step:
     def tell(self, token: str) -> None:
         """Send the token, which is the first line that the node reads."""
         assert self.process.stdin
-        try:
+        with suppress(OSError):  # srun has ended
             self.process.stdin.write(f"{token}\n")
             self.process.stdin.flush()
-        except OSError:  # srun has ended
-            pass
 
     def _read(self) -> None:
         assert self.process.stdout
         for line in self.process.stdout:
-            self._last_line = line.strip() or self._last_line
+            if line.strip() and not line.startswith("srun: "):
+                self._last_line = line.strip()
             if _READY in line:
                 self._started = True
                 self._heard.set()
@@ -89,10 +89,8 @@ class _Step:
     def end(self) -> None:
         """Tell the node to end."""
         assert self.process.stdin
-        try:
+        with suppress(OSError):
             self.process.stdin.close()
-        except OSError:
-            pass
 
 
 class Cluster:

@@ -11,7 +11,7 @@ from sweep.foreign import terminal
 from sweep.reporter import conclude, note
 from sweep.slurm import queue
 
-# Seconds between questions to SLURM: they become rarer, for the sake of its controller, while nothing happens.
+# Seconds between questions to SLURM, for the sake of its controller rarer while nothing happens.
 _OFTEN, _SELDOM = 1.0, 15.0
 # Bytes at the end of an earlier log that are shown.
 _TAIL = 2000

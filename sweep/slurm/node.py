@@ -1,6 +1,6 @@
 """`python -m sweep.slurm.node ADDRESS CPUS PORT [HEAD]`: Ray on one node, until standard input ends.
 
-The first line of standard input is the cluster's token: so no token is on a command line or in a shared folder.
+The first line of standard input is the cluster's token: a command line or a shared folder would show it.
 When standard input ends, or the process is told to end, Ray ends and leaves nothing behind.
 """
 
@@ -26,8 +26,8 @@ PORTS = (
     "ray-client-server-port",
 )
 _OF_HEAD = ("port", "ray-client-server-port")
-# Bytes of a node for what workers hand over, which are texts and results; Ray would take a third of the memory
-# of the machine, of which the job may have little.
+# Bytes of a node for what workers hand over, which are texts and results. Ray would take a third of the
+# machine's memory, of which the job may have little.
 _OBJECTS = 200_000_000
 # Seconds that Ray may take to end: less than SLURM waits before it kills.
 _PATIENCE = 10
@@ -80,7 +80,12 @@ def main(address: str, cpus: str, port: str, head: str = "") -> int:
             ray.terminate()
 
         signal.signal(signal.SIGTERM, end)
-        threading.Thread(target=lambda: (sys.stdin.read(), end()), daemon=True).start()
+
+        def listen() -> None:
+            sys.stdin.read()
+            end()
+
+        threading.Thread(target=listen, daemon=True).start()
         while True:
             try:
                 code = ray.wait(None if not asked.is_set() else _PATIENCE)

@@ -9,8 +9,9 @@ from pathlib import Path
 from sweep.errors import BadInput
 
 # States of a job that will not run again (squeue's manual).
-_ENDED = frozenset(
-    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED TIMEOUT".split()
+_ENDED = (
+    *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED"),
+    *("NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY"),
 )
 # Seconds that SLURM may take for an answer: a busy controller takes its time.
 _PATIENCE = 120

@@ -1,4 +1,4 @@
-"""The batch script of a study: that of deploy/slurm.sbatch with the options and words of a launch filled in."""
+"""The batch script of a study: deploy/slurm.sbatch with the options and words of a launch filled in."""
 
 import hashlib
 import shlex
@@ -9,7 +9,7 @@ from sweep import shipped
 from sweep.errors import BadInput
 from sweep.store.places import Place, absolute
 
-# Options of sbatch that would make another thing of the job than one that runs the study and can be found again.
+# Options of sbatch with which the job would not run the study, or could not be found again.
 _OWN = ("--job-name", "-J", "--wrap", "--array", "-a", "--wait", "-W", "--parsable", "--test-only")
 
 
