@@ -182,7 +182,8 @@ def _checkpoints(folder: Place, since: float) -> bool:
     """Whether a trial has left a checkpoint since then, from which it goes on; a store does not say when."""
     if not isinstance(folder, Path):
         return False
-    return any(file.stat().st_mtime > since for file in (folder / running.FOLDER).glob("*.pt"))
+    # A file system's clock may be behind this one's by a tick.
+    return any(file.stat().st_mtime > since - 1 for file in (folder / running.FOLDER).glob("*.pt"))
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

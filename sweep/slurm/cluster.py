@@ -13,11 +13,10 @@ from pathlib import Path
 
 from sweep.errors import BadInput
 from sweep.slurm.allocation import Node
+from sweep.slurm.node import READY
 
-# What `ray start` says when its node belongs to the cluster.
-_READY = "Ray runtime started"
 # Seconds that a node may take to start, and to end: imports from a network drive take long.
-_START, _END = 180.0, 20.0
+_START, _END = 300.0, 20.0
 # Of SLURM's variables, what srun needs. Others would be options of its step, such as the GPUs of all nodes.
 _FOR_SRUN = ("SLURM_CONF", "SLURM_JOB_ID", "SLURM_CLUSTERS")
 
@@ -70,7 +69,7 @@ class _Step:
         for line in self.process.stdout:
             if line.strip() and not line.startswith("srun: "):
                 self._last_line = line.strip()
-            if _READY in line:
+            if line.strip() == READY:
                 self._started = True
                 self._heard.set()
         self._heard.set()
