@@ -109,7 +109,7 @@ class Cluster:
         self._token = secrets.token_hex(32)
         file = self._folder / "token"
         file.touch(0o600)
-        file.write_text(self._token)
+        file.write_text(self._token, encoding="ascii")
         self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file)}
 
     def start(self) -> None:

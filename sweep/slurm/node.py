@@ -90,7 +90,7 @@ class _Ray:
         """Run Ray once; whether it came up, and its exit code."""
         token, came_up = folder / "token", False
         token.touch(0o600)
-        token.write_text(self.token)
+        token.write_text(self.token, encoding="ascii")
         self.process = subprocess.Popen(
             command(self.words, folder),
             stdin=subprocess.DEVNULL,

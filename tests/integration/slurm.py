@@ -79,11 +79,15 @@ class Slurm:
         }
         self.environment = {**outer, "SLURM_CONF": str(config), "PATH": _path()}
 
-    def say(self, *words, check=True):
-        """What a command says on stdout."""
-        answer = subprocess.run(
+    def ask(self, *words):
+        """What a command says, and how it exits."""
+        return subprocess.run(
             [*map(str, words)], env=self.environment, capture_output=True, text=True, check=False, timeout=60
         )
+
+    def say(self, *words, check=True):
+        """What a command says on stdout."""
+        answer = self.ask(*words)
         assert not check or answer.returncode == 0, f"{words}: {answer.stderr}"
         return answer.stdout.strip()
 

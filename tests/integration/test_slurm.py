@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,15 +17,18 @@ from rich.console import Console
 
 import analysis
 from sweep.errors import BadInput
+from sweep.launch import main
 from sweep.reporter import Reporter
 from sweep.slurm import queue, script
 from sweep.slurm.__main__ import Inside
 from sweep.slurm.allocation import PORTS, Allocation
 from sweep.slurm.follow import follow
 from sweep.store.results import finished
+from tests import commands
 from tests.integration.launching import rows, undisturbed, wait_for
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 # Trials wait as long as a file is there: so a test catches a launch in the middle, however fast the machine is.
 GATED = """\
@@ -232,3 +237,26 @@ def test_a_job_sees_its_nodes_their_cpus_and_its_end(here, tmp_path):
     assert first[:3] == ["n1", "127.0.0.2", 2] and second[:3] == ["n2", "127.0.0.3", 2]
     assert second[3] - first[3] == PORTS
     assert run[:2] == [number, 0] and abs(run[2] - time.time() - 180) < 60
+
+
+def commands_of_the_page():
+    blocks = re.findall(
+        r"^```\n(.*?)^```$", (ROOT / "docs" / "slurm.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    lines = [line.partition("   ")[0] for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith(("python -m sweep.launch", "sbatch"))]
+
+
+@pytest.mark.parametrize("line", commands_of_the_page())
+def test_slurm_takes_the_commands_of_the_page(line, slurm, tmp_path):
+    words = shlex.split(line)
+    if words[0] == "sbatch":
+        answer = slurm.ask("sbatch", "--test-only", *words[1:])
+        script_file = words[[Path(word).suffix for word in words].index(".sbatch")]
+        assert (ROOT / script_file).is_file()
+    else:
+        dry = commands.run(main, *words[3:], "--results", tmp_path, "--data-root", ROOT / "data", "--dry-run")
+        assert dry.returncode == 0, dry.stderr
+        (tmp_path / "job.sh").write_text(dry.stdout)
+        answer = slurm.ask("sbatch", "--test-only", tmp_path / "job.sh")
+    assert answer.returncode == 0 and "to start at" in answer.stderr, answer.stderr
