@@ -49,9 +49,8 @@ class Inside:
         """
         self.here, self.began = here, time.time()
         # The number of a job in its array, as in --output: `--part %a/4`.
-        words = (
-            [word.replace("%a", here.job.partition("_")[2]) for word in words] if "_" in here.job else words
-        )
+        if task := here.job.partition("_")[2]:
+            words = [word.replace("%a", task) for word in words]
         if here.restarts:
             words = without(words, *_ONCE, flags=_ONCE_FLAGS)
         hours = value(words, "--max-hours")

@@ -64,3 +64,9 @@ def test_a_job_that_runs_again_runs_no_trial_again():
     again = inside.Inside(words, Allocation("7", 1, NEVER))
     assert first.words == [*words[:4], "-q"] and again.words == ["x.yaml", "-q"]
     assert first.hours == again.hours == 2
+
+
+def test_a_job_of_an_array_knows_its_number():
+    words = ["x.yaml", "--part", "%a/4"]
+    assert inside.Inside(words, Allocation("12_3", 0, NEVER)).words == ["x.yaml", "--part", "3/4"]
+    assert inside.Inside(words, Allocation("12", 0, NEVER)).words == words
