@@ -23,6 +23,7 @@ from sweep.options import (
     MaxHours,
     ResultsAt,
     Settings,
+    Slurm,
     StudyFile,
     TrialSeconds,
     Workers,
@@ -30,6 +31,7 @@ from sweep.options import (
     settings,
 )
 from sweep.reporter import Form, FormOption, Quiet, reported
+from sweep.slurm.submission import as_job
 from sweep.store import launches
 from sweep.store.places import Place, place
 from sweep.study import Study
@@ -66,6 +68,7 @@ def launch(
     download: Annotated[bool, typer.Option("--download", help="get data sets that are missing")] = False,
     log: Annotated[Service | None, typer.Option(help="also log to this service")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run, and stop")] = False,
+    slurm: Slurm = None,
     form: FormOption = Form.TEXT,
     quiet: Quiet = False,
 ) -> int:
@@ -101,7 +104,7 @@ def launch(
             download=download,
             dry_run=dry_run,
         )
-        return launch.run(study, console)
+        return launch.run(study, console) if slurm is None else as_job(study, launch, slurm, console)
 
     return reported(form, quiet, work)
 

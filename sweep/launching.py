@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -90,6 +90,18 @@ class Launch:
             ending = _run(study, todo, folder, options, costs, console)
             done = results.finished(folder)
         return summary(console, trials, done, folder, ending, limited=self.most is not None)
+
+    def unfinished(self, study: Study) -> bool:
+        """Check a study as `run` does, and write nothing but data sets that are to be downloaded.
+
+        Returns:
+            Whether trials of the study are to run.
+
+        Raises:
+            BadInput: as `run`.
+        """
+        self._check(study, study.trials())
+        return bool(replace(self, dry_run=True)._todo(study, self.results_root / study.name).to_run)
 
     def _check(self, study: Study, trials: Sequence[Trial]) -> list[str]:
         """Check what is known to make trials of the study fail. A dry run runs no code of its parts.
