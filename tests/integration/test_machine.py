@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.engine import scratch
+from sweep.engine import ray_private, scratch
 from sweep.store.results import finished
 from tests.integration import another
 from tests.integration.launching import LONG, LONGER, end, launch, running, wait_for
@@ -65,16 +65,19 @@ def test_another_user_without_a_home_and_with_little_shared_memory_launches_as_w
 
 
 def test_nothing_is_left_of_a_killed_launch_after_the_next(study_file, common, monkeypatch):
-    monkeypatch.setenv(scratch.RAY, str(common))
+    room = scratch._LONGEST - ray_private.SOCKET_NAME - len(f"{common}//secateur_12345678")
+    place = common / ("p" * room)  # as long as it may be
+    place.mkdir()
+    monkeypatch.setenv(scratch.RAY, str(place))
     results = common / "results"
     words = (study_file(LONGER, "longer.yaml"), "--results", results, "--workers", 1)
     with running(*words) as first:
         wait_for(results / "longer", 2, first)
         first.kill()
         first.communicate()
-    folders, processes = left(common)
+    folders, processes = left(place)
     assert folders and processes, "Ray's agents outlive it"
     code, out, err = end(launch(*words))
     assert (code, err) == (0, "") and f"longer: {LONG} of {LONG} trials" in out
-    assert left(common) == ([], [])
+    assert left(place) == ([], [])
     assert not [pid for folder in folders for pid in scratch._processes(folder)]
