@@ -1,8 +1,10 @@
 # make        sets up .venv, runs the quickstart study, prints its answer and where the report is
 # make test   every test;  make test-fast   those that take no more than about half a second, in a minute
+# make test-lowest   the quickstart and what runs the engine, on the lowest versions that pyproject.toml allows
 # make lint   ruff and mypy;  make bench   measurements side by side
 PYTHON ?= python3
 BIN := .venv/bin
+LOWEST := .venv-lowest/bin
 
 quickstart: .venv/installed
 	$(BIN)/python -m sweep.launch studies/quickstart.yaml
@@ -17,6 +19,15 @@ test: .venv/installed
 test-fast: .venv/installed
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
+# With a folder of its own for the results; the numbers are not those of the tested versions to the last digit.
+test-lowest: .venv-lowest/installed
+	rm -rf build/lowest
+	$(LOWEST)/python -m sweep.launch studies/quickstart.yaml --results build/lowest
+	$(LOWEST)/python -m analysis crossover snip random:erk --results build/lowest/quickstart
+	$(LOWEST)/python -m analysis report --results build/lowest/quickstart
+	$(LOWEST)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/sweep/engine tests/sweep/test_lowest.py \
+		tests/integration/test_faults.py tests/integration/test_machine.py
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,7 +41,13 @@ bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-clean:
-	rm -rf .venv build dist *.egg-info
+.venv-lowest/installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		--constraint constraints-lowest.txt --editable '.[dev]'
+	touch $@
 
-.PHONY: quickstart setup test test-fast lint bench clean
+clean:
+	rm -rf .venv .venv-lowest build dist *.egg-info
+
+.PHONY: quickstart setup test test-fast test-lowest lint bench clean

@@ -45,6 +45,17 @@ def scoring_context(model: nn.Module, train_mode: bool, device: torch.device) ->
                 setattr(place, name, value)
 
 
+@contextmanager
+def without_cudnn() -> Iterator[None]:
+    """Leave out cuDNN meanwhile, as `torch.backends.cudnn.flags` does, which warns in torch 2.9."""
+    cudnn: Any = torch.backends.cudnn
+    before, cudnn.enabled = cudnn.enabled, False
+    try:
+        yield
+    finally:
+        cudnn.enabled = before
+
+
 def seed_layers(device: torch.device, seed: int) -> None:
     """Seed the random numbers of layers such as dropout; for a model on the CPU, those of the CPU alone.
 

@@ -7,6 +7,7 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
+from pruners.context import without_cudnn
 from pruners.effective import effective_masks
 from pruners.forward import differentiable, in_mode, run
 from pruners.linear_maps import Interpreter, LinearMap, keep_graph, leaves_of, refuse_other_uses
@@ -102,7 +103,7 @@ def _multiply_adds(
         torch.inference_mode(False),
         torch.enable_grad(),
         # cuDNN's recurrent kernels need weights at certain addresses.
-        torch.backends.cudnn.flags(enabled=False),
+        without_cudnn(),
     ):
         tensors = [*model.named_parameters(), *model.named_buffers()]
         state = {name: differentiable(each.detach()) for name, each in tensors}

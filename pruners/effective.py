@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from pruners import signals
+from pruners.context import without_cudnn
 from pruners.forward import in_mode, run, single_tensor
 from pruners.linear_maps import Interpreter, LinearMap, keep_graph, leaf_of
 from pruners.masks import Masks, check_fit
@@ -61,7 +62,7 @@ def masks_on_paths(
         torch.enable_grad(),
         # cuDNN's recurrent kernels need weights at certain addresses, and its convolutions can give a small
         # number where the signal is 0.
-        torch.backends.cudnn.flags(enabled=False),
+        without_cudnn(),
     ):
         with Interpreter(signal_pass.linear_map, signal_pass.other_call, signals.WHOLE):
             output = single_tensor(run(model, {**state, **leaves}, signal))

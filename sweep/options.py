@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from sweep.engine import scratch
 from sweep.engine.options import AUTO, TUNE, Gpus
 from sweep.errors import BadInput
 
@@ -24,7 +25,9 @@ DataRoot = Annotated[str, typer.Option(help="folder of the data sets, or a URI: 
 
 
 def cluster_here(address: str | None) -> str | None:
-    """The given address; without one, `auto` on the head of a cluster that `ray up` made."""
+    """The given address, or None for `local`; without one, `auto` on the head of what `ray up` made."""
+    if address == "local":
+        return None
     # Ray keeps the first file while a cluster runs; only its head has the second.
     running = Path("/tmp/ray/ray_current_cluster"), Path.home() / "ray_bootstrap_config.yaml"
     return address or ("auto" if all(file.exists() for file in running) else None)
@@ -121,8 +124,9 @@ def leave(program: Callable[[], NoReturn]) -> NoReturn:
         program()
     except SystemExit as end:
         # After an interrupt Tune's thread still uses Ray, and shutting Ray down under it can crash. All
-        # results are on disk: leaving in one step ends the thread, and Ray's processes end with this one.
+        # results are on disk: leaving in one step ends the thread.
         if any(thread.name == TUNE and thread.is_alive() for thread in threading.enumerate()):
+            scratch.remove_all()  # ends Ray's processes
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(end.code if isinstance(end.code, int) else 1)

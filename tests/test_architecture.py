@@ -154,6 +154,16 @@ def test_each_of_these_libraries_has_one_home(library, homes):
     assert not importing
 
 
+def test_what_ray_does_not_document_is_used_in_one_file():
+    using = {
+        module
+        for module, path in FILES.items()
+        for target, _ in imports(path)
+        if target.startswith("ray.") and "._" in target
+    }
+    assert using == {"sweep.engine.ray_private"}
+
+
 def test_torch_is_not_imported_by_analyses_nor_by_what_is_on_disk():
     importing = {
         module

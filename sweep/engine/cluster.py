@@ -1,18 +1,20 @@
 """The Ray cluster that trials run on: joining or starting it, its capacity, and leaving it."""
 
 import logging
+import os
 import re
+import secrets
 import socket
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import RayError
 
-from sweep.engine import gpu_share
+from sweep.engine import gpu_share, ray_private, scratch
 from sweep.engine.provenance import cores
 from sweep.errors import BadInput
 from sweep.parts import Part
@@ -22,6 +24,12 @@ from sweep.study.identity import Trial
 Measure = Callable[[Sequence[str], str, Sequence[Part]], float]
 
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+# Bytes of the object store of Ray, which holds results for moments and spills to disk; by default a third of
+# the memory, for each launch. Where /dev/shm is smaller, Ray takes a file in its folder.
+_STORE = 2**30
+
+# What ends after the cluster that was started on this machine.
+_afterwards = ExitStack()
 
 
 def check_unconnected() -> None:
@@ -53,30 +61,49 @@ def connect(address: str | None, workers: int | None, *, gpu: bool) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
+def of_environment(address: str | None) -> bool:
+    """Whether an address is that of RAY_ADDRESS, which a job of Ray has, and a profile may have."""
+    return address is not None and address == os.environ.get("RAY_ADDRESS")
+
+
 def _join(address: str) -> None:
     try:
         # Ray itself would try an address where nothing listens for many minutes, and end the process.
-        head = address if address.startswith("ray://") else canonicalize_bootstrap_address(address) or ""
+        head = address if address.startswith("ray://") else ray_private.head_of(address)
         if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", head):
             socket.create_connection((match[1], int(match[2])), timeout=5).close()
         ray.init(address=address, **_QUIET)
     except (OSError, ValueError, RuntimeError, RayError) as error:
+        named = "RAY_ADDRESS" if of_environment(address) else "--address"
+        why = " ".join(str(error).split())
         raise BadInput(
-            f"--address {address}: no Ray cluster there ({error}); leave it out to run here"
+            f"{named} {address}: no Ray cluster there ({why}); --address local runs here"
         ) from None
 
 
 def _start(cpus: int) -> None:
+    _see_to_token()
+    # A folder for this cluster alone: /tmp/ray may be another user's.
+    folder = _afterwards.enter_context(scratch.folder(ray_private.SOCKET_NAME))
     try:
         # "local", not None: None would join any cluster that happens to run on this machine.
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **_QUIET)
+        with scratch.owning(folder):
+            ray.init(
+                address="local", num_cpus=cpus, include_dashboard=False, object_store_memory=_STORE, **_QUIET
+            )
     except Exception as error:  # a path, a port, memory or time; Ray has an exception of its own for each
+        _afterwards.close()
         why = (str(error).splitlines() or [type(error).__name__])[0]
         remedy = "see that the machine has memory, time and room for it"
-        if isinstance(error, OSError) and "AF_UNIX" in why:
-            why = f"{tempfile.gettempdir()} is too long for the names of its sockets"
-            remedy = "set RAY_TMPDIR to a short folder, such as /tmp,"
         raise BadInput(f"no Ray cluster starts here: {why}: {remedy} and launch again") from None
+
+
+def _see_to_token() -> None:
+    """Give Ray's processes a token for each other, where Ray cannot keep one in the user's home."""
+    home = Path("~").expanduser()
+    kept = home / ".ray"
+    if not os.access(kept if kept.exists() else home, os.W_OK):
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def measured(
@@ -153,13 +180,12 @@ def slots(nodes: Sequence[Mapping[str, float]], gpus: float) -> tuple[int, float
 def stop() -> None:
     """Leave the cluster; a cluster that was started on this machine ends."""
     ray.shutdown()
+    _afterwards.close()
 
 
 def dead_process() -> str | None:
     """The name of a dead process without which Ray ends, of a cluster started on this machine; None: none."""
-    node = ray._private.worker._global_node
-    dead = [name for name, _ in node.dead_processes()] if node else []
-    return dead[0] if dead else None
+    return next(iter(ray_private.dead_processes()), None)
 
 
 def start_judge(judge: partial[Any]) -> Any:

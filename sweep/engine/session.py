@@ -124,6 +124,10 @@ class Session:
         options = self.options
         # Not in Tune's thread: Ray's processes end with the thread that started them.
         cluster.connect(options.address, options.workers, gpu=bool(options.gpus))
+        if cluster.of_environment(options.address):
+            self.progress.say(
+                f"on the Ray cluster at {options.address}, as RAY_ADDRESS says; --address local runs here"
+            )
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has installed a handler of its own
         share = self._gpu_share(trials)
         at_once, cores = cluster.capacity(options.address, options.workers, share)

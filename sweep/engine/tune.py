@@ -1,30 +1,21 @@
 """Ray Tune runs the packs: one Tune trial is one pack, on a worker that is kept for the next pack."""
 
 import os
-import shutil
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
-from ray import cloudpickle, tune
+from ray import tune
 from ray.exceptions import RayActorError
 
-from sweep.engine import ray_patches  # noqa: F401
+from sweep.engine import ray_private, scratch
 from sweep.engine.pack_queue import PackGenerator, PackQueue
 from sweep.engine.runner import Run, Where, run_trial
 from sweep.engine.worker import Worker
 from sweep.errors import BadInput
 from sweep.plan import Pack
 from sweep.trial import Result
-
-# How a launch's scratch folder begins its name, and the file in the folder that the launch holds locked.
-_SCRATCH, _LOCK = "secateur-", ".lock"
 
 
 def execute(
@@ -51,7 +42,7 @@ def execute(
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     queue = PackQueue(packs, where.store, retries, ask, again)
-    with _scratch() as scratch:
+    with scratch.folder() as folder:
         tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(Worker, run=run, where=where), {"cpu": where.cpus, "gpu": where.gpus}
@@ -61,7 +52,7 @@ def execute(
             ),
             run_config=tune.RunConfig(
                 name="packs",
-                storage_path=scratch,
+                storage_path=str(folder),
                 callbacks=[_Deliver(queue, tell, stop)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
@@ -69,22 +60,6 @@ def execute(
                 progress_reporter=tune.CLIReporter(),
             ),
         ).fit()
-
-
-@contextmanager
-def _scratch() -> Iterator[str]:
-    """A scratch folder for Tune's files. The folders of killed launches are removed first.
-
-    A folder whose file is locked belongs to a launch that runs, in whatever container.
-    """
-    for old in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
-        with suppress(OSError, Timeout):
-            # A folder younger than a minute may not be locked yet.
-            if old.stat().st_uid == os.getuid() and old.stat().st_mtime < time.time() - 60:
-                with FileLock(old / _LOCK, blocking=False):
-                    shutil.rmtree(old)
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch, FileLock(Path(scratch) / _LOCK):
-        yield scratch
 
 
 class _Deliver(tune.Callback):
@@ -109,9 +84,7 @@ class _Deliver(tune.Callback):
         results.clear()  # Tune keeps each pack's last report
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        # Tune keeps its trials to the end, and saves them then: each would be a kilobyte with its jobs.
-        trial.config.clear()
-        trial.evaluated_params.clear()
+        ray_private.forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.queue.failed(trial.trial_id, _why_unable(trial))
@@ -129,9 +102,8 @@ class _Deliver(tune.Callback):
 
 def _why_unable(trial: Any) -> str | None:
     """Why a worker could not begin its pack; None if the worker died, or its GPU failed."""
-    try:
-        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    except Exception:  # the error may be of a class that this machine does not have
+    error = ray_private.error_of(trial)
+    if error is None:
         return None
     if isinstance(error, RayActorError):
         return str(error) if error.actor_init_failed else None

@@ -54,16 +54,23 @@ def test_a_study_runs_to_the_end_and_then_has_nothing_left_to_do(study_file, tmp
 def test_an_address_without_a_cluster_is_one_line(study_file, tmp_path):
     code, _, err = end(launch(study_file(), "--results", tmp_path, "--address", "127.0.0.1:1"), timeout=30)
     assert code == 2 and err.count("\n") == 1
-    assert "--address 127.0.0.1:1: no Ray cluster there" in err and "leave it out to run here" in err
+    assert "--address 127.0.0.1:1: no Ray cluster there" in err and "--address local runs here" in err
+
+
+def test_a_profile_that_names_a_cluster_which_is_gone_is_one_line(study_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    code, _, err = end(launch(study_file(), "--results", tmp_path), timeout=60)
+    assert code == 2 and err.count("\n") == 1
+    assert "RAY_ADDRESS 127.0.0.1:1: no Ray cluster there" in err and "--address local runs here" in err
 
 
 def test_a_folder_too_long_for_the_sockets_of_ray_is_one_line(study_file, tmp_path, monkeypatch):
     long = tmp_path / ("t" * 90)
     long.mkdir()
-    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
     code, _, err = end(launch(study_file(), "--results", tmp_path / "results"), timeout=60)
     assert code == 2 and err.count("\n") == 1
-    assert f"{long} is too long for the names of its sockets: set RAY_TMPDIR to a short folder" in err
+    assert f"{long} is too long for the names of sockets: set RAY_TMPDIR to a folder of yours" in err
 
 
 CANNOT = """
