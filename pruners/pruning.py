@@ -19,10 +19,10 @@ from pruners.masks import Masks, Sparsity, kept_count, prunable
 from pruners.probe import Scores
 from pruners.ranking import select
 from pruners.schedules import SCHEDULES, group_counts
-from pruners.scopes import PATTERNS, SCOPES, Group, Scope, divided
+from pruners.scopes import PATTERNS, SCOPES, Group, Scope, divided, within
 from pruners.scoring import score
 from pruners.structures import STRUCTURES, find_units, ranked_units, spread
-from pruners.units import Units, unit_masks
+from pruners.units import Units, kept_units, unit_masks
 
 
 class Step(NamedTuple):
@@ -130,6 +130,7 @@ def trajectory(
         first: scores of the first iteration, if `saliency` has computed them already.
         start: masks of weights pruned before, which stay pruned. All weights count in the sparsity. Where a
             scope leaves a layer more weights than `start` keeps, the layer keeps fewer than the scope says.
+            Where it leaves a group more units, other groups keep those instead.
     """
     chosen = find(criterion)
     _check_pruning(iterations, schedule, min_per_layer, scope)
@@ -137,9 +138,11 @@ def trajectory(
     weights = prunable(model, exclude)
     found = _units(structure, model, batches, exclude, units)
     ranking = _Ranking(structure, unit_score, found, weights, chosen.draws)
-    groups = ranking.groups(scope, sparsity, min_per_layer)
+    groups = ranking.groups(scope, sparsity, min_per_layer, start)
     total_steps = iterations or chosen.iterations
-    select_last = _effective(model, batches, example_input, scope, sparsity, weights)
+    select_last = select
+    if target == "effective":
+        select_last = _effective(model, batches, example_input, scope, sparsity, weights)
     masks = start
     for step, kept in enumerate(group_counts(schedule, groups, ranking.sizes, total_steps)):
         # Each iteration has random numbers of its own.
@@ -152,7 +155,7 @@ def trajectory(
                 loss=loss, seed=draw, score_mode=score_mode, **options,
             )[chosen.name]  # fmt: skip
         ranked = ranking.ranked(scores, start if chosen.revives else masks, invert)
-        choose = select_last if target == "effective" and step + 1 == total_steps else select
+        choose = select_last if step + 1 == total_steps else select
         masks = ranking.masks(choose(ranked, groups, kept, ranking.least(min_per_layer)))
         if start is not None:
             masks = {layer: mask & start[layer] for layer, mask in masks.items()}
@@ -230,10 +233,20 @@ class _Ranking:
         single = {layer: weight.numel() for layer, weight in weights.items()}
         self.sizes = {group.name: group.size for group in units} if units else single
 
-    def groups(self, scope: Scope, sparsity: Sparsity, min_per_layer: int) -> list[Group]:
-        """How many are kept of which groups or layers together."""
+    def groups(
+        self, scope: Scope, sparsity: Sparsity, min_per_layer: int, start: Masks | None
+    ) -> list[Group]:
+        """How many are kept of which groups or layers together.
+
+        Args:
+            start: masks of the weights that units have left; None: all.
+        """
         name, weights = self._structure.name, self._weights
-        return spread(name, self._units, weights, scope, sparsity, min_per_layer)
+        groups = spread(name, self._units, weights, scope, sparsity, min_per_layer)
+        if start is None or not self._units:
+            return groups
+        left = kept_units(self._units, start)
+        return within(groups, {name: int(kept.count_nonzero()) for name, kept in left.items()})
 
     def least(self, min_per_layer: int) -> int:
         """How many each group or layer keeps at least."""

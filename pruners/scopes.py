@@ -5,7 +5,7 @@ given number of them. These numbers add up to the number of weights to keep in t
 exact (fractions) or in decimals of a fixed length, so that every machine computes the same numbers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -226,6 +226,23 @@ def divided(scope: Scope, shapes: Shapes, kept: int) -> list[Group]:
     if isinstance(scope, Mapping):
         return proportional(shapes, kept, scope)
     return PATTERNS[scope](shapes, kept) if scope in PATTERNS else SCOPES[scope](shapes, kept)
+
+
+def within(groups: Iterable[Group], left: Mapping[str, int]) -> list[Group]:
+    """Groups that keep no more than they have left; what one is short of, the first with more left keep.
+
+    Where the network keeps less, the rounding of a scope may give a layer more.
+
+    Args:
+        left: layer name → how many it has left.
+    """
+    room = [(group, sum(left[layer] for layer in group.layers)) for group in groups]
+    short, found = sum(max(0, group.kept - has) for group, has in room), []
+    for group, has in room:
+        kept = min(has, group.kept + short)
+        short -= max(0, kept - group.kept)
+        found.append(group._replace(kept=kept))
+    return found
 
 
 def proportional(shapes: Shapes, kept: int, densities: Mapping[str, Fraction | float]) -> list[Group]:

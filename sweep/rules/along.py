@@ -19,7 +19,7 @@ from sweep.rules.choices import Choices
 from sweep.rules.drops import Drop, Scores
 from sweep.rules.growths import Growth
 from sweep.rules.paths import PATHS, Levels, Moment, stairs
-from sweep.rules.rule import Rule, length, single_weights_alone, starts_alike
+from sweep.rules.rule import Rule, length, ranks_units, removes_units, sparse_start, starts_alike
 from sweep.rules.run import Run
 from sweep.seeds import derive
 
@@ -43,15 +43,17 @@ class Along(Rule):
     def reads(self, config: Config) -> frozenset[str]:
         """The fields of masks, and of the updates that the rule makes."""
         choices = self.choices(config)
-        fields = {"scope", "densities", "layers", "min_per_layer", "update_every", "update_end"}
+        fields = {"scope", "densities", "layers", "min_per_layer", "structure", "update_every", "update_end"}
         if choices.thins:
             fields |= {"prune_epoch"}
         if choices.thins and not choices.alternates:
-            fields |= {"initial_sparsity", "initial_scope"}
+            fields |= sparse_start(config)
         if choices.exchanges:
             fields |= {"drop_fraction"}
-        if choices.draws or config.initial_sparsity:
+        if choices.draws:
             fields |= {"mask_seed"}
+        if ranks_units(config, choices.drops_by_draws):
+            fields |= {"unit_score"}
         if choices.criterion:
             fields |= {"score_mode"}
         if choices.criterion and choices.criterion.needs_data:
@@ -59,14 +61,24 @@ class Along(Rule):
         return frozenset(fields)
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
-        """Filters, what comes after a pruning, a prune epoch of what is sparse from the start, choices."""
+        """Units that grow, what comes after a pruning, a prune epoch of a sparse start, choices."""
         choices = self.choices(config)
         for problem in choices.problems(self.options()):
             yield "criterion", f"{self.name}: criterion.{problem}"
         if config.rewind_epoch is not None:
             yield "rewind_epoch", f"{self.name} prunes along training: there is nothing to rewind"
         yield from super().inconsistencies(config)
-        yield from single_weights_alone(config)
+        if config.retrain_epochs is not None or config.retrain != "all":
+            yield (
+                "criterion",
+                f"{self.name} prunes along a training of all weights: leave out retrain, retrain_epochs",
+            )
+        if removes_units(config) and choices.grow != "none":
+            yield (
+                "structure",
+                f"structure {config.structure}: {self.name} grows single weights, as the weights of a unit "
+                "that comes back at 0 have no gradient: take a rule without growth, such as gmp",
+            )
         if config.ablation != "none":
             yield "ablation", f"ablation {config.ablation} does not apply to {self.name}, whose masks change"
         if choices.exchanges and config.scope in pruners.PATTERNS:
@@ -140,6 +152,8 @@ class Updates:
 
     def __init__(self, rule: Along, run: Run) -> None:
         self.run, self.config, self._choices = run, run.config, rule.choices(run.config)
+        # Units of a structure, or single weights.
+        self._total = sum(group.size for group in run.units) or run.total
         pruned = run.steps_of(run.config.prune_epoch) if self._choices.thins else 0
         self._first, self._last = rule.updates(run.config, pruned, run.end)
         self._drop, self._growth = Drop(self._choices, run), Growth(self._choices, run)
@@ -148,7 +162,7 @@ class Updates:
         else:
             self.masks = self._select("random", self._levels(self._first).high)
         self._growth.explore(self.masks)
-        run.mask(self.masks)
+        self._put_on()
 
     def __call__(self, step: int) -> bool:
         """Update the masks if a step is one for that; True if the update stands in for training.
@@ -183,7 +197,20 @@ class Updates:
         return PATHS[self._choices.path](moment, start, end, self._choices)
 
     def _count(self, density: Fraction) -> int:
-        return pruners.kept_count(self.run.total, 1 - density)
+        return pruners.kept_count(self._total, 1 - density)
+
+    @property
+    def _kept(self) -> int:
+        """How many weights, or units, the masks keep."""
+        if not self.run.units:
+            return total_kept(self.masks.values())
+        return total_kept(pruners.kept_units(self.run.units, self.masks).values())
+
+    def _put_on(self) -> None:
+        """Put the masks on, and with them those of biases, scales and shifts of removed units."""
+        units = self.run.units
+        others = pruners.other_masks(self.run.model, units, self.masks) if units else {}
+        self.run.mask(self.masks | others)
 
     def _share(self, step: int) -> float:
         """The share of its weights that each layer exchanges at a step."""
@@ -195,7 +222,10 @@ class Updates:
         return self.config.drop_fraction * (1 + math.cos(math.pi * step / self._last)) / 2
 
     def _select(self, criterion: str, density: Fraction, scores: Scores | None = None) -> pruners.Masks:
-        """The masks of a density by the scores of a criterion, or by given ones, as the scope says."""
+        """The masks of a density by the scores of a criterion, or by given ones, as the scope says.
+
+        Removed units stay removed. A layer may gain weights, where the rounding of a scope says so.
+        """
         steps = pruners.trajectory(
             criterion,
             self.run.model,
@@ -205,7 +235,11 @@ class Updates:
             seed=derive(self.config.roots.mask, "mask"),
             exclude=self.run.exclude,
             min_per_layer=self.config.min_per_layer,
+            structure=self.config.structure,
+            unit_score=self.config.unit_score,
+            units=self.run.units,
             first=scores,
+            start=self.masks if self.run.units else None,
         )
         return next(steps).masks
 
@@ -213,18 +247,20 @@ class Updates:
         """Drop and grow, and put the new masks on."""
         low, high = self._levels(step)
         share = self._share(step)
-        falls = self._choices.path != "constant" and self._count(low) <= total_kept(self.masks.values())
+        falls = self._choices.path != "constant" and self._count(low) <= self._kept
         scores = self._drop.scores(self.masks, step) if falls or share else {}
         if falls:
-            self.masks = self._select("magnitude", low, scores)
-        rises = self._count(high) > total_kept(self.masks.values())
+            # The name of a criterion of draws says that a unit has one of them, not their sum.
+            name = self._choices.drop if self._choices.criterion else "magnitude"
+            self.masks = self._select(name, low, scores)
+        rises = self._count(high) > self._kept
         if share or rises:
             # First without the dropped weights: a weight that grows has no value and no momentum, even if
             # it was only just dropped.
             stays = self._left(scores, share) if share else self.masks
             self.run.mask(stays)
             self.masks = self._grown(stays, high if rises else None, step)
-        self.run.mask(self.masks)
+        self._put_on()
         self._growth.explore(self.masks)
 
     def _left(self, scores: Scores, share: float) -> pruners.Masks:

@@ -7,12 +7,11 @@ from difflib import get_close_matches
 from typing import Literal
 
 import pruners
+from sweep.rules.step_scores import STEP_SCORES
 
 PathName = Literal["constant", "cubic", "linear", "exponential", "cyclic", "square", "soft"]
 GrowthName = Literal["none", "random", "gradient", "momentum", "unexplored", "all"]
 Fall = Literal["cosine", "stairs"]
-# Scores of a training step, besides which any criterion of `pruners` drops by its scores.
-OF_A_STEP = ("magnitude", "magnitude+gradient", "taylor", "signed")
 # Paths on which the last density is also the first one, but for what `soft` adds.
 _SPARSE_FROM_THE_START = frozenset({"constant", "cyclic", "soft"})
 # Paths at whose updates every layer drops some weights and grows as many.
@@ -68,7 +67,12 @@ class Choices:
     @property
     def criterion(self) -> pruners.Criterion | None:
         """The criterion of `pruners` that drops; None: a score of the training step does."""
-        return None if self.drop in OF_A_STEP else pruners.find(self.drop)
+        return None if self.drop in STEP_SCORES else pruners.find(self.drop)
+
+    @property
+    def drops_by_draws(self) -> bool:
+        """Whether the scores of the drop are independent draws."""
+        return self.criterion is not None and self.criterion.draws
 
     @property
     def draws(self) -> bool:
@@ -81,8 +85,8 @@ class Choices:
         Args:
             defaults: what the rule chooses where a study does not.
         """
-        if self.drop not in OF_A_STEP and self.drop not in pruners.names():
-            known = [*OF_A_STEP, *pruners.names()]
+        if self.drop not in STEP_SCORES and self.drop not in pruners.names():
+            known = [*STEP_SCORES, *pruners.names()]
             near = get_close_matches(self.drop, known, n=1, cutoff=0.5)
             yield f"drop {self.drop}: no such saliency; " + (
                 f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"

@@ -1,6 +1,6 @@
 """Drops: the saliency by which weights stay when masks change along training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,46 +9,18 @@ from torch import Tensor
 import pruners
 from sweep.rules.choices import Choices
 from sweep.rules.run import Run
+from sweep.rules.step_scores import STEP_SCORES
 from sweep.seeds import derive
 
 Scores = dict[str, Tensor]
 
 
-def gradient(weight: Tensor) -> Tensor:
-    """The gradient of a weight; 0 where there is none."""
-    return torch.zeros_like(weight) if weight.grad is None else weight.grad
-
-
-def signed(weight: Tensor, mask: Tensor) -> Tensor:
-    """The rank of |w| among the kept weights of its sign, from 0 to 1.
-
-    The lowest scores are as large a share of the positive weights as of the negative ones: Mocanu et al. 2018
-    drop the smallest positive weights and the largest negative ones.
-    """
-    flat, kept = weight.flatten(), mask.flatten()
-    scores = torch.full_like(flat, -torch.inf, dtype=torch.float64)
-    for side in (kept & (flat >= 0), kept & (flat < 0)):
-        count = int(side.count_nonzero())
-        ranks = flat.new_empty(count, dtype=torch.float64)
-        order = flat[side].abs().argsort(stable=True)
-        ranks[order] = torch.arange(count, dtype=torch.float64, device=flat.device)
-        scores[side] = (ranks + 0.5) / max(1, count)
-    return scores.view(weight.shape)
-
-
-# A weight, its mask, and the options of the rule → scores.
-_OF_A_STEP: dict[str, Callable[[Tensor, Tensor, Choices], Tensor]] = {
-    "magnitude": lambda weight, mask, choices: weight.abs(),
-    "magnitude+gradient": lambda weight, mask, choices: (
-        weight.abs() + choices.gradient_weight * gradient(weight).abs()
-    ),
-    "taylor": lambda weight, mask, choices: (weight * gradient(weight)).abs(),
-    "signed": lambda weight, mask, choices: signed(weight, mask),
-}
-
-
 class Drop:
-    """Scores every weight at an update. Pruned weights score below all others; by magnitude they score 0."""
+    """Scores every weight at an update.
+
+    Pruned weights score below all others. By magnitude they score 0, and so do those of units, whose scores
+    are added up.
+    """
 
     def __init__(self, choices: Choices, run: Run) -> None:
         self._choices, self._run = choices, run
@@ -60,15 +32,17 @@ class Drop:
     def scores(self, masks: pruners.Masks, step: int) -> Scores:
         """Name of each prunable weight → its scores at the masks that are on."""
         found = self._saliency(masks, step) if self._criterion else self._of_a_step(masks)
-        if self._choices.drop == "magnitude":
+        units = bool(self._run.units)
+        if self._choices.drop == "magnitude" or (units and self._choices.drops_by_draws):
             return found
-        return {name: scores.masked_fill(~masks[name], -torch.inf) for name, scores in found.items()}
+        pruned = 0.0 if units else -torch.inf
+        return {name: scores.masked_fill(~masks[name], pruned) for name, scores in found.items()}
 
     @torch.no_grad()
     def _of_a_step(self, masks: pruners.Masks) -> Scores:
-        score = _OF_A_STEP[self._choices.drop]
+        score, worth = STEP_SCORES[self._choices.drop], self._choices.gradient_weight
         weights = pruners.prunable(self._run.model, self._run.exclude)
-        return {name: score(weight, masks[name], self._choices) for name, weight in weights.items()}
+        return {name: score(weight, masks[name], worth) for name, weight in weights.items()}
 
     def _saliency(self, masks: pruners.Masks, step: int) -> Scores:
         run, config = self._run, self._run.config

@@ -8,8 +8,9 @@ from torch import Tensor
 
 import pruners
 from sweep.rules.choices import Choices
-from sweep.rules.drops import Scores, gradient
+from sweep.rules.drops import Scores
 from sweep.rules.run import Run
+from sweep.rules.step_scores import gradient
 from sweep.seeds import generator
 
 

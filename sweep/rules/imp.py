@@ -9,7 +9,7 @@ from sweep.config import Config, values_of
 from sweep.roles import DENSE_TRAINING
 from sweep.rules import ap
 from sweep.rules.levels import Levels
-from sweep.rules.rule import removes_units, starts_alike
+from sweep.rules.rule import removes_units, sparse_start, starts_alike
 from sweep.rules.run import Run
 
 # A level removes a fifth of the weights that are left, unless the study gives the number of levels.
@@ -32,8 +32,7 @@ class IterativeMagnitude(Levels):
         fields = {"scope", "densities", "target", "structure", "min_per_layer"}
         fields |= {"unit_score"} if removes_units(config) else set()
         fields |= {"second", "second_share"} if config.second else set()
-        fields |= {"initial_sparsity", "initial_scope", *(["mask_seed"] if config.initial_sparsity else [])}
-        return super().reads(config) | fields
+        return super().reads(config) | fields | sparse_start(config)
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
         """As those of all rules with levels; of a sparse start and of a second ranking."""

@@ -8,7 +8,7 @@ from sweep import parts
 from sweep.config import AFTER_DENSE, Config
 from sweep.rules.at_once import AtOnce
 from sweep.rules.moments import MOMENTS
-from sweep.rules.rule import removes_units
+from sweep.rules.rule import ranks_units, sparse_start
 from sweep.rules.run import Run
 
 # Fields of the batches that score.
@@ -35,10 +35,8 @@ class Once(AtOnce):
 
     def reads(self, config: Config) -> frozenset[str]:
         """All fields of pruning, less those that the criterion does not look at."""
-        structure = pruners.STRUCTURES[config.structure]
-        drawn = structure.drawn and criterion(config.criterion).draws
-        ranked = removes_units(config) and bool(structure.unit_scores) and not drawn
-        read = _reads(config.criterion, config.iterations == 1, ranked)
+        ranked = ranks_units(config, criterion(config.criterion).draws)
+        read = _reads(config.criterion, config.iterations == 1, ranked) | sparse_start(config)
         return read if config.prune_when else read - {"prune_threshold"}
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
@@ -70,7 +68,7 @@ class Once(AtOnce):
 @lru_cache(maxsize=1024)
 def _reads(name: str, one_iteration: bool, ranks_units: bool) -> frozenset[str]:
     known = criterion(name)
-    fields = {*AFTER_DENSE} - _OF_OTHER_RULES
+    fields = {*AFTER_DENSE} - _OF_OTHER_RULES - {"initial_scope"}
     if not ranks_units:
         fields -= {"unit_score"}
     if not known.needs_data:

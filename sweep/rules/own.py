@@ -33,7 +33,7 @@ class Own(Rule):
 
     def reads(self, config: Config) -> frozenset[str]:
         """The fields that its decorator says; by default all fields of pruning."""
-        return self._reads
+        return self._reads if config.initial_sparsity else self._reads - {"initial_scope"}
 
     def dense_until(self, config: Config) -> float:
         """The start: nobody knows when it prunes first."""

@@ -183,6 +183,23 @@ def removes_units(config: Config) -> bool:
     return pruners.STRUCTURES[config.structure].find is not None
 
 
+def ranks_units(config: Config, draws: bool) -> bool:
+    """Whether units are ranked by the scores of their weights, as `unit_score` says.
+
+    Args:
+        draws: whether the scores are independent draws.
+    """
+    structure = pruners.STRUCTURES[config.structure]
+    return removes_units(config) and bool(structure.unit_scores) and not (draws and structure.drawn)
+
+
+def sparse_start(config: Config) -> frozenset[str]:
+    """The fields of a random sparse start that matter: without one its scope and its draw do not."""
+    if not config.initial_sparsity:
+        return frozenset({"initial_sparsity"})
+    return frozenset({"initial_sparsity", "initial_scope", "mask_seed"})
+
+
 def single_weights_alone(config: Config) -> Iterator[tuple[str, str]]:
     """The complaint of a rule that prunes single weights and trains all of them."""
     if removes_units(config) or config.retrain_epochs is not None or config.retrain != "all":

@@ -179,8 +179,6 @@ def irrelevant_fields(config: Config) -> Mapping[str, Any]:
     rule = rules.find(config.criterion) if config.sparsity else rules.DENSE
     optimized, scheduled = optimizer(config.optimizer), lr_schedule(config.lr_schedule)
     unread = _unread(rule.reads(config), optimized.reads, scheduled.reads)
-    if not config.initial_sparsity and config.initial_scope != FIELDS["initial_scope"].default:
-        unread = {**unread, "initial_scope": FIELDS["initial_scope"].default}
     task = catalog.task(config.dataset) if config.loss else None
     return {**unread, "loss": None} if task and TASKS[task].loss == config.loss else unread
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 import pruners
 from sweep import parts, rules
-from sweep.config import AFTER_DENSE, DENSITIES, FIELDS
+from sweep.config import AFTER_DENSE, DENSITIES, FIELDS, Config
 from sweep.errors import BadInput
 from sweep.parts import Missing, Parameter, Part
 from sweep.parts.kinds import BY_FIELD
@@ -133,6 +133,18 @@ def values(name: str, named: Iterable[str]) -> Values:
     for other in kinds[1:]:
         annotation = annotation | other
     return Values(annotation)
+
+
+def value(config: Config, name: str) -> Any:
+    """The value of a field, of a parameter or of a pattern, as `Config.value`.
+
+    A config leaves out the parameters of built-in parts that have their default: these have it here.
+    """
+    given, (field, dot, own) = config.value(name), name.partition(".")
+    if given is not None or not dot or field == DENSITIES:
+        return given
+    parameter = parameters(field, getattr(config, field)).get(own)
+    return None if parameter is None or parameter.required else parameter.default
 
 
 def takes(parameter: Parameter, value: Any) -> bool:

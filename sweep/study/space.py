@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sweep.config import SEEDS, Config
-from sweep.study import axes
+from sweep.study import axes, library
 from sweep.study.document import Document, Item
 from sweep.study.identity import UNCHANGED_COLUMNS
 
@@ -157,7 +157,7 @@ class Search:
         for dimension in self.dimensions:
             if not dimension.matters(chosen):
                 continue
-            value = config.value(dimension.name)
+            value = library.value(config, dimension.name)
             if not dimension.holds(value):
                 return None
             chosen[dimension.name] = value

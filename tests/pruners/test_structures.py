@@ -4,6 +4,7 @@ import copy
 import inspect
 import itertools
 import re
+from fractions import Fraction
 
 import pytest
 import torch
@@ -420,3 +421,25 @@ def test_random_removes_units_of_all_sizes_equally_often():
             gone[name] += int(units.logical_not().sum())
     # 3 of 12 units in each run, a third of them in each of the three groups; 400 ± 4 deviations.
     assert sum(gone.values()) == 3 * runs and all(abs(count - runs) < 65 for count in gone.values()), gone
+
+
+def test_units_that_were_removed_stay_removed_and_the_count_is_exact_where_a_scope_would_give_one_back():
+    """Of layers of 3, 5 and 5 units, 7 of 13 are 1, 3 and 3, but 6 of 13 are 2, 2 and 2, by remainders."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 2)
+    )
+    groups = pruners.find_units("channel", model, torch.ones(1, 2))
+
+    def pruned(kept, start=None):
+        sparsity = 1 - Fraction(kept, 13)
+        asked = {"scope": "uniform", "structure": "channel", "units": groups, "start": start}
+        masks = next(pruners.trajectory("magnitude", model, sparsity=sparsity, **asked)).masks
+        return masks, [int(each.sum()) for each in pruners.kept_units(groups, masks).values()]
+
+    seven, counts = pruned(7)
+    assert counts == [1, 3, 3] and pruned(6)[1] == [2, 2, 2]
+    six, counts = pruned(6, seven)
+    assert counts == [1, 3, 2], "the first group that has more left keeps the unit"
+    assert not any((six[name] & ~mask).any() for name, mask in seven.items())
+    assert pruned(6, six)[1] == counts

@@ -8,8 +8,9 @@ from torch import nn
 
 from sweep.config import Config
 from sweep.rules.choices import Choices
-from sweep.rules.drops import Drop, signed
+from sweep.rules.drops import Drop
 from sweep.rules.growths import Growth
+from sweep.rules.step_scores import signed
 
 WEIGHTS = torch.tensor([[3.0, -1.0, 0.0], [2.0, -4.0, 1.0]])
 GRADIENT = torch.tensor([[0.5, 2.0, -9.0], [0.0, -1.0, 3.0]])

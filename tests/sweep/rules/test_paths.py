@@ -13,8 +13,9 @@ import pruners
 from sweep import rules
 from sweep.config import Config
 from sweep.rules.along import Updates
-from sweep.rules.choices import OF_A_STEP, Choices
+from sweep.rules.choices import Choices
 from sweep.rules.paths import PATHS, Moment, stairs
+from sweep.rules.step_scores import STEP_SCORES
 from sweep.study.consistency import Inconsistent, check
 
 TENTH = Fraction(1, 10)
@@ -101,7 +102,7 @@ def asked(draw):
     criterion = draw(st.sampled_from(["gmp", "set", "rigl", "granet", "acdc", "mest", "east"]))
     options = {
         "path": st.sampled_from(list(PATHS)),
-        "drop": st.sampled_from([*OF_A_STEP, "random", "snip", "grad-norm"]),
+        "drop": st.sampled_from([*STEP_SCORES, "random", "snip", "grad-norm"]),
         "grow": st.sampled_from(["none", "random", "gradient", "momentum", "unexplored", "all"]),
         "peak": st.sampled_from([1.1, 2.0, 50.0]),
     }

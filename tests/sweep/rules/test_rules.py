@@ -54,7 +54,7 @@ def test_a_rule_reads_existing_fields_and_the_others_are_irrelevant(criterion):
     asked = config(criterion=criterion, **fields)
     read = rules.find(criterion).reads(asked)
     assert read <= set(FIELDS)
-    unread = {"score_batches": 7, "update_every": 7, "score_init": "fresh"}
+    unread = {"score_batches": 7, "update_every": 7, "score_init": "fresh", "initial_scope": "uniform"}
     for name, value in unread.items():
         moved = Trial.of(config(criterion=criterion, **fields, **{name: value}))
         assert (moved == Trial.of(asked)) == (name not in read), name

@@ -106,8 +106,24 @@ def test_what_does_not_go_with_trained_weights(fields, field):
             "ablation shuffle permutes single weights: leave out",
         ),
         (
-            {"structure": "channel", "criterion": "gmp"},
-            "gmp prunes single weights and trains them all: leave",
+            {"structure": "channel", "criterion": "rigl"},
+            "structure channel: rigl grows single weights, as a unit that comes back",
+        ),
+        (
+            {"structure": "width", "scope": "balanced", "criterion": "gmp"},
+            "structure width keeps the first units of each group, whatever",
+        ),
+        (
+            {"structure": "channel", "criterion": "gmp", "retrain": "bn"},
+            "gmp prunes along a training of all weights: leave out retrain",
+        ),
+        (
+            {"structure": "channel", "criterion": "gmp", "shrink": True},
+            "shrink: gmp does not prune once for all: leave shrink out",
+        ),
+        (
+            {"structure": "filter", "criterion": "sap"},
+            "sap prunes single weights and trains them all: leave",
         ),
         (
             {"structure": "channel", "criterion": "oracle"},

@@ -36,6 +36,29 @@ def test_a_row_is_of_a_space_by_the_columns_that_no_trial_changes(study_file):
         assert not found.could_hold(row | other)
 
 
+@pytest.mark.parametrize(
+    ("criterion", "line", "value"),
+    [
+        ("mest", "criterion.gradient_weight: {low: 0, high: 2, step: 0.5}", 0),
+        ("mest", "criterion.gradient_weight: {low: 0, high: 2, step: 0.5}", 1.5),
+        ("gmp", "criterion.drop: [magnitude, snip]", "magnitude"),
+        ("east", "criterion.cycles: {low: 1, high: 4}", 2),
+        ("sap", "criterion.group: [layer, global]", "global"),
+    ],
+)
+def test_a_search_knows_a_schedule_again_whose_option_of_a_rule_has_its_default(
+    criterion, line, value, study_file
+):
+    """A config leaves the default out, so that it is the trial of a study that does not name the option."""
+    base = "dataset: digits\nmodel: conv-5\nepochs: 9\nupdate_every: 2\nsparsity: 0.9\n"
+    found = load(study_file(f"{base}search:\n  space:\n    criterion: [{criterion}]\n    {line}\n")).search
+    chosen = {"criterion": criterion, line.partition(":")[0]: value}
+    trial = Trial.of(found.make(chosen))
+    assert found.chosen(trial.config) == chosen
+    [plain] = load(study_file(f"{base}criterion: {criterion}\n")).trials()
+    assert (plain == trial) == (value != 1.5)
+
+
 STEPS = [
     ("sparsity", 0.5, 0.9, 0.05, [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9]),
     ("lr", 0.1, 0.5, 0.1, [0.1, 0.2, 0.3, 0.4, 0.5]),

@@ -209,6 +209,15 @@ FIELDS = {
         "update_every": 4,
         "score_batch_size": 16,
     },
+    "along training, channels by a draw for each": {
+        "criterion": "gmp",
+        "structure": "channel",
+        "scope": "uniform",
+        "parameters": (("criterion.drop", "random"),),
+        "sparsity": 0.5,
+        "update_every": 3,
+        "epochs": 1,
+    },
     "along training, unexplored first": {
         "criterion": "set",
         "parameters": (("criterion.grow", "unexplored"),),
