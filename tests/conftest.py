@@ -28,10 +28,7 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="module", autouse=True)
 def imports_set_aside():
-    """Keep what is imported by now out of later garbage collections.
-
-    Holm's correction of statsmodels collects garbage each time, which takes a fifth of a second with all imports.
-    """
+    """Keep what is imported by now out of later garbage collections, which takes a fifth of a second with all imports."""
     gc.freeze()
 
 

@@ -136,10 +136,17 @@ def _ranks(*signs: Signs) -> _Without:
 
     def without(codes: Codes, count: int) -> Array:
         gone = (codes[:, None] == np.arange(count)).astype(np.float32)
+        # With a cluster for each mask, its own column is the sum of its columns.
+        alone = count == len(codes) > 1
         first, second = (
-            np.where(gone, 0, (one.sum(1)[:, None] - one @ gone).astype(np.float64)) for one in signs
+            np.where(gone, 0, one.sum(1)[:, None] - (one[:, codes.argsort()] if alone else one @ gone))
+            for one in signs
         )
-        return _divided((first * second).sum(0), np.sqrt((first**2).sum(0) * (second**2).sum(0)))
+        product, *squares = (
+            np.einsum("ic,ic->c", one, other, dtype=np.float64)
+            for one, other in ((first, second), (first, first), (second, second))
+        )
+        return _divided(product, np.sqrt(squares[0] * squares[1]))
 
     return without
 
@@ -148,25 +155,31 @@ def _divided(one: Array, other: Array) -> Array:
     return np.divide(one, other, out=np.full_like(one, np.nan), where=other > 0)
 
 
-def _one_by_one(coefficient: Callable[[Array, Array], float], before: Array, after: Array) -> _Without:
+def _one_by_one(coefficient: Callable[[Codes, Codes], float], before: Array, after: Array) -> _Without:
     """A coefficient computed anew without each cluster: for masks too many for a matrix of pairs."""
+    first, second = (np.unique(values, return_inverse=True)[1] for values in (before, after))
 
     def without(codes: Codes, count: int) -> Array:
         kept = (codes != cluster for cluster in range(count))
-        return np.array([coefficient(before[these], after[these]) for these in kept])
+        return np.array([coefficient(first[these], second[these]) for these in kept])
 
     return without
 
 
-def _tau(before: Array, after: Array) -> float:
+def _tau(before: Codes, after: Codes) -> float:
     from scipy.stats import kendalltau
 
     return float(kendalltau(before, after, method="asymptotic").statistic)
 
 
-def _rho(before: Array, after: Array) -> float:
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(values) - (len(values) + 1) / 2 for values in (before, after)]
+def _rho(before: Codes, after: Codes) -> float:
+    ranks = [_mean_ranks(places) - (len(places) + 1) / 2 for places in (before, after)]
     norm = math.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum())
     return float(ranks[0] @ ranks[1]) / norm if norm else math.nan
+
+
+def _mean_ranks(places: Codes) -> Array:
+    """Ranks from 1, equal ones with their mean; of integers, of which some may be missing."""
+    counts = np.bincount(places)
+    ranks: Array = (counts.cumsum() - (counts - 1) / 2)[places]
+    return ranks

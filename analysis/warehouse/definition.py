@@ -47,8 +47,7 @@ def define(
     key = ", ".join(KEYS[table])
     if tables is not None:
         _load(connection, table, tables)
-    every = f"FROM recoded_{table}" + (f" UNION ALL BY NAME FROM {source}" if source else "")
-    connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {every}")
+    every = _define_all(connection, table, source)
     sound, in_full, arm = SOUND[table], SOUND_IN_FULL.get(table, "true"), "arm"
     if table == "trials":
         arm, readable = _readable_arm(connection)
@@ -88,11 +87,33 @@ def define(
         connection.execute(f"CREATE OR REPLACE VIEW {table} AS {query}")
 
 
+def _define_all(connection: duckdb.DuckDBPyConnection, table: str, source: str | None) -> str:
+    """Define the view of all rows of a table, and return its SQL.
+
+    Converted rows also give the view columns that no part has. Where there are none and no column is missing,
+    a view without them has the same rows and columns, and every query takes a third less time.
+    """
+    recoded = f"FROM recoded_{table}"
+    every = f"{recoded} UNION ALL BY NAME FROM {source}" if source else recoded
+    if source and not connection.execute(f"{recoded} LIMIT 1").fetchall():
+        connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS FROM {source}")
+        if _columns(connection, f"all_{table}") == _columns(connection, f"recoded_{table}"):
+            return f"FROM {source}"
+    connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS {every}")
+    return every
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str, str]]:
+    """Names and types of the columns of a table or view; opens no part."""
+    return connection.execute(f"SELECT name, type FROM pragma_table_info('{name}')").fetchall()
+
+
 def _load(connection: duckdb.DuckDBPyConnection, table: str, tables: Iterable[pa.Table]) -> None:
     """Load the rows of converted parts into memory."""
     # Without a row the view would not know its columns.
-    empty = SCHEMAS[table].append(pa.field("filename", pa.string()))
-    empty = empty.append(pa.field("file_row_number", pa.int64()))
+    # Its last two are in the order that DuckDB has them in.
+    empty = SCHEMAS[table].append(pa.field("file_row_number", pa.int64()))
+    empty = empty.append(pa.field("filename", pa.string()))
     rows = pa.concat_tables([empty.empty_table(), *tables], promote_options="permissive")
     connection.register("rows", rows)
     connection.execute(f"CREATE OR REPLACE TABLE recoded_{table} AS FROM rows")
@@ -110,8 +131,8 @@ def _trial_columns(
         arm: the expression for the arm of a row.
     """
     # A part of another tool may have a column of this name too.
-    named = "SELECT 1 FROM duckdb_columns() WHERE table_name = 'all_trials' AND lower(column_name) = 'tags'"
-    others = "filename, file_row_number" + ", tags" * bool(connection.execute(named).fetchall())
+    own = [name for name, _ in _columns(connection, "all_trials") if name.lower() == "tags"]
+    others = ", ".join(["filename", "file_row_number", *own])
     tags, join = curation.tags(connection)
     source = "source" if len(places) == 1 else f"coalesce(source, {union.of_row(places)})"
     replaced = f"{arm} AS arm, {source} AS source"

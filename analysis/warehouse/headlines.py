@@ -20,7 +20,9 @@ E = TypeVar("E", float, float | None)
 ACCURACY = "accuracy"
 # The metric of a row's accuracy columns; rows from before there was the column hold accuracies.
 _OWN = f"coalesce(headline, '{ACCURACY}')"
-_ENDED = "status = 'ok' AND (test_accuracy IS NOT NULL OR val_accuracy IS NOT NULL)"
+_SHOWN = ("val_accuracy", "test_accuracy")
+_OK = "status = 'ok'"
+_ENDED = f"{_OK} AND (test_accuracy IS NOT NULL OR val_accuracy IS NOT NULL)"
 # Accuracy columns for which the table `metrics` has no value.
 _OTHERS = (
     "pre_test_accuracy",
@@ -150,10 +152,14 @@ def headline(connection: duckdb.DuckDBPyConnection) -> Headline:
     plain = "SELECT getvariable('all_accuracies') AND getvariable('metric') IS NULL"
     if connection.execute(plain).fetchall() == [(True,)]:
         return ACCURACIES
-    names, metric, sign = rows(
+    worst_and_best = (
+        f"{of}({', '.join(f'{end}({name}) FILTER ({_OK} AND isfinite({name}))' for name in _SHOWN)})"
+        for of, end in (("least", "min"), ("greatest", "max"))
+    )
+    names, metric, sign, worst, best = rows(
         connection,
-        f"SELECT (SELECT coalesce(list(DISTINCT {_OWN}), []) FROM trials WHERE {_ENDED}), "
-        "getvariable('metric'), getvariable('metric_sign')",
+        f"SELECT coalesce(list(DISTINCT {_OWN}) FILTER ({_ENDED}), []), getvariable('metric'), "
+        f"getvariable('metric_sign'), {', '.join(worst_and_best)} FROM trials",
     )[0]
     if metric is None and len(names) > 1:
         named = ", ".join(sorted(names))
@@ -165,12 +171,6 @@ def headline(connection: duckdb.DuckDBPyConnection) -> Headline:
     curves = "headline metric" if len(names) > 1 else _label(*names or [ACCURACY])
     if name == ACCURACY:
         return replace(ACCURACIES, curves=curves)
-    values = "unnest([val_accuracy, test_accuracy]) AS value"
-    [(worst, best)] = rows(
-        connection,
-        f"SELECT min(value), max(value) FROM (SELECT {values} FROM trials WHERE status = 'ok') "
-        "WHERE isfinite(value)",
-    )
     return Headline(_label(name), int(sign or 1), worst or 0.0, best or 0.0, curves)
 
 
@@ -189,30 +189,25 @@ def shown(connection: duckdb.DuckDBPyConnection, trials: str, metric: str) -> st
     name, sign = _found(connection, trials, metric)
     own, text = f"{_OWN} = '{quoted(name)}'", quoted(name)
     split = "max(value) FILTER (split = '{0}') AS {0}"
-    having = f"""
-        SELECT study FROM ({trials}) WHERE status = 'ok'
-            AND ({own} OR trial_id IN (SELECT trial_id FROM every_metrics WHERE name = '{text}'))"""
-    sql = f"""
-        WITH measured AS (
+    has = f"({own} OR measured.trial_id IS NOT NULL)"
+    rows_of = f"""({trials}) AS trials LEFT JOIN (
             SELECT trial_id, {split.format("validation")}, {split.format("test")}
             FROM every_metrics WHERE name = '{text}' GROUP BY trial_id
-        )
+        ) AS measured USING (trial_id)"""
+    # By a window over studies: to look the studies up in a query of their own would read all parts again.
+    sql = f"""
         SELECT trials.* REPLACE (
             CASE WHEN {own} THEN val_accuracy ELSE {sign} * measured.validation END AS val_accuracy,
             CASE WHEN {own} THEN test_accuracy ELSE {sign} * measured.test END AS test_accuracy,
             {", ".join(f"CASE WHEN {own} THEN {column} END AS {column}" for column in _OTHERS)}
         )
-        FROM ({trials}) AS trials LEFT JOIN measured USING (trial_id)
-        WHERE CASE
-            WHEN status = 'ok' THEN {own} OR measured.trial_id IS NOT NULL
-            ELSE study IN (SELECT study FROM ({having}))
-        END"""
+        FROM {rows_of}
+        QUALIFY CASE WHEN {_OK} THEN {has} ELSE bool_or({_OK} AND {has}) OVER (PARTITION BY study) END"""
     connection.execute(f"SET VARIABLE metric = '{text}'")
     connection.execute(f"SET VARIABLE metric_sign = {sign}")
     [(ended, having)] = rows(
         connection,
-        f"SELECT (SELECT count(*) FROM ({trials}) WHERE status = 'ok'), "
-        f"(SELECT count(*) FROM ({sql}) WHERE status = 'ok')",
+        f"SELECT count(*) FILTER ({_OK}), count(*) FILTER ({_OK} AND {has}) FROM {rows_of}",
     )
     if having < ended:
         print(f"{ended - having:,} of {ended:,} finished trials have no {name}: left out", file=sys.stderr)

@@ -33,8 +33,7 @@ def trial(name, **fields):
     }  # fmt: skip
 
 
-@pytest.fixture
-def made(tmp_path):
+def write(folder):
     """Results of a study made up so that the answers are known: three seeds, ±0.01 around the accuracy.
 
     SNIP has a little noise of its own, so that its differences from the others spread over the seeds.
@@ -49,10 +48,21 @@ def made(tmp_path):
         for (criterion, scope), accuracies in ACCURACY.items()
         for (sparsity, accuracy), seed in itertools.product(zip(SPARSITIES, accuracies, strict=True), range(3))
     ]  # fmt: skip
-    folder = tmp_path / "results" / "made"
     results.write(folder, trials, [[]], [[]])
     launches.note_launch(folder, "made", "", {})
     return folder
+
+
+@pytest.fixture
+def made(tmp_path):
+    """The made results, for one test."""
+    return write(tmp_path / "results" / "made")
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory):
+    """The made results, for tests that add nothing and write nothing beside them."""
+    return write(tmp_path_factory.mktemp("kept") / "made")
 
 
 @pytest.fixture

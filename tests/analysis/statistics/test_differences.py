@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from analysis.statistics.differences import behind_best, difference, holm, paired, selected, wilson
 from sweep.means import Mean, mean_interval
@@ -99,6 +100,11 @@ def test_holm_is_that_of_the_paper():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, math.nan, 0.7])[0] == 1 and math.isnan(holm([math.nan])[0])
     assert holm([]) == []
+
+
+def test_holm_is_statsmodels_bit_by_bit():
+    p_values = np.random.default_rng(0).beta(0.3, 3, 60).round(3)  # some are equal
+    assert holm(p_values.tolist()) == multipletests(p_values, method="holm")[1].tolist()
 
 
 @pytest.mark.slow

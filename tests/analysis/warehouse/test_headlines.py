@@ -1,7 +1,7 @@
 """Answers about a metric in place of the accuracy: from the table `metrics`, or another task's headline."""
 
 import re
-from functools import partial
+from functools import cache, partial
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,6 +27,7 @@ from analysis.warehouse import queries as asked
 from sweep.errors import BadInput
 from sweep.store import results
 from tests import commands
+from tests.analysis import conftest
 from tests.analysis.conftest import trial
 
 # Each asks most questions of several hundred trials.
@@ -43,10 +44,9 @@ METRICS = {
 }
 
 
-@pytest.fixture
-def measured(made):
-    """The made results, with metrics of each trial that are functions of its accuracies."""
-    known = rows(analysis.open(made), "SELECT trial_id, val_accuracy, test_accuracy FROM trials")
+def measure(folder):
+    """Add metrics of each trial that are functions of its accuracies."""
+    known = rows(analysis.open(folder), "SELECT trial_id, val_accuracy, test_accuracy FROM trials")
     metrics = [
         {
             "trial_id": name,
@@ -59,12 +59,32 @@ def measured(made):
         for metric, (function, higher) in METRICS.items()
         for split, value in zip(("validation", "test"), values, strict=True)
     ]
-    results.write(made, [], [], [], [metrics])
-    return made
+    results.write(folder, [], [], [], [metrics])
+    return folder
 
 
-def _ask(folder, question, metric=None, **own):
-    connection = analysis.open(folder, metric=metric)
+@pytest.fixture
+def measured(made):
+    """The made results with these metrics, for one test."""
+    return measure(made)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """The same, for tests that add nothing."""
+    yield measure(conftest.write(tmp_path_factory.mktemp("shared") / "made"))
+    _ask.cache_clear()
+    _opened.cache_clear()
+
+
+@cache
+def _opened(shared, metric=None):
+    return analysis.open(shared, metric=metric)
+
+
+@cache
+def _ask(shared, question, metric=None, **own):
+    connection = _opened(shared, metric)
     found = question.answer(connection, **own)
     return headline(connection).columns(question.rows(found)), list(question.sentences(found))
 
@@ -87,11 +107,11 @@ def _alike(answers, name="accuracy"):
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
-def test_a_metric_that_equals_the_accuracy_has_its_answer(question, measured):
-    plain, said = _ask(measured, question)
-    named, repeated = _ask(measured, question, "accuracy")  # the headline itself
+def test_a_metric_that_equals_the_accuracy_has_its_answer(question, shared):
+    plain, said = _ask(shared, question)
+    named, repeated = _ask(shared, question, "accuracy")  # the headline itself
     assert named == _alike(plain) and repeated == said
-    found, words = _ask(measured, question, "twin")
+    found, words = _ask(shared, question, "twin")
     assert plain == _alike(found, "twin") and plain
     # Intervals of accuracies alone are cut.
     uncut = [text.replace(", cut to 0 to 1", "") for text in said]
@@ -99,9 +119,9 @@ def test_a_metric_that_equals_the_accuracy_has_its_answer(question, measured):
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
-def test_a_metric_of_which_lower_is_better_has_the_answer_of_its_negative(question, measured):
+def test_a_metric_of_which_lower_is_better_has_the_answer_of_its_negative(question, shared):
     own = {"difference": 0.5} if question.name == "seeds" else {}
-    (minus, said), (cost, words) = (_ask(measured, question, name, **own) for name in ("minus", "cost"))
+    (minus, said), (cost, words) = (_ask(shared, question, name, **own) for name in ("minus", "cost"))
     assert len(minus) == len(cost) and len(said) == len(words)
     turned = re.compile(
         r"(mean|median|.*_minus(_half_width)?|selected_.*|difference.*|low|high|iqm.*|tau.*|rho.*|r)$"
@@ -112,41 +132,40 @@ def test_a_metric_of_which_lower_is_better_has_the_answer_of_its_negative(questi
                 assert other[key.replace("minus", "cost")] == pytest.approx(value), key
 
 
-def test_values_of_a_metric_of_which_lower_is_better_are_in_its_own_unit(measured):
+def test_values_of_a_metric_of_which_lower_is_better_are_in_its_own_unit(shared):
     for question, keys in (
         (crossover.QUESTION, ["difference"]), (best.QUESTION, ["validation_minus", "test_minus"]),
         (accuracy.QUESTION, ["mean", "median"]), (aggregate.QUESTION, ["iqm"]), (regimes.QUESTION, ["test_minus"]),
         (correlation.QUESTION, ["tau", "rho", "r"]),
     ):  # fmt: skip
-        minus, cost = (_ask(measured, question, name)[0] for name in ("minus", "cost"))
+        minus, cost = (_ask(shared, question, name)[0] for name in ("minus", "cost"))
         for key in keys:
             assert [row[key] for row in minus] == [
                 None if value is None else pytest.approx(-value)
                 for value in (row[key.replace("minus", "cost")] for row in cost)
             ]
     assert all(
-        row["low"] <= row["difference"] <= row["high"]
-        for row in _ask(measured, crossover.QUESTION, "cost")[0]
+        row["low"] <= row["difference"] <= row["high"] for row in _ask(shared, crossover.QUESTION, "cost")[0]
     )
-    assert "Of cost lower is better." in _ask(measured, best.QUESTION, "cost")[1][-1]
+    assert "Of cost lower is better." in _ask(shared, best.QUESTION, "cost")[1][-1]
 
 
-def test_a_metric_in_reverse_order_of_accuracy_has_the_reversed_answer(measured):
-    plain, found = (_ask(measured, best.QUESTION, name)[0] for name in (None, "reverse"))
+def test_a_metric_in_reverse_order_of_accuracy_has_the_reversed_answer(shared):
+    plain, found = (_ask(shared, best.QUESTION, name)[0] for name in (None, "reverse"))
     for sparsity in {row["sparsity"] for row in plain}:
         one, other = (
             [row["schedule"] for row in answer if row["sparsity"] == sparsity] for answer in (plain, found)
         )
         assert one == other[::-1]
     own = {"first": "snip", "second": "random:erk"}
-    plain, found = (_ask(measured, crossover.QUESTION, name, **own)[0] for name in (None, "reverse"))
+    plain, found = (_ask(shared, crossover.QUESTION, name, **own)[0] for name in (None, "reverse"))
     assert [row["difference"] for row in found] == [pytest.approx(-row["difference"]) for row in plain]
-    won, lost = (_ask(measured, better.QUESTION, name, **own)[0] for name in (None, "reverse"))
+    won, lost = (_ask(shared, better.QUESTION, name, **own)[0] for name in (None, "reverse"))
     assert [row["probability"] for row in lost] == [pytest.approx(1 - row["probability"]) for row in won]
 
 
-def test_words_of_a_metric_of_which_lower_is_better_say_which_side_is_better(measured):
-    [comparison] = crossover.compare(analysis.open(measured, metric="cost"), "snip", "random:erk")
+def test_words_of_a_metric_of_which_lower_is_better_say_which_side_is_better(shared):
+    [comparison] = crossover.compare(_opened(shared, "cost"), "snip", "random:erk")
     assert comparison.headline.sign == -1 and all(
         mean.value > 0 for mean in comparison.means["snip"].values()
     )
@@ -182,8 +201,8 @@ def test_selection_is_by_validation_values_of_the_metric(tmp_path):
     assert low < 9.01 < high and high - 9.01 > 9.01 - low  # corrected on the side of luck
 
 
-def test_every_sentence_and_title_of_a_report_names_the_metric(measured):
-    page = report.render(analysis.open(measured, metric="cost"), measured)
+def test_every_sentence_and_title_of_a_report_names_the_metric(shared):
+    page = report.render(_opened(shared, "cost"), shared)
     body = page[page.index("<body") :]
     text = re.sub(r"<script type=.application/json. data-chart.*?</script>", "", body, flags=re.DOTALL)
     text = text[: text.index("Study files and provenance")]
@@ -207,29 +226,29 @@ def test_unknown_metrics_and_trials_without_one(measured, add, capsys):
     assert headline(connection).name == "cost"
 
 
-def test_commands_take_a_metric(measured, tmp_path):
-    asked = run("crossover", "snip", "random:erk", "--metric", "cost", "--results", measured)
+def test_commands_take_a_metric(shared, tmp_path):
+    asked = run("crossover", "snip", "random:erk", "--metric", "cost", "--results", shared)
     assert asked.returncode == 0 and "Mean test cost ±" in asked.stdout and "47.5" in asked.stdout
-    asked = run("best", "--metric", "cost", "--format", "csv", "--results", measured)
+    asked = run("best", "--metric", "cost", "--format", "csv", "--results", shared)
     assert asked.stdout.splitlines()[0].startswith("setting,sparsity,rank,schedule,validation_cost,")
-    unknown = run("best", "--metric", "cots", "--results", measured)
+    unknown = run("best", "--metric", "cots", "--results", shared)
     assert (
         unknown.returncode == 2 and unknown.stderr.count("\n") == 1 and "did you mean cost?" in unknown.stderr
     )
-    assert run("layers", "--metric", "cost", "--results", measured).returncode == 2
+    assert run("layers", "--metric", "cost", "--results", shared).returncode == 2
     for name, code in (("t.tex", 0), ("t.csv", 2)):
-        asked = run("export", tmp_path / name, "--metric", "cost", "--results", measured)
+        asked = run("export", tmp_path / name, "--metric", "cost", "--results", shared)
         assert asked.returncode == code
     assert "test cost, mean" in (tmp_path / "t.tex").read_text()
-    asked = run("report", "--metric", "cost", "--output", tmp_path / "r.html", "--results", measured)
+    asked = run("report", "--metric", "cost", "--output", tmp_path / "r.html", "--results", shared)
     assert asked.returncode == 0 and "validation cost" in (tmp_path / "r.html").read_text()
-    asked = run("sql", "SELECT count(*) AS n FROM metrics", "--format", "csv", "--results", measured)
+    asked = run("sql", "SELECT count(*) AS n FROM metrics", "--format", "csv", "--results", shared)
     assert asked.stdout == f"n\n{45 * 2 * len(METRICS)}\n"
-    assert "higher_is_better" in run("views", "--results", measured).stdout
+    assert "higher_is_better" in run("views", "--results", shared).stdout
 
 
-def test_where_is_about_the_columns_as_written(measured):
-    connection = analysis.open(measured, where="test_accuracy > 0.9", metric="cost")
+def test_where_is_about_the_columns_as_written(shared):
+    connection = analysis.open(shared, where="test_accuracy > 0.9", metric="cost")
     values = [value for (value,) in rows(connection, "SELECT test_accuracy FROM trials")]
     assert values and max(values) < -45
 
@@ -326,8 +345,8 @@ def test_results_from_before_the_table_and_the_column_are_read_as_before(made):
         analysis.open(made, metric="ece")
 
 
-def test_an_export_has_a_column_for_each_metric_and_split(measured, tmp_path):
-    [path] = write(analysis.open(measured), tmp_path / "all.parquet")
+def test_an_export_has_a_column_for_each_metric_and_split(shared, tmp_path):
+    [path] = write(_opened(shared), tmp_path / "all.parquet")
     table = pq.read_table(path).to_pylist()
     assert len(table) == 45
     assert all(row["cost_test"] == pytest.approx(50 * row["test_accuracy"]) for row in table)
@@ -408,8 +427,8 @@ def test_values_of_any_size_are_computed_with_or_left_out(made, capsys):
 
 
 @pytest.mark.parametrize("name", ["accuracy", "seeds"])
-def test_an_answer_without_columns_of_accuracy_names_the_metric_too(name, measured):
-    assert "test cost" in run(name, "--metric", "cost", "--results", measured).stdout
+def test_an_answer_without_columns_of_accuracy_names_the_metric_too(name, shared):
+    assert "test cost" in run(name, "--metric", "cost", "--results", shared).stdout
 
 
 def test_headlines_are_looked_for_only_where_there_are_others_than_accuracy(made, add, monkeypatch):

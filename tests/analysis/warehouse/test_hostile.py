@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from analysis.__main__ import main as analysis
+from sweep.launch import main as launch
+from tests import commands
 from tests.analysis import hostile
-from tests.analysis.test_commands import run as run_here
 
 pytestmark = pytest.mark.slow
 STUDY = "name: mine\ndataset: digits\nmodel: conv-5\nepochs: 1\ncriterion: snip\nsparsity: 0.9\n"
@@ -25,6 +27,8 @@ COMMANDS = (
     ["report"],
     *(["export", name] for name in ("x.csv", "x.parquet", "x.tex")),
 )
+# The folder of one study is read by other names of parts, and has a study.json of its own.
+OF_ONE_STUDY = (["crossover"], ["layers"], ["sql", "FROM curves"], ["report"], ["export", "x.tex"])
 
 
 @pytest.fixture
@@ -69,16 +73,19 @@ def test_every_command_answers_and_harms_nothing(tmp_path, victim, monkeypatch):
     folder = tmp_path / "results"
     made = hostile.build(folder, victim)
     (tmp_path / "study.yaml").write_text(STUDY)
-    dry = ["sweep.launch", str(tmp_path / "study.yaml"), "--dry-run"]
-    asked = [[*words, "--results", str(place)] for words in COMMANDS for place in (folder, made)]
+    dry = [str(tmp_path / "study.yaml"), "--dry-run"]
+    asked = [
+        *((analysis, [*words, "--results", str(folder)]) for words in COMMANDS),
+        *((analysis, [*words, "--results", str(made)]) for words in OF_ONE_STUDY),
+        (launch, [*dry, "--results", str(folder)]),
+    ]
     # Most commands run in this process, which is faster; a few run as a user runs them.
     alone = [
-        *([*dry, "--results", str(place)] for place in (folder, made)),
-        ["analysis", "crossover", "--results", str(made)],
-        ["analysis", "report", "--results", str(folder)],
+        ("sweep.launch", [*dry, "--results", str(made)]),
+        ("analysis", ["report", "--results", str(folder)]),
     ]
     answered = 0
-    for number, words in enumerate([*asked, *alone]):
+    for number, (command, words) in enumerate([*asked, *alone]):
         desk = tmp_path / f"desk{number}"
         desk.mkdir()
         # Links lie in wait at the names of the files that commands write.
@@ -86,7 +93,8 @@ def test_every_command_answers_and_harms_nothing(tmp_path, victim, monkeypatch):
             (desk / name).symlink_to(victim)
         monkeypatch.chdir(desk)
         with ending():
-            answer = run_alone(words, desk) if words in alone else run_here(*words)
+            is_module = isinstance(command, str)
+            answer = run_alone([command, *words], desk) if is_module else commands.run(command, *words)
         safe(answer, is_data=bool({"csv", "json"} & set(words)))
         answered += answer.returncode == 0
     assert answered > (len(asked) + len(alone)) / 2, "it is not all refused"
@@ -95,7 +103,7 @@ def test_every_command_answers_and_harms_nothing(tmp_path, victim, monkeypatch):
 
 def test_what_goes_into_latex_is_text(tmp_path, victim):
     made = hostile.build(tmp_path / "results", victim)
-    assert run_here("export", tmp_path / "t.tex", "--results", made).returncode == 0
+    assert commands.run(analysis, "export", tmp_path / "t.tex", "--results", made).returncode == 0
     table = (tmp_path / "t.tex").read_text()
     assert "\\input" not in table and "\\write" not in table
     assert all(line.startswith("%") or "% setting" not in line for line in table.splitlines())

@@ -40,11 +40,11 @@ def parts(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_sound_criterion_is_code_0_in_another_process_too(parts):
-    done = commands.run(main, f"{parts}:sound", "--set", "power=2")
-    assert done.returncode == 0, done.stdout
-    assert "parts_to_check.py:5 sound" in done.stdout
-    assert "the same in another process" in done.stdout and "NO" not in done.stdout
-    told = json.loads(commands.run(main, f"{parts}:sound", "--set", "power=2", "--format", "json").stdout)
+    done = commands.run(main, f"{parts}:sound", "--set", "power=2", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert "parts_to_check.py:5 sound" in done.stderr
+    assert "the same in another process" in done.stderr and "NO" not in done.stderr
+    told = json.loads(done.stdout)
     assert told["holds"] and told["findings"][-1]["name"] == "the same in another process"
 
 

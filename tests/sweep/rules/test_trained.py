@@ -1,5 +1,6 @@
 """Trained masks: what is frozen stays, scores move by the straight-through gradient, masks follow from them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -294,32 +295,34 @@ def test_scores_and_weights_of_the_code_of_bip_are_one_tensor():
 @pytest.mark.slow
 @pytest.mark.parametrize("criterion", [*FROZEN, *BILEVEL])
 def test_a_trained_mask_learns_and_its_files_hold_the_effective_weights(criterion, digits, tmp_path):
+    # In the small network a tenth of the weights as they were drawn is too few to learn by.
+    model, kept = ("conv-5", 9755) if criterion == "edge-popup" else ("lenet-300-100", 5020)
     fields = {"init": "signed-constant", "weight_decay": 1e-3} if criterion in FROZEN[:2] else {}
-    asked = Trial.of(
-        config(criterion, prune_epoch=1 if criterion not in FROZEN[:2] else 0, epochs=12, **fields)
-    )
+    epoch = 1 if criterion not in FROZEN[:2] else 0
+    asked = Trial.of(config(criterion, model=model, prune_epoch=epoch, epochs=12, **fields))
     result = run(asked, masks=True, keeps=tmp_path)
     row = result.trial
-    assert row["status"] == "ok" and row["val_accuracy"] > 0.85, row
+    assert row["status"] == "ok" and row["val_accuracy"] > 0.8, row
     bits = [int.from_bytes(mask["bits"]).bit_count() for mask in result.masks]
     assert bits == [layer["kept"] for layer in result.layers] and sum(bits) == row["kept"]
-    assert criterion == "signed-supermask" or row["kept"] == 9755
+    assert criterion == "signed-supermask" or row["kept"] == kept
     [path] = tmp_path.rglob("*.safetensors")
-    network = stages_of(config("magnitude"), digits)
+    network = stages_of(config("magnitude", model=model), digits)
     weights.load(network.model, "file", interop.weights_of(interop.load(path)))
     assert network.training.evaluate(digits.test)[1] == row["test_accuracy"]
 
 
 @pytest.mark.slow
 def test_hydra_prunes_at_update_end_and_trains_the_weights_after_it():
-    result = run(Trial.of(config("hydra", prune_epoch=1, epochs=4, update_end=0.5)))
+    asked = config("hydra", model="lenet-300-100", prune_epoch=1, epochs=4, update_end=0.5)
+    result = run(Trial.of(asked))
     assert [(row["phase"], row["epoch"]) for row in result.curves] == [
         ("dense", 1), ("sparse", 2), ("retrain", 3), ("retrain", 4),
     ]  # fmt: skip
     row = result.trial
     assert row["pre_test_accuracy"] == result.curves[1]["test_accuracy"], "pruned where the scores end"
     assert all(layer["score_mean"] is not None for layer in result.layers)
-    again = run(Trial.of(config("hydra", prune_epoch=1, epochs=4, update_end=0.5, rewind_epoch=0)))
+    again = run(Trial.of(replace(asked, rewind_epoch=0)))
     assert again.trial["trained_steps"] == row["trained_steps"] + 20
     assert [r["epoch"] for r in again.curves] == [1, 2, 1, 2, 3, 4]
 

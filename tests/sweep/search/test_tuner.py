@@ -18,10 +18,12 @@ def test_a_search_runs_its_trials_once_each_and_the_best_has_all_its_seeds(sampl
         warnings.simplefilter("error", FutureWarning)
         warnings.simplefilter("error", DeprecationWarning)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        tuner = searching(study_file, sampler=sampler)
+        # A Gaussian process takes its time, from its eleventh choice on.
+        trials = 22 if sampler == "gp" else 40
+        tuner = searching(study_file, STUDY.replace("trials: 40", f"trials: {trials}"), sampler=sampler)
         ran = go(tuner)
     assert len(ran) == len({trial.id for trial in ran})
-    assert 37 < len(ran) <= 40, "what would not do for all seeds of another schedule is left"
+    assert trials - 3 < len(ran) <= trials, "what would not do for all seeds of another schedule is left"
     [best] = tuner.best()
     assert len(best.rows) == 3
     told = [t for t in tuner.history.study.trials if t.state is optuna.trial.TrialState.COMPLETE]

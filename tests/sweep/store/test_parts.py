@@ -82,11 +82,18 @@ def seen(folder):
     return json.dumps(found)
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """What an analysis sees of the rows as they are written."""
+    folder = tmp_path_factory.mktemp("plain")
+    part(folder, TABLE)
+    return seen(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("beside", ["nothing", "a truncated part", "one of another kind"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_part_counts_for_both_whatever_wrote_it(kind, beside, tmp_path, capfd):
-    part(tmp_path / "plain" / "s", TABLE)
+def test_a_part_counts_for_both_whatever_wrote_it(kind, beside, plain, tmp_path, capfd):
     part(tmp_path / "s", KINDS[kind])
     if beside == "a truncated part":
         (tmp_path / "s" / "trials" / "part-2.parquet").write_bytes(b"PAR1 half copied")
@@ -96,7 +103,7 @@ def test_a_part_counts_for_both_whatever_wrote_it(kind, beside, tmp_path, capfd)
     finished = results.finished(tmp_path / "s")
     assert set(finished) == {trial.id for trial in TRIALS}
     assert {row["sparsity"] for row in finished.values()} == {0.9}
-    assert seen(tmp_path / "s") == seen(tmp_path / "plain" / "s")
+    assert seen(tmp_path / "s") == plain
     assert len(capfd.readouterr().err.splitlines()) == (beside == "a truncated part")
 
 

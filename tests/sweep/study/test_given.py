@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import re
 import sys
 from pathlib import Path
 
@@ -40,9 +41,14 @@ def mine(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "studies").glob("*.yaml")))
-def test_the_values_of_a_file_are_the_study_of_the_file(name, monkeypatch):
+def test_the_values_of_a_file_are_the_study_of_the_file(name, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT / "studies")
     file = Path(f"{name}.yaml")
+    if name == "oracle-mnist-37000":  # with fewer trials of each kind, which takes seconds less
+        text = file.read_text()
+        assert text.count("combination: 0..") == 6
+        file = tmp_path / file.name
+        file.write_text(re.sub(r"combination: 0\.\.\d+", "combination: 0..29", text))
     of_file, given = sweep.load(file), sweep.Study(yaml.safe_load(file.read_text()), name=name)
     assert (given.name, ids(given), given.count) == (of_file.name, ids(of_file), of_file.count)
     assert bool(given.search) == bool(of_file.search)
