@@ -28,6 +28,7 @@ ORDER = (
     "sweep.pruning_fields",
     "sweep.config",
     "sweep.arms",
+    "sweep.questions",
     "sweep.trackers",
     "sweep.rules",
     "sweep.study",
