@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 from sweep import plan
+from sweep.asking import Asking
 from sweep.engine import provenance, reuse, starts
 from sweep.engine.estimate import say_changes, say_estimate, say_parts, say_plan, summary
 from sweep.engine.options import Ending, Options
@@ -74,12 +75,15 @@ class Launch:
             StoreError: an object store does not answer.
         """
         trials, folder, options = study.trials(), self.results_root / study.name, self.options
-        for line in self._check(study, trials):
+        for line in self._check(study, study.question.examples() if study.question else trials):
             console.out(line, highlight=False)
         with nullcontext() if self.dry_run else results.lock(folder):
             if not self.dry_run:
                 send(folder)
                 compact(folder)
+            if study.question:
+                asking = self._asking(folder)
+                return asking.preview(study, console) if self.dry_run else asking.run(study, console)
             todo = self._todo(study, folder)
             costs = _costs(folder, options)
             _say_todo(console, study, todo, folder)
@@ -109,6 +113,21 @@ class Launch:
             starts.earlier(study, trials, results_root, device)
             return []
         return starts.check(study, trials, results_root, options.data_root, device)
+
+    def _asking(self, folder: Place) -> Asking:
+        """The launch of a question."""
+        done, again = results.finished(folder), self.again
+        matched = set() if again.rerun is None else matching(folder, again.rerun)
+        failed = {name for name, row in done.items() if again.failed and row["status"] == "failed"}
+        return Asking(
+            folder=folder,
+            options=self.options,
+            costs=_costs(folder, self.options),
+            known=self.libraries,
+            again=matched | failed,
+            own=matched | marks.invalid(folder).until.keys(),
+            most=self.most,
+        )
 
     def _todo(self, study: Study, folder: Place) -> "_Todo":
         """What is to do in the folder of the study, once the results that others have are taken over.

@@ -38,6 +38,7 @@ ORDER = (
     "sweep.check",
     "sweep.options",
     "sweep.search",
+    "sweep.asking",
     "sweep.launching",
     "sweep.launch",
     "analysis.cells",

@@ -15,13 +15,14 @@ from sweep.errors import BadInput
 from sweep.names import one_of
 from sweep.parts import Part
 from sweep.store.kept import Keep
-from sweep.study import axes, space_reader, variation
+from sweep.study import axes, question_reader, space_reader, variation
 from sweep.study.axes import MOST_TRIALS
 from sweep.study.consistency import UNCHECKED
 from sweep.study.document import Document, origin_of, quoted
 from sweep.study.fields import RECIPE, Named, Values, values
 from sweep.study.identity import Trial
 from sweep.study.library import Library
+from sweep.study.question import Question
 from sweep.study.recipe_files import RecipeFiles
 from sweep.study.space import Search
 
@@ -43,7 +44,7 @@ def _word(text: str) -> str:
 
 _TAGS = Values(Annotated[str, AfterValidator(_word)])
 # The keys of a study beside its fields.
-_BESIDE = ("name", "description", "tags", "blocks", "search", "keep", _PRICE, _METRICS)
+_BESIDE = ("name", "description", "tags", "blocks", "search", "question", "keep", _PRICE, _METRICS)
 # The study file that is standard input.
 STANDARD_INPUT = Path("-")
 # Added to the name of a search, it is the name of the study of the search's best schedules.
@@ -71,6 +72,7 @@ class Study:
         keep: what it keeps of each trial's final network; None: nothing.
         description: in the researcher's words.
         tags: words by which the study is found.
+        question: what the study asks, which chooses its trials; None: it runs all its trials.
     """
 
     name: str
@@ -86,11 +88,13 @@ class Study:
     keep: Keep | None = None
     description: str = ""
     tags: tuple[str, ...] = ()
+    question: Question | None = None
 
     @property
     def about(self) -> Mapping[str, Any]:
         """What study.json says of the study beside its text."""
-        return {"description": self.description, "tags": [*self.tags]}
+        said: dict[str, Any] = {"description": self.description, "tags": [*self.tags]}
+        return said | ({"question": self.question.asked.written()} if self.question else {})
 
     def trials(self) -> list[Trial]:
         """Each trial once, in the order of the file."""
@@ -100,7 +104,8 @@ class Study:
         return len(self.distinct)
 
     def __repr__(self) -> str:
-        holds = "a search" if self.search else "1 trial" if len(self) == 1 else f"{len(self):,} trials"
+        chooses = "a search" if self.search else "a question" if self.question else ""
+        holds = chooses or ("1 trial" if len(self) == 1 else f"{len(self):,} trials")
         return f"<study {self.name}: {holds}>"
 
 
@@ -156,8 +161,15 @@ def read(
     beside = _beside(document, flat)
     parsed: Search | None = None
     trials: tuple[Trial, ...] = ()
+    asked: Question | None = None
     count = 0
-    if "search" not in flat:
+    if "question" in flat:
+        if "search" in flat:
+            raise document.error(
+                origin_of(flat["search"]), "search: a study asks a question or searches, not both"
+            )
+        asked = question_reader.read(document, flat["question"], _blocks(document, nodes, flat.get("blocks")))
+    elif "search" not in flat:
         trials, count = _trials(document, nodes, flat.get("blocks"))
     elif "blocks" in flat:
         raise document.error(origin_of(flat["blocks"]), "blocks: a search has none, its space says it all")
@@ -173,6 +185,7 @@ def read(
         parts=library.parts,
         search=parsed,
         weights=library.weights,
+        question=asked,
         **beside,
     )
 
@@ -184,10 +197,7 @@ def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> t
         nodes: of the fields that all blocks share.
         list_node: the list of blocks.
     """
-    blocks = [
-        (dict(nodes) | own, origin_of(node)) for own, node in variation.blocks(document, list_node)
-    ] or [(dict(nodes), document.at())]
-    _check_count(document, blocks)
+    blocks = _blocks(document, nodes, list_node)
     read = [(axes.read(document, block), origin) for block, origin in blocks]
     # A mistake is reported before any trial is made, as a study may have a million trials.
     for each, origin in read:
@@ -201,6 +211,16 @@ def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> t
             count += 1
             distinct[Trial.of(config)] = None
     return tuple(distinct), count
+
+
+def _blocks(
+    document: Document, nodes: _Nodes, list_node: yaml.Node | None
+) -> list[tuple[dict[str, yaml.Node], str]]:
+    """The fields of each block, those that all blocks share among them, and its origin."""
+    own = variation.blocks(document, list_node)
+    blocks = [(dict(nodes) | own, origin_of(node)) for own, node in own] or [(dict(nodes), document.at())]
+    _check_count(document, blocks)
+    return blocks
 
 
 def _check_count(document: Document, blocks: list[tuple[dict[str, yaml.Node], str]]) -> None:
