@@ -1,6 +1,6 @@
 """A launch of a study that asks a question: what it says before, how it runs, and the answer at its end."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +9,8 @@ from rich.console import Console
 from sweep import data
 from sweep.data import TASKS
 from sweep.engine.asker import Asker, columns
+from sweep.engine.chosen import chosen
 from sweep.engine.estimate import say_changes, say_parts
-from sweep.engine.in_process import InProcess
 from sweep.engine.options import Ending, Options
 from sweep.engine.progress import Progress, duration
 from sweep.errors import BadInput
@@ -102,17 +102,11 @@ class Asking:
         options = replace(self.options, max_hours=hours)
         known = ({"status": "ok"} for _ in range(asker.measured))
         with Progress(study.name, None, known, console, answer=lambda: asker.progress) as progress:
-            ending = self._session(study, options, progress, asker).run([])
+            kind = chosen(options)
+            ending = kind(study, self.folder, options, self.costs.roughly, progress, proposer=asker).run([])
         compact(self.folder)
         spent = ending is Ending.TIME and hours < self.options.max_hours
         return self._conclude(question, asker, ending, spent, console)
-
-    def _session(self, study: Study, options: Options, progress: Progress, asker: Asker) -> Any:
-        """What runs the trials. Ray takes a second to import, which bad input need not wait for."""
-        kind: Any = InProcess
-        if not options.in_process:
-            from sweep.engine.session import Session as kind
-        return kind(study, self.folder, options, self.costs.roughly, progress, proposer=asker)
 
     def _asker(self, study: Study, question: Question, *, write: bool) -> Asker:
         """What asks for trials, once it has what others know of the first of them."""
@@ -150,7 +144,9 @@ class Asking:
         self, question: Question, asker: Asker, ending: Ending, spent: bool, console: Console
     ) -> int:
         """Say the answer, or how far it is; the exit code."""
-        rows = list(results.finished(self.folder, columns(question)).values())
+        on_test = question.asked.on_test_data
+        needed = [*columns(question), *(on_test.columns if on_test else ())]
+        rows = list(results.finished(self.folder, needed).values())
         failed = sum(row["status"] == "failed" for row in rows)
         answer = asker.conclude(spent=spent)
         note(
@@ -167,6 +163,9 @@ class Asking:
             conclude(console, f"{failed} trials failed: --retry-failed runs them again")
         if answer:
             conclude(console, answer.sentence)
+            if on_test:
+                said = on_test.answer(rows).sentence
+                conclude(console, f"by test data of the same trials, which chose none of them: {said}")
         else:
             conclude(console, f"not over: {asker.progress}")
             conclude(console, f"{_why(ending)}; the same command goes on")

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -11,6 +10,7 @@ from rich.console import Console
 from sweep import plan
 from sweep.asking import Asking
 from sweep.engine import provenance, reuse, starts
+from sweep.engine.chosen import chosen
 from sweep.engine.estimate import say_changes, say_estimate, say_parts, say_plan, summary
 from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_launch
@@ -23,10 +23,6 @@ from sweep.store.places import Place
 from sweep.store.writer import send
 from sweep.study import Study
 from sweep.study.identity import Trial
-
-if TYPE_CHECKING:
-    from sweep.engine.in_process import InProcess
-    from sweep.engine.session import Session
 
 
 @dataclass(frozen=True)
@@ -238,7 +234,7 @@ def _run(
         entry = provenance.here(study.parts.values()) | counts
         launches.note_launch(folder, study.name, study.text, entry, study.about)
         return Ending.FINISHED
-    kind = _session(options)
+    kind = chosen(options)
     to_run = {trial.id for trial in todo.to_run}
     have = [trial for trial in todo.trials if trial.id in todo.done and trial.id not in to_run]
     total = len(have) + len(to_run)
@@ -250,14 +246,3 @@ def _run(
         ending = session.run(todo.to_run)
     compact(folder)
     return ending
-
-
-def _session(options: Options) -> "type[Session | InProcess]":
-    """What runs the trials. Ray takes a second to import, which --dry-run and bad input need not wait for."""
-    if options.in_process:
-        from sweep.engine.in_process import InProcess
-
-        return InProcess
-    from sweep.engine.session import Session
-
-    return Session

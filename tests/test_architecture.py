@@ -65,6 +65,7 @@ FOR_ANALYSES = (
     "sweep.errors",
     "sweep.foreign",
     "sweep.means",
+    "sweep.questions",
     "sweep.data.catalog",
 )
 FILES = {

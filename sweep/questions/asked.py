@@ -68,7 +68,7 @@ class Asked:
         places += getattr(planner, "places", ())
         labels = [getattr(planner, name) for name in ("first", "second") if hasattr(planner, name)]
         labels += getattr(planner, "arms", ())
-        within = getattr(planner.within, "amount", planner.within)
+        within = planner.within.amount if isinstance(planner, Crossover) else planner.within
         return (
             all(0 < place < 1 for place in places)
             and {*labels} == {*self.arms}
@@ -115,7 +115,7 @@ class Asked:
 
     @property
     def on_test_data(self) -> "Asked | None":
-        """The same question by the test data of the same trials, which chose none of them; None: there is none."""
+        """The same question by test data of the same trials, which chose none of them; None: there is none."""
         if any(column not in _OF_TEST for column in self.columns) or isinstance(self.planner, Correlation):
             return None
         measure = self.planner.measure

@@ -13,8 +13,9 @@ from sweep.errors import BadInput
 from sweep.questions.asked import DECIDES, KINDS, Asked, Kind, Planned
 from sweep.questions.best import Best
 from sweep.questions.correlation import Correlation
-from sweep.questions.crossover import Crossover, Width
+from sweep.questions.crossover import Crossover
 from sweep.questions.difference import Difference
+from sweep.questions.places import Width
 from sweep.study.document import Document, listed, origin_of
 from sweep.study.fields import Values, values
 from sweep.study.question import Question
