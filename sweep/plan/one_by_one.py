@@ -21,7 +21,7 @@ class OneByOne:
         if point is None:
             return Job(trial)
         saved = self._points.setdefault(trial.config.trunk, set())
-        before = (p for p in saved if p.epoch is not None and p.epoch <= point.position)
+        before = (p for p in saved - {point} if p.epoch is not None and p.epoch <= point.position)
         path = sorted(before, key=attrgetter("position"))
         saved.add(point)
         return Job(trial, None, (*path, point), (point,))
