@@ -32,6 +32,6 @@ class Best:
         """Which trials to run now, or the answer; see `Planner`."""
         raise NotImplementedError
 
-    def expected(self, measured: Measured, workers: int, draws: int = 100) -> Expected:
+    def expected(self, measured: Measured, workers: int, draws: int = 50) -> Expected:
         """How many more trials the question will take; see `Planner`."""
         raise NotImplementedError

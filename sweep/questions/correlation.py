@@ -33,6 +33,6 @@ class Correlation:
         """Which trials to run now, or the answer; see `Planner`."""
         raise NotImplementedError
 
-    def expected(self, measured: Results[Both], workers: int, draws: int = 100) -> Expected:
+    def expected(self, measured: Results[Both], workers: int, draws: int = 50) -> Expected:
         """How many more trials the question will take; see `Planner`."""
         raise NotImplementedError

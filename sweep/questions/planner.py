@@ -120,6 +120,6 @@ class Planner(Protocol[V_contra]):
         """
         ...
 
-    def expected(self, measured: Results[V_contra], workers: int, draws: int = 100) -> Expected:
+    def expected(self, measured: Results[V_contra], workers: int, draws: int = 50) -> Expected:
         """How many more trials the question will take; a simulation that starts from `measured`."""
         ...
