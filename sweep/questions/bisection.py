@@ -1,8 +1,8 @@
 """A bisection of sparsities on log density: which places are open, and which are opened next.
 
-Three places at most are open at once, each tested at a third of `ALPHA`. A place whose sign is certain passes its
-level on to the place that is opened next, as in graphical procedures (Maurer & Bretz 2013, 'Multiple testing in
-group sequential trials using graphical approaches').
+Three places at most are open at once, each tested at a third of `ALPHA`. A place whose sign is certain
+passes its level on to the place that is opened next, as in graphical procedures (Maurer & Bretz 2013,
+'Multiple testing in group sequential trials using graphical approaches').
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,8 @@ from sweep.questions.signs import Place
 
 SLOTS = 3
 LEVEL = ALPHA / SLOTS
-# From so many workers on, places are measured before they are opened; from the second number on, on both sides.
+# From so many workers on, places are measured before they are opened; from the second number on, on both
+# sides.
 AHEAD, _BOTH = 8, 48
 # |t| from which the next place is likely on the side that the mean says.
 _LEANS = 2.5
@@ -70,7 +71,7 @@ class Bisection:
 
     @property
     def uncrossed(self) -> bool:
-        """The sign is certainly the same wherever it is tested: at five places, or at both ends if monotone."""
+        """The sign is certainly the same at all places tested: five, or the two ends if monotone."""
         return self.bracket is None and not any(place.open for place in self.places.values())
 
     def counts(self, place: Place) -> bool:
@@ -87,7 +88,9 @@ class Bisection:
         low, *_, high = self.places
         ends = self.places[low], self.places[high]
         middle = between(low, high)
-        if any(end.open and not end.was_slow for end in ends) or (self.monotone and all(e.sign for e in ends)):
+        if any(end.open and not end.was_slow for end in ends) or (
+            self.monotone and all(e.sign for e in ends)
+        ):
             return ()
         if middle not in self.places:
             return (middle,)

@@ -10,7 +10,7 @@ from sweep.questions.bisection import AHEAD, LEVEL, Bisection
 from sweep.questions.evidence import FEWEST
 from sweep.questions.pairs import chosen, missing
 from sweep.questions.places import Width
-from sweep.questions.planner import Answer, Decision, Expected, Measure, Measured, Wanted
+from sweep.questions.planner import Answer, Decision, Expected, Measure, Measured, Status, Wanted
 from sweep.questions.signs import Place, look
 from sweep.questions.simulation import expected
 
@@ -30,12 +30,13 @@ class Crossover:
         first, second: labels of the arms.
         low, high: the range of sparsities; the two ends are tested.
         within: how narrow the bracket is to be.
-        monotone: the difference is known to cross at most once: equal signs at both ends are then no crossover.
+        monotone: the difference is known to cross at most once: equal signs at both ends are then no
+            crossover.
         cap: the most seeds at a place.
 
-    `Answer.numbers`: `bracket` [low, high] of sparsities with certain, opposite signs, or null; `decades`: its
-    width; `falls`: the first arm is above at the lower one; `certain`: {sparsity: 1 or −1}; `open`: {sparsity: pairs
-    that are missing}; `arms`: {label: its runs, those lost and collapsed}; `trials`.
+    `Answer.numbers`: `bracket` [low, high] of sparsities with certain, opposite signs, or null; `decades`:
+    its width; `falls`: the first arm is above at the lower one; `certain`: {sparsity: 1 or −1}; `open`:
+    {sparsity: pairs that are missing}; `arms`: {label: its runs, those lost and collapsed}; `trials`.
     """
 
     first: str
@@ -54,7 +55,9 @@ class Crossover:
         state = self.state(measured)
         progress = crossover_answer.progress(state, self.first)
         if state.narrow or state.uncrossed:
-            return Decision((), self._answer(state, measured, "answered" if state.narrow else "none"), progress)
+            return Decision(
+                (), self._answer(state, measured, "answered" if state.narrow else "none"), progress
+            )
         wanted = chosen(self._trials(measured, state, workers), running, workers, budget)
         if wanted or running:
             return Decision(wanted, None, progress)
@@ -104,5 +107,5 @@ class Crossover:
         seeds = range(start, min(self.cap, start + more))
         return missing(measured, (self.first, self.second), place.sparsity, seeds)
 
-    def _answer(self, state: Bisection, measured: Measured, status: crossover_answer.Status) -> Answer:
+    def _answer(self, state: Bisection, measured: Measured, status: Status) -> Answer:
         return crossover_answer.answer(state, status, (self.first, self.second), measured, self.measure)

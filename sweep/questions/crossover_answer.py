@@ -2,17 +2,15 @@
 
 from collections.abc import Callable
 from itertools import groupby
-from typing import Literal
 
 from sweep.questions.bisection import LEVEL, Bisection
 from sweep.questions.evidence import FEWEST, quantile, statistic
 from sweep.questions.pairs import runs
 from sweep.questions.places import decades
-from sweep.questions.planner import Answer, Measure, Measured
+from sweep.questions.planner import Answer, Measure, Measured, Status
 from sweep.questions.signs import Place
-from sweep.questions.words import Counts, added, caveats, counted, joined, left_out
+from sweep.questions.words import ENDS, Counts, added, caveats, counted, joined, left_out
 
-Status = Literal["answered", "none", "open", "spent"]
 _SIDE = {1: "above", -1: "below"}
 _COUNTED = "95 %, all looks and sparsities counted"
 # Fewer missing pairs than this are a figure that may be planned with.
@@ -24,8 +22,6 @@ def answer(
 ) -> Answer:
     """The answer of a state in which the question ends with this status."""
     sentence = _SENTENCES[status](state, arms)
-    if status == "answered":
-        sentence = joined(sentence, _with_lost(state, arms, measured, measure))
     counts = _counts(state, arms)
     numbers = {
         "bracket": list(state.bracket) if state.bracket else None,
@@ -36,7 +32,8 @@ def answer(
         "arms": left_out(counts),
         "trials": sum(seeds for seeds, _, _ in counts.values()),
     }
-    return Answer(status, joined(sentence, caveats(counts)), numbers)
+    guessed = _with_lost(state, arms, measured, measure)
+    return Answer(status, joined(ENDS[status], sentence, caveats(counts), guessed), numbers)
 
 
 def progress(state: Bisection, first: str) -> str:
@@ -45,7 +42,9 @@ def progress(state: Bisection, first: str) -> str:
         low, high = state.bracket
         line = f"{first} crosses between {low:g} and {high:g} ({decades(low, high):.2g} decades)"
     else:
-        certain = [f"{_SIDE[place.sign]} at {place.sparsity:g}" for place in state.places.values() if place.sign]
+        certain = [
+            f"{_SIDE[place.sign]} at {place.sparsity:g}" for place in state.places.values() if place.sign
+        ]
         line = f"{first} is {', '.join(certain)}" if certain else "no sign is certain yet"
     waiting = [_so_far(place) for place in state.places.values() if _is_open(state, place)]
     return f"{line}; open: {', '.join(waiting)}" if waiting and not state.narrow else line
@@ -78,7 +77,11 @@ def _open(state: Bisection, arms: tuple[str, str]) -> str:
         if sign
     ]
     opened = [place for place in state.places.values() if _is_open(state, place)]
-    said = [f"{arms[0]} is {', '.join(sides)} ({_COUNTED})." if sides else f"No sign of {arms[0]} − {arms[1]} is certain."]
+    said = [
+        f"{arms[0]} is {', '.join(sides)} ({_COUNTED})."
+        if sides
+        else f"No sign of {arms[0]} − {arms[1]} is certain."
+    ]
     if state.bracket:
         said.append(f"They cross between {state.bracket[0]:g} and {state.bracket[1]:g}.")
     if opened:
@@ -100,8 +103,8 @@ def _so_far(place: Place) -> str:
 _SENTENCES: dict[Status, Callable[[Bisection, tuple[str, str]], str]] = {
     "answered": _crossed,
     "none": _uncrossed,
-    "open": lambda state, arms: joined("All seeds that a sparsity may have are spent.", _open(state, arms)),
-    "spent": lambda state, arms: joined("The budget is spent.", _open(state, arms)),
+    "open": _open,
+    "spent": _open,
 }
 
 

@@ -1,7 +1,7 @@
 """An always-valid t: evidence about the mean of differences that may be looked at after every seed.
 
-The e-value is the ratio of the likelihood of Student's t under mean/sd ~ N(0, τ²) to that under mean 0 (Wang &
-Ramdas 2023, 'Anytime-valid t-tests and confidence sequences for Gaussian means with unknown variance',
+The e-value is the ratio of the likelihood of Student's t under mean/sd ~ N(0, τ²) to that under mean 0 (Wang
+& Ramdas 2023, 'Anytime-valid t-tests and confidence sequences for Gaussian means with unknown variance',
 arXiv 2310.03722). By Ville's inequality it ever exceeds 1/a with probability at most a, whatever the standard
 deviation of the normal differences.
 """
@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
-# τ of the mixture: large effects settle a sign with the fewest seeds, moderate ones make the narrowest intervals.
+# τ of the mixture: large effects settle a sign with the fewest seeds, moderate ones make the narrowest
+# intervals.
 SIGNS, WIDTHS = 3.0, 1.0
 # No sign is called certain of fewer differences.
 FEWEST = 4
@@ -60,9 +61,7 @@ def statistic(values: Sequence[float], grain: float = 0.0) -> float:
     return mean / spread * math.sqrt(len(values)) if spread else 0.0
 
 
-def half_width(
-    values: Sequence[float], level: float, tau: float = WIDTHS, grain: float = 0.0
-) -> float:
+def half_width(values: Sequence[float], level: float, tau: float = WIDTHS, grain: float = 0.0) -> float:
     """Half the width of the interval that holds the mean at all looks with probability 1 − level.
 
     It is infinite for too few differences, and if they do not differ and the grain is unknown.

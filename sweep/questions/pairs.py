@@ -24,7 +24,8 @@ class Pairs:
     """Two arms at one place.
 
     Attributes:
-        differences: first − second of each seed of the unbroken run of which neither run was lost or collapsed.
+        differences: first − second of each seed of the unbroken run of which neither run was lost or
+            collapsed.
         seeds: length of the unbroken run, from seed 0 to before the first that is missing in either arm.
         lost, collapsed: numbers of such runs of the first and of the second arm.
     """
@@ -38,7 +39,8 @@ class Pairs:
 def runs(measured: Results[V], arms: Sequence[str], place: float) -> list[tuple[V | None, ...]]:
     """The numbers of each arm, of the seeds 0, 1, … up to the first that has not finished in all arms.
 
-    A seed that is late holds up this place alone, and is waited for: to pass over it would select by duration.
+    A seed that is late holds up this place alone, and is waited for: to pass over it would select by
+    duration.
     """
     columns = [measured.get((arm, place), {}) for arm in arms]
     count = 0
@@ -69,9 +71,9 @@ def paired(first: Runs, second: Runs, measure: Measure) -> Pairs:
 def collapses(arms: Sequence[Runs], measure: Measure) -> list[list[bool]]:
     """Whether each run of each arm at one place has collapsed, where most runs of the arm did not.
 
-    A run has collapsed that is `FALL` robust standard deviations worse than the median of its arm. The standard
-    deviation is the larger one of those of the arm and of all arms about their medians, as that of few runs may
-    be small by chance.
+    A run has collapsed that is `FALL` robust standard deviations worse than the median of its arm. The
+    standard deviation is the larger one of those of the arm and of all arms about their medians, as that of
+    few runs may be small by chance.
     """
     upward = 1 if measure.higher else -1
     worse: list[list[float | None]] = []
@@ -93,9 +95,7 @@ def _spread(falls: Sequence[float | None]) -> float:
     return _ROBUST * median(sizes) if sizes else 0.0
 
 
-def missing(
-    measured: Results[V], arms: Sequence[str], place: float, seeds: range
-) -> Iterator[Wanted]:
+def missing(measured: Results[V], arms: Sequence[str], place: float, seeds: range) -> Iterator[Wanted]:
     """The trials of these seeds that have not finished, the arms of a seed side by side."""
     for seed in seeds:
         for arm in arms:

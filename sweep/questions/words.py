@@ -4,7 +4,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sweep.means import LEVEL, decimals
+from sweep.questions.planner import Status
 
+# How the sentence of an answer begins.
+ENDS: dict[Status, str] = {
+    "answered": "",
+    "none": "",
+    "open": "All seeds that a sparsity may have are spent.",
+    "spent": "The budget is spent.",
+}
 # (finished seeds, lost, collapsed) of an arm.
 Counts = tuple[int, int, int]
 
@@ -46,8 +54,8 @@ def caveats(counts: Mapping[str, Counts]) -> str:
     if any(collapsed for _, _, collapsed in counts.values()):
         shares = "; ".join(_share(arm, *found) for arm, found in counts.items())
         said.append(
-            "Some runs collapsed: the answer is about runs that did not, and says nothing about the mean of all. "
-            f"Collapsed: {shares}."
+            "Some runs collapsed: the answer is about runs that did not, and says nothing about the mean of
+            all. " f"Collapsed: {shares}."
         )
     return " ".join(said)
 
@@ -78,6 +86,6 @@ def added(counts: Iterable[Counts]) -> Counts:
     return seeds, lost, collapsed
 
 
-def joined(sentence: str, more: str) -> str:
-    """Two texts with a space between them, if there are two."""
-    return f"{sentence} {more}" if more else sentence
+def joined(*texts: str) -> str:
+    """Texts with a space between them, without those that are empty."""
+    return " ".join(text for text in texts if text)
