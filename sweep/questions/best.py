@@ -11,7 +11,17 @@ from scipy.special import stdtrit
 
 from sweep.questions.evidence import FEWEST
 from sweep.questions.pairs import Runs, chosen, collapses, missing, runs
-from sweep.questions.planner import ALPHA, Answer, Decision, Expected, Measure, Measured, Status, Wanted
+from sweep.questions.planner import (
+    ACCURACY,
+    ALPHA,
+    Answer,
+    Decision,
+    Expected,
+    Measure,
+    Measured,
+    Status,
+    Wanted,
+)
 from sweep.questions.race import Race, ran
 from sweep.questions.simulation import Draw, expected, pooled
 from sweep.questions.words import ENDS, Counts, added, caveats, counted, joined, left_out, number
@@ -41,7 +51,7 @@ class Best:
     places: tuple[float, ...]
     within: float
     cap: int = 100
-    measure: Measure = Measure()
+    measure: Measure = ACCURACY
 
     def plan(
         self, measured: Measured, running: AbstractSet[Wanted], workers: int, budget: int | None = None
@@ -181,7 +191,7 @@ class Best:
         return draw
 
     def _grid(self, means: dict[tuple[str, float], float], spread: float) -> int | None:
-        """Trials of equal seeds after which each arm is certainly worse than the best, or within the width."""
+        """Trials of equal seeds after which each arm is certainly worse than the best or close."""
         gaps = []
         for place in self.places:
             *rivals, best = sorted(

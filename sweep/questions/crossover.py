@@ -10,7 +10,7 @@ from sweep.questions.bisection import AHEAD, LEVEL, Bisection
 from sweep.questions.evidence import FEWEST
 from sweep.questions.pairs import chosen, missing
 from sweep.questions.places import Width
-from sweep.questions.planner import Answer, Decision, Expected, Measure, Measured, Status, Wanted
+from sweep.questions.planner import ACCURACY, Answer, Decision, Expected, Measure, Measured, Status, Wanted
 from sweep.questions.signs import Place, look
 from sweep.questions.simulation import expected
 
@@ -46,7 +46,7 @@ class Crossover:
     within: Width
     monotone: bool = False
     cap: int = 60
-    measure: Measure = Measure()
+    measure: Measure = ACCURACY
 
     def plan(
         self, measured: Measured, running: AbstractSet[Wanted], workers: int, budget: int | None = None

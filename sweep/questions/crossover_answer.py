@@ -71,14 +71,14 @@ def _uncrossed(state: Bisection, arms: tuple[str, str]) -> str:
 
 
 def _open(state: Bisection, arms: tuple[str, str]) -> str:
+    certain = [place for place in state.places.values() if place.sign]
     sides = [
-        f"certainly {_SIDE[sign]} at {_range([place.sparsity for place in places])}"
-        for sign, places in groupby(state.places.values(), key=lambda place: place.sign)
-        if sign
+        f"certainly {_SIDE[sign]} at {', '.join(f'{place.sparsity:g}' for place in places)}"
+        for sign, places in groupby(certain, key=lambda place: place.sign)
     ]
     opened = [place for place in state.places.values() if _is_open(state, place)]
     said = [
-        f"{arms[0]} is {', '.join(sides)} ({_COUNTED})."
+        f"{arms[0]} is {' and '.join(sides)} ({_COUNTED})."
         if sides
         else f"No sign of {arms[0]} − {arms[1]} is certain."
     ]
@@ -90,10 +90,6 @@ def _open(state: Bisection, arms: tuple[str, str]) -> str:
         if near.missing < _FORESEEABLE:
             said.append(f"About {counted(near.missing, 'more pair')} at {near.sparsity:g} would tell.")
     return " ".join(said)
-
-
-def _range(sparsities: list[float]) -> str:
-    return f"{sparsities[0]:g}" if len(sparsities) == 1 else f"{sparsities[0]:g} … {sparsities[-1]:g}"
 
 
 def _so_far(place: Place) -> str:
@@ -131,5 +127,6 @@ def _with_lost(state: Bisection, arms: tuple[str, str], measured: Measured, meas
         ]
         t = statistic(guessed, measure.grain)
         if t * place.sign < quantile(max(FEWEST, len(guessed)), LEVEL):
-            return f"With lost runs at chance ({measure.chance:g}) the sign at {place.sparsity:g} is not certain."
+            sign = f"the sign at {place.sparsity:g} is not certain"
+            return f"With lost runs at chance ({measure.chance:g}) {sign}."
     return ""

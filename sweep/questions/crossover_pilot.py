@@ -103,8 +103,7 @@ class _Truth:
         return mean + self.spread / math.sqrt(2) * float(self.random.standard_normal())
 
     def grid(self, widest: float, width: float) -> int | None:
-        """Trials of the smallest grid of equal seeds with this spacing that brackets a crossing; None if
-        none does.
+        """Trials of the smallest grid of equal seeds that brackets a crossing; None if none does.
 
         Its neighbours are half a width from the crossing, and tested last by Holm's method.
         """

@@ -11,7 +11,17 @@ from scipy.special import stdtrit
 
 from sweep.questions.evidence import FEWEST, SIGNS, WIDTHS, half_width, moments
 from sweep.questions.pairs import Pairs, chosen, missing, paired, runs
-from sweep.questions.planner import ALPHA, Answer, Decision, Expected, Measure, Measured, Status, Wanted
+from sweep.questions.planner import (
+    ACCURACY,
+    ALPHA,
+    Answer,
+    Decision,
+    Expected,
+    Measure,
+    Measured,
+    Status,
+    Wanted,
+)
 from sweep.questions.signs import Place, look
 from sweep.questions.simulation import Draw, expected
 from sweep.questions.words import ENDS, caveats, counted, joined, left_out, number
@@ -43,7 +53,7 @@ class Difference:
     place: float
     within: float | None = None
     cap: int = 200
-    measure: Measure = Measure()
+    measure: Measure = ACCURACY
 
     def plan(
         self, measured: Measured, running: AbstractSet[Wanted], workers: int, budget: int | None = None

@@ -1,4 +1,4 @@
-"""What of the results counts at a place: the unbroken run of finished seeds, without lost and collapsed runs."""
+"""What counts at a place: the unbroken run of finished seeds, without lost and collapsed runs."""
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -106,7 +106,7 @@ def missing(measured: Results[V], arms: Sequence[str], place: float, seeds: rang
 def chosen(
     trials: Iterator[Wanted], running: AbstractSet[Wanted], workers: int, budget: int | None
 ) -> tuple[Wanted, ...]:
-    """The first of the trials, without those that are running, as many as workers are free and the budget has."""
+    """The first of the trials that are not running, as many as workers are free and the budget has."""
     free = workers - len(running) if budget is None else min(budget, workers - len(running))
     found: dict[Wanted, None] = {}
     rank = 0

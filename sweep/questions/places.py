@@ -21,7 +21,7 @@ class Width:
     decades: bool = True
 
     def holds(self, low: float, high: float) -> bool:
-        """Whether two sparsities are no further apart. A hundredth more is what rounding of places may add."""
+        """Whether two sparsities are no further apart, up to the rounding of places."""
         if self.decades:
             return decades(low, high) <= 1.01 * self.amount
         return high - low <= self.amount * (1 + 1e-9)

@@ -54,6 +54,9 @@ class Measure:
     chance: float | None = None
 
 
+ACCURACY = Measure()
+
+
 @dataclass(frozen=True)
 class Answer:
     """The end of a question, or where it stands when its trials are spent.

@@ -54,8 +54,8 @@ def caveats(counts: Mapping[str, Counts]) -> str:
     if any(collapsed for _, _, collapsed in counts.values()):
         shares = "; ".join(_share(arm, *found) for arm, found in counts.items())
         said.append(
-            "Some runs collapsed: the answer is about runs that did not, and says nothing about the mean of
-            all. " f"Collapsed: {shares}."
+            "Some runs collapsed: the answer is about runs that did not, and not about the mean of all. "
+            f"Collapsed: {shares}."
         )
     return " ".join(said)
 
@@ -66,7 +66,7 @@ def _share(arm: str, seeds: int, lost: int, collapsed: int) -> str:
 
 
 def left_out(counts: Mapping[str, Counts]) -> dict[str, Any]:
-    """The same as numbers: for each arm the runs, those lost and collapsed, and the share that may be unseen."""
+    """The same as numbers: runs of each arm, those lost and collapsed, and the share that may be unseen."""
     found = {}
     for arm, (seeds, lost, collapsed) in counts.items():
         kept = seeds - lost
