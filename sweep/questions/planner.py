@@ -24,9 +24,12 @@ class Wanted:
     seed: int
 
 
+# How a question ends; see `Answer`.
+Status = Literal["answered", "none", "open", "spent"]
 V = TypeVar("V")
 V_contra = TypeVar("V_contra", contravariant=True)
-# Numbers of finished trials by (arm, place) and seed. None: the trial finished without a number (lost, diverged).
+# Numbers of finished trials by (arm, place) and seed. None: the trial finished without a number (lost,
+# diverged).
 Results = Mapping[tuple[str, float], Mapping[int, V | None]]
 # One number a trial: its accuracy.
 Measured = Results[float]
@@ -41,7 +44,8 @@ class Measure:
         higher: higher is better. Of numbers of which lower is better, a difference is still first − second.
         grain: the least possible step, such as 1 / test images; 0: unknown. Differences are never taken to
             spread by less than rounding does.
-        chance: the number that guessing has, which a lost run is taken to have in a second opinion; None: unknown.
+        chance: the number that guessing has, which a lost run is taken to have in a second opinion; None:
+            unknown.
     """
 
     name: str = "accuracy"
@@ -50,18 +54,22 @@ class Measure:
     chance: float | None = None
 
 
+ACCURACY = Measure()
+
+
 @dataclass(frozen=True)
 class Answer:
     """The end of a question, or where it stands when its trials are spent.
 
     Attributes:
-        status: `answered`: as exactly as asked. `none`: certainly no crossover at the places tested. `open`: all
-            seeds that a question may have are spent, and it is still open. `spent`: the budget is spent before.
+        status: `answered`: as exactly as asked. `none`: certainly no crossover at the places tested. `open`:
+            all seeds that a question may have are spent, and it is still open. `spent`: the budget is spent
+            before.
         sentence: one or more whole sentences, with the trials that were lost or collapsed.
         numbers: the same as plain values for JSON; which keys there are says each planner.
     """
 
-    status: Literal["answered", "none", "open", "spent"]
+    status: Status
     sentence: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
@@ -71,8 +79,8 @@ class Decision:
     """What a planner says about the results so far.
 
     Attributes:
-        wanted: the trials that are worth running now, the most important first, without those that have finished
-            or are running. Empty: wait for running trials, or the question is over.
+        wanted: the trials that are worth running now, the most important first, without those that have
+            finished or are running. Empty: wait for running trials, or the question is over.
         answer: None: the question is not over.
         progress: the answer so far with its interval: one short line without a full stop.
     """
@@ -89,8 +97,8 @@ class Expected:
     Attributes:
         low, median, high: 5, 50 and 95 % of the simulated studies take no more than these.
         answered: the share of simulated studies with status `answered` or `none`.
-        grid: trials, all of them, of the smallest grid of equal seeds that answers as exactly; None: there is no
-            such grid, as the question is no narrower than one.
+        grid: trials, all of them, of the smallest grid of equal seeds that answers as exactly; None: there
+            is no such grid, as the question is no narrower than one.
         basis: what the simulation draws from, as words: "the results of 60 trials", or what is assumed.
     """
 
@@ -106,7 +114,11 @@ class Planner(Protocol[V_contra]):
     """A question. Equal arguments make equal decisions, whatever the order in which results arrived."""
 
     def plan(
-        self, measured: Results[V_contra], running: AbstractSet[Wanted], workers: int, budget: int | None = None
+        self,
+        measured: Results[V_contra],
+        running: AbstractSet[Wanted],
+        workers: int,
+        budget: int | None = None,
     ) -> Decision:
         """Which trials to run now, or the answer.
 
@@ -120,6 +132,6 @@ class Planner(Protocol[V_contra]):
         """
         ...
 
-    def expected(self, measured: Results[V_contra], workers: int, draws: int = 100) -> Expected:
+    def expected(self, measured: Results[V_contra], workers: int, draws: int = 50) -> Expected:
         """How many more trials the question will take; a simulation that starts from `measured`."""
         ...
