@@ -8,7 +8,6 @@ import torch
 from rich.console import Console
 
 from sweep import plan
-from sweep.asking import Asking
 from sweep.engine import provenance, reuse, starts
 from sweep.engine.chosen import chosen
 from sweep.engine.estimate import say_changes, say_estimate, say_parts, say_plan, summary
@@ -78,8 +77,7 @@ class Launch:
                 send(folder)
                 compact(folder)
             if study.question:
-                asking = self._asking(folder)
-                return asking.preview(study, console) if self.dry_run else asking.run(study, console)
+                return self._ask(study, folder, console)
             todo = self._todo(study, folder)
             costs = _costs(folder, options)
             _say_todo(console, study, todo, folder)
@@ -110,12 +108,15 @@ class Launch:
             return []
         return starts.check(study, trials, results_root, options.data_root, device)
 
-    def _asking(self, folder: Place) -> Asking:
-        """The launch of a question."""
+    def _ask(self, study: Study, folder: Place, console: Console) -> int:
+        """Run the trials that the study's question asks for, or say how many these will be."""
+        # Its planners import SciPy, which no other study waits for.
+        from sweep.asking import Asking
+
         done, again = results.finished(folder), self.again
         matched = set() if again.rerun is None else matching(folder, again.rerun)
         failed = {name for name, row in done.items() if again.failed and row["status"] == "failed"}
-        return Asking(
+        asking = Asking(
             folder=folder,
             options=self.options,
             costs=_costs(folder, self.options),
@@ -124,6 +125,7 @@ class Launch:
             own=matched | marks.invalid(folder).until.keys(),
             most=self.most,
         )
+        return asking.preview(study, console) if self.dry_run else asking.run(study, console)
 
     def _todo(self, study: Study, folder: Place) -> "_Todo":
         """What is to do in the folder of the study, once the results that others have are taken over.

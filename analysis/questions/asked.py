@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -10,8 +11,10 @@ from analysis.page import Page
 from analysis.questions.question import Question, Row, Section, Summary
 from analysis.warehouse import questions, rows
 from analysis.warehouse.sources import quoted
-from sweep.questions.asked import TELLING, Asked
-from sweep.questions.planner import Answer
+
+if TYPE_CHECKING:  # planners import SciPy, which an analysis of a study without a question need not wait for
+    from sweep.questions.asked import Asked
+    from sweep.questions.planner import Answer
 
 # Fields of the arms by which trials are found before their configs are read.
 _FINDING = ("dataset", "model", "criterion")
@@ -36,7 +39,7 @@ class Found:
     kind: str
     data: str
     trials: int
-    answer: Answer | None
+    answer: "Answer | None"
 
 
 def found(connection: duckdb.DuckDBPyConnection) -> list[Found]:
@@ -47,6 +50,8 @@ def found(connection: duckdb.DuckDBPyConnection) -> list[Found]:
 
 
 def _found(connection: duckdb.DuckDBPyConnection, study: str, content: str) -> list[Found]:
+    from sweep.questions.asked import Asked
+
     asked = Asked.parse(json.loads(content))
     if asked is None:
         return [Found(study, "", "", 0, None)]
@@ -59,9 +64,9 @@ def _found(connection: duckdb.DuckDBPyConnection, study: str, content: str) -> l
     ]
 
 
-def _trials(connection: duckdb.DuckDBPyConnection, asked: Asked) -> list[Row]:
+def _trials(connection: duckdb.DuckDBPyConnection, asked: "Asked") -> list[Row]:
     """The trials that may be of a question."""
-    columns = [*TELLING, *asked.columns]
+    columns = [*asked.telling]
     named = {
         name: ", ".join(f"'{quoted(str(fields.get(name)))}'" for fields in asked.arms.values())
         for name in _FINDING
@@ -71,7 +76,7 @@ def _trials(connection: duckdb.DuckDBPyConnection, asked: Asked) -> list[Row]:
     return [dict(zip(columns, row, strict=True)) for row in trials]
 
 
-def _ended(asked: Asked, trials: Sequence[Row]) -> int:
+def _ended(asked: "Asked", trials: Sequence[Row]) -> int:
     return sum(map(len, asked.measured(trials).values()))
 
 

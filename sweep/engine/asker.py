@@ -6,7 +6,6 @@ from typing import Any
 
 from sweep.engine import reuse
 from sweep.plan import OneByOne, Pack, trains_alone
-from sweep.questions.asked import TELLING
 from sweep.questions.planner import Answer, Decision, Wanted
 from sweep.store import results
 from sweep.store.places import Place
@@ -173,4 +172,4 @@ class Asker:
 
 def columns(question: Question) -> list[str]:
     """The columns of `trials` that an asker needs."""
-    return list(dict.fromkeys([*TELLING, "source", *results.SHOWN, *question.asked.columns]))
+    return list(dict.fromkeys([*question.asked.telling, "source", *results.SHOWN]))

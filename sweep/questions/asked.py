@@ -78,6 +78,11 @@ class Asked:
             and 4 <= planner.cap <= 10**6
         )
 
+    @property
+    def telling(self) -> list[str]:
+        """The columns of `trials` that `measured` needs."""
+        return [*TELLING, *self.columns]
+
     def written(self) -> dict[str, Any]:
         """The question for study.json."""
         content: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
@@ -115,7 +120,7 @@ class Asked:
 
     @property
     def on_test_data(self) -> "Asked | None":
-        """The same question by test data of the same trials, which chose none of them; None: there is none."""
+        """The same question by test data of the same trials, which chose none of them; None: none."""
         if any(column not in _OF_TEST for column in self.columns) or isinstance(self.planner, Correlation):
             return None
         measure = self.planner.measure

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from pydantic import AfterValidator, Field
@@ -15,16 +15,18 @@ from sweep.errors import BadInput
 from sweep.names import one_of
 from sweep.parts import Part
 from sweep.store.kept import Keep
-from sweep.study import axes, question_reader, space_reader, variation
+from sweep.study import axes, space_reader, variation
 from sweep.study.axes import MOST_TRIALS
 from sweep.study.consistency import UNCHECKED
 from sweep.study.document import Document, origin_of, quoted
 from sweep.study.fields import RECIPE, Named, Values, values
 from sweep.study.identity import Trial
 from sweep.study.library import Library
-from sweep.study.question import Question
 from sweep.study.recipe_files import RecipeFiles
 from sweep.study.space import Search
+
+if TYPE_CHECKING:  # its planners import SciPy, and a study without a question needs none of it
+    from sweep.study.question import Question
 
 # The price of one GPU for an hour, for estimates of what a study costs.
 _PRICE = "price_per_gpu_hour"
@@ -88,7 +90,7 @@ class Study:
     keep: Keep | None = None
     description: str = ""
     tags: tuple[str, ...] = ()
-    question: Question | None = None
+    question: "Question | None" = None
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -164,11 +166,7 @@ def read(
     asked: Question | None = None
     count = 0
     if "question" in flat:
-        if "search" in flat:
-            raise document.error(
-                origin_of(flat["search"]), "search: a study asks a question or searches, not both"
-            )
-        asked = question_reader.read(document, flat["question"], _blocks(document, nodes, flat.get("blocks")))
+        asked = _question(document, flat, _blocks(document, nodes, flat.get("blocks")))
     elif "search" not in flat:
         trials, count = _trials(document, nodes, flat.get("blocks"))
     elif "blocks" in flat:
@@ -188,6 +186,17 @@ def read(
         question=asked,
         **beside,
     )
+
+
+def _question(document: Document, flat: _Nodes, blocks: list[tuple[dict[str, yaml.Node], str]]) -> "Question":
+    """The question of a study, about the arms of its blocks."""
+    from sweep.study import question_reader
+
+    if "search" in flat:
+        raise document.error(
+            origin_of(flat["search"]), "search: a study asks a question or searches, not both"
+        )
+    return question_reader.read(document, flat["question"], blocks)
 
 
 def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> tuple[tuple[Trial, ...], int]:
