@@ -25,6 +25,21 @@ def short(config: Fields) -> str:
     return " ".join(words) or "all"
 
 
+def called(config: Fields) -> list[str]:
+    """The names by which commands and questions know an arm, from its criterion and scope: `random:erk`.
+
+    A part of one's own can be named without the code that it is of.
+    """
+    criterion, scope = str(config["criterion"]), config["scope"]
+    short_names = dict.fromkeys([criterion.partition("@")[0], criterion])
+    return [*short_names, *(f"{name}:{scope}" for name in short_names)]
+
+
+def apart(*configs: Fields) -> list[str]:
+    """The fields in which configs differ, by name; to lack a field counts as a value."""
+    return differing(sorted({name for config in configs for name in config}), configs)
+
+
 def is_among(name: str, fields: Collection[str]) -> bool:
     """Whether a key of a config is one of some fields, or a parameter of a part that one of them names."""
     return name.partition(".")[0] in fields

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
 
 from sweep import plan
 from sweep.engine import provenance, reuse, starts
+from sweep.engine.chosen import chosen
 from sweep.engine.estimate import say_changes, say_estimate, say_parts, say_plan, summary
 from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_launch
@@ -22,10 +22,6 @@ from sweep.store.places import Place
 from sweep.store.writer import send
 from sweep.study import Study
 from sweep.study.identity import Trial
-
-if TYPE_CHECKING:
-    from sweep.engine.in_process import InProcess
-    from sweep.engine.session import Session
 
 
 @dataclass(frozen=True)
@@ -74,12 +70,14 @@ class Launch:
             StoreError: an object store does not answer.
         """
         trials, folder, options = study.trials(), self.results_root / study.name, self.options
-        for line in self._check(study, trials):
+        for line in self._check(study, study.question.examples() if study.question else trials):
             console.out(line, highlight=False)
         with nullcontext() if self.dry_run else results.lock(folder):
             if not self.dry_run:
                 send(folder)
                 compact(folder)
+            if study.question:
+                return self._ask(study, folder, console)
             todo = self._todo(study, folder)
             costs = _costs(folder, options)
             _say_todo(console, study, todo, folder)
@@ -121,6 +119,25 @@ class Launch:
             starts.earlier(study, trials, results_root, device)
             return []
         return starts.check(study, trials, results_root, options.data_root, device)
+
+    def _ask(self, study: Study, folder: Place, console: Console) -> int:
+        """Run the trials that the study's question asks for, or say how many these will be."""
+        # Its planners import SciPy, which no other study waits for.
+        from sweep.asking import Asking
+
+        done, again = results.finished(folder), self.again
+        matched = set() if again.rerun is None else matching(folder, again.rerun)
+        failed = {name for name, row in done.items() if again.failed and row["status"] == "failed"}
+        asking = Asking(
+            folder=folder,
+            options=self.options,
+            costs=_costs(folder, self.options),
+            known=self.libraries,
+            again=matched | failed,
+            own=matched | marks.invalid(folder).until.keys(),
+            most=self.most,
+        )
+        return asking.preview(study, console) if self.dry_run else asking.run(study, console)
 
     def _todo(self, study: Study, folder: Place) -> "_Todo":
         """What is to do in the folder of the study, once the results that others have are taken over.
@@ -231,7 +248,7 @@ def _run(
         entry = provenance.here(study.parts.values()) | counts
         launches.note_launch(folder, study.name, study.text, entry, study.about)
         return Ending.FINISHED
-    kind = _session(options)
+    kind = chosen(options)
     to_run = {trial.id for trial in todo.to_run}
     have = [trial for trial in todo.trials if trial.id in todo.done and trial.id not in to_run]
     total = len(have) + len(to_run)
@@ -243,14 +260,3 @@ def _run(
         ending = session.run(todo.to_run)
     compact(folder)
     return ending
-
-
-def _session(options: Options) -> "type[Session | InProcess]":
-    """What runs the trials. Ray takes a second to import, which --dry-run and bad input need not wait for."""
-    if options.in_process:
-        from sweep.engine.in_process import InProcess
-
-        return InProcess
-    from sweep.engine.session import Session
-
-    return Session

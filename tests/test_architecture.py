@@ -28,6 +28,7 @@ ORDER = (
     "sweep.pruning_fields",
     "sweep.config",
     "sweep.arms",
+    "sweep.questions",
     "sweep.trackers",
     "sweep.rules",
     "sweep.study",
@@ -37,6 +38,7 @@ ORDER = (
     "sweep.check",
     "sweep.options",
     "sweep.search",
+    "sweep.asking",
     "sweep.launching",
     "sweep.slurm",
     "sweep.launch",
@@ -64,6 +66,7 @@ FOR_ANALYSES = (
     "sweep.errors",
     "sweep.foreign",
     "sweep.means",
+    "sweep.questions",
     "sweep.data.catalog",
 )
 FILES = {

@@ -8,6 +8,7 @@ from typing import Any
 from analysis.questions import (
     accuracy,
     aggregate,
+    asked,
     best,
     better,
     collapse,
@@ -40,4 +41,5 @@ QUESTIONS: tuple[Question[Any], ...] = (
     better.QUESTION,
     seeds.QUESTION,
     variance.QUESTION,
+    asked.QUESTION,
 )

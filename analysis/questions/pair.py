@@ -7,6 +7,7 @@ import duckdb
 import typer
 
 from analysis import warehouse
+from sweep.arms import called
 from sweep.errors import BadInput
 
 First = Annotated[
@@ -30,12 +31,8 @@ def pair(connection: duckdb.DuckDBPyConnection, first: str, second: str | None) 
         connection,
         "SELECT DISTINCT criterion, scope FROM trials WHERE sparsity > 0 AND NOT is_drawn(criterion)",
     )
-    # A part of one's own can be named without the code that it is of.
     known = {
-        name
-        for criterion, scope in trained
-        for named in (criterion, criterion.partition("@")[0])
-        for name in (named, f"{named}:{scope}")
+        name for criterion, scope in trained for name in called({"criterion": criterion, "scope": scope})
     }
     for name in (first, second):
         if name not in (*known, warehouse.EACH, None):

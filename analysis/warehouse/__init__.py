@@ -13,6 +13,7 @@ from analysis.warehouse.warehouse import (
     narrowed_studies,
     open,
     provisional,
+    questions,
     running,
     unfinished,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "open",
     "provisional",
     "query",
+    "questions",
     "retried",
     "rows",
     "running",

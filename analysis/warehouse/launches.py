@@ -12,14 +12,18 @@ from sweep.store.places import Place, is_small, read_all
 Launch = tuple[str, int, int, float]
 
 
-def launches(folder: Place) -> list[Launch]:
-    """The latest launch of each study whose study.json has one."""
+def launches(folder: Place) -> tuple[list[Launch], dict[str, str]]:
+    """The latest launch of each study whose study.json has one, and what studies ask, by name, as JSON."""
     latest: dict[str, Launch] = {}
+    questions: dict[str, str] = {}
     for content in read_all(path for path in _files(folder, "study.json") if is_small(path)):
-        if isinstance(content, bytes) and (launch := _launch(content)):
+        if not isinstance(content, bytes):
+            continue
+        if launch := _launch(content):
             # Two folders may hold the same study, as after a copy: the later launch counts.
             latest[launch[0]] = max(launch, latest.get(launch[0], launch), key=itemgetter(3))
-    return list(latest.values())
+        questions |= _question(content)
+    return list(latest.values()), questions
 
 
 def entries(folder: Place) -> dict[str, dict[str, Any]]:
@@ -59,6 +63,15 @@ def _launch(content: bytes) -> Launch | None:
     if not type(trials) is type(to_run) is int or not 0 <= to_run <= trials < 2**63 or not began.tzinfo:
         return None
     return study, trials, to_run, began.timestamp()
+
+
+def _question(content: bytes) -> dict[str, str]:
+    """What the study of a study.json asks; empty: nothing."""
+    try:
+        known = json.loads(content)
+        return {str(known["study"]): json.dumps(known["question"])}
+    except (LookupError, RecursionError, TypeError, ValueError):
+        return {}
 
 
 def files(results: Places, name: str) -> list[Place]:

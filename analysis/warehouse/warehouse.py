@@ -97,12 +97,16 @@ def open(
 
 
 def _load_launches(connection: duckdb.DuckDBPyConnection, places: Sequence[Member]) -> None:
-    """Load the latest launch of each study of each place."""
+    """Load the latest launch of each study of each place, and what studies ask."""
     connection.execute(
         "CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE, place VARCHAR)"
     )
-    if latest := [(*launch, each.name) for each in places for launch in launches(each.folder)]:
+    connection.execute("CREATE TABLE questions (study VARCHAR, question VARCHAR)")
+    read = [(launches(each.folder), each.name) for each in places]
+    if latest := [(*launch, name) for (of_place, _), name in read for launch in of_place]:
         connection.executemany("INSERT INTO launches VALUES (?, ?, ?, ?, ?)", latest)
+    if asked := [pair for (_, of_place), _ in read for pair in of_place.items()]:
+        connection.executemany("INSERT INTO questions VALUES (?, ?)", asked)
 
 
 def _confine(connection: duckdb.DuckDBPyConnection, places: Sequence[Member]) -> None:
@@ -240,11 +244,23 @@ def narrowed_studies(connection: duckdb.DuckDBPyConnection) -> set[str] | None:
 
 
 def provisional(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """A line for each unfinished study, to be printed above any answer."""
-    return [
+    """Lines to be printed above any answer: on each unfinished study, and each that chose its own trials."""
+    lines = [
         f"Provisional: {done:,} of {trials:,} trials of {study}. Nothing is certain before all have a result."
         for study, (done, trials) in unfinished(connection).items()
     ]
+    return lines + [
+        f"{study} chose its trials by their results, which the intervals of other questions do not allow "
+        "for: python -m analysis asked has those that do"
+        for study in questions(connection)
+    ]
+
+
+def questions(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """What each study with a trial in the connection asks, by name, as the JSON of its study.json."""
+    asked = dict(rows(connection, "SELECT study, question FROM questions ORDER BY study"))
+    present = {name for (name,) in rows(connection, "SELECT DISTINCT study FROM trials")} if asked else ()
+    return {study: question for study, question in asked.items() if study in present}
 
 
 def running(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:

@@ -29,8 +29,22 @@ class Progress:
     """
 
     def __init__(
-        self, study: str, total: int, earlier: Iterable[Mapping[str, Any]], console: Console
+        self,
+        study: str,
+        total: int | None,
+        earlier: Iterable[Mapping[str, Any]],
+        console: Console,
+        *,
+        answer: Callable[[], str] | None = None,
     ) -> None:
+        """Begin.
+
+        Args:
+            total: number of trials, finished ones among them; None: nobody knows yet.
+            earlier: rows of `trials` of those that are finished.
+            answer: gives the answer to a question so far, which is shown in place of means.
+        """
+        self._answer = answer
         self.study, self.total, self.console = study, total, console
         self.done = self.finished = self.failed = self.stopped = 0
         self.standings = Standings()
@@ -94,11 +108,12 @@ class Progress:
 
     def line(self) -> str:
         """How far the launch is, in one line."""
-        parts = [f"{self.study}: {self.done} of {self.total} trials"]
+        of_total = "" if self.total is None else f" of {self.total}"
+        parts = [f"{self.study}: {self.done}{of_total} trials"]
         if self._first is not None and self.finished > 1:
             elapsed = max(time.monotonic() - self._first, 1e-9)
             parts.append(f"{(self.finished - 1) / elapsed:.2f}/s")
-            if self.done < self.total and self._cost_done:
+            if self._goes_on and self._cost_done:
                 parts.append(f"{duration(self._cost_to_run * elapsed / self._cost_done)} to go")
             parts.append(f"{self.utilisation():.0%} of worker time training")
         if self.failed:
@@ -120,27 +135,36 @@ class Progress:
         else:
             self.console.out(self.line(), self._means(), sep="", highlight=False)
 
+    @property
+    def _goes_on(self) -> bool:
+        return self.total is None or self.done < self.total
+
     def _means(self) -> str:
+        if self._answer:
+            return f"; {self._answer()}" if self._answer() else ""
         standing = self.standings.latest(_SHOWN)
         if standing is None:
             return ""
         means = ", ".join(f"{name} {mean:.3f}" for name, mean in standing.means.items())
         others = f", {_others(standing)}" if _others(standing) else ""
-        return f"; {_heading(standing, running=self.done < self.total)}: {means}{others}"
+        return f"; {_heading(standing, running=self._goes_on)}: {means}{others}"
 
     def _note(self, row: Mapping[str, Any]) -> None:
         self.done += 1
         self.failed += row["status"] == "failed"
         self.stopped += row["status"] == "stopped"
-        self.standings.add(row)
+        if not self._answer:
+            self.standings.add(row)
 
     def _view(self) -> Group:
         parts: list[Table | Text] = []
-        if standing := self.standings.latest(_SHOWN):
+        if self._answer:
+            parts = [Text(self._answer())]
+        elif standing := self.standings.latest(_SHOWN):
             table = Table("arm", "mean", box=None, padding=(0, 2))
             for name, mean in standing.means.items():
                 table.add_row(name, f"{mean:.3f}")
-            parts = [Text(f"{_heading(standing, running=self.done < self.total)}:"), table]
+            parts = [Text(f"{_heading(standing, running=self._goes_on)}:"), table]
             if others := _others(standing):
                 parts.append(Text(f"  {others}"))
         # The bar comes last: it does not end its line.

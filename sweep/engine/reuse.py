@@ -112,6 +112,19 @@ def find(study: Study, missing: Sequence[Trial], folder: Place, known: Iterable[
     return found
 
 
+def ids(folder: Place, known: Iterable[Place]) -> set[str]:
+    """The ids of all trials that other studies have rows of: those beside a study's folder, and libraries.
+
+    Args:
+        folder: of the study's results.
+        known: libraries.
+
+    Raises:
+        OSError: an object store does not answer.
+    """
+    return {name for other in _folders(folder, known) for name in results.trials_in(other, "trials")}
+
+
 def take_over(found: Found, folder: Place) -> None:
     """Write found results into a study's folder, `trials` last, as those of its own trials are written.
 

@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
 
 from sweep import plan
 from sweep.engine import cluster, runner, starts, tune
 from sweep.engine.incoming import Incoming
 from sweep.engine.options import AUTO, TUNE, Ending, Options
 from sweep.engine.progress import Progress
+from sweep.engine.proposer import Proposer
 from sweep.errors import ONE_LINE, BadInput
 from sweep.plan import Job, Pack
 from sweep.store import running
@@ -24,25 +24,6 @@ from sweep.trial import Result
 _LEAST = 2.0
 # Seconds that Tune may take to end its workers when it is told to stop.
 _PATIENCE = 30.0
-
-
-class Proposer(Protocol):
-    """Proposes trials while others run, as a search does.
-
-    The session calls `ask` and `tell` in one thread, Tune's, never both at once.
-    """
-
-    def ask(self) -> Pack | None:
-        """The next pack to run; None: there is none until another result is told."""
-
-    def tell(self, result: Result) -> None:
-        """Take a trial's result, which is on disk by now. It may be of any trial that was asked for."""
-
-    def examples(self) -> Sequence[Trial]:
-        """Trials of all kinds that may be proposed, for measuring their memory."""
-
-    def judge(self) -> partial[Any] | None:
-        """The class of a judge that stops poor trials early, with its arguments; None: none is stopped."""
 
 
 class Session:
@@ -149,6 +130,8 @@ class Session:
             judge=cluster.start_judge(judge) if judge else None,
         )
         self._incoming.claim(where.store, jobs)
+        if self.proposer:
+            self.proposer.begin(at_once)
         self.progress.begin(at_once, {job.trial.id: self.cost(job) for job in jobs})
         # In a thread Tune installs no handlers of signals; its own would wait for running trials to end.
         work = partial(self._execute, packs, where, at_once)

@@ -1,15 +1,13 @@
 """Which trial a search runs next: between Optuna's choices of schedules and the engine's trials."""
 
 from collections import deque
-from collections.abc import Hashable
 from contextlib import suppress
 from functools import partial
-from operator import attrgetter
 from statistics import fmean, stdev
 
 from sweep.config import FIELDS
 from sweep.errors import BadInput
-from sweep.plan import Job, Pack
+from sweep.plan import OneByOne, Pack
 from sweep.search import front
 from sweep.search.candidate import Candidate
 from sweep.search.history import History
@@ -17,7 +15,6 @@ from sweep.search.stopping import Judge, Past, Rule
 from sweep.study.identity import Trial
 from sweep.study.space import Search
 from sweep.trial import Result
-from sweep.trial.prefixes import Point, branch
 
 # Choices in a row without a new schedule after which the space counts as exhausted.
 _FRUITLESS = 200
@@ -29,7 +26,7 @@ class Tuner:
     A schedule is tried with one seed first. If its accuracy is within two standard deviations between seeds
     of the best mean, it is measured with the other seeds too: means decide, not one lucky seed.
 
-    It is a `sweep.engine.session.Proposer`: the engine calls `ask` and `tell` in one thread.
+    It is a `sweep.engine.proposer.Proposer`: the engine calls `ask` and `tell` in one thread.
 
     Attributes:
         ran: trials that this search has run, those under way among them.
@@ -49,8 +46,10 @@ class Tuner:
         self._more_seeds: deque[tuple[Candidate, Trial]] = deque()
         # Choices in a row that may be fruitless; and whether all of them were when Optuna was last asked.
         self._patience, self._exhausted = _FRUITLESS, False
-        # Dense training that trials have in common → moments whose states are saved.
-        self._points: dict[Hashable, set[Point]] = {}
+        self._jobs = OneByOne()
+
+    def begin(self, workers: int) -> None:
+        """Any number of trials may run at once."""
 
     @property
     def over(self) -> bool:
@@ -139,14 +138,7 @@ class Tuner:
         """A pack of one trial, which goes on from the nearest saved state of its dense training."""
         self.ran += 1
         candidate.running.add(trial.id)
-        point = branch(trial.config)
-        if point is None:
-            return Pack(self.ran, (Job(trial),))
-        saved = self._points.setdefault(trial.config.trunk, set())
-        before = (p for p in saved if p.epoch is not None and p.epoch <= point.position)
-        path = sorted(before, key=attrgetter("position"))
-        saved.add(point)
-        return Pack(self.ran, (Job(trial, None, (*path, point), (point,)),))
+        return Pack(self.ran, (self._jobs.job(trial),))
 
     def _decide(self, candidate: Candidate) -> None:
         """Measure a candidate with its other seeds if it is promising; else tell Optuna what it is worth."""

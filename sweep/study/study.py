@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from pydantic import AfterValidator, Field
@@ -25,6 +25,9 @@ from sweep.study.library import Library
 from sweep.study.recipe_files import RecipeFiles
 from sweep.study.space import Search
 
+if TYPE_CHECKING:  # its planners import SciPy, and a study without a question needs none of it
+    from sweep.study.question import Question
+
 # The price of one GPU for an hour, for estimates of what a study costs.
 _PRICE = "price_per_gpu_hour"
 _PRICES = Values(Annotated[float, Field(ge=0, allow_inf_nan=False)])
@@ -43,7 +46,7 @@ def _word(text: str) -> str:
 
 _TAGS = Values(Annotated[str, AfterValidator(_word)])
 # The keys of a study beside its fields.
-_BESIDE = ("name", "description", "tags", "blocks", "search", "keep", _PRICE, _METRICS)
+_BESIDE = ("name", "description", "tags", "blocks", "search", "question", "keep", _PRICE, _METRICS)
 # The study file that is standard input.
 STANDARD_INPUT = Path("-")
 # Added to the name of a search, it is the name of the study of the search's best schedules.
@@ -71,6 +74,7 @@ class Study:
         keep: what it keeps of each trial's final network; None: nothing.
         description: in the researcher's words.
         tags: words by which the study is found.
+        question: what the study asks, which chooses its trials; None: it runs all its trials.
     """
 
     name: str
@@ -86,11 +90,13 @@ class Study:
     keep: Keep | None = None
     description: str = ""
     tags: tuple[str, ...] = ()
+    question: "Question | None" = None
 
     @property
     def about(self) -> Mapping[str, Any]:
         """What study.json says of the study beside its text."""
-        return {"description": self.description, "tags": [*self.tags]}
+        said: dict[str, Any] = {"description": self.description, "tags": [*self.tags]}
+        return said | ({"question": self.question.asked.written()} if self.question else {})
 
     def trials(self) -> list[Trial]:
         """Each trial once, in the order of the file."""
@@ -100,7 +106,8 @@ class Study:
         return len(self.distinct)
 
     def __repr__(self) -> str:
-        holds = "a search" if self.search else "1 trial" if len(self) == 1 else f"{len(self):,} trials"
+        chooses = "a search" if self.search else "a question" if self.question else ""
+        holds = chooses or ("1 trial" if len(self) == 1 else f"{len(self):,} trials")
         return f"<study {self.name}: {holds}>"
 
 
@@ -156,8 +163,11 @@ def read(
     beside = _beside(document, flat)
     parsed: Search | None = None
     trials: tuple[Trial, ...] = ()
+    asked: Question | None = None
     count = 0
-    if "search" not in flat:
+    if "question" in flat:
+        asked = _question(document, flat, _blocks(document, nodes, flat.get("blocks")))
+    elif "search" not in flat:
         trials, count = _trials(document, nodes, flat.get("blocks"))
     elif "blocks" in flat:
         raise document.error(origin_of(flat["blocks"]), "blocks: a search has none, its space says it all")
@@ -173,8 +183,20 @@ def read(
         parts=library.parts,
         search=parsed,
         weights=library.weights,
+        question=asked,
         **beside,
     )
+
+
+def _question(document: Document, flat: _Nodes, blocks: list[tuple[dict[str, yaml.Node], str]]) -> "Question":
+    """The question of a study, about the arms of its blocks."""
+    from sweep.study import question_reader
+
+    if "search" in flat:
+        raise document.error(
+            origin_of(flat["search"]), "search: a study asks a question or searches, not both"
+        )
+    return question_reader.read(document, flat["question"], blocks)
 
 
 def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> tuple[tuple[Trial, ...], int]:
@@ -184,10 +206,7 @@ def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> t
         nodes: of the fields that all blocks share.
         list_node: the list of blocks.
     """
-    blocks = [
-        (dict(nodes) | own, origin_of(node)) for own, node in variation.blocks(document, list_node)
-    ] or [(dict(nodes), document.at())]
-    _check_count(document, blocks)
+    blocks = _blocks(document, nodes, list_node)
     read = [(axes.read(document, block), origin) for block, origin in blocks]
     # A mistake is reported before any trial is made, as a study may have a million trials.
     for each, origin in read:
@@ -201,6 +220,16 @@ def _trials(document: Document, nodes: _Nodes, list_node: yaml.Node | None) -> t
             count += 1
             distinct[Trial.of(config)] = None
     return tuple(distinct), count
+
+
+def _blocks(
+    document: Document, nodes: _Nodes, list_node: yaml.Node | None
+) -> list[tuple[dict[str, yaml.Node], str]]:
+    """The fields of each block, those that all blocks share among them, and its origin."""
+    own = variation.blocks(document, list_node)
+    blocks = [(dict(nodes) | own, origin_of(node)) for own, node in own] or [(dict(nodes), document.at())]
+    _check_count(document, blocks)
+    return blocks
 
 
 def _check_count(document: Document, blocks: list[tuple[dict[str, yaml.Node], str]]) -> None:

@@ -23,7 +23,7 @@ EXTENDS = "extends"
 _NOT_INHERITED = ("name", "description")
 # The lists beside the axes, to which a variation can add.
 _LISTS = ("blocks", "metrics", "tags")
-KEYS = (*NAMES, *_NOT_INHERITED, *_LISTS, "search", "keep", "price_per_gpu_hour", EXTENDS)
+KEYS = (*NAMES, *_NOT_INHERITED, *_LISTS, "search", "question", "keep", "price_per_gpu_hour", EXTENDS)
 # Keys that begin so hold anchors, and are otherwise ignored.
 _HELPER = "x-"
 _PATH = Values(str)

@@ -1,0 +1,1 @@
+"""Questions that choose their own trials, held against planted truth."""
