@@ -21,6 +21,7 @@ from sweep.options import (
     GpusPerTrial,
     Known,
     MaxHours,
+    Part,
     ResultsAt,
     Settings,
     StudyFile,
@@ -56,6 +57,7 @@ def launch(
     workers: Workers = None,
     gpus_per_trial: GpusPerTrial = 0,
     max_trials: Annotated[int | None, typer.Option(min=1, help="trials to run now, at most")] = None,
+    part: Part = None,
     max_hours: MaxHours = math.inf,
     trial_seconds: TrialSeconds = math.inf,
     checkpoint_minutes: CheckpointMinutes = 10,
@@ -98,6 +100,7 @@ def launch(
             libraries=reuse.libraries(known or ()),
             again=Again(rerun, retry_failed),
             most=max_trials,
+            part=part,
             download=download,
             dry_run=dry_run,
         )

@@ -13,6 +13,7 @@ from sweep.engine.progress import Progress
 from sweep.engine.runner import Runner, where_of
 from sweep.plan import Job
 from sweep.store import running
+from sweep.store.lease import LaunchPart
 from sweep.store.places import Place
 from sweep.study import Study
 from sweep.study.identity import Trial
@@ -35,11 +36,12 @@ class InProcess:
         *,
         last: bool = True,
         counts: Mapping[str, int] | None = None,
+        part: LaunchPart | None = None,
     ) -> None:
         """Begin; nothing runs yet. The arguments are those of `sweep.engine.session.Session`."""
         self._study, self._folder, self._options = study, folder, options
         self._cost, self._progress, self._last = cost, progress, last
-        self._incoming = Incoming(study, folder, progress, counts)
+        self._incoming = Incoming(study, folder, progress, counts, part=part)
 
     def run(self, trials: Sequence[Trial]) -> Ending:
         """Run trials.
