@@ -24,6 +24,7 @@ from sweep.options import (
     Part,
     ResultsAt,
     Settings,
+    Slurm,
     StudyFile,
     TrialSeconds,
     Workers,
@@ -31,6 +32,7 @@ from sweep.options import (
     settings,
 )
 from sweep.reporter import Form, FormOption, Quiet, reported
+from sweep.slurm.submission import as_job
 from sweep.store import launches
 from sweep.store.places import Place, place
 from sweep.study import Study
@@ -68,16 +70,14 @@ def launch(
     download: Annotated[bool, typer.Option("--download", help="get data sets that are missing")] = False,
     log: Annotated[Service | None, typer.Option(help="also log to this service")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run, and stop")] = False,
+    slurm: Slurm = None,
     form: FormOption = Form.TEXT,
     quiet: Quiet = False,
 ) -> int:
     """Run the trials of STUDY that have no result yet. Ctrl-C keeps what is done; the same command goes on.
 
-    Exit code 0: every trial has a result, or as many as --max-trials and --max-hours allow; 1: some failed;
-    2: bad input; 130: interrupted.
+    Exit code 0: done, as far as given limits allow; 1: trials failed; 2: bad input; 130: interrupted.
     """
-    # Imported objects stay: the garbage collector need not visit them for every few thousand trials.
-    gc.freeze()
     options = Options(
         data_root=data_root,
         address=address,
@@ -104,7 +104,7 @@ def launch(
             download=download,
             dry_run=dry_run,
         )
-        return launch.run(study, console)
+        return launch.run(study, console) if slurm is None else as_job(study, launch, slurm, console)
 
     return reported(form, quiet, work)
 
@@ -127,6 +127,8 @@ def _load(path: Path, results_root: Place | None, settings: Sequence[str]) -> St
 
 def main(program: str = "sweep.launch") -> NoReturn:
     """The command line."""
+    # Imported objects stay: the garbage collector need not visit them for every few thousand trials.
+    gc.freeze()
     leave(lambda: command(app, program))
 
 

@@ -114,6 +114,18 @@ class Launch:
         say_division(console, study, part, division)
         return replace(study, distinct=trials, count=len(trials)), part
 
+    def unfinished(self, study: Study) -> bool:
+        """Check a study as `run` does, and write nothing but data sets that are to be downloaded.
+
+        Returns:
+            Whether trials of the study are to run.
+
+        Raises:
+            BadInput: as `run`.
+        """
+        self._check(study, study.trials())
+        return bool(replace(self, dry_run=True)._todo(study, self.results_root / study.name, study).to_run)
+
     def _check(self, study: Study, trials: Sequence[Trial]) -> list[str]:
         """Check what is known to make trials of the study fail. A dry run runs no code of its parts.
 

@@ -129,6 +129,14 @@ CheckpointMinutes = Annotated[
         min=0, help="minutes between checkpoints of a trial, from which it goes on if killed; 0: none"
     ),
 ]
+Slurm = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OPTIONS",
+        help="run as a job of SLURM with these options of sbatch, and follow the job: "
+        '"--partition=gpu --gres=gpu:4 --time=8:00:00"',
+    ),
+]
 MaxHours = Annotated[float, typer.Option(min=0, help="hours after which to stop")]
 
 

@@ -38,6 +38,7 @@ ORDER = (
     "sweep.options",
     "sweep.search",
     "sweep.launching",
+    "sweep.slurm",
     "sweep.launch",
     "analysis.cells",
     "analysis.tables",

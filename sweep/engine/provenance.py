@@ -19,8 +19,10 @@ _PACKAGES = ("secateur", "ray", "torch", "torchvision", "pyarrow", "numpy")
 
 
 def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Processors this process may use; in a job of SLURM no more than its allocation has here."""
+    allowed = len(os.sched_getaffinity(0))
+    granted = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(allowed, int(granted)) if granted.isdecimal() and int(granted) else allowed
 
 
 def here(parts: Iterable[Part] = ()) -> dict[str, Any]:

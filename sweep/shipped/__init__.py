@@ -1,4 +1,4 @@
-"""The studies and examples that come with the package, found by name. In the repository they are links."""
+"""The studies, examples and the batch script that come with the package. In the repository they are links."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 from sweep.errors import BadInput
 
 _HERE = Path(__file__).parent
+# The script that runs a launch as a job of SLURM.
+BATCH_SCRIPT = _HERE / "slurm.sbatch"
 _FOLDERS = (_HERE / "studies", _HERE / "examples")
 
 
