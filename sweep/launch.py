@@ -21,6 +21,7 @@ from sweep.options import (
     GpusPerTrial,
     Known,
     MaxHours,
+    Part,
     ResultsAt,
     Settings,
     Slurm,
@@ -58,6 +59,7 @@ def launch(
     workers: Workers = None,
     gpus_per_trial: GpusPerTrial = 0,
     max_trials: Annotated[int | None, typer.Option(min=1, help="trials to run now, at most")] = None,
+    part: Part = None,
     max_hours: MaxHours = math.inf,
     trial_seconds: TrialSeconds = math.inf,
     checkpoint_minutes: CheckpointMinutes = 10,
@@ -74,11 +76,8 @@ def launch(
 ) -> int:
     """Run the trials of STUDY that have no result yet. Ctrl-C keeps what is done; the same command goes on.
 
-    Exit code 0: every trial has a result, or as many as --max-trials and --max-hours allow; 1: some failed;
-    2: bad input; 130: interrupted.
+    Exit code 0: done, as far as given limits allow; 1: trials failed; 2: bad input; 130: interrupted.
     """
-    # Imported objects stay: the garbage collector need not visit them for every few thousand trials.
-    gc.freeze()
     options = Options(
         data_root=data_root,
         address=address,
@@ -101,6 +100,7 @@ def launch(
             libraries=reuse.libraries(known or ()),
             again=Again(rerun, retry_failed),
             most=max_trials,
+            part=part,
             download=download,
             dry_run=dry_run,
         )
@@ -127,6 +127,8 @@ def _load(path: Path, results_root: Place | None, settings: Sequence[str]) -> St
 
 def main(program: str = "sweep.launch") -> NoReturn:
     """The command line."""
+    # Imported objects stay: the garbage collector need not visit them for every few thousand trials.
+    gc.freeze()
     leave(lambda: command(app, program))
 
 

@@ -1,22 +1,26 @@
 """A launch of a study, from its trials to its summary: for the command and for Python."""
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 import torch
 from rich.console import Console
 
 from sweep import plan
-from sweep.engine import provenance, reuse, starts
+from sweep.engine import reuse, starts
 from sweep.engine.chosen import chosen
-from sweep.engine.estimate import say_changes, say_estimate, say_parts, say_plan, summary
+from sweep.engine.estimate import say_changes, say_division, say_estimate, say_parts, say_plan, summary
+from sweep.engine.incoming import entry, note
 from sweep.engine.options import Ending, Options
 from sweep.engine.preflight import check_launch
 from sweep.engine.progress import Progress
+from sweep.errors import BadInput
 from sweep.plan.cost import Costs
-from sweep.store import launches, marks, results, running
+from sweep.plan.division import divide
+from sweep.store import launches, marks, results, running, states
 from sweep.store.compaction import compact
+from sweep.store.lease import Busy, LaunchPart
 from sweep.store.matching import matching
 from sweep.store.places import Place
 from sweep.store.writer import send
@@ -47,6 +51,8 @@ class Launch:
         libraries: more folders of results, to take over trials from.
         again: trials that run again.
         most: trials to run, at most; None: all.
+        part: its number, from 1 on, and how many parts there are, where this launch is to run one of several
+            parts of the study at once; None: it runs the whole study.
         download: get data sets that are missing.
         dry_run: say what would run, and stop.
     """
@@ -56,6 +62,7 @@ class Launch:
     libraries: Sequence[Place] = ()
     again: Again = field(default_factory=Again)
     most: int | None = None
+    part: tuple[int, int] | None = None
     download: bool = False
     dry_run: bool = False
 
@@ -69,25 +76,44 @@ class Launch:
             BadInput: the study or an option cannot be run.
             StoreError: an object store does not answer.
         """
-        trials, folder, options = study.trials(), self.results_root / study.name, self.options
-        for line in self._check(study, study.question.examples() if study.question else trials):
+        folder, options = self.results_root / study.name, self.options
+        for line in self._check(study, study.question.examples() if study.question else study.trials()):
             console.out(line, highlight=False)
-        with nullcontext() if self.dry_run else results.lock(folder):
+        own, part = self._own(study, console)
+        with nullcontext() if self.dry_run else results.lock(folder, part):
             if not self.dry_run:
                 send(folder)
+            if not self.dry_run and part is None:
                 compact(folder)
             if study.question:
                 return self._ask(study, folder, console)
-            todo = self._todo(study, folder)
+            todo = self._todo(own, folder, study)
             costs = _costs(folder, options)
-            _say_todo(console, study, todo, folder)
+            _say_todo(console, own, todo, folder)
             if self.dry_run:
-                say_estimate(console, study, todo.to_run, costs, options)
+                say_estimate(console, own, todo.to_run, costs, options)
                 return 0
-            running.clean(folder / running.FOLDER, lambda: {trial.id for trial in todo.missing})
-            ending = _run(study, todo, folder, options, costs, console)
+            if part is None:
+                running.clean(folder / running.FOLDER, lambda: {trial.id for trial in todo.missing})
+            ending = _run(own, todo, folder, options, costs, console, part=part)
             done = results.finished(folder)
-        return summary(console, trials, done, folder, ending, limited=self.most is not None)
+        if part:
+            _merge_parts(study, folder)
+            count = sum(trial.id in done for trial in study.trials())
+            console.out(f"{count:,} of the {len(study):,} trials of all parts have a result", highlight=False)
+        return summary(console, own.trials(), done, folder, ending, limited=self.most is not None)
+
+    def _own(self, study: Study, console: Console) -> tuple[Study, LaunchPart | None]:
+        """The study with the trials of this part alone, and the part; None: there are no parts."""
+        if self.part is None:
+            return study, None
+        if study.question:
+            raise BadInput("--part: a question chooses its trials as results come: launch without --part")
+        number, of = self.part
+        division = divide(study.trials(), of, self.options.data_root)
+        part, trials = LaunchPart(number, of, division.name), tuple(division.trials[number - 1])
+        say_division(console, study, part, division)
+        return replace(study, distinct=trials, count=len(trials)), part
 
     def unfinished(self, study: Study) -> bool:
         """Check a study as `run` does, and write nothing but data sets that are to be downloaded.
@@ -99,7 +125,7 @@ class Launch:
             BadInput: as `run`.
         """
         self._check(study, study.trials())
-        return bool(replace(self, dry_run=True)._todo(study, self.results_root / study.name).to_run)
+        return bool(replace(self, dry_run=True)._todo(study, self.results_root / study.name, study).to_run)
 
     def _check(self, study: Study, trials: Sequence[Trial]) -> list[str]:
         """Check what is known to make trials of the study fail. A dry run runs no code of its parts.
@@ -139,10 +165,13 @@ class Launch:
         )
         return asking.preview(study, console) if self.dry_run else asking.run(study, console)
 
-    def _todo(self, study: Study, folder: Place) -> "_Todo":
+    def _todo(self, study: Study, folder: Place, whole: Study) -> "_Todo":
         """What is to do in the folder of the study, once the results that others have are taken over.
 
         A dry run takes nothing over.
+
+        Args:
+            whole: the study with the trials of all parts.
         """
         trials, done, again = study.trials(), results.finished(folder), self.again
         matched = set() if again.rerun is None else matching(folder, again.rerun)
@@ -159,7 +188,12 @@ class Launch:
         if found:
             missing = _missing(missing, done, matched, again.failed)
         taken = {each.source: len(each.trials) for each in found}
-        return _Todo(trials, done, taken, missing, _first(missing, self.most), lacking)
+        elsewhere = set(whole.distinct) - set(trials) if self.part else ()
+        counts = {
+            "trials": len(whole),
+            "to_run": len(missing) + sum(trial.id not in done for trial in elsewhere),
+        }
+        return _Todo(trials, done, taken, missing, _first(missing, self.most), lacking, counts)
 
 
 @dataclass(frozen=True)
@@ -173,6 +207,7 @@ class _Todo:
         missing: trials without a result, and those that are run again.
         to_run: the missing trials that this launch runs.
         lacking: how many finished trials stay without what the study keeps.
+        counts: of trials of all parts, and of those without a result, for the launch's entry in study.json.
     """
 
     trials: Sequence[Trial]
@@ -181,6 +216,7 @@ class _Todo:
     missing: Sequence[Trial]
     to_run: Sequence[Trial]
     lacking: int
+    counts: Mapping[str, int]
 
 
 def _lacking(study: Study, done: Mapping[str, results.Row], missing: Sequence[Trial], folder: Place) -> int:
@@ -239,14 +275,19 @@ def _first(missing: Sequence[Trial], most: int | None) -> Sequence[Trial]:
 
 
 def _run(
-    study: Study, todo: _Todo, folder: Place, options: Options, costs: Costs, console: Console
+    study: Study,
+    todo: _Todo,
+    folder: Place,
+    options: Options,
+    costs: Costs,
+    console: Console,
+    *,
+    part: LaunchPart | None,
 ) -> Ending:
     """Run the trials of a launch. A launch without trials to run is noted in study.json all the same."""
-    counts = {"trials": len(todo.trials), "to_run": len(todo.missing)}
     if not todo.to_run:
         # The entry says that the study, as it is now, is finished: an earlier launch may have asked for more.
-        entry = provenance.here(study.parts.values()) | counts
-        launches.note_launch(folder, study.name, study.text, entry, study.about)
+        note(folder, study, entry(study, todo.counts, part), part)
         return Ending.FINISHED
     kind = chosen(options)
     to_run = {trial.id for trial in todo.to_run}
@@ -256,7 +297,21 @@ def _run(
     rows = ({**todo.done[t.id], "arm": t.arm, "seed": t.config.seed} for t in have)
     with Progress(study.name, total, rows, console) as progress:
         last = total == len(todo.trials)
-        session = kind(study, folder, options, costs.roughly, progress, last=last, counts=counts)
+        session = kind(
+            study, folder, options, costs.roughly, progress, last=last, counts=todo.counts, part=part
+        )
         ending = session.run(todo.to_run)
-    compact(folder)
+    if part is None:
+        compact(folder)
     return ending
+
+
+def _merge_parts(study: Study, folder: Place) -> None:
+    """Leave what a launch without parts leaves, if no other part runs."""
+    with suppress(Busy), results.lock(folder, merges=True):
+        launches.gather(folder)
+        compact(folder)
+        done = results.finished(folder)
+        if all(trial.id in done for trial in study.trials()):
+            states.release(folder.parent / states.PREFIXES, study.name)
+            running.clean(folder / running.FOLDER)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -70,6 +71,30 @@ def gpus(text: str) -> Gpus:
 GpusPerTrial = Annotated[
     Any,
     typer.Option(parser=gpus, metavar="SHARE", help="share of a GPU each trial gets; auto: by its memory"),
+]
+
+
+def launch_part(text: str) -> tuple[int, int]:
+    """Parse a part of a launch, such as 2/4: its number, and how many parts there are.
+
+    Raises:
+        typer.BadParameter: there is no such part.
+    """
+    found = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text)
+    number, of = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= of:
+        first = f"1/{of}" if of else "1/4"
+        raise typer.BadParameter(f"{text!r} is no part: the first is {first}, the last {of or 4}/{of or 4}")
+    return number, of
+
+
+Part = Annotated[
+    Any,
+    typer.Option(
+        parser=launch_part,
+        metavar="I/N",
+        help="run part I (from 1) of N: N launches, one for each part, share the folder of results",
+    ),
 ]
 StudyFile = Annotated[
     Path,

@@ -19,7 +19,7 @@ from sweep.engine import reuse
 from sweep.engine.options import Gpus, Options
 from sweep.errors import BadInput
 from sweep.launching import Again, Launch
-from sweep.options import cluster_here, gpus
+from sweep.options import cluster_here, gpus, launch_part
 from sweep.store.places import place
 from sweep.study import Study
 from sweep.study.given import load
@@ -38,12 +38,15 @@ class Further(TypedDict, total=False):
         max_hours: hours after which to stop.
         max_failures: failed trials after which to stop.
         trial_seconds: seconds after which a trial is ended, as failed.
+        part: its number, from 1 on, and how many parts there are, of a study that several launches run at
+            once, each a part.
     """
 
     address: str
     max_hours: float
     max_failures: int
     trial_seconds: float
+    part: tuple[int, int]
 
 
 # The least that each number may be.
@@ -103,6 +106,7 @@ def run(
         libraries=reuse.libraries([known] if isinstance(known, str) else map(str, known)),
         again=Again(rerun, retry_failed),
         most=_checked("max_trials", max_trials),
+        part=_part(further.get("part")),
         download=download,
         dry_run=dry_run,
     )
@@ -148,6 +152,18 @@ def _options(
         max_failures=further.get("max_failures", math.inf),
         trial_seconds=further.get("trial_seconds", math.inf),
     )
+
+
+def _part(given: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The part of a launch that is given.
+
+    Raises:
+        BadInput: there is no such part.
+    """
+    try:
+        return None if given is None else launch_part("/".join(map(str, given)))
+    except typer.BadParameter as error:
+        raise BadInput(f"part: {error}") from None
 
 
 def _checked(name: str, value: T) -> T:

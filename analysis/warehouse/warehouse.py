@@ -99,7 +99,7 @@ def open(
 def _load_launches(connection: duckdb.DuckDBPyConnection, places: Sequence[Member]) -> None:
     """Load the latest launch of each study of each place, and what studies ask."""
     connection.execute(
-        "CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE, place VARCHAR)"
+        "CREATE TABLE launches (study VARCHAR, trials BIGINT, to_run BIGINT, began DOUBLE[], place VARCHAR)"
     )
     connection.execute("CREATE TABLE questions (study VARCHAR, question VARCHAR)")
     read = [(launches(each.folder), each.name) for each in places]
@@ -160,8 +160,8 @@ def unfinished(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, in
     person or by --max-trials, leaves its study unfinished.
 
     Each row names its launch, so no two clocks are compared. Early rows do not: of these count those that
-    ended after the launch began. The latest launch is read as the connection is opened; the trials that have
-    ended are counted at each call.
+    ended after the launch began. The parts of a launch count as one launch. The latest launch is read as the
+    connection is opened; the trials that have ended are counted at each call.
 
     A study is not returned if its study.json is missing or damaged or has no number of trials, as that of a
     search or of an early launch. Of a study of several places the trials of unfinished launches are added.
@@ -177,7 +177,7 @@ def unfinished(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, in
             FROM (SELECT *, {union.of_row(union.of(connection))} AS place FROM all_trials)
             JOIN launches USING (study, place)
             WHERE to_run > 0 AND status <> 'stopped'
-                AND coalesce(epoch(launched_at) = began, epoch(finished_at) >= began)
+                AND coalesce(list_contains(began, epoch(launched_at)), epoch(finished_at) >= list_min(began))
             GROUP BY study, place
         )
         SELECT study, sum(launches.trials - to_run + coalesce(ended.trials, 0))::BIGINT,

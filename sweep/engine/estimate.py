@@ -11,8 +11,10 @@ from sweep.engine.options import AUTO, Ending, Options
 from sweep.engine.progress import duration
 from sweep.errors import BadInput
 from sweep.plan.cost import Costs
+from sweep.plan.division import Division
 from sweep.reporter import conclude, note
 from sweep.store import launches, results
+from sweep.store.lease import LaunchPart
 from sweep.store.places import Place
 from sweep.study import Study
 from sweep.study.changes import changes
@@ -20,6 +22,17 @@ from sweep.study.identity import Trial
 
 # Studies whose results are taken over that a launch names, at most.
 _MOST_SOURCES = 3
+
+
+def say_division(console: Console, study: Study, part: LaunchPart, division: Division) -> None:
+    """Say which share of a study a part of a launch has."""
+    own, shares = part.number - 1, division.shares
+    console.out(
+        f"{part}: {len(division.trials[own]):,} of the {len(study):,} trials of {study.name}, "
+        f"{shares[own]:.0%} of the work (each part has {min(shares):.0%} to {max(shares):.0%})",
+        highlight=False,
+    )
+    note(console, part=f"{part.number}/{part.of}", share=shares[own])
 
 
 def say_plan(

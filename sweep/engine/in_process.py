@@ -14,6 +14,7 @@ from sweep.engine.proposer import Proposer
 from sweep.engine.runner import Runner, where_of
 from sweep.plan import Job, Pack
 from sweep.store import running
+from sweep.store.lease import LaunchPart
 from sweep.store.places import Place
 from sweep.study import Study
 from sweep.study.identity import Trial
@@ -37,11 +38,12 @@ class InProcess:
         last: bool = True,
         counts: Mapping[str, int] | None = None,
         proposer: Proposer | None = None,
+        part: LaunchPart | None = None,
     ) -> None:
         """Begin; nothing runs yet. The arguments are those of `sweep.engine.session.Session`."""
         self._study, self._folder, self._options = study, folder, options
         self._cost, self._progress, self._last, self._proposer = cost, progress, last, proposer
-        self._incoming = Incoming(study, folder, progress, counts)
+        self._incoming = Incoming(study, folder, progress, counts, part=part)
 
     def run(self, trials: Sequence[Trial]) -> Ending:
         """Run trials, and those that the proposer proposes.

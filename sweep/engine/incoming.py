@@ -3,11 +3,13 @@
 import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from sweep.engine import provenance
 from sweep.engine.progress import Progress
 from sweep.plan import Job
 from sweep.store import launches, running
+from sweep.store.lease import LaunchPart
 from sweep.store.places import Place
 from sweep.store.states import Claims, Store
 from sweep.store.writer import Writer
@@ -18,6 +20,26 @@ from sweep.trial import Result
 
 # Seconds that a launch waits at its end for the service that trials are logged to; and after an interrupt.
 _LOG_SECONDS, _LOG_SECONDS_INTERRUPTED = 60.0, 3.0
+
+
+def entry(study: Study, counts: Mapping[str, int] | None, part: LaunchPart | None) -> dict[str, Any]:
+    """The entry of this launch in study.json.
+
+    Args:
+        counts: of trials; None: not known yet.
+        part: of the launch that this is.
+    """
+    which = {"part": f"{part.number}/{part.of}", "division": part.division} if part else {}
+    return provenance.here(study.parts.values()) | dict(counts or {}) | which
+
+
+def note(folder: Place, study: Study, launch: Mapping[str, Any], part: LaunchPart | None) -> None:
+    """Note a launch in study.json.
+
+    Raises:
+        BadInput: study.json is damaged, or cannot be read or written.
+    """
+    launches.note_launch(folder, study.name, study.text, launch, study.about, alone=part is None)
 
 
 class Incoming:
@@ -35,6 +57,7 @@ class Incoming:
         progress: Progress,
         counts: Mapping[str, int] | None = None,
         log: Service | None = None,
+        part: LaunchPart | None = None,
     ) -> None:
         """Begin; nothing is written yet.
 
@@ -42,11 +65,12 @@ class Incoming:
             folder: of the study's results.
             counts: of trials, for the launch's entry in study.json; None: not known yet.
             log: service that finished trials are also logged to.
+            part: as which results are written, beside other parts; None: by this launch alone.
         """
         self.claims: Claims | None = None
         self.failed = 0
         self._study, self._folder, self._progress = study, folder, progress
-        self._launch = provenance.here(study.parts.values()) | dict(counts or {})
+        self._part, self._launch = part, entry(study, counts, part)
         self._columns = {
             "launch": self._launch["launch"],
             "code": provenance.code(self._launch),
@@ -68,13 +92,12 @@ class Incoming:
         Raises:
             BadInput: study.json is damaged, or cannot be read or written.
         """
-        study = self._study
-        launches.note_launch(self._folder, study.name, study.text, self._launch, study.about)
+        note(self._folder, self._study, self._launch, self._part)
 
     def claim(self, store: Store, jobs: Iterable[Job]) -> None:
         """Claim the states that jobs go on from."""
         needs = {job.trial.id: {point.key for point in job.path} for job in jobs if job.path}
-        self.claims = Claims(store, self._study.name, needs)
+        self.claims = Claims(store, self._study.name, needs, self._part)
 
     def add(self, result: Result) -> None:
         """Take a trial's result."""
@@ -107,7 +130,8 @@ class Incoming:
         """Remove what trials have left for others and for their own next try: all have a result."""
         if self.claims:
             self.claims.close()
-            running.clean(self._folder / running.FOLDER)
+            if self._part is None:  # trials of other parts may be running
+                running.clean(self._folder / running.FOLDER)
 
     def _remove_left(self, trial_ids: Collection[str]) -> None:
         """Remove what trials have left while they ran, as their results are on disk."""

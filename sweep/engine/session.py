@@ -15,6 +15,7 @@ from sweep.engine.proposer import Proposer
 from sweep.errors import ONE_LINE, BadInput
 from sweep.plan import Job, Pack
 from sweep.store import running
+from sweep.store.lease import LaunchPart
 from sweep.store.places import Place, absolute
 from sweep.study import Study
 from sweep.study.identity import Trial
@@ -43,6 +44,7 @@ class Session:
         *,
         last: bool = True,
         counts: Mapping[str, int] | None = None,
+        part: LaunchPart | None = None,
         proposer: Proposer | None = None,
         run: runner.Run = runner.run_trial,
     ) -> None:
@@ -53,13 +55,14 @@ class Session:
             cost: expected seconds of a job.
             last: no later trial of the study needs the states that these trials save.
             counts: of trials, for the launch's entry in study.json; None: not known yet.
+            part: as which results are written, beside other parts; None: by this launch alone.
             proposer: proposes more trials while others run; None: only those given to `run`.
             run: how a worker runs a trial.
         """
         self.study, self.folder, self.options = study, folder, options
         self.cost, self.progress, self.last, self.proposer = cost, progress, last, proposer
         self._run = run
-        self._incoming = Incoming(study, folder, progress, counts, options.log)
+        self._incoming = Incoming(study, folder, progress, counts, options.log, part)
         self._errors: list[BaseException] = []
         # Set while Tune's thread does not run. An interrupt of Thread.join would mark a running thread as
         # ended (bpo-45274); shutting Ray down under it ends the process.

@@ -1,9 +1,10 @@
-"""A lock for a study in an object store, where files cannot be locked: one launch writes at a time.
+"""Leases: small files or objects beside the results of a study that say who writes these.
 
-Each launch writes a lock object of its own and rewrites it every few seconds (the heartbeat). A launch that
-finds the live lock of another stops. This needs only listings consistent with earlier writes. Two launches at
-once would repeat work but lose no result. So a launch goes on if its lock object is lost, for instance
-because the store was unreachable for a long time.
+Each launch writes a lease of its own and rewrites it every few seconds (the heartbeat). A launch that finds
+the live lease of another one stops, unless both are parts of the same launch. This needs only listings
+consistent with earlier writes: it works in object stores, and on network drives on which a machine does not
+see the locks of others. Two launches at once would repeat work but lose no result. So a launch goes on if its
+lease is lost, for instance because the store was unreachable for a long time.
 """
 
 import json
@@ -12,50 +13,125 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 from sweep.errors import BadInput
-from sweep.store.places import Remote, small
+from sweep.store.places import Place, Remote, put, small
 
 # Seconds between heartbeats, and seconds without one after which a launch on another machine counts as dead.
 BEAT, DEAD = 5.0, 20.0
-# Bytes of the largest object that can be a launch's lock.
+# Bytes of the largest file that can be a launch's lease.
 _LARGEST = 10_000
+_NAMES = ".lock-*"
+
+
+@dataclass(frozen=True)
+class LaunchPart:
+    """One of the parts of a launch. They run at once, each with trials of its own.
+
+    Attributes:
+        number: of the part; the first is 1.
+        of: how many parts there are.
+        division: hex digits that say which trials each part has. Parts of two divisions may have trials in
+            common.
+    """
+
+    number: int
+    of: int
+    division: str = ""
+
+    # What matches the suffix of any part.
+    SUFFIXES: ClassVar[str] = ".part-*-of-*"
+
+    def __str__(self) -> str:
+        return f"part {self.number}/{self.of}"
+
+    @property
+    def suffix(self) -> str:
+        """What tells the files of a part from those of others."""
+        return f".part-{self.number}-of-{self.of}"
+
+    def may_run_beside(self, other: "LaunchPart") -> bool:
+        """Whether the two have no trial in common."""
+        return self.number != other.number and self == replace(other, number=self.number)
+
+
+class Busy(BadInput):
+    """Another launch writes the results.
+
+    Attributes:
+        merges: it only merges what parts of a launch have written, which takes seconds.
+    """
+
+    def __init__(self, folder: Place, who: str, *, merges: bool) -> None:
+        super().__init__(f"{folder} is being written by {who}: wait for it, or stop it first")
+        self.merges = merges
+
+
+class _Holder(NamedTuple):
+    """The launch that a lease is of."""
+
+    pid: int
+    node: str
+    process: str
+    part: LaunchPart | None
+    merges: bool
+
+    def __str__(self) -> str:
+        process = f"process {self.pid} on {self.node}"
+        return f"{self.part} of a launch, {process}" if self.part else process
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Whether this process would see the launch among the processes of its machine."""
+        return self.process.rpartition("/")[0] == _process(os.getpid()).rpartition("/")[0]
+
+    @property
+    def lives(self) -> bool:
+        """Whether a launch of this machine lives."""
+        return _process(self.pid) == self.process
 
 
 @contextmanager
-def hold(folder: Remote) -> Iterator[None]:
+def hold(folder: Place, part: LaunchPart | None = None, *, merges: bool = False) -> Iterator[None]:
     """Hold a study's results for writing.
 
-    A dead lock from this machine is detected at once; from another, after 20 seconds without a heartbeat.
+    A dead launch of this machine is detected at once; one of another, after 20 seconds without a heartbeat.
+
+    Args:
+        part: as which results are written, beside the other parts; None: by this launch alone.
+        merges: what the parts have written is merged, and nothing is run.
 
     Raises:
-        BadInput: another launch holds them.
-        StoreError: the store does not answer.
+        Busy: another launch holds them.
+        OSError: the store does not answer, or the folder cannot be written.
     """
     own = folder / f".lock-{uuid.uuid4().hex}"
-    brief = replace(own, patience=0.0)
+    brief = replace(own, patience=0.0) if isinstance(own, Remote) else own
     stop = threading.Event()
-    process = {"pid": os.getpid(), "node": os.uname().nodename, "process": _process(os.getpid())}
+    holder = {"pid": os.getpid(), "node": os.uname().nodename, "process": _process(os.getpid())}
+    holder |= {"part": astuple(part) if part else None, "merges": merges}
+
+    def write(place: Place, **beat: int) -> None:
+        put(place, lambda file: file.write(json.dumps({**holder, **beat}).encode()), sync=False)
 
     def beat() -> None:
         number = 0
         while not stop.wait(BEAT):
             number += 1
             with suppress(OSError):
-                brief.write_bytes(json.dumps({**process, "beat": number}).encode())
+                write(brief, beat=number)
 
     thread = threading.Thread(target=beat, name="lease", daemon=True)
-    own.write_bytes(json.dumps(process).encode())
+    write(own)
     try:
-        # The heartbeat starts first: other launches see this one as alive while it checks their locks.
+        # The heartbeat starts first: other launches see this one as alive while it checks their leases.
         thread.start()
-        for other in folder.glob(".lock-*"):
-            if other != own:
-                _remove_if_dead(folder, other)
+        give_way(folder, part, own)
         yield
     finally:
         stop.set()
@@ -65,41 +141,78 @@ def hold(folder: Remote) -> Iterator[None]:
             brief.unlink(missing_ok=True)
 
 
-def _remove_if_dead(folder: Remote, other: Remote) -> None:
-    """Remove the lock of a launch that is dead; raise `BadInput` if the launch is alive."""
-    with suppress(FileNotFoundError):  # the launch has just ended
-        first = small(other, _LARGEST)
-        launch = _parse(first)
-        if first is None or launch is None:
-            print(f"{other}: not a launch's lock: left aside", file=sys.stderr)
-            return
-        pid, node, process = launch
-        same_machine = process.rpartition("/")[0] == _process(os.getpid()).rpartition("/")[0]
-        if _process(pid) == process if same_machine else _has_heartbeat(other, first):
-            who = f"process {pid} on {node}"
-            raise BadInput(f"{folder} is being written by {who}: wait for it, or stop it first")
-        other.unlink(missing_ok=True)
+def give_way(folder: Place, part: LaunchPart | None, own: Place | None = None) -> None:
+    """Remove the leases of dead launches that would be in the way of this one.
+
+    Args:
+        part: as which this launch writes.
+        own: its own lease.
+
+    Raises:
+        Busy: a launch in the way is alive.
+    """
+    # The leases of other machines are looked at again until their time is over, all of them together.
+    watched: dict[Place, tuple[bytes, _Holder]] = {}
+    for lease in folder.glob(_NAMES):
+        if lease == own:
+            continue
+        content = small(lease, _LARGEST)
+        holder = _parse(content)
+        if holder is None or content is None:
+            if lease.exists():  # else its launch has just ended
+                print(f"{lease}: not a launch's lock: left aside", file=sys.stderr)
+        elif part and holder.part and part.may_run_beside(holder.part):
+            continue
+        elif not holder.is_of_this_machine:
+            watched[lease] = content, holder
+        elif holder.lives:
+            raise Busy(folder, str(holder), merges=holder.merges)
+        else:
+            lease.unlink(missing_ok=True)
+    _watch(folder, watched)
 
 
-def _parse(content: bytes | None) -> tuple[int, str, str] | None:
-    """The process number, the node and the process in a lock; None if no launch wrote the content."""
+def _watch(folder: Place, watched: Mapping[Place, tuple[bytes, _Holder]]) -> None:
+    """Remove leases that do not change in the time in which a live launch rewrites its own.
+
+    Raises:
+        Busy: one changes.
+    """
+    deadline, silent = time.monotonic() + DEAD, dict(watched)
+    while silent and time.monotonic() < deadline:
+        time.sleep(1)
+        for lease, (first, holder) in watched.items():
+            content = small(lease, _LARGEST) if lease in silent else first
+            if content is None:  # the launch has just ended
+                del silent[lease]
+            elif content != first:
+                raise Busy(folder, str(holder), merges=holder.merges)
+    for lease in silent:
+        lease.unlink(missing_ok=True)
+
+
+def _parse(content: bytes | None) -> _Holder | None:
+    """The launch of a lease; None if no launch wrote the content."""
     try:
-        lock = json.loads(content or "")
-        pid, node, process = lock["pid"], lock["node"], lock["process"]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        lease = json.loads(content or "")
+        pid, node, process = lease["pid"], lease["node"], lease["process"]
+        part, merges = _part(lease.get("part")), lease.get("merges", False)
+    except (AttributeError, ValueError, LookupError, TypeError, RecursionError):
         return None
     valid = type(pid) is int and isinstance(node, str) and isinstance(process, str)
-    return (pid, node, process) if valid else None
+    return _Holder(pid, node, process, part, merges is True) if valid else None
 
 
-def _has_heartbeat(other: Remote, first: bytes) -> bool:
-    """Whether the content of a lock changes within the time in which a live launch rewrites it."""
-    deadline = time.monotonic() + DEAD
-    while time.monotonic() < deadline:
-        time.sleep(1)
-        if other.read_bytes() != first:
-            return True
-    return False
+def _part(written: Any) -> LaunchPart | None:
+    """The part in a lease; an early lease has none.
+
+    Raises:
+        ValueError, TypeError: it is no part.
+    """
+    if written is None:
+        return None
+    number, of, division = written
+    return LaunchPart(int(number), int(of), str(division))
 
 
 def _process(pid: int) -> str:

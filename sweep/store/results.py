@@ -9,28 +9,33 @@ RESULTS/STUDY/study.json
 import errno
 import fcntl
 import os
-import tempfile
+import random
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from sweep.errors import BadInput
+from sweep.errors import BadInput, StoreError
 from sweep.store import lease, marks, parts
-from sweep.store.places import Place, Remote, attempts, put, small
+from sweep.store.lease import Busy as Busy
+from sweep.store.lease import LaunchPart as LaunchPart
+from sweep.store.places import Place, Remote, attempts, put
 from sweep.store.schema import IDENTITIES, LARGE, SCHEMAS
 
 Row = Mapping[str, Any]
 # A part of a table: its place, and its rows.
 Part = tuple[Place, pa.Table]
 
+# Errors of file systems without locks.
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+# Seconds that a part waits until what earlier parts have written is merged.
+_PATIENCE = 300.0
 # Bytes of rows below which the description of the columns takes most of a part.
 _LITTLE = 20_000
 # Rows in a row group, the unit that one of a reader's threads decodes: DuckDB's default. And the bytes of a
@@ -55,51 +60,62 @@ SHOWN = ("criterion", "scope", "sparsity", "val_accuracy")
 
 
 @contextmanager
-def lock(folder: Place) -> Iterator[None]:
-    """Hold a study's results for writing. The system releases the lock when the process ends in any way.
+def lock(folder: Place, part: LaunchPart | None = None, *, merges: bool = False) -> Iterator[None]:
+    """Hold a study's results for writing, alone or beside the other parts of a launch.
+
+    The system releases the lock when the process ends in any way. A part waits until what earlier parts have
+    written is merged.
+
+    Args:
+        part: of a launch, which writes the results; None: nobody else may write.
+        merges: only to merge what parts have written.
 
     Raises:
-        BadInput: another launch holds them, or the folder cannot be written.
+        Busy: another launch holds them.
+        BadInput: the folder cannot be written.
         StoreError: the store does not answer.
     """
-    if isinstance(folder, Remote):
-        with lease.hold(folder):
-            yield
-        return
-    # The holder's name is in a file of its own: the locked file must not be replaced while it is locked.
-    held: BaseFileLock
-    holder, remove = folder / ".lock.pid", ""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if _has_flock(folder):
-            held = FileLock(folder / ".lock", blocking=False)
-        else:
-            held = SoftFileLock(folder / ".lock.held", blocking=False)
-            remove = f"; if it has ended, remove {folder / '.lock.held'}"
-        held.acquire()
-        who = f"process {os.getpid()} on {os.uname().nodename}"
-        put(holder, lambda file: file.write(who.encode()), sync=False)
-    except Timeout:
-        who = (small(holder, 200) or b"another process").decode(errors="replace")
-        raise BadInput(f"{folder} is being written by {who}: wait for it, or stop it first{remove}") from None
-    except OSError as error:
-        raise BadInput(f"{folder}: {error.strerror}: choose another --results") from None
-    try:
+    deadline = time.monotonic() + _PATIENCE
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(_lock(folder, part, merges))
+                break
+            except Busy as busy:
+                patient = (part or merges) and busy.merges
+                if not patient or time.monotonic() > deadline:
+                    raise
+            except StoreError:
+                raise
+            except OSError as error:
+                raise BadInput(f"{folder}: {error.strerror}: choose another --results") from None
+            time.sleep(random.uniform(0.1, 0.5))
         yield
-    finally:
-        held.release()
 
 
-def _has_flock(folder: Path) -> bool:
-    """Whether the folder supports locks that the system releases; some network drives do not."""
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP):
-                return False
-            raise
-    return True
+@contextmanager
+def _lock(folder: Place, part: LaunchPart | None, merges: bool) -> Iterator[None]:
+    """Hold results at once: by a lock of the system, where a folder has such locks, and by a lease.
+
+    A lock is released in the instant in which its process dies. On some network drives another machine does
+    not see it: the lease is what it sees.
+    """
+    with ExitStack() as held:
+        if isinstance(folder, Path):
+            folder.mkdir(parents=True, exist_ok=True)
+            # Not through a link: whoever can write to the folder could name any file.
+            file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            held.callback(os.close, file)
+            try:
+                fcntl.flock(file, (fcntl.LOCK_SH if part else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lease.give_way(folder, part)  # says who it is
+                raise Busy(folder, "another process", merges=True) from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+        held.enter_context(lease.hold(folder, part, merges=merges))
+        yield
 
 
 def measured(root: Place) -> dict[str, Row]:

@@ -1,16 +1,19 @@
 """States of trainings that trials save for each other, and which states are still needed."""
 
+import hashlib
 import io
 import math
+import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
-from sweep.store.places import Place, put
+from sweep.store.lease import LaunchPart
+from sweep.store.places import Place, is_small, put, small
 
 # The folder of states, in that of all results.
 PREFIXES = ".prefixes"
@@ -18,6 +21,12 @@ PREFIXES = ".prefixes"
 _ABANDONED = 3600
 # Seconds between listings of the states in an object store, for which many packs may wait.
 _LIST_EVERY = 1.0
+# The largest file of a state, in bytes, and the bytes of one that are read at a time.
+_MOST_BYTES, _CHUNK = 2**34, 2**20
+# The largest file of claims, in bytes.
+_MOST_CLAIMS = 2**26
+# The bytes of the seal, which are the last ones of a file.
+_SEAL = hashlib.sha256().digest_size
 # The state of a training, and the rows recorded until then.
 State = Mapping[str, Any]
 
@@ -25,7 +34,9 @@ State = Mapping[str, Any]
 class Store:
     """States of trainings by the keys of their points, for the workers of all nodes.
 
-    A missing or damaged state costs the time to train again, never a result.
+    A file ends in its seal: the SHA-256 of its name, which has the key and the device, and of its content.
+    Torch would load a file with changed bytes, or one of somebody else. A missing, damaged or foreign state
+    costs the time to train again, never a result.
 
     Args:
         device: kind of device that the states come from: on a GPU the last digits differ from those on a CPU.
@@ -51,13 +62,20 @@ class Store:
         return path.name in self._names
 
     def load(self, key: str) -> State | None:
-        """The state of a key, its tensors on the CPU; None if there is none or it cannot be read."""
+        """The state of a key, its tensors on the CPU; None if there is none that `save` has written.
+
+        A file that is not such a state makes room for one.
+        """
+        path, state = self.path(key), None
         try:
-            with self.path(key).open("rb") as file:
-                state: State | None = torch.load(file, map_location="cpu", weights_only=True)
+            if not is_small(path, _MOST_BYTES):
+                return None
+            with path.open("rb") as file:
+                sealed = _is_sealed(file, path.name)
+                state = torch.load(file, map_location="cpu", weights_only=True) if sealed else None
         except OSError:
             return None
-        except Exception:  # torch raises many kinds for a damaged file
+        except Exception:  # of another version of torch, which raises many kinds
             state = None
         if not isinstance(state, dict):
             self.remove(key)
@@ -66,10 +84,12 @@ class Store:
 
     def save(self, key: str, state: State) -> None:
         """Save a state atomically. If the disk or the store refuses, the state is not saved."""
-        written = io.BytesIO()
+        written, path = io.BytesIO(), self.path(key)
         torch.save(dict(state), written)
+        size = written.tell()
+        written.write(_seal(path.name, written, size))
         with suppress(OSError):
-            put(self.path(key), lambda file: file.write(written.getbuffer()), sync=False)
+            put(path, lambda file: file.write(written.getbuffer()), sync=False)
 
     def remove(self, key: str) -> None:
         """Remove the state of a key."""
@@ -77,30 +97,56 @@ class Store:
             self.path(key).unlink(missing_ok=True)
 
 
-class Claims:
-    """The states that the trials of a launch still need. A state that no study claims is removed.
+def _seal(name: str, file: IO[bytes], size: int) -> bytes:
+    """The seal of the first `size` bytes of a file with a name; the file is left behind these bytes."""
+    digest = hashlib.sha256(name.encode() + b"\n")
+    file.seek(0)
+    while size > 0 and (chunk := file.read(min(size, _CHUNK))):
+        digest.update(chunk)
+        size -= len(chunk)
+    return digest.digest()
 
-    The claims of each study are in a file beside the states. They remain if the launch dies, and its next
-    launch takes them over.
+
+def _is_sealed(file: IO[bytes], name: str) -> bool:
+    """Whether the last bytes of a file are the seal of the others; the file is left at its beginning."""
+    size = file.seek(0, os.SEEK_END) - _SEAL
+    sealed = size > 0 and _seal(name, file, size) == file.read()
+    file.seek(0)
+    return sealed
+
+
+class Claims:
+    """The states that the trials of a launch still need. A state that no launch claims is removed.
+
+    The claims of each study, or of each part of a launch, are in a file beside the states. They remain if the
+    launch dies, and its next launch takes them over.
     """
 
-    def __init__(self, store: Store, study: str, points: Mapping[str, set[str]]) -> None:
+    def __init__(
+        self, store: Store, study: str, points: Mapping[str, set[str]], part: LaunchPart | None = None
+    ) -> None:
         """Claim the states of points.
 
         Args:
             points: trial_id → keys of points that the trial may continue from.
+            part: of which the launch is; None: no part of the study runs, so their claims are taken over too.
         """
-        self._store, self._file = store, store.folder / f"{study}.needs"
+        folder = store.folder
+        self._store, self._file = store, folder / f"{study}{part.suffix if part else ''}.needs"
         # Key → trials that still need its state.
         self._needed_by: dict[str, set[str]] = {}
         for trial, keys in points.items():
             for key in keys:
                 self._needed_by.setdefault(key, set()).add(trial)
         self._points = points
+        self._own = [self._file]
+        with suppress(OSError):
+            self._own += folder.glob(f"{study}{LaunchPart.SUFFIXES}.needs") if part is None else []
         # States claimed by an earlier launch are removed at the end of this one.
-        before: list[str] = []
-        with suppress(OSError, UnicodeDecodeError):
-            before = self._file.read_bytes().decode().split()
+        before: set[str] = set()
+        for file in self._own:
+            with suppress(OSError, UnicodeDecodeError):
+                before.update((small(file, _MOST_CLAIMS) or b"").decode().split())
         self.keep(key for key in before if key not in self._needed_by)
 
     def _write(self) -> None:
@@ -124,9 +170,10 @@ class Claims:
                 self._release(key)
 
     def close(self) -> None:
-        """Drop all claims of this study, as every trial has its result, and remove states without a claim."""
+        """Drop all claims of this launch, as its trials have results, and remove states without a claim."""
         with suppress(OSError):
-            self._file.unlink(missing_ok=True)
+            for file in self._own:
+                file.unlink(missing_ok=True)
             claimed = self._claimed()
             for path in self._store.folder.glob("*.pt"):
                 if claimed is not None and path.name.rpartition("-")[0] not in claimed:
@@ -137,17 +184,18 @@ class Claims:
             self._store.folder.rmdir()  # fails if it is not empty
 
     def _claimed(self) -> set[str] | None:
-        """Keys that other studies claim; None if their claims cannot be read."""
+        """Keys that other launches claim; None if their claims cannot be read."""
         claimed: set[str] = set()
         try:
             others: list[Any] = list(self._store.folder.glob("*.needs"))
         except OSError:
             return None
         for other in others:
+            if other in self._own:
+                continue
             try:
-                claimed |= set(other.read_bytes().decode().split()) if other != self._file else set()
-            except FileNotFoundError:
-                continue  # the launch of that study has just ended
+                # A file that has just been removed is of a launch that has just ended.
+                claimed |= set((small(other, _MOST_CLAIMS) or b"").decode().split())
             except (OSError, UnicodeDecodeError):
                 return None
         return claimed
@@ -156,3 +204,12 @@ class Claims:
         claimed = self._claimed()
         if claimed is not None and key not in claimed:
             self._store.remove(key)
+
+
+def release(folder: Place, study: str) -> None:
+    """Drop all claims of a study and of its parts, none of which runs, and remove states without a claim.
+
+    Args:
+        folder: of states.
+    """
+    Claims(Store(folder), study, {}).close()

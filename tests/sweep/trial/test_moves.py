@@ -437,7 +437,15 @@ def damaged(path):
     yield "empty", lambda: path.write_bytes(b"")
     yield "not of torch", lambda: path.write_bytes(b"PAR1" * 99)
     for kind, content in bad.items():
-        yield kind, lambda content=content: torch.save(content, path)
+        yield kind, lambda content=content: put(path, content)
+
+
+def put(path, content):
+    """Write a file in the place of a checkpoint, with the seal of a checkpoint where it can have one."""
+    if isinstance(content, dict):
+        Store(path.parent).save(path.stem.removesuffix("-cpu"), content)
+    else:
+        torch.save(content, path)
 
 
 @pytest.mark.slow
@@ -507,7 +515,7 @@ def test_seconds_and_the_beginning_of_a_trial_are_those_of_all_that_counts(root,
     state = torch.load(path)
     state["seconds"] += 1000
     state["recorder"]["_seconds"] |= {"train_seconds": 900.0}
-    torch.save(state, path)
+    put(path, state)
     found, _ = second(asked, root, Store(tmp_path))
     row = found.trial
     assert 1000 < row["wall_seconds"] < 1100 and 900 < row["train_seconds"] < 1000
