@@ -119,12 +119,14 @@ class Launch:
         """Check a study as `run` does, and write nothing but data sets that are to be downloaded.
 
         Returns:
-            Whether trials of the study are to run.
+            Whether trials of the study are to run; of a question only the launch knows.
 
         Raises:
             BadInput: as `run`.
         """
-        self._check(study, study.trials())
+        self._check(study, study.question.examples() if study.question else study.trials())
+        if study.question:
+            return True
         return bool(replace(self, dry_run=True)._todo(study, self.results_root / study.name, study).to_run)
 
     def _check(self, study: Study, trials: Sequence[Trial]) -> list[str]:

@@ -142,22 +142,22 @@ class Inside:
         """Whether the launch ended with the allocation, ahead of its own end."""
         ending = facts.get("ending")
         early = ending == "interrupted" or (ending == "time" and not self.by_own_limit)
-        return early and bool(facts.get("without_result"))
+        return early and bool(_rest(facts))
 
     def _go_on(self, facts: Mapping[str, Any]) -> int:
         """Send the job back into the queue, if that makes sense; the exit code of this run."""
         job = queue.show(self.here.job)
         if self.claim.lost() or job is None or job.state != "RUNNING" or job.restarts > self.here.restarts:
             return 130  # cancelled, or in the queue again already
-        rest = facts["without_result"]
+        rest = _rest(facts)
         if not (_finished(facts) or _checkpoints(place(facts["results"]), self.began)):
             say(
-                f"{rest} trials have no result, and none got one in this allocation: not queued again; "
+                f"{rest}, and no trial got a result in this allocation: not queued again; "
                 "give the job a longer --time"
             )
             return 1
         number = queue.requeue(self.here.job)
-        say(f"{rest} trials have no result yet: job {number} goes into the queue again")
+        say(f"{rest} yet: job {number} goes into the queue again")
         return 0
 
 
@@ -175,8 +175,18 @@ def _facts(text: str) -> Mapping[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
+def _rest(facts: Mapping[str, Any]) -> str:
+    """What the launch has left to do; empty: nothing."""
+    if question := facts.get("question"):
+        return "the question has no answer" if question["status"] == "goes on" else ""
+    count = facts.get("without_result")
+    return f"{count} trials have no result" if count else ""
+
+
 def _finished(facts: Mapping[str, Any]) -> int:
     """How many trials got a result of the launch."""
+    if "question" in facts:
+        return int(facts["ran"])
     before = facts["with_result"] + sum(facts["taken_over"].values())
     return int(facts["ok"] + facts["failed"] - before)
 
