@@ -172,7 +172,7 @@ def test_a_job_goes_into_the_queue_again_if_it_finished_trials(here, tmp_path, c
     run = Inside(["x.yaml"], Allocation(number, 0, math.inf))
     none = FACTS | {"ok": 4, "results": str(tmp_path)}
     assert run._go_on(none) == 1 and queue.show(number).restarts == 0
-    assert "3 trials have no result, and none got one in this allocation" in capsys.readouterr().err
+    assert "3 trials have no result, and no trial got a result in this allocation" in capsys.readouterr().err
     assert run._go_on(FACTS | {"results": str(tmp_path)}) == 0
     here.wait(lambda: here.state(number) == "PENDING", "the job in the queue")
     again = queue.show(number)
