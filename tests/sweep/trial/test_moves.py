@@ -151,21 +151,21 @@ FIELDS = {
         "prune_threshold": 0.9,
         "prune_epoch": 5,
         "epochs": 6,
-        "batch_size": 64,
+        "batch_size": 32,
         "rewind_epoch": 0.5,
     },
     "a moment by the counts": {
         "prune_when": "epi",
         "prune_epoch": 11.5,
         "epochs": 13,
-        "batch_size": 128,
+        "batch_size": 64,
         "retrain_epochs": 1,
     },
     "a moment by the masks": {
         "prune_when": "mask-distance",
         "prune_epoch": 8,
         "epochs": 9,
-        "batch_size": 128,
+        "batch_size": 64,
         "rewind_epoch": 0,
     },
     "levels, new weights": {
@@ -319,7 +319,7 @@ def ordeal(asked, root, store, seed=0):
     """The result of a trial that is killed again and again, and how many kills it took."""
     draw, kills = random.Random(seed), 0
     while kills < 60:
-        dies = draw.randint(3, 14)
+        dies = draw.randint(4, 18)
         saves = set(draw.sample(range(1, dies + 1), 2))
         try:
             return attempt(asked, root, store, saves, dies), kills
