@@ -319,7 +319,7 @@ def ordeal(asked, root, store, seed=0):
     """The result of a trial that is killed again and again, and how many kills it took."""
     draw, kills = random.Random(seed), 0
     while kills < 60:
-        dies = draw.randint(4, 18)
+        dies = draw.randint(3, 14)
         saves = set(draw.sample(range(1, dies + 1), 2))
         try:
             return attempt(asked, root, store, saves, dies), kills
