@@ -26,6 +26,11 @@ def study(name):
 
 
 @cache
+def ran(name, trial):
+    """The result of a trial of an example."""
+    return run(trial, metrics=study(name).metrics)
+
+
 def result(name, **fields):
     """The result of the first trial of an example with these fields, such as `criterion="snip"`."""
     found = next(
@@ -33,7 +38,7 @@ def result(name, **fields):
         for trial in study(name).trials()
         if all(_value(trial.config, field) == value for field, value in fields.items())
     )
-    return run(found, metrics=study(name).metrics)
+    return ran(name, found)
 
 
 def _value(config, field):
@@ -97,7 +102,7 @@ def test_each_example_is_tested_here_and_each_file_belongs_to_one():
 def test_each_arm_of_an_example_runs(name):
     first = {trial.arm: trial for trial in reversed(study(name).trials())}
     for trial in first.values():
-        row = run(trial, metrics=study(name).metrics).trial
+        row = ran(name, trial).trial
         assert row["status"] == "ok", row.get("error")
         assert row["kept"] == pruners.kept_count(row["params"], row["sparsity"])
 

@@ -161,7 +161,8 @@ def test_a_folder_and_two_buckets_are_one(two, bucket, monkeypatch, in_memory):
     assert shown(*uris) == [("both", uris[0], 0.7), ("of-a", uris[0], 0.5), ("of-b", uris[1], 0.6)]
     write(two[0] / "made", "of-folder", 0.1, seed=9)
     assert {source for _, source, _ in shown(two[0], *uris)} == {str(two[0]), uris[1]}
-    if in_memory:  # the order of places is no matter of how their parts are read, which takes long in place
-        assert {source for _, source, _ in shown(*uris, two[0])} == {uris[0], uris[1], str(two[0])}
+    if not in_memory:  # which takes many requests a query; the order of places and marks know nothing of it
+        return
+    assert {source for _, source, _ in shown(*uris, two[0])} == {uris[0], uris[1], str(two[0])}
     marking.put(uris, "invalid", "trial_id = 'both'")
     assert [name for name, *_ in shown(*uris)] == ["of-a", "of-b"]

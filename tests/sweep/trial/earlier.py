@@ -11,7 +11,7 @@ from sweep.trial import run
 STUDY = """\
 name: small
 dataset: digits
-model: conv-5
+model: lenet-300-100
 epochs: 2
 batch_size: 64
 lr: 0.2
@@ -24,7 +24,7 @@ blocks:
   - {criterion: imp, iterations: 2, epochs: 1}
   - {criterion: [rigl, gmp], update_every: 5}
   - {criterion: [signed-supermask, bip], prune_epoch: 0.5, lr: 0.1}
-  - {criterion: magnitude, structure: filter}
+  - {criterion: magnitude, structure: filter, model: conv-5}
   - {criterion: snip, model: resnet-20, epochs: 1}
 """
 LAUNCHED = datetime(2026, 11, 26, 5, 3, 1, tzinfo=UTC)

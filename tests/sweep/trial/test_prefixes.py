@@ -22,7 +22,7 @@ def trial(**fields):
         "criterion": "snip",
         "sparsity": 0.9,
         "epochs": 3,
-        "batch_size": 32,
+        "batch_size": 16,
         "lr": 0.2,
     }
     return Trial.of(Config(**(base | fields)))
@@ -30,9 +30,9 @@ def trial(**fields):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A quarter of the digits as a folder of images: an epoch has ten steps, as with all of them."""
+    """An eighth of the digits as a folder of images: an epoch has ten steps, as with all of them."""
     digits, folder = data.load("digits", Path("data"), 0.1, 0), tmp_path_factory.mktemp("data")
-    for part, split, count in (("train", digits.train, 360), ("test", digits.test, 90)):
+    for part, split, count in (("train", digits.train, 180), ("test", digits.test, 45)):
         for number in range(count):
             label = folder / "few" / part / str(int(split.labels[number]))
             label.mkdir(parents=True, exist_ok=True)
