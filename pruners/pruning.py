@@ -129,8 +129,7 @@ def trajectory(
     Args:
         first: scores of the first iteration, if `saliency` has computed them already.
         start: masks of weights pruned before, which stay pruned. All weights count in the sparsity. Where a
-            scope leaves a layer more weights than `start` keeps, the layer keeps fewer than the scope says.
-            Where it leaves a group more units, other groups keep those instead.
+            scope leaves a layer more than `start` keeps, it keeps less; units that it lacks others keep.
     """
     chosen = find(criterion)
     _check_pruning(iterations, schedule, min_per_layer, scope)
@@ -140,9 +139,6 @@ def trajectory(
     ranking = _Ranking(structure, unit_score, found, weights, chosen.draws)
     groups = ranking.groups(scope, sparsity, min_per_layer, start)
     total_steps = iterations or chosen.iterations
-    select_last = select
-    if target == "effective":
-        select_last = _effective(model, batches, example_input, scope, sparsity, weights)
     masks = start
     for step, kept in enumerate(group_counts(schedule, groups, ranking.sizes, total_steps)):
         # Each iteration has random numbers of its own.
@@ -155,7 +151,9 @@ def trajectory(
                 loss=loss, seed=draw, score_mode=score_mode, **options,
             )[chosen.name]  # fmt: skip
         ranked = ranking.ranked(scores, start if chosen.revives else masks, invert)
-        choose = select_last if step + 1 == total_steps else select
+        choose: Callable[..., Masks] = select
+        if target == "effective" and step + 1 == total_steps:
+            choose = _effective(model, batches, example_input, scope, sparsity, weights)
         masks = ranking.masks(choose(ranked, groups, kept, ranking.least(min_per_layer)))
         if start is not None:
             masks = {layer: mask & start[layer] for layer, mask in masks.items()}

@@ -23,7 +23,7 @@ def run():
     model[0].weight.data.copy_(WEIGHTS)
     model[0].weight.grad = GRADIENT.clone()
     config = Config(dataset="digits", model="conv-5", criterion="set", sparsity=0.5, epochs=1)
-    return SimpleNamespace(model=model, exclude=[], config=config, batches=list)
+    return SimpleNamespace(model=model, exclude=[], config=config, batches=list, units=[])
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ class Little:
         torch.manual_seed(0)
         layers = nn.Linear(9, 8), nn.Linear(8, 7, bias=False), nn.Linear(7, 3)
         self.model, self.total, self.loss = nn.Sequential(*layers), 149, nn.functional.mse_loss
+        self.units = pruners.find_units(config.structure, self.model, torch.ones(2, 9))
         if config.initial_sparsity:
             asked = {"sparsity": config.initial_sparsity, "scope": config.initial_scope, "seed": 5}
             self.start = pruners.prune("random", self.model, **asked)
@@ -99,7 +100,10 @@ class Little:
 
 @st.composite
 def asked(draw):
-    criterion = draw(st.sampled_from(["gmp", "set", "rigl", "granet", "acdc", "mest", "east"]))
+    structure = draw(st.sampled_from(["weight", "weight", "filter", "channel"]))
+    single = structure == "weight"
+    criteria = ["gmp", "set", "rigl", "granet", "acdc", "mest", "east"] if single else ["gmp"]
+    criterion = draw(st.sampled_from(criteria))
     options = {
         "path": st.sampled_from(list(PATHS)),
         "drop": st.sampled_from([*STEP_SCORES, "random", "snip", "grad-norm"]),
@@ -108,13 +112,15 @@ def asked(draw):
     }
     named = draw(st.lists(st.sampled_from(list(options)), max_size=3, unique=True))
     fields = {
-        "sparsity": draw(st.floats(0.3, 0.95)),
-        "scope": draw(st.sampled_from(["global", "uniform", "erk", "rowwise"])),
+        "sparsity": draw(st.floats(0.3, 0.95 if single else 0.85)),  # each group keeps a channel
+        "structure": structure,
+        "unit_score": "sum" if single else draw(st.sampled_from(["sum", "mean", "group-mean"])),
+        "scope": draw(st.sampled_from(["global", "uniform", *(["erk", "rowwise"] if single else [])])),
         "update_every": draw(st.integers(1, 3)),
         "update_end": draw(st.sampled_from([0.5, 0.75, 1.0])),
         "drop_fraction": draw(st.sampled_from([0.1, 0.5, 1.0])),
         "prune_epoch": draw(st.sampled_from([0, 0, 0.5])),
-        "initial_sparsity": draw(st.sampled_from([0, 0, 0.25])),
+        "initial_sparsity": draw(st.sampled_from([0, 0, 0.25])) if single else 0,
     }
     if fields["scope"] != "global":
         fields["initial_scope"] = fields["scope"]
@@ -135,18 +141,20 @@ def asked(draw):
 def test_whatever_is_chosen_the_counts_are_exact_and_a_state_leads_on(config, resumed):
     rule, end = rules.find(config.criterion), 24
     run, later = Little(config, end), None
-    updates = Updates(rule, run)
+    updates, total = Updates(rule, run), sum(group.size for group in run.units) or run.total
     for step in range(end):
         run.step(step, updates.masks)
         before = {name: mask.clone() for name, mask in updates.masks.items()}
         updates(step)
-        kept = sum(int(mask.sum()) for mask in updates.masks.values())
+        units = pruners.kept_units(run.units, updates.masks)
+        kept = sum(int(mask.sum()) for mask in (units or updates.masks).values())
         changed = any(not torch.equal(before[name], mask) for name, mask in updates.masks.items())
         if changed:
-            assert kept == pruners.kept_count(run.total, 1 - updates._levels(step).high)
+            assert kept == pruners.kept_count(total, 1 - updates._levels(step).high)
             for name, mask in updates.masks.items():
-                weight = run.model.get_parameter(name)
-                assert not weight[~mask].any() and not weight[mask & ~before[name]].any()
+                weight, grown = run.model.get_parameter(name), mask & ~before[name]
+                assert not weight[~mask].any() and not weight[grown].any()
+                assert not run.units or not grown.any(), "units leave for good"
         if later:
             later.run.step(step, later.masks)
             later(step)
@@ -154,4 +162,4 @@ def test_whatever_is_chosen_the_counts_are_exact_and_a_state_leads_on(config, re
         if step == resumed:
             later = Updates(rule, Little(config, end))
             later.load_state_dict(updates.state_dict())
-    assert kept == pruners.kept_count(run.total, config.sparsity)
+    assert kept == pruners.kept_count(total, config.sparsity)

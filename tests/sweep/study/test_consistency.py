@@ -107,7 +107,7 @@ def test_what_does_not_go_with_trained_weights(fields, field):
         ),
         (
             {"structure": "channel", "criterion": "rigl"},
-            "structure channel: rigl grows single weights, as a unit that comes back",
+            "structure channel: rigl grows single weights, as the weights of a unit",
         ),
         (
             {"structure": "width", "scope": "balanced", "criterion": "gmp"},
