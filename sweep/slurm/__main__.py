@@ -118,7 +118,8 @@ class Inside:
         reader.start()
         self._watch(process)
         reader.join(5)
-        return process.returncode, _facts("".join(said))
+        code = process.returncode
+        return code if code >= 0 else 128 - code, _facts("".join(said))
 
     def _watch(self, process: "subprocess.Popen[str]") -> None:
         """Wait for the end of the launch, and end it if it must not go on."""
