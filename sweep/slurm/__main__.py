@@ -22,7 +22,7 @@ from sweep.errors import BadInput, command
 from sweep.slurm import allocation, queue
 from sweep.slurm.allocation import Allocation
 from sweep.slurm.claim import Claim
-from sweep.slurm.cluster import Cluster
+from sweep.slurm.cluster import OF_OTHER_CLUSTERS, Cluster
 from sweep.slurm.words import value, without
 from sweep.store import running
 from sweep.store.places import Place, place
@@ -101,9 +101,11 @@ class Inside:
         words = [*self.words, "--format", "json"]
         if hours < float("inf"):
             words += ["--max-hours", f"{hours:.5f}"]
-        environment = {key: text for key, text in os.environ.items() if key != "RAY_ADDRESS"}
+        environment = {**os.environ}
+        environment.pop("RAY_ADDRESS", None)  # of a profile: not the cluster of this job
         if self.cluster:
             words += ["--address", self.cluster.address]
+            environment = {key: text for key, text in environment.items() if key not in OF_OTHER_CLUSTERS}
             environment |= self.cluster.environment
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "sweep.launch", *words],
