@@ -22,7 +22,7 @@ from sweep.errors import BadInput, command
 from sweep.slurm import allocation, queue
 from sweep.slurm.allocation import Allocation
 from sweep.slurm.claim import Claim
-from sweep.slurm.cluster import Cluster
+from sweep.slurm.cluster import OF_OTHER_CLUSTERS, Cluster
 from sweep.slurm.words import value, without
 from sweep.store import running
 from sweep.store.places import Place, place
@@ -86,13 +86,14 @@ class Inside:
 
     def _launched(self) -> tuple[int, Mapping[str, Any]]:
         """Run the launch, again if an earlier run of the job still holds the results; exit code and facts."""
-        while True:
+        code, facts = 130, _facts("")
+        while not self.stop.is_set():
             code, facts = self._launch()
-            patient = self.here.restarts and time.time() < self.began + _TAKE
-            if code != 2 or not patient or self.stop.is_set():
-                return code, facts
+            if code != 2 or not self.here.restarts or time.time() > self.began + _TAKE:
+                break
             say("the launch is tried again: an earlier run of this job may still be ending")
             self.stop.wait(_LEAST_GRACE)
+        return code, facts
 
     def _launch(self) -> tuple[int, Mapping[str, Any]]:
         """Run the launch once; exit code and facts, of which a launch that is killed has none."""
@@ -101,9 +102,11 @@ class Inside:
         words = [*self.words, "--format", "json"]
         if hours < float("inf"):
             words += ["--max-hours", f"{hours:.5f}"]
-        environment = {key: text for key, text in os.environ.items() if key != "RAY_ADDRESS"}
+        environment = {**os.environ}
+        environment.pop("RAY_ADDRESS", None)  # of a profile: not the cluster of this job
         if self.cluster:
             words += ["--address", self.cluster.address]
+            environment = {key: text for key, text in environment.items() if key not in OF_OTHER_CLUSTERS}
             environment |= self.cluster.environment
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "sweep.launch", *words],
@@ -118,7 +121,8 @@ class Inside:
         reader.start()
         self._watch(process)
         reader.join(5)
-        return process.returncode, _facts("".join(said))
+        code = process.returncode
+        return code if code >= 0 else 128 - code, _facts("".join(said))
 
     def _watch(self, process: "subprocess.Popen[str]") -> None:
         """Wait for the end of the launch, and end it if it must not go on."""

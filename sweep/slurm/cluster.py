@@ -17,6 +17,8 @@ from sweep.slurm.node import READY
 
 # Seconds that a node may take to start, and to end: imports from a network drive take long.
 _START, _END = 300.0, 20.0
+# Variables of Ray that would lead to another cluster, or to another token than that of this one.
+OF_OTHER_CLUSTERS = ("RAY_ADDRESS", "RAY_TMPDIR", "RAY_AUTH_TOKEN")
 # Of SLURM's variables, what srun needs. Others would be options of its step, such as the GPUs of all nodes.
 _FOR_SRUN = ("SLURM_CONF", "SLURM_JOB_ID", "SLURM_CLUSTERS")
 
@@ -36,7 +38,7 @@ class _Step:
         environment = {
             key: value
             for key, value in os.environ.items()
-            if key in _FOR_SRUN or not key.startswith(("SLURM_", "RAY_"))
+            if key in _FOR_SRUN or not (key.startswith("SLURM_") or key in OF_OTHER_CLUSTERS)
         }
         self.process = subprocess.Popen(
             [
@@ -121,9 +123,7 @@ class Cluster:
         head, *others = self._nodes
         self._steps = [_Step(head, self._token, None)]
         if why := self._steps[0].wait():
-            raise BadInput(
-                f"no Ray cluster starts on node {head.name}: {why}: see the log and submit it again"
-            )
+            raise BadInput(f"no Ray cluster starts on node {head.name}: {why}: submit the job again")
         self._steps += [_Step(node, self._token, head) for node in others]
         for step in self._steps[1:]:
             if why := step.wait():

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 # What each of a node's ports is for; the first is that of the cluster itself, on its head.
@@ -25,7 +26,9 @@ PORTS = (
     "metrics-export-port",
     "ray-client-server-port",
 )
-_OF_HEAD = ("port", "ray-client-server-port")
+# The server of Ray's clients runs where gRPC is installed, and where it is not `ray start` refuses its port.
+_CLIENTS = "ray-client-server-port"
+_OF_HEAD = ("port", _CLIENTS)
 # Bytes of a node for what workers hand over, which are texts and results. Ray would take a third of the
 # machine's memory, of which the job may have little.
 _OBJECTS = 200_000_000
@@ -50,7 +53,7 @@ def command(words: Sequence[str], folder: Path) -> list[str]:
     ports = [
         f"--{name}={int(port) + number}"
         for number, name in enumerate(PORTS)
-        if not head or name not in _OF_HEAD
+        if (not head or name not in _OF_HEAD) and (name != _CLIENTS or find_spec("grpc"))
     ]
     return [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
