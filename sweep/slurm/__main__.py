@@ -22,7 +22,7 @@ from sweep.errors import BadInput, command
 from sweep.slurm import allocation, queue
 from sweep.slurm.allocation import Allocation
 from sweep.slurm.claim import Claim
-from sweep.slurm.cluster import Cluster
+from sweep.slurm.cluster import OF_OTHER_CLUSTERS, Cluster
 from sweep.slurm.words import value, without
 from sweep.store import running
 from sweep.store.places import Place, place
@@ -48,6 +48,9 @@ class Inside:
             words: of the launch: the study and its options.
         """
         self.here, self.began = here, time.time()
+        # The number of a job in its array, as in --output: `--part %a/4`.
+        if task := here.job.partition("_")[2]:
+            words = [word.replace("%a", task) for word in words]
         if here.restarts:
             words = without(words, *_ONCE, flags=_ONCE_FLAGS)
         hours = value(words, "--max-hours")
@@ -98,9 +101,11 @@ class Inside:
         words = [*self.words, "--format", "json"]
         if hours < float("inf"):
             words += ["--max-hours", f"{hours:.5f}"]
-        environment = {key: text for key, text in os.environ.items() if key != "RAY_ADDRESS"}
+        environment = {**os.environ}
+        environment.pop("RAY_ADDRESS", None)  # of a profile: not the cluster of this job
         if self.cluster:
             words += ["--address", self.cluster.address]
+            environment = {key: text for key, text in environment.items() if key not in OF_OTHER_CLUSTERS}
             environment |= self.cluster.environment
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "sweep.launch", *words],
@@ -115,7 +120,8 @@ class Inside:
         reader.start()
         self._watch(process)
         reader.join(5)
-        return process.returncode, _facts("".join(said))
+        code = process.returncode
+        return code if code >= 0 else 128 - code, _facts("".join(said))
 
     def _watch(self, process: "subprocess.Popen[str]") -> None:
         """Wait for the end of the launch, and end it if it must not go on."""
@@ -182,7 +188,8 @@ def _checkpoints(folder: Place, since: float) -> bool:
     """Whether a trial has left a checkpoint since then, from which it goes on; a store does not say when."""
     if not isinstance(folder, Path):
         return False
-    return any(file.stat().st_mtime > since for file in (folder / running.FOLDER).glob("*.pt"))
+    # A file system's clock may be behind this one's by a tick.
+    return any(file.stat().st_mtime > since - 1 for file in (folder / running.FOLDER).glob("*.pt"))
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -39,7 +39,7 @@ class Allocation:
     """One run of a job.
 
     Attributes:
-        job: number of the job.
+        job: number of the job; of one in an array, numbers of the array and of the job in it: `12_3`.
         restarts: how often the job has run before.
         ends: when its time is over, in seconds since 1970; infinite if its time has no limit.
     """
@@ -56,9 +56,11 @@ class Allocation:
             BadInput: this process runs in none.
         """
         environment = os.environ
-        job = environment.get("SLURM_JOB_ID", "")
-        if not job:
+        if "SLURM_JOB_ID" not in environment:
             raise BadInput("this is no job of SLURM: submit it with sbatch, or launch with --slurm")
+        # One job of an array: the last has the number of the array itself, by which SLURM shows all of them.
+        task = environment.get("SLURM_ARRAY_TASK_ID")
+        job = f"{environment['SLURM_ARRAY_JOB_ID']}_{task}" if task else environment["SLURM_JOB_ID"]
         end: float | None = float("nan")
         if environment.get("SLURM_JOB_END_TIME", "").isdecimal():  # from SLURM 23.02 on
             end = float(environment["SLURM_JOB_END_TIME"])

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from sweep.errors import BadInput
 from sweep.slurm.allocation import Node
+from sweep.slurm.node import READY
 
-# What `ray start` says when its node belongs to the cluster.
-_READY = "Ray runtime started"
 # Seconds that a node may take to start, and to end: imports from a network drive take long.
-_START, _END = 180.0, 20.0
+_START, _END = 300.0, 20.0
+# Variables of Ray that would lead to another cluster, or to another token than that of this one.
+OF_OTHER_CLUSTERS = ("RAY_ADDRESS", "RAY_TMPDIR", "RAY_AUTH_TOKEN")
 # Of SLURM's variables, what srun needs. Others would be options of its step, such as the GPUs of all nodes.
 _FOR_SRUN = ("SLURM_CONF", "SLURM_JOB_ID", "SLURM_CLUSTERS")
 
@@ -37,7 +38,7 @@ class _Step:
         environment = {
             key: value
             for key, value in os.environ.items()
-            if key in _FOR_SRUN or not key.startswith(("SLURM_", "RAY_"))
+            if key in _FOR_SRUN or not (key.startswith("SLURM_") or key in OF_OTHER_CLUSTERS)
         }
         self.process = subprocess.Popen(
             [
@@ -70,7 +71,7 @@ class _Step:
         for line in self.process.stdout:
             if line.strip() and not line.startswith("srun: "):
                 self._last_line = line.strip()
-            if _READY in line:
+            if line.strip() == READY:
                 self._started = True
                 self._heard.set()
         self._heard.set()
@@ -110,7 +111,7 @@ class Cluster:
         self._token = secrets.token_hex(32)
         file = self._folder / "token"
         file.touch(0o600)
-        file.write_text(self._token)
+        file.write_text(self._token, encoding="ascii")
         self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file)}
 
     def start(self) -> None:
@@ -122,9 +123,7 @@ class Cluster:
         head, *others = self._nodes
         self._steps = [_Step(head, self._token, None)]
         if why := self._steps[0].wait():
-            raise BadInput(
-                f"no Ray cluster starts on node {head.name}: {why}: see the log and submit it again"
-            )
+            raise BadInput(f"no Ray cluster starts on node {head.name}: {why}: submit the job again")
         self._steps += [_Step(node, self._token, head) for node in others]
         for step in self._steps[1:]:
             if why := step.wait():

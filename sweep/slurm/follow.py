@@ -1,5 +1,6 @@
 """Following a job: its state while it waits, what it prints while it runs, and how it ended."""
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +37,8 @@ class Log:
         """Print the lines that have come; whether there were any."""
         try:
             with self.path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._place:  # a job that runs again may begin its log anew
+                    self._place = 0
                 file.seek(self._place)
                 new = file.read()
         except OSError:

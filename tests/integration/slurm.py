@@ -41,12 +41,16 @@ SlurmdTimeout=6
 KillWait=10
 MessageTimeout=30
 SrunPortRange={first}-{last}
-NodeName=DEFAULT CPUs=2 RealMemory=1000
+GresTypes=gpu
+NodeName=DEFAULT CPUs=2 RealMemory=1000 Gres=gpu:4
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.2 Port={port1}
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.3 Port={port2}
 PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE OverSubscribe=NO
+PartitionName=gpu Nodes=ALL PriorityTier=1
 PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF
 """
+# GPUs that are counted, and not there.
+GPUS = "NodeName=n[1-2] Name=gpu File={folder}/gpu[0-3]\n"
 NODES = ("n1", "n2")
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 
@@ -75,11 +79,15 @@ class Slurm:
         }
         self.environment = {**outer, "SLURM_CONF": str(config), "PATH": _path()}
 
-    def say(self, *words, check=True):
-        """What a command says on stdout."""
-        answer = subprocess.run(
+    def ask(self, *words):
+        """What a command says, and how it exits."""
+        return subprocess.run(
             [*map(str, words)], env=self.environment, capture_output=True, text=True, check=False, timeout=60
         )
+
+    def say(self, *words, check=True):
+        """What a command says on stdout."""
+        answer = self.ask(*words)
         assert not check or answer.returncode == 0, f"{words}: {answer.stderr}"
         return answer.stdout.strip()
 
@@ -140,6 +148,9 @@ def servers():
         config = folder / "slurm.conf"
         host = socket.gethostname().partition(".")[0]
         config.write_text(CONFIG.format(folder=folder, host=host, user=getuser(), **ports))
+        (folder / "gres.conf").write_text(GPUS.format(folder=folder))
+        for number in range(4):
+            (folder / f"gpu{number}").touch()
         slurm = Slurm(folder, config)
 
         def start(*words):

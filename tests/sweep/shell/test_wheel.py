@@ -57,6 +57,7 @@ def test_it_holds_queries_the_page_the_studies_and_the_examples_and_no_tests(whe
         "sweep/shipped/studies/quickstart.yaml",
         "sweep/shipped/examples/criterion.py",
         "sweep/shipped/examples/criterion.yaml",
+        "sweep/shipped/slurm.sbatch",
         *(f"{package}/py.typed" for package in ("analysis", "pruners", "sweep")),
     } <= set(names)
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
