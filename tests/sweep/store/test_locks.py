@@ -12,6 +12,7 @@ import pytest
 from sweep.errors import BadInput
 from sweep.store import lease, results
 from sweep.store.lease import LaunchPart
+from sweep.store.places import place, put
 
 ONE, TWO = LaunchPart(1, 4, "ab"), LaunchPart(2, 4, "ab")
 
@@ -20,9 +21,18 @@ def no_locks(*_):
     raise OSError(errno.ENOLCK, "No locks available")
 
 
-@pytest.fixture(params=["locks", "no locks", "locks of this machine alone"])
+@pytest.fixture(
+    params=[
+        "locks",
+        "no locks",
+        "locks of this machine alone",
+        pytest.param("an object store", marks=pytest.mark.slow),
+    ]
+)
 def folder(request, tmp_path, monkeypatch):
-    """The folder of a study, where locks work, where there are none, and where no other machine sees them."""
+    """The folder of a study: where locks work, where there are none, and where no other machine sees them."""
+    if request.param == "an object store":
+        return place(f"{request.getfixturevalue('bucket')}/results/study")
     if request.param != "locks":
         instead = no_locks if request.param == "no locks" else lambda *_: None
         monkeypatch.setattr(fcntl, "flock", instead)
@@ -68,15 +78,13 @@ def left(folder, of, **changes):
     before = {*folder.glob(".lock-*")}
     with lease.hold(folder, of):
         [path] = {*folder.glob(".lock-*")} - before
-        content = json.loads(path.read_text())
-    path.write_text(
-        json.dumps({**content, "process": content["process"].rpartition("@")[0] + "@1", **changes})
-    )
+        content = json.loads(path.read_bytes())
+    content |= {"process": content["process"].rpartition("@")[0] + "@1", **changes}
+    put(path, lambda file: file.write(json.dumps(content).encode()))
     return path
 
 
 def test_the_lease_of_a_dead_part_is_in_the_way_of_nobody(folder):
-    folder.mkdir()
     own, beside = left(folder, ONE), left(folder, TWO)
     with results.lock(folder, ONE):
         assert not own.exists()
@@ -88,7 +96,6 @@ def test_the_lease_of_a_dead_part_is_in_the_way_of_nobody(folder):
 @pytest.mark.slow
 def test_dead_parts_of_other_machines_are_waited_for_all_at_once(folder, monkeypatch):
     monkeypatch.setattr(lease, "DEAD", 1.0)
-    folder.mkdir()
     for number in range(1, 5):
         left(folder, replace(ONE, number=number), process="other/pid:[1]/7@1")
     began = time.monotonic()
