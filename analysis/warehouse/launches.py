@@ -67,7 +67,7 @@ def _launch(contents: Sequence[Any]) -> Launch | None:
     Parts of a launch are that launch together: what had no result when the first of them began is to run.
     """
     try:
-        known = joined(contents)
+        known = joined(each for each in contents if isinstance(each, dict))
         last, *earlier = reversed(known["launches"])
         division = last.get("division")
         beside = takewhile(lambda entry: division and entry.get("division") == division, earlier)

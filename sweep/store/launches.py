@@ -84,7 +84,8 @@ def _of_parts(folder: Place) -> dict[Place, Row]:
 
 def _last(content: Row) -> Any:
     """The entry of the latest launch; None: there is none."""
-    return content["launches"][-1] if content["launches"] else None
+    entries = _entries(content)
+    return entries[-1] if entries else None
 
 
 def _put(path: Place, content: Row, again: str) -> None:

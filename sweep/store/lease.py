@@ -64,12 +64,12 @@ class Busy(BadInput):
     """Another launch writes the results.
 
     Attributes:
-        merges: it only merges what parts of a launch have written, which takes seconds.
+        brief: for seconds only: it merges what parts have written, or it may itself have to stop.
     """
 
-    def __init__(self, folder: Place, who: str, *, merges: bool) -> None:
+    def __init__(self, folder: Place, who: str, *, brief: bool) -> None:
         super().__init__(f"{folder} is being written by {who}: wait for it, or stop it first")
-        self.merges = merges
+        self.brief = brief
 
 
 class _Holder(NamedTuple):
@@ -79,7 +79,7 @@ class _Holder(NamedTuple):
     node: str
     process: str
     part: LaunchPart | None
-    merges: bool
+    brief: bool
 
     def __str__(self) -> str:
         process = f"process {self.pid} on {self.node}"
@@ -113,8 +113,12 @@ def hold(folder: Place, part: LaunchPart | None = None, *, merges: bool = False)
     own = folder / f".lock-{uuid.uuid4().hex}"
     brief = replace(own, patience=0.0) if isinstance(own, Remote) else own
     stop = threading.Event()
-    holder = {"pid": os.getpid(), "node": os.uname().nodename, "process": _process(os.getpid())}
-    holder |= {"part": astuple(part) if part else None, "merges": merges}
+    holder: dict[str, Any] = {
+        "pid": os.getpid(),
+        "node": os.uname().nodename,
+        "process": _process(os.getpid()),
+    }
+    holder |= {"part": astuple(part) if part else None, "brief": True}
 
     def write(place: Place, **beat: int) -> None:
         put(place, lambda file: file.write(json.dumps({**holder, **beat}).encode()), sync=False)
@@ -132,6 +136,9 @@ def hold(folder: Place, part: LaunchPart | None = None, *, merges: bool = False)
         # The heartbeat starts first: other launches see this one as alive while it checks their leases.
         thread.start()
         give_way(folder, part, own)
+        if not merges:
+            holder["brief"] = False
+            write(own)
         yield
     finally:
         stop.set()
@@ -166,7 +173,7 @@ def give_way(folder: Place, part: LaunchPart | None, own: Place | None = None) -
         elif not holder.is_of_this_machine:
             watched[lease] = content, holder
         elif holder.lives:
-            raise Busy(folder, str(holder), merges=holder.merges)
+            raise Busy(folder, str(holder), brief=holder.brief)
         else:
             lease.unlink(missing_ok=True)
     _watch(folder, watched)
@@ -186,7 +193,7 @@ def _watch(folder: Place, watched: Mapping[Place, tuple[bytes, _Holder]]) -> Non
             if content is None:  # the launch has just ended
                 del silent[lease]
             elif content != first:
-                raise Busy(folder, str(holder), merges=holder.merges)
+                raise Busy(folder, str(holder), brief=holder.brief)
     for lease in silent:
         lease.unlink(missing_ok=True)
 
@@ -196,11 +203,11 @@ def _parse(content: bytes | None) -> _Holder | None:
     try:
         lease = json.loads(content or "")
         pid, node, process = lease["pid"], lease["node"], lease["process"]
-        part, merges = _part(lease.get("part")), lease.get("merges", False)
+        part, brief = _part(lease.get("part")), lease.get("brief", False)
     except (AttributeError, ValueError, LookupError, TypeError, RecursionError):
         return None
     valid = type(pid) is int and isinstance(node, str) and isinstance(process, str)
-    return _Holder(pid, node, process, part, merges is True) if valid else None
+    return _Holder(pid, node, process, part, brief is True) if valid else None
 
 
 def _part(written: Any) -> LaunchPart | None:

@@ -82,7 +82,7 @@ def lock(folder: Place, part: LaunchPart | None = None, *, merges: bool = False)
                 held.enter_context(_lock(folder, part, merges))
                 break
             except Busy as busy:
-                patient = (part or merges) and busy.merges
+                patient = (part or merges) and busy.brief
                 if not patient or time.monotonic() > deadline:
                     raise
             except StoreError:
@@ -110,7 +110,7 @@ def _lock(folder: Place, part: LaunchPart | None, merges: bool) -> Iterator[None
                 fcntl.flock(file, (fcntl.LOCK_SH if part else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError:
                 lease.give_way(folder, part)  # says who it is
-                raise Busy(folder, "another process", merges=True) from None
+                raise Busy(folder, "another process", brief=True) from None
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise

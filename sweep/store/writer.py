@@ -152,5 +152,6 @@ def send(folder: Place) -> None:
         return
     for table in SCHEMAS:
         for part in list_parts(_unsent(folder) / table):
-            (folder / table / part.name).write_bytes(part.read_bytes())
-            part.unlink()
+            with suppress(FileNotFoundError):  # another launch of a part has sent it
+                (folder / table / part.name).write_bytes(part.read_bytes())
+                part.unlink()

@@ -31,6 +31,7 @@ sparsity: [0.9, 0.99]
 seed: [0, 1]
 """
 LONG = 16  # its trials
+DATA = Path(__file__).parents[2] / "data"
 NUMBERS = (
     "trial_id, status, kept, effective_density, pre_train_loss, pre_test_loss, train_loss, val_loss, test_loss, "
     "test_accuracy, best_val_accuracy, mean_active_params"

@@ -273,6 +273,23 @@ def test_which_launch_ran_a_trial_is_not_read_off_the_clocks_of_nodes(made, add)
     assert unfinished(connection) == {}
 
 
+def test_the_parts_of_a_launch_are_one_launch(made, add):
+    """Each part's entry counts the trials of all; the rows of every part count, and those of no other launch."""
+    first, second, before = BEGAN + LATER, BEGAN + 2 * LATER, BEGAN + 3 * LATER
+    launched(made, before, trials=49, to_run=4)
+    for number, began, to_run in ((1, first, 4), (2, second, 3)):
+        part = {"launch": f"{number}" * 12, "part": f"{number}/2", "division": "ab", "to_run": to_run}
+        entry = {"started_at": began.isoformat(), "trials": 49, **part}
+        launches.note_launch(made, "made", "", entry, alone=False)
+    add(trial("elsewhere", launched_at=before), trial("a", launched_at=first))
+    connection = analysis.open(made)
+    assert unfinished(connection) == {"made": (46, 49)}
+    add(trial("b", launched_at=second), trial("c", launched_at=first), trial("d", launched_at=second))
+    assert unfinished(connection) == {}
+    launches.gather(made)
+    assert unfinished(analysis.open(made)) == {}
+
+
 @pytest.mark.slow
 def test_what_is_unfinished_is_the_study_whatever_is_left_of_its_trials(made):
     launched(made, trials=80, to_run=80)

@@ -43,3 +43,44 @@ def test_without_a_whole_study_json_there_is_no_last_launch(content, tmp_path):
     if content is not None:
         (tmp_path / "study.json").write_text(content)
     assert launches.last(tmp_path) is None
+
+
+def entry(name, hour, **more):
+    return {"launch": name * 12, "started_at": NOON.replace(hour=hour).isoformat(), **more}
+
+
+def test_entries_of_parts_are_apart_until_they_are_gathered_and_known_all_the_time(tmp_path):
+    launches.note_launch(tmp_path, "made", "of before", entry("a", 1))
+    versions = {"versions": {"torch": "2.9.0"}}
+    for name, hour in (("c", 3), ("b", 2)):
+        launches.note_launch(tmp_path, "made", f"of {name}", entry(name, hour, **versions), alone=False)
+    (tmp_path / ".launch-strange.json").write_text("[" * 99_999)
+    assert len(json.loads((tmp_path / "study.json").read_text())["launches"]) == 1
+    assert launches.last(tmp_path) == (NOON.replace(hour=3), "of c")
+    assert launches.torch_version(tmp_path, NOON.replace(hour=2)) == "2.9.0"
+    launches.gather(tmp_path)
+    content = json.loads((tmp_path / "study.json").read_text())
+    assert [each["launch"][0] for each in content["launches"]] == ["a", "b", "c"]
+    assert content["spec"] == "of c"
+    assert [each.name for each in tmp_path.glob(".launch-*")] == [".launch-strange.json"]
+    launches.gather(tmp_path)
+    assert json.loads((tmp_path / "study.json").read_text()) == content
+
+
+def test_a_gathering_that_was_killed_adds_no_entry_twice(tmp_path):
+    launches.note_launch(tmp_path, "made", "", entry("a", 1), alone=False)
+    [apart] = tmp_path.glob(".launch-*")
+    written = apart.read_bytes()
+    launches.gather(tmp_path)
+    apart.write_bytes(written)  # study.json was written, and the file not yet removed
+    launches.note_launch(tmp_path, "made", "", entry("b", 2))
+    content = json.loads((tmp_path / "study.json").read_text())
+    assert [each["launch"][0] for each in content["launches"]] == ["a", "b"] and not apart.exists()
+
+
+def test_a_merge_takes_the_entries_of_parts_too(tmp_path):
+    launches.note_launch(tmp_path / "one", "made", "", entry("a", 1))
+    launches.note_launch(tmp_path / "one", "made", "", entry("b", 2), alone=False)
+    launches.take_in(tmp_path / "all", tmp_path / "one")
+    content = json.loads((tmp_path / "all" / "study.json").read_text())
+    assert [each["launch"][0] for each in content["launches"]] == ["a", "b"]
