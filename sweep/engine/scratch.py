@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -41,9 +42,11 @@ def folder(room: int = 0) -> Iterator[Path]:
     try:
         yield made
     finally:
-        _ours.discard(made)
-        _remove(made)
-        os.close(lock)
+        # Where the interpreter ends first, as by a signal, the next launch removes it.
+        if not sys.is_finalizing():
+            _ours.discard(made)
+            _remove(made)
+            os.close(lock)
 
 
 @contextmanager
