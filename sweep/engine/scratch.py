@@ -147,7 +147,8 @@ def _remove(folder: Path) -> None:
 
 def _processes(folder: Path) -> list[int]:
     """This user's processes whose environment names a folder; where there is no /proc, none is found."""
-    found, named = [], os.fsencode(f"{RAY}={folder}")
+    found: list[int] = []
+    named = os.fsencode(f"{RAY}={folder}")
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             ours = process.stat().st_uid == os.getuid() and int(process.name) != os.getpid()
