@@ -31,7 +31,8 @@ def cluster_here(address: str | None) -> str | None:
         return None
     # Ray keeps the first file while a cluster runs; only its head has the second.
     running = Path("/tmp/ray/ray_current_cluster"), Path.home() / "ray_bootstrap_config.yaml"
-    return address or ("auto" if all(file.exists() for file in running) else None)
+    # Not Path.exists: the folder may be closed to this user.
+    return address or ("auto" if all(os.access(file, os.R_OK) for file in running) else None)
 
 
 Address = Annotated[

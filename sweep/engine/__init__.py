@@ -11,6 +11,9 @@ import warnings
 USUAL = gc.get_threshold()
 gc.set_threshold(100_000)
 
+# What the user's environment says to Ray.
+SAID = tuple(sorted(name for name in os.environ if name.startswith("RAY_")))
+
 # Ray reads these when it is imported, which is after this package.
 # Results go through our own writer: Tune's loggers and snapshots would cost more than short trials do.
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"

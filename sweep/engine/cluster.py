@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from sweep.engine import gpu_share, ray_private, scratch
+from sweep.engine import SAID, gpu_share, ray_private, scratch
 from sweep.engine.provenance import cores
 from sweep.errors import BadInput
 from sweep.parts import Part
@@ -95,6 +95,8 @@ def _start(cpus: int) -> None:
         _afterwards.close()
         why = (str(error).splitlines() or [type(error).__name__])[0]
         remedy = "see that the machine has memory, time and room for it"
+        if SAID:
+            remedy += f", unset {', '.join(SAID)}"
         raise BadInput(f"no Ray cluster starts here: {why}: {remedy} and launch again") from None
 
 

@@ -24,7 +24,8 @@ def head_of(address: str) -> str:
     Raises:
         OSError, ValueError, RuntimeError: it means none.
     """
-    return services.canonicalize_bootstrap_address(address) or ""
+    head: str | None = services.canonicalize_bootstrap_address(address)
+    return head or ""
 
 
 def dead_processes() -> list[str]:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -41,9 +42,11 @@ def folder(room: int = 0) -> Iterator[Path]:
     try:
         yield made
     finally:
-        _ours.discard(made)
-        _remove(made)
-        os.close(lock)
+        # Where the interpreter ends first, as by a signal, the next launch removes it.
+        if not sys.is_finalizing():
+            _ours.discard(made)
+            _remove(made)
+            os.close(lock)
 
 
 @contextmanager
@@ -144,7 +147,8 @@ def _remove(folder: Path) -> None:
 
 def _processes(folder: Path) -> list[int]:
     """This user's processes whose environment names a folder; where there is no /proc, none is found."""
-    found, named = [], os.fsencode(f"{RAY}={folder}")
+    found: list[int] = []
+    named = os.fsencode(f"{RAY}={folder}")
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             ours = process.stat().st_uid == os.getuid() and int(process.name) != os.getpid()

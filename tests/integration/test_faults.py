@@ -47,6 +47,7 @@ def test_killed_in_the_middle_and_launched_again_every_trial_is_there_once_and_e
     code, out, err = end(launch(*words))
     assert (code, err) == (0, "")
     assert f"{LONG} trials, {len(kept)} with a result, {LONG - len(kept)} to run" in out
+    assert "on the Ray cluster at" in out and "as RAY_ADDRESS says; --address local runs here" in out
     parts = analysis.open(results).execute(
         f"SELECT trial_id FROM read_parquet('{folder}/trials/part-*.parquet')"
     )

@@ -24,8 +24,11 @@ epochs: 1
 criterion: snip
 sparsity: 0.9
 """
-# Docker gives a container 64 MB of shared memory.
-_SMALL_SHM = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64m none /dev/shm && exec "$@"', "sh"]
+# A machine with 64 MB of shared memory, as Docker gives a container, and a /tmp/ray that is closed to others.
+_MOUNT = """
+mkdir -p /tmp/ray && mount -t tmpfs -o size=64m none /dev/shm && mount -t tmpfs -o mode=700 none /tmp/ray && exec "$@"
+"""
+_STRAITENED = ["unshare", "--mount", "sh", "-c", _MOUNT, "sh"]
 
 
 @pytest.fixture
@@ -44,15 +47,14 @@ def left(place):
 
 
 def test_another_user_without_a_home_and_with_little_shared_memory_launches_as_well(common):
-    """/tmp/ray is of the first user, as after any `ray start`, and TMPDIR is too long for sockets."""
+    """/tmp/ray is of the first user, and TMPDIR is too long for sockets."""
     words = another.user()
-    if subprocess.run([*_SMALL_SHM, "true"], capture_output=True, check=False).returncode == 0:
-        words = _SMALL_SHM + words
+    if subprocess.run([*_STRAITENED, "true"], capture_output=True, check=False).returncode == 0:
+        words = _STRAITENED + words
     study, long = common / "small.yaml", common / ("t" * 90)
     study.write_text(SMALL)
     long.mkdir()
     long.chmod(0o777)
-    Path("/tmp/ray").mkdir(exist_ok=True)
     words += [sys.executable, "-m", "sweep.launch", study, "--results", common / "results", "--workers", 1]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"HOME": "/nonexistent", "TMPDIR": str(long)}

@@ -1,6 +1,7 @@
 """What is used of Ray beyond what Ray documents: an update of Ray that changes it fails here first, and says what breaks."""
 
 import inspect
+import os
 from importlib import import_module
 from pathlib import Path
 
@@ -104,8 +105,8 @@ def test_the_head_of_a_cluster_is_told_by_the_file_that_ray_keeps_there(monkeypa
 
     for name in ("RAY_TMPDIR", "TMPDIR"):
         monkeypatch.delenv(name, raising=False)
-    kept = {get_ray_address_file(None), str(Path.home() / "ray_bootstrap_config.yaml")}
-    monkeypatch.setattr(Path, "exists", lambda path: str(path) in kept)
+    kept = {Path(get_ray_address_file(None)), Path.home() / "ray_bootstrap_config.yaml"}
+    monkeypatch.setattr(os, "access", lambda path, mode: path in kept)
     assert cluster_here(None) == "auto", f"Ray {ray.__version__} keeps it elsewhere: see sweep.options"
 
 
