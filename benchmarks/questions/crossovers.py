@@ -113,7 +113,7 @@ def _line(truth: Truth, workers: int, ends: list[End], grid: int | None) -> tupl
     )
     line += f"  {np.mean(trials):5.0f} ({np.quantile(trials, 0.9):4.0f}) {np.mean([end.rounds for end in ends]):6.1f}"
     ratio = f"  grid {grid}, ratio {np.mean(trials) / grid:.2f}" if grid else ""
-    beside = f"  (questions.md: {truth.known})" if workers == 2 and truth.known != "–" else ""
+    beside = f"  (planned: {truth.known})" if workers == 2 and truth.known != "–" else ""
     return f"{line}{ratio}{beside}{'' if holds else ' ' + _verdict(False)}", holds
 
 
