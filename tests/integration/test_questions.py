@@ -21,7 +21,7 @@ model: lenet-300-100
 steps: 4
 seed: 5
 question:
-  crossover: {first: snip, second: random:erk, within: 0.1, between: [0.5, 0.95]}
+  crossover: {first: snip, second: random:erk, within: 0.1, between: [0.5, 0.95], seeds: 8}
   trials: 14
 """
 NUMBERS = "trial_id, status, val_accuracy, test_accuracy"
