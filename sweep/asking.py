@@ -8,6 +8,7 @@ from rich.console import Console
 
 from sweep import data
 from sweep.data import TASKS
+from sweep.engine import provenance
 from sweep.engine.asker import Asker, columns
 from sweep.engine.chosen import chosen
 from sweep.engine.estimate import say_changes, say_parts
@@ -19,7 +20,7 @@ from sweep.plan.cost import Costs
 from sweep.questions.asked import Asked
 from sweep.questions.planner import Answer, Measure
 from sweep.reporter import conclude, note
-from sweep.store import results, running
+from sweep.store import launches, results, running
 from sweep.store.compaction import compact
 from sweep.store.places import Place
 from sweep.study import Study
@@ -61,8 +62,8 @@ class Asking:
         grid = f"a grid that tells as much: {expected.grid}" if expected.grid else "no grid tells as much"
         conclude(
             console,
-            f"about {expected.median} more trials in the middle of simulated studies, {more} in nine of ten, "
-            f"{expected.answered:.0%} with an answer ({expected.basis}); {grid}",
+            f"about {expected.median} more trials: {more} in nine of ten simulated studies, of which "
+            f"{expected.answered:.0%} have an answer ({expected.basis}); {grid}",
         )
         limit = asker.left
         trials = expected.median if limit is None else min(expected.median, limit)
@@ -99,6 +100,11 @@ class Asking:
         _say_known(console, study, asker)
         say_parts(console, study, self.folder, question.examples())
         hours = min(self.options.max_hours, question.max_hours or self.options.max_hours)
+        if asker.conclude(spent=False):
+            # The entry says that the study, as it is now, has its answer.
+            entry = provenance.here(study.parts.values())
+            launches.note_launch(self.folder, study.name, study.text, entry, study.about)
+            return self._conclude(question, asker, Ending.FINISHED, False, console)
         options = replace(self.options, max_hours=hours)
         known = ({"status": "ok"} for _ in range(asker.measured))
         with Progress(study.name, None, known, console, answer=lambda: asker.progress) as progress:

@@ -120,3 +120,14 @@ def student(count: int) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(count - 1, (1 + LEVEL) / 2))
+
+
+def wilson(successes: int, count: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927), which also suits shares of 0 and 1 and few trials."""
+    if not count:
+        return math.nan, math.nan
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(successes, count, alpha=1 - LEVEL, method="wilson")
+    # For a share of 0 or 1 one end is exact. Rounding would print 5.55e-17.
+    return (float(low) if successes else 0.0), (float(high) if successes < count else 1.0)

@@ -7,10 +7,10 @@ from typing import Any
 import duckdb
 
 from analysis.questions.question import Question, Row, Section, Summary
-from analysis.statistics.differences import wilson
 from analysis.warehouse import ask
 from analysis.warehouse.arms import label, without
 from sweep.config import CHOICE, WHEN
+from sweep.means import wilson
 
 
 def collapse(connection: duckdb.DuckDBPyConnection) -> list[Row]:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from analysis.statistics.crossings import Crossing, Difference, crossings
-from analysis.statistics.differences import wilson
 from analysis.warehouse import ACCURACIES, Headline
-from sweep.means import Mean
+from sweep.means import Mean, wilson
 
 
 @dataclass(frozen=True)

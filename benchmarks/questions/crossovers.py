@@ -9,10 +9,10 @@ import numpy as np
 
 from benchmarks.questions.grids import smallest
 from benchmarks.questions.truths import BRACKETED, COLLAPSING, HIGH, LOW, OTHERS, WIDTH, Study, Truth
+from sweep.means import wilson
 from sweep.questions.crossover import Crossover, Width
 from sweep.questions.planner import ALPHA
 from sweep.questions.simulation import simulated
-from sweep.questions.words import share
 
 WORKERS = (2, 8, 32)
 # The mean ratio to the grid that must hold.
@@ -57,7 +57,7 @@ def ended(truth: Truth, workers: int, number: int) -> End:
         if bracket is None or answer.status != "answered"
         else true[bracket[0]] * true[bracket[1]] >= 0
     )
-    low, high = share(first["collapsed"], first["runs"])
+    low, high = wilson(first["collapsed"], first["runs"])
     return End(answer.status, wrong_sign, wrong, trials, rounds, split, low <= truth.collapse <= high)
 
 
@@ -113,7 +113,7 @@ def _line(truth: Truth, workers: int, ends: list[End], grid: int | None) -> tupl
     )
     line += f"  {np.mean(trials):5.0f} ({np.quantile(trials, 0.9):4.0f}) {np.mean([end.rounds for end in ends]):6.1f}"
     ratio = f"  grid {grid}, ratio {np.mean(trials) / grid:.2f}" if grid else ""
-    beside = f"  (questions.md: {truth.known})" if workers == 2 and truth.known != "–" else ""
+    beside = f"  (planned: {truth.known})" if workers == 2 and truth.known != "–" else ""
     return f"{line}{ratio}{beside}{'' if holds else ' ' + _verdict(False)}", holds
 
 

@@ -18,18 +18,21 @@ def smallest(truth: Truth, share: float) -> int | None:
 
     The number of seeds is chosen knowing the truth. Places are an eighth of a decade apart, or half of it.
     """
-    found = []
+    fewest = None
     for spacing in (WIDTH, WIDTH / 2):
         places = np.arange(0, decades(LOW, HIGH) + 1e-9, spacing)
-        low, high = 2, 4
-        while high <= _MOST and bracketed(truth, places, high) < share:
-            low, high = high, 2 * high
+        # More seeds than these would be no smaller grid.
+        most = _MOST if fewest is None else (fewest - 1) // (2 * len(places))
+        low, high = 2, min(4, most)
+        while high < most and bracketed(truth, places, high) < share:
+            low, high = high, min(2 * high, most)
+        if high < 3 or bracketed(truth, places, high) < share:
+            continue
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if bracketed(truth, places, middle) >= share else (middle, high)
-        if high <= _MOST:
-            found.append(2 * len(places) * high)
-    return min(found, default=None)
+        fewest = 2 * len(places) * high
+    return fewest
 
 
 def bracketed(truth: Truth, places: np.ndarray, seeds: int) -> float:

@@ -13,7 +13,7 @@ from sweep.questions.difference import Difference
 from sweep.questions.planner import ALPHA, Wanted
 from sweep.questions.simulation import simulated
 
-# Gaps to the best arm in standard deviations of a paired difference; trials in the table that this is to be beside.
+# Gaps to the best arm in standard deviations of a paired difference; trials as they were planned.
 RACES = {
     (0, 1, 2, 3, 5, 8): 47,
     (0, 0.1, 0.2, 1, 2, 4): 125,
@@ -88,12 +88,12 @@ def rows(replications: int, pool: Pool) -> Iterator[tuple[str, bool]]:
         for noise in NOISES:
             name = f"best of six, {', '.join(f'{gap:g}' for gap in gaps)} sd behind, {noise}"
             run = functools.partial(raced, gaps, noise)
-            yield _row(name, run, replications, pool, f"trials (questions.md: {known})")
+            yield _row(name, run, replications, pool, f"trials (planned: {known})")
     for ratio, known_seeds in RATIOS.items():
         for noise in NOISES:
             run = functools.partial(differed, ratio, noise)
             name = f"difference, sd {ratio} widths, {noise}"
-            yield _row(name, run, replications, pool, f"seeds (questions.md: {known_seeds})")
+            yield _row(name, run, replications, pool, f"seeds (planned: {known_seeds})")
     for effect in (0.0, 0.75, 2.0):
         for noise in NOISES:
             run = functools.partial(signed, effect, noise)

@@ -65,7 +65,7 @@ class Truth:
         shared: the share of the variance of a run that is its seed's, the same at all places.
         anywhere: the crossing is drawn anew for each study, away from the ends by a tenth of the range.
         collapse: this share of the runs of the first arm falls by 30 points.
-        known: trials with 2 workers and the ratio to the grid in the table that this benchmark is to be beside.
+        known: trials with 2 workers and the ratio to the grid as they were planned.
     """
 
     name: str

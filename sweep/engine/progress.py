@@ -141,7 +141,8 @@ class Progress:
 
     def _means(self) -> str:
         if self._answer:
-            return f"; {self._answer()}" if self._answer() else ""
+            answer = self._answer()
+            return f"; {answer}" if answer else ""
         standing = self.standings.latest(_SHOWN)
         if standing is None:
             return ""

@@ -7,6 +7,7 @@ passes its level on to the place that is opened next, as in graphical procedures
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from sweep.questions.evidence import FEWEST
@@ -53,7 +54,7 @@ class Bisection:
             places = {**state.places, **{sparsity: look(sparsity) for sparsity in new}}
             state = cls(dict(sorted(places.items())), within, monotone)
 
-    @property
+    @cached_property
     def bracket(self) -> tuple[float, float] | None:
         """The narrowest pair of neighbouring certain places with opposite signs."""
         certain = [place for place in self.places.values() if place.sign]

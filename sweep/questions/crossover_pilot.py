@@ -34,7 +34,7 @@ def draws(
     basis = f"the results of {sum(2 * len(own) for own in pilot.values())} trials"
     if len(pilot) < 2:
         basis = "no results: one crossing anywhere, the arms 10 to 100 standard deviations apart at the ends"
-    found = {}
+    found: dict[int, tuple[Draw[float], int | None]] = {}
     for number in range(count):
         curve, spread = _estimated(random, pilot, ends) if len(pilot) > 1 else _assumed(random, ends)
         base = {place: fmean(second for _, second in own) for place, own in pilot.items()}
@@ -72,7 +72,8 @@ def _estimated(
 
 def _assumed(random: np.random.Generator, ends: tuple[float, float]) -> tuple[Curve, float]:
     widest = decades(*ends)
-    above, below = np.exp(random.uniform(*np.log(_APART), 2))
+    least, most = np.log(_APART)
+    above, below = np.exp(random.uniform(least, most, 2))
     return ([0.0, random.uniform(0, widest), widest], [0.01 * above, 0.0, -0.01 * below]), 0.01
 
 

@@ -172,7 +172,7 @@ class Difference:
             return float(random.normal(mean, spread / math.sqrt(len(known)))), spread
         if self.within is not None:
             return 0.0, self.within * float(random.uniform(1, 3))
-        return float(np.exp(random.uniform(*np.log((0.5, 3))))), 1.0
+        return math.exp(random.uniform(math.log(0.5), math.log(3))), 1.0
 
     def _truth(self, random: np.random.Generator, mean: float, spread: float) -> Draw[float]:
         def draw(trial: Wanted) -> float:

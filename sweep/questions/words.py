@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sweep.means import LEVEL, decimals
+from sweep.means import LEVEL, decimals, wilson
 from sweep.questions.planner import Status
 
 # How the sentence of an answer begins.
@@ -26,14 +26,6 @@ def number(value: float, width: float | None = None) -> str:
 def counted(count: int, noun: str) -> str:
     """A number of things."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def share(successes: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(successes, count, alpha=1 - LEVEL, method="wilson")
-    return (float(low) if successes else 0.0), (float(high) if successes < count else 1.0)
 
 
 def unseen(count: int) -> float:
@@ -61,7 +53,7 @@ def caveats(counts: Mapping[str, Counts]) -> str:
 
 
 def _share(arm: str, seeds: int, lost: int, collapsed: int) -> str:
-    low, high = share(collapsed, seeds - lost)
+    low, high = wilson(collapsed, seeds - lost)
     return f"{arm} {collapsed} of {seeds - lost} ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
@@ -74,7 +66,7 @@ def left_out(counts: Mapping[str, Counts]) -> dict[str, Any]:
             "runs": seeds,
             "lost": lost,
             "collapsed": collapsed,
-            "share": list(share(collapsed, kept)) if kept else None,
+            "share": list(wilson(collapsed, kept)) if kept else None,
             "unseen": unseen(kept),
         }
     return found

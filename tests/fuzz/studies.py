@@ -39,7 +39,7 @@ SECONDS_EACH, BYTES_EACH = 60e-6, 1000
 # A mutant that has not ended by then hangs.
 HANGS = 90.0
 
-KEYS = (*FIELDS, "recipe", "name", "blocks", "search", "price_per_gpu_hour", "space", "trials", "seeds", "low",
+KEYS = (*FIELDS, "recipe", "name", "blocks", "search", "question", "crossover", "best", "difference", "correlation", "first", "second", "within", "between", "at", "among", "price_per_gpu_hour", "space", "trials", "seeds", "low",
         "high", "step", "log", "when", "values", "sampler", "objectives", "stop", "stop_after", "no_collapse",
         "min_accuracy", "<<", "=", "?", "metrics", "keep", "extends", "description", "tags",
         "seed+", "sparsity+", "blocks+", "tags+", "x-helper", "name+", "criterion.power+", "criterion.temperature", "model.width", "seed.x", "loss.", ".x")  # fmt: skip

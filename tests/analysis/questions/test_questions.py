@@ -10,9 +10,9 @@ import analysis
 from analysis.questions import best, collapse, correlation, curves, regimes
 from analysis.report import report
 from analysis.statistics.correlations import NAMES
-from analysis.statistics.differences import wilson
 from analysis.warehouse import ask
 from sweep.errors import BadInput
+from sweep.means import wilson
 from sweep.store import launches, results
 from tests.analysis.conftest import LATER, trial
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.statistics.differences import behind_best, difference, holm, paired, selected, wilson
-from sweep.means import Mean, mean_interval
+from analysis.statistics.differences import behind_best, difference, holm, paired, selected
+from sweep.means import Mean, mean_interval, wilson
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=10).filter(lambda v: statistics.stdev(v) > 1e-6))

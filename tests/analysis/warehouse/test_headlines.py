@@ -387,7 +387,7 @@ def test_deviations_are_of_the_metric(tmp_path):
 
 def test_every_question_about_accuracies_takes_a_metric():
     assert {question.name for question in catalog.QUESTIONS if not question.about_accuracy} == {
-        "collapse", "layers", "curves", "masks", "scaling",
+        "collapse", "layers", "curves", "masks", "scaling", "asked",
     }  # fmt: skip
     assert (
         aggregate.QUESTION.about_accuracy

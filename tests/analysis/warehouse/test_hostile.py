@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 STUDY = "name: mine\ndataset: digits\nmodel: conv-5\nepochs: 1\ncriterion: snip\nsparsity: 0.9\n"
 QUESTIONS = (
     *("crossover", "correlation", "best", "collapse", "accuracy", "cost", "layers", "regimes", "aggregate"),
-    *("better", "seeds", "variance"),
+    *("better", "seeds", "variance", "asked"),
 )
 COMMANDS = (
     *([question] for question in QUESTIONS),

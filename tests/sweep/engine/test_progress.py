@@ -162,3 +162,13 @@ def test_means_are_those_of_all_results_at_once(found):
         expected = {f"c{a}": fmean(known[a, s] for s in cells) for a in arms}
         assert standing.means == pytest.approx(expected)
         assert (standing.cells, standing.arms) == (len(cells), len(arms))
+
+
+def test_a_question_shows_its_answer_so_far_and_no_number_that_nobody_knows():
+    out = io.StringIO()
+    known = ({"status": "ok"} for _ in range(3))
+    with Progress("ask", None, known, Console(file=out, width=200), answer=lambda: "certain") as progress:
+        progress.begin(1, {})
+        progress.add(row())
+    assert progress.line().startswith("ask: 4 trials, ") and "of" not in progress.line().partition(",")[0]
+    assert "; certain" in out.getvalue() and "mean validation accuracy" not in out.getvalue()
