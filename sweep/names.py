@@ -4,6 +4,7 @@ This module imports no torch: a table is looked up when a name is checked agains
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -37,12 +38,12 @@ class OneOf(AfterValidator):
         return [name for table in self.tables for name in _at(table)]
 
 
-def one_of(kind: str, *tables: str, prefix: str = "", own: bool = False) -> OneOf:
-    """Accept a name that one of some tables has, or one with the prefix; the error gives the nearest name.
+def one_of(kind: str, *tables: str, prefixes: Sequence[str] = (), own: bool = False) -> OneOf:
+    """Accept a name that one of some tables has, or one with a prefix; the error gives the nearest name.
 
     Args:
         tables: where the tables are, as `module:name`.
-        prefix: where the prefix is, as `module:name`.
+        prefixes: where prefixes are, as `module:name`.
         own: accept the name of a part of one's own too, as configs write it.
     """
 
@@ -50,14 +51,14 @@ def one_of(kind: str, *tables: str, prefix: str = "", own: bool = False) -> OneO
         for table in tables:
             if name in _at(table):
                 return name
-        before: str = _at(prefix) if prefix else ""
-        if before and name.startswith(before) and name != before:
+        before: list[str] = [_at(prefix) for prefix in prefixes]
+        if any(name.startswith(each) and name != each for each in before):
             return name
         if own and parts.is_name(name):
             return name
         known = accept.known
         near = get_close_matches(name, known, n=1, cutoff=0.5)
-        listed = ", ".join([*known, f"{before}NAME"] if before else known)
+        listed = ", ".join([*known, *(f"{each}NAME" for each in before)])
         raise ValueError(f"no such {kind}; " + (f"did you mean {near[0]}?" if near else f"known: {listed}"))
 
     accept = OneOf(check, tables)

@@ -24,7 +24,7 @@ class Setting:
 
     dataset: Annotated[
         str,
-        one_of("dataset", "sweep.data:DATASETS", prefix="sweep.data:FOLDER", own=True),
+        one_of("dataset", "sweep.data:DATASETS", prefixes=("sweep.data:FOLDER", "sweep.data:TEXT"), own=True),
         About(Role.DATA, "the data set, by name", memory=True),
     ]
     augment: Annotated[
@@ -37,7 +37,7 @@ class Setting:
     ] = False
     model: Annotated[
         str,
-        one_of("model", "sweep.models:MODELS", prefix="sweep.models:TORCHVISION", own=True),
+        one_of("model", "sweep.models:MODELS", prefixes=("sweep.models:TORCHVISION",), own=True),
         About(Role.NETWORK, "the network, by name", memory=True),
     ]
     init: Annotated[

@@ -45,7 +45,7 @@ def check_dataset(
         give: keyword parameters, and the data root if it takes one → (train, test).
         parameters: keyword parameters of `give`.
         root: the folder of data sets.
-        task: classification, regression, multi-label or segmentation; None: the targets tell.
+        task: classification, regression, multi-label, segmentation or language; None: the targets tell.
         sheet: a PNG file for a picture of the first training images.
 
     Raises:

@@ -4,14 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock
 
 from sweep import parts
-from sweep.data import decoded
+from sweep.data import decoded, texts
 from sweep.data.images import CROPPED, Shape
+from sweep.data.tasks import CLASSIFICATION, LANGUAGE
 from sweep.errors import BadInput
 from sweep.store.places import cached, copy, place
 
@@ -28,6 +30,7 @@ class Reader(Enum):
     SCIKIT_LEARN = "scikit-learn's digits"
     TINY = "class folders of training images, and a list of the labels of test images"
     FOLDERS = "class folders"
+    TEXT = "bytes of a text, in windows"
 
 
 class Torchvision(NamedTuple):
@@ -65,6 +68,8 @@ class Dataset:
             is a pair (inputs, targets) or a data set of pairs; see `sweep.data.given`. The function is called
             with the data root if it has a positional parameter without a default, and with the parameters of
             the trial by keyword.
+        text: data root, and the parameters of the trial by keyword → texts, if `reader` is TEXT. All take a
+            parameter `length`, of windows.
         task: a name of `sweep.data.tasks:TASKS`; None: guessed from the targets.
     """
 
@@ -79,6 +84,7 @@ class Dataset:
     mirrored: bool = False
     crops: bool = False
     give: Callable[..., Any] | None = None
+    text: Callable[..., texts.Texts] | None = None
     task: str | None = None
 
 
@@ -140,11 +146,13 @@ DATASETS = {
         mirrored=True,
         crops=True,
     ),
+    "text:kjv": Dataset(reader=Reader.TEXT, text=texts.kjv, task=LANGUAGE),
 }
 
 
 def find(name: str) -> Dataset:
-    """The data set of a name: one of `DATASETS`, `image-folder:NAME` for class folders of images, or a part.
+    """The data set of a name: one of `DATASETS`, `image-folder:NAME` for class folders of images,
+    `text-file:NAME` for a text, or a part.
 
     Raises:
         BadInput: there is no such data set; the message suggests the nearest name.
@@ -156,11 +164,20 @@ def find(name: str) -> Dataset:
         # The pictures in an image folder are taken to show the same thing in a mirror.
         folders = (f"{inside}/train", f"{inside}/test")
         return Dataset(reader=Reader.FOLDERS, folders=folders, mirrored=True)
+    if (inside := name.removeprefix(texts.FOLDER)) != name:
+        paths = tuple(f"{inside}/{file}" for file in texts.FILES)
+        hint = f"expected are {' and '.join(f'{{root}}/{path}' for path in paths)}"
+        read = partial(texts.of_file, inside)
+        return Dataset(files=paths, hint=hint, reader=Reader.TEXT, text=read, task=LANGUAGE)
     if parts.is_name(name):
         part = parts.need(name)
         return replace(parts.made(Dataset, part), give=part)
     near = get_close_matches(name, DATASETS, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(DATASETS)}, {FOLDER}NAME"
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"known: {', '.join(DATASETS)}, {FOLDER}NAME, {texts.FOLDER}NAME"
+    )
     raise BadInput(f"no such dataset: {name}; {hint}")
 
 
@@ -180,7 +197,7 @@ def task(name: str) -> str | None:
     if parts.is_name(name) and not parts.find(name):
         return None
     dataset = find(name)
-    return dataset.task or (None if dataset.give else "classification")
+    return dataset.task or (None if dataset.give else CLASSIFICATION)
 
 
 def local(name: str, root: str | Path) -> Path:
@@ -259,7 +276,7 @@ def download(name: str, root: Path) -> None:
         require(name, root)
         return
     except BadInput:
-        if find(name).reader is Reader.FOLDERS or find(name).give:
+        if find(name).reader in (Reader.FOLDERS, Reader.TEXT) or find(name).give:
             raise
     try:
         folder = root / decoded.FOLDER

@@ -74,7 +74,7 @@ def read(name: str, root: Path, arguments: Arguments = ()) -> Given:
             f"{name}: test targets are {_words(held)} and training targets {_words(given)}: give equal ones"
         )
     if TASKS[task].labelled:
-        _check_labels(name, given, held)
+        _check_labels(name, given, held, gaps=TASKS[task].gaps)
     return Given((train, given), (test, held), task, TASKS[task].outputs(given))
 
 
@@ -100,8 +100,8 @@ def _task(name: str, targets: Tensor, shape: tuple[int, ...]) -> str:
     return task
 
 
-def _check_labels(name: str, train: Tensor, test: Tensor) -> None:
-    """Check that labels are 0, 1, 2 and so on, and that training has all of them.
+def _check_labels(name: str, train: Tensor, test: Tensor, *, gaps: bool) -> None:
+    """Check that labels are 0, 1, 2 and so on, and that training has all of them, unless there may be gaps.
 
     Raises:
         BadInput: they are not.
@@ -110,7 +110,7 @@ def _check_labels(name: str, train: Tensor, test: Tensor) -> None:
     if labels[0] < 0 or test.min() < 0:
         raise BadInput(f"{name}: a label is {min(int(labels[0]), int(test.min()))}: count labels from 0")
     missing = (labels != torch.arange(len(labels))).nonzero().flatten()
-    if len(missing):
+    if len(missing) and not gaps:
         raise BadInput(
             f"{name}: no training target is {int(missing[0])}, and some are {int(labels[-1])}: "
             "number the labels without gaps"

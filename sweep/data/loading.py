@@ -13,7 +13,7 @@ from sweep.data import catalog, decoded, reading
 from sweep.data.catalog import DATASETS
 from sweep.data.image_files import Files
 from sweep.data.splits import Data, Split
-from sweep.data.tasks import CLASSIFICATION, Form
+from sweep.data.tasks import CLASSIFICATION, TASKS, Form
 from sweep.errors import BadInput
 from sweep.parts import Arguments
 from sweep.seeds import generator
@@ -35,7 +35,8 @@ def check(name: str, root: str | Path, arguments: Arguments = ()) -> Form:
     """
     root = catalog.local(name, root)
     catalog.require(name, root)
-    if catalog.find(name).give:
+    dataset = catalog.find(name)
+    if dataset.give or dataset.text:
         found = reading.find(name, root, arguments)
         return Form.of(found.train[0], found.task)
     return Form(reading.shape(name, root))
@@ -129,7 +130,12 @@ def load(
     catalog.require(name, root)
     images = reading.find(name, root, arguments)
     everything = Split(*images.train)
-    order = torch.randperm(len(everything), generator=generator(split_seed, "validation"))
+    draws = generator(split_seed, "validation")
+    if TASKS[images.task].in_order:
+        # From the end on to the beginning: the stretch may start anywhere.
+        order = torch.arange(len(everything)).roll(int(torch.randint(len(everything), (), generator=draws)))
+    else:
+        order = torch.randperm(len(everything), generator=draws)
     held_out = _held_out(name, len(order), validation_fraction)
     if stratified and images.task == CLASSIFICATION:
         order = _in_proportion(order, everything.labels, held_out)

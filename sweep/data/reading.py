@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
-from sweep.data import catalog, decoded, given
+from sweep.data import catalog, decoded, given, texts
 from sweep.data.catalog import FOLDER, TINY, Reader
 from sweep.data.image_files import Files
 from sweep.data.images import Shape, header, sized
-from sweep.data.tasks import CLASSIFICATION
+from sweep.data.tasks import CLASSIFICATION, LANGUAGE
 from sweep.errors import BadInput
-from sweep.parts import Arguments
+from sweep.parts import Arguments, bind
 from sweep.seeds import generator
 
 # Images of digits that are drawn as its test set.
@@ -26,7 +26,7 @@ Sample = tuple[str, int]
 
 
 class InMemory(NamedTuple):
-    """A data set in memory: images (N, C, H, W) as uint8 and labels (N,) as int64."""
+    """A data set in memory: images (N, C, H, W) as uint8 and labels (N,) as int64, or windows of a text."""
 
     train_images: Tensor
     train_labels: Tensor
@@ -76,6 +76,8 @@ def find(name: str, root: Path, arguments: Arguments = ()) -> Images:
     if dataset.give:
         data = given.read(name, root, arguments)
         return Images(data.train, data.test, data.outputs, name, data.task)
+    if dataset.text:
+        return _windows(name, root, arguments)
     files = listing(name, root)
     if files is None:
         assert dataset.classes is not None
@@ -98,6 +100,27 @@ def find(name: str, root: Path, arguments: Arguments = ()) -> Images:
         return Images(_in_files(train, shape, False), _in_files(test, shape, False), classes, key)
     pixels = _kept(root, key, partial(decode, files, shape))
     return Images(pixels[:2], pixels[2:], classes, key)
+
+
+def _windows(name: str, root: Path, arguments: Arguments) -> Images:
+    """The windows of a text, and the bytes that follow; cut once, as images are decoded once."""
+    dataset, chosen = catalog.find(name), dict(arguments)
+    assert dataset.text is not None
+    length = chosen.get("length", texts.LENGTH)
+
+    def cut() -> InMemory:
+        parts = bind(dataset.text, arguments)(root)
+        train, test = (
+            texts.windows(f"{name}: {part}", pieces, length)
+            for part, pieces in zip(("train", "test"), parts, strict=True)
+        )
+        return InMemory(*train, *test)
+
+    files = decoded.fingerprint(root, [(str(root / file), 0) for file in dataset.files])
+    said = "-".join(f"{key}-{value}" for key, value in sorted(chosen.items()))
+    key = f"{name}-{files}-{said}".replace(":", "-").replace("/", "-")
+    pixels = _kept(root, key, cut)
+    return Images(pixels[:2], pixels[2:], texts.TOKENS, key, LANGUAGE)
 
 
 def shape(name: str, root: Path) -> Shape:

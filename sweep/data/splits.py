@@ -23,7 +23,7 @@ class Split:
 
     Attributes:
         pixels: images (M, C, H, W) as uint8: on the training device, in the machine's memory, or in files; or
-            other inputs (M, ...) as float32 or int64, not in files.
+            other inputs (M, ...) as float32 or int64, or windows of text (M, T) as uint8, not in files.
         labels: targets (N, ...) as the task takes them, on the training device; classes (N,) as int64.
         rows: (N,), the rows of `pixels` that belong to the split, on the device of `pixels`; None: all, in
             their order.
@@ -170,10 +170,10 @@ class Data:
     def inputs(self, images: Tensor) -> Tensor:
         """Inputs of a network: images in float32, normalized per channel, in channels-last layout.
 
-        Other inputs are as they are.
+        Other real numbers are as they are; whole numbers and bytes of text are int64.
         """
         if self.mean is None or self.deviation is None:
-            return images
+            return images if images.is_floating_point() else images.long()
         inputs = (images.float() - self.mean) / self.deviation
         return inputs.contiguous(memory_format=torch.channels_last)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 CLASSIFICATION = "classification"
+LANGUAGE = "language"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Task:
         loss: name of the loss that trains and scores where a trial names none.
         headline: name of the metric in the accuracy columns of results; higher is better.
         labelled: whether targets are numbers of classes, counted from 0.
+        gaps: whether some of these numbers may be no target of training.
+        places: shape of an input → those of its dimensions that have outputs and targets of their own.
+        in_order: whether neighbouring inputs are alike, so that validation is a stretch of them.
     """
 
     targets: str
@@ -31,6 +35,9 @@ class Task:
     loss: str
     headline: str
     labelled: bool = False
+    gaps: bool = False
+    places: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda shape: ()
+    in_order: bool = False
 
 
 def _classes(labels: Tensor) -> int:
@@ -80,6 +87,21 @@ TASKS = {
         "cross-entropy",
         "miou",
         labelled=True,
+        places=lambda shape: shape[1:],
+    ),
+    LANGUAGE: Task(
+        "(N, T) of whole numbers for inputs (N, T): the token that follows each",
+        lambda targets, shape: (
+            targets.dim() == 2 and not targets.is_floating_point() and tuple(targets.shape[1:]) == shape
+        ),
+        Tensor.long,
+        _classes,
+        "cross-entropy",
+        "token-accuracy",
+        labelled=True,
+        gaps=True,
+        places=lambda shape: shape,
+        in_order=True,
     ),
 }
 
@@ -120,7 +142,7 @@ class Form:
         shape: of one input; of an image channels, height and width.
         task: a name of `TASKS`.
         images: whether inputs are images of 8 bits, which are normalized and can be augmented.
-        dtype: of the inputs as a network gets them: float32, or int64 for whole numbers.
+        dtype: of the inputs as a network gets them: float32, or int64 for whole numbers and bytes of text.
     """
 
     shape: tuple[int, ...]
@@ -130,6 +152,7 @@ class Form:
 
     @staticmethod
     def of(inputs: _Inputs, task: str) -> "Form":
-        """The form of inputs of a task. Inputs of uint8 are images."""
-        dtype = torch.int64 if inputs.dtype == torch.int64 else torch.float32
-        return Form(tuple(inputs.shape[1:]), task, inputs.dtype == torch.uint8, dtype)
+        """The form of inputs of a task. Inputs (N, C, H, W) of uint8 are images."""
+        images = inputs.dtype == torch.uint8 and len(inputs.shape) == 4
+        real = images or inputs.dtype.is_floating_point
+        return Form(tuple(inputs.shape[1:]), task, images, torch.float32 if real else torch.int64)

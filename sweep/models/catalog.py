@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sweep import parts
 from sweep.data import Shape
 from sweep.errors import BadInput
-from sweep.models import convnets, initialization, lenets, recurrent, resnets, transformers
+from sweep.models import convnets, decoders, initialization, lenets, recurrent, resnets, transformers
 from sweep.parts import Arguments
 
 TORCHVISION = "torchvision:"
@@ -29,7 +29,7 @@ class Model:
         bf16: whether its layers compute in bfloat16 on a GPU.
         norms_alone: whether a normalization may read the outputs of one layer alone, and so go with filters.
         inputs: which inputs it accepts: `images`, which are real numbers (C, H, W); `real` numbers of any
-            shape; or `any`, whole numbers too.
+            shape; `tokens`, which are whole numbers (T,); or `any`.
     """
 
     build: Callable[[Shape, int], nn.Module]
@@ -37,7 +37,7 @@ class Model:
     patch: int | None = None
     bf16: bool = True
     norms_alone: bool = True
-    inputs: Literal["images", "real", "any"] = "images"
+    inputs: Literal["images", "real", "tokens", "any"] = "images"
 
 
 MODELS = {
@@ -66,6 +66,8 @@ MODELS = {
     "gru-s": Model(partial(recurrent.RowReader, nn.GRU, 128), bf16=False, norms_alone=False),
     "gru-b": Model(partial(recurrent.RowReader, nn.GRU, 256), bf16=False, norms_alone=False),
     "vit-tiny": Model(transformers.vit_tiny, transformers.PATCH, patch=transformers.PATCH, norms_alone=False),
+    "gpt-tiny": Model(decoders.gpt_tiny, norms_alone=False, inputs="tokens"),
+    "gpt-mini": Model(decoders.gpt_mini, norms_alone=False, inputs="tokens"),
 }
 
 
@@ -103,10 +105,15 @@ def check(name: str, shape: Shape, dtype: torch.dtype = torch.float32) -> None:
         BadInput: there is none, or it does not.
     """
     model = find(name)
-    if model.inputs != "any" and (not shape or not dtype.is_floating_point):
+    real = bool(shape) and dtype.is_floating_point
+    if model.inputs == "tokens":
+        asked, fits = "tokens, whole numbers (N, T)", len(shape) == 1 and not real
+    else:
+        asked, fits = "real numbers (N, ...)", real or model.inputs == "any"
+    if not fits:
         kind = str(dtype).removeprefix("torch.")
         raise BadInput(
-            f"{name} needs real numbers (N, ...) and these inputs are (N, {', '.join(map(str, shape))}) of "
+            f"{name} needs {asked} and these inputs are (N, {', '.join(map(str, shape))}) of "
             f"{kind}: choose another model or dataset"
         )
     if model.inputs != "images":
@@ -142,9 +149,10 @@ def build(
 ) -> nn.Module:
     """A fresh network, in channels-last layout: weights as one of `INITIALIZATIONS` draws them, biases 0.
 
-    Each gate of an LSTM or GRU, and each of attention's input projections, is drawn as a matrix of its own;
-    for the biases of gates see `RowReader`. Other parameters, such as BatchNorm's, keep the values of their
-    layers. The global random state is not changed.
+    Embeddings are drawn so too where the initialization is for them, else they are as torch draws them. Each
+    gate of an LSTM or GRU, and each of attention's input projections, is drawn as a matrix of its own; for
+    the biases of gates see `RowReader`. Other parameters, such as BatchNorm's, keep the values of their layers.
+    The global random state is not changed.
 
     Args:
         shape: of one input.
@@ -157,22 +165,25 @@ def build(
         BadInput: as `check`.
     """
     check(name, shape, dtype)
-    draw = parts.bind(initialization.find(init), init_arguments)
+    start = initialization.find(init)
+    draw = parts.bind(start.draw, init_arguments)
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
         model: nn.Module = parts.bind(find(name).build, arguments)(shape, classes)
         for module in model.modules():
-            for weight in _weights(module):
+            for weight in _weights(module, start.embeddings):
                 draw(weight)
+            if start.by_depth and (branches := getattr(module, "residual_branches", None)):
+                module.weight.detach().mul_(branches**-0.5)
             if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
     # In this layout convolutions of small images run a third faster on a CPU, and use tensor cores on a GPU.
     return model.to(memory_format=torch.channels_last)
 
 
-def _weights(module: nn.Module) -> list[Tensor]:
+def _weights(module: nn.Module, embeddings: bool) -> list[Tensor]:
     """A layer's own weight matrices; those that the layer stores stacked are returned one by one."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    if isinstance(module, nn.Conv2d | nn.Linear) or (embeddings and isinstance(module, nn.Embedding)):
         return [module.weight]
     stacked = {nn.LSTM: 4, nn.GRU: 3, nn.MultiheadAttention: 3}.get(type(module))
     if not stacked:

@@ -1,6 +1,7 @@
 """Initializations: one small function each, which draws a weight in place before training."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -46,18 +47,38 @@ def signed_constant(weight: Tensor) -> Tensor:
     return weight.bernoulli_(0.5).mul_(2).sub_(1).mul_((2 / weight[0].numel()) ** 0.5)
 
 
-# Name -> function that draws a matrix (outputs, inputs) or a convolution's weight in place.
-INITIALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "kaiming": kaiming,
-    "lecun": lecun,
-    "xavier": xavier,
-    "normal": normal,
-    "truncated-normal": truncated_normal,
-    "torch": torch_own,
-    "signed-constant": signed_constant,
+def gpt(weight: Tensor) -> Tensor:
+    """Normal of standard deviation 0.02 in every layer (Radford et al. 2019, section 2.3): GPT-2's."""
+    return nn.init.normal_(weight, std=0.02)
+
+
+@dataclass(frozen=True)
+class Initialization:
+    """An initialization.
+
+    Attributes:
+        draw: draws a matrix (outputs, inputs) or a convolution's weight in place.
+        embeddings: whether it draws embeddings too.
+        by_depth: whether the last layer of each residual branch is divided by the root of their number.
+    """
+
+    draw: Callable[..., Tensor | None]
+    embeddings: bool = False
+    by_depth: bool = False
+
+
+INITIALIZATIONS = {
+    "kaiming": Initialization(kaiming),
+    "lecun": Initialization(lecun),
+    "xavier": Initialization(xavier),
+    "normal": Initialization(normal),
+    "truncated-normal": Initialization(truncated_normal),
+    "torch": Initialization(torch_own),
+    "signed-constant": Initialization(signed_constant),
+    "gpt": Initialization(gpt, embeddings=True, by_depth=True),
 }
 
 
-def find(name: str) -> Callable[..., Tensor | None]:
-    """The function of a name: one of `INITIALIZATIONS`, or a part."""
-    return INITIALIZATIONS[name] if name in INITIALIZATIONS else parts.need(name)
+def find(name: str) -> Initialization:
+    """The initialization of a name: one of `INITIALIZATIONS`, or a part."""
+    return INITIALIZATIONS[name] if name in INITIALIZATIONS else Initialization(parts.need(name))

@@ -14,7 +14,7 @@ from sweep.parts import Arguments
 
 
 def _summed_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Summed over samples; over pixels it is a mean. One division less than a mean, times the samples."""
+    """Summed over samples; over pixels or tokens a mean. One division less than a mean, times the samples."""
     return F.cross_entropy(outputs, targets, reduction="sum") / targets[0].numel()
 
 
@@ -75,7 +75,7 @@ def _dice(outputs: Tensor, targets: Tensor) -> Tensor:
     return 1 - (2 * overlap / size).mean()
 
 
-_CLASSES = frozenset({"classification", "segmentation"})
+_CLASSES = frozenset({"classification", "segmentation", "language"})
 _NUMBERS = frozenset({"regression"})
 LOSSES = {
     "cross-entropy": Loss(F.cross_entropy, _CLASSES, smooths=True, summed=_summed_entropy),

@@ -4,6 +4,7 @@ The headline of each task is computed here, every epoch. torchmetrics computes m
 to import, so the first metric that needs it imports it.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -18,13 +19,18 @@ from sweep import parts
 from sweep.errors import BadInput
 
 
-def _unchanged(outputs: Tensor) -> Tensor:
+def _unchanged(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs
 
 
-def _predicted(outputs: Tensor) -> Tensor:
-    """The predicted class of each sample or pixel, (N, ...), from its scores (N, classes, ...)."""
+def _predicted(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The predicted class of each sample, pixel or token, (N, ...), from its scores (N, classes, ...)."""
     return outputs.argmax(1)
+
+
+def _entropies(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The cross-entropy of each sample or token, (N, ...), in nats."""
+    return torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
 
 
 @dataclass(frozen=True)
@@ -35,19 +41,24 @@ class Metric:
         compute: outputs (N, ...) and targets (N, ...) of a whole split → number.
         tasks: names of the tasks that it is for; None: any task.
         higher_is_better: whether a higher value is a better one.
-        reduce: outputs of a batch → all that `compute` takes of them, so that less memory is held.
+        reduce: outputs and targets of a batch → all that `compute` takes of the outputs, so that less memory
+            is held.
     """
 
     compute: Callable[[Tensor, Tensor], float | Tensor]
     tasks: Collection[str] | None = None
     higher_is_better: bool = True
-    reduce: Callable[[Tensor], Tensor] = _unchanged
+    reduce: Callable[[Tensor, Tensor], Tensor] = _unchanged
 
     def value(self, outputs: Tensor, targets: Tensor) -> float:
         """The metric of outputs (N, ...) of a network; NaN where it has none."""
+        return self.of_reduced(self.reduce(outputs, targets), targets)
+
+    def of_reduced(self, reduced: Tensor, targets: Tensor) -> float:
+        """The metric of what `reduce` takes of all outputs of a network; NaN where it has none."""
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torchmetrics warns where it returns NaN
-            return float(self.compute(self.reduce(outputs), targets))
+            return float(self.compute(reduced, targets))
 
     def fits(self, task: str) -> bool:
         """Whether the metric is for a task."""
@@ -146,6 +157,11 @@ def _brier(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.double().softmax(1) - truth).square().sum(1).mean()
 
 
+def _bits(entropies: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of a byte in bits: 8 for a uniform guess."""
+    return entropies.double().mean() / math.log(2)
+
+
 def _functional(name: str, **options: Any) -> Callable[..., Any]:
     """A function of `torchmetrics.functional`, with some of its options."""
     return partial(resolve_name(f"torchmetrics.functional.{name}"), **options)
@@ -183,6 +199,7 @@ _CLASSES = frozenset({"classification"})
 _LABELS = frozenset({"multi-label"})
 _NUMBERS = frozenset({"regression"})
 _PIXELS = frozenset({"segmentation"})
+_TOKENS = frozenset({"language"})
 METRICS = {
     "accuracy": Metric(_accuracy, _CLASSES, reduce=_predicted),
     "top5": Metric(_top5, _CLASSES),
@@ -207,6 +224,8 @@ METRICS = {
     "miou": Metric(_mean_iou, _PIXELS, reduce=_predicted),
     "mean-dice": Metric(_mean_dice, _PIXELS, reduce=_predicted),
     "pixel-accuracy": Metric(_accuracy, _PIXELS, reduce=_predicted),
+    "token-accuracy": Metric(_accuracy, _TOKENS, reduce=_predicted),
+    "bits_per_byte": Metric(_bits, _TOKENS, False, reduce=_entropies),
 }
 
 

@@ -47,7 +47,7 @@ def model(
 
 def dataset(
     *,
-    task: Literal["classification", "regression", "multi-label", "segmentation"] | None = None,
+    task: Literal["classification", "regression", "multi-label", "segmentation", "language"] | None = None,
     mirrored: bool = False,
     version: Version = None,
 ) -> Callable[[T], T]:

@@ -11,6 +11,7 @@ from pydantic import Field
 import pruners
 from sweep import parts, rules
 from sweep.config import AFTER_DENSE, DENSITIES, FIELDS, Config
+from sweep.data import catalog
 from sweep.errors import BadInput
 from sweep.parts import Missing, Parameter, Part
 from sweep.parts.kinds import BY_FIELD
@@ -26,6 +27,7 @@ _DENSITY = Values(Annotated[float, Field(ge=0, le=1)])
 # Field → name → the function of a built-in part whose parameters a study can set.
 _BUILT_IN: Mapping[str, Callable[[str], Callable[..., Any] | None]] = {
     "criterion": lambda name: pruners.find(name).score if name in pruners.names() else _options(name),
+    "dataset": lambda name: None if parts.is_name(name) else catalog.find(name).text,
 }
 
 

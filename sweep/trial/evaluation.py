@@ -1,8 +1,9 @@
 """A network as a trial computes with it: its precision, its loss and metric on a split, its BatchNorm."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -16,8 +17,11 @@ from pruners.activity import Activity
 from sweep.config import Config
 from sweep.data import TASKS, Data, Split
 from sweep.models import losses, metrics
+from sweep.models.metrics import Metric
 from sweep.seeds import derive, generator
 
+# Outputs and targets of a batch → what is kept of the outputs.
+_Reduction = Callable[[Tensor, Tensor], Tensor]
 _EVALUATION_BATCH = 512
 # The fewest passes of each network that are timed, the most, and the seconds after which no more are needed.
 _FEWEST, _MOST, _ENOUGH = 5, 100, 0.3
@@ -45,6 +49,10 @@ def seed_layers(seed: int, device: torch.device) -> None:
         torch.cuda.manual_seed(seed)
 
 
+def _in_float32(reduce: _Reduction, outputs: Tensor, targets: Tensor) -> Tensor:
+    return reduce(outputs.float(), targets)
+
+
 class Evaluation:
     """A network on the data of a trial, in the precision of the trial."""
 
@@ -61,23 +69,31 @@ class Evaluation:
 
     def evaluate(self, split: Split) -> tuple[float, float]:
         """Mean loss and headline metric on a split, in eval mode."""
-        loss, outputs = self._evaluate(split, self._headline.reduce)
-        return loss, float(self._headline.compute(outputs, split.labels))
+        loss, [reduced] = self._evaluate(split, [self._headline.reduce])
+        return loss, float(self._headline.compute(reduced, split.labels))
 
     def outputs(self, split: Split) -> Tensor:
         """The outputs (N, ...) for a split, in eval mode and float32."""
-        return self._evaluate(split, Tensor.float)[1]
+        return self._evaluate(split, [lambda outputs, targets: outputs.float()])[1][0]
 
-    def _evaluate(self, split: Split, reduce: Callable[[Tensor], Tensor]) -> tuple[float, Tensor]:
-        """Mean loss on a split, and all that `reduce` takes of the outputs of each batch."""
+    def values(self, split: Split, asked: Iterable[Metric]) -> list[float]:
+        """Some metrics on a split, in eval mode and of outputs in float32; one pass for all of them."""
+        asked = list(asked)
+        reductions = list(dict.fromkeys(metric.reduce for metric in asked))
+        _, reduced = self._evaluate(split, [partial(_in_float32, reduce) for reduce in reductions])
+        found = dict(zip(reductions, reduced, strict=True))
+        return [metric.of_reduced(found[metric.reduce], split.labels) for metric in asked]
+
+    def _evaluate(self, split: Split, reductions: Sequence[_Reduction]) -> tuple[float, list[Tensor]]:
+        """Mean loss on a split, and all that each reduction takes of the outputs of each batch."""
         self.model.eval()
         loss, kept = 0.0, []
         with torch.inference_mode(), self._precision():
             for images, labels in split.batches(_EVALUATION_BATCH):
                 output = self._forward(self.data.inputs(images))
                 loss += float(self._loss.total(output, labels))
-                kept.append(reduce(output))
-        return loss / len(split), torch.cat(kept)
+                kept.append([reduce(output, labels) for reduce in reductions])
+        return loss / len(split), [torch.cat(column) for column in zip(*kept, strict=True)]
 
     def latencies(self, *networks: nn.Module) -> list[float]:
         """Seconds of a forward pass of each network, not compiled, on the first batch of an evaluation.

@@ -245,9 +245,8 @@ class Recorder:
             return []
         rows = []
         for split, data in (("validation", training.data.validation), ("test", training.data.test)):
-            outputs = training.outputs(data)
-            for name, metric in asked.items():
-                value = metric.value(outputs, data.labels)
+            values = training.values(data, asked.values())
+            for (name, metric), value in zip(asked.items(), values, strict=True):
                 rows.append(
                     {
                         "name": name,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 import pruners
 from sweep import parts
 from sweep.config import Config
+from sweep.data import TASKS
 from sweep.parts import BadPart, Part
 
 # Fields of the parts that can move weights, the likeliest first.
@@ -50,8 +51,7 @@ def watched(model: nn.Module, name: str, task: str, outputs: int) -> nn.Module:
 
 
 def _expected(inputs: Tensor, task: str, outputs: int) -> tuple[int, ...]:
-    pixels = tuple(inputs.shape[2:]) if task == "segmentation" else ()
-    return len(inputs), outputs, *pixels
+    return len(inputs), outputs, *TASKS[task].places(tuple(inputs.shape[1:]))
 
 
 def _check(part: Part, given: object, expected: tuple[int, ...]) -> None:
