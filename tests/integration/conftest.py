@@ -1,9 +1,5 @@
 """One Ray cluster for the launches of many tests: to start one takes longer than most studies here."""
 
-import signal
-import sys
-from unittest import mock
-
 import pytest
 
 from tests.integration import slurm as slurm_servers
@@ -13,15 +9,8 @@ from tests.integration import warm
 @pytest.fixture(scope="session")
 def ray_head():
     """The address of a cluster of one node with two cores, which outlasts the launches that use it."""
-    from ray.cluster_utils import Cluster
-
-    before = signal.getsignal(signal.SIGTERM)
-    with mock.patch.object(sys, "executable", warm.python()):
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    # Ray's handler would end the cluster with any process that is forked from this one.
-    signal.signal(signal.SIGTERM, before)
-    yield cluster.address
-    cluster.shutdown()
+    with warm.cluster(2) as cluster:
+        yield cluster.address
 
 
 @pytest.fixture

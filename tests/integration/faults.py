@@ -15,6 +15,7 @@ from pathlib import Path
 import analysis
 from sweep.store.results import finished
 from sweep.store.schema import KEYS
+from tests.integration import warm
 from tests.integration.launching import launch, rows, undisturbed, workers
 
 STUDY = """\
@@ -58,11 +59,12 @@ class Ordeal:
             "health_check_initial_delay_ms": 1000,
             "health_check_failure_threshold": 3,
         }
-        self.cluster = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 0, "include_dashboard": False, "_system_config": watch},
-        )
-        self.nodes = [self.cluster.add_node(num_cpus=1) for _ in range(2)]
+        with warm.starting():
+            self.cluster = Cluster(
+                initialize_head=True,
+                head_node_args={"num_cpus": 0, "include_dashboard": False, "_system_config": watch},
+            )
+            self.nodes = [self.cluster.add_node(num_cpus=1) for _ in range(2)]
         self.killed = Counter()
         self.driver = None
 
@@ -105,7 +107,8 @@ class Ordeal:
         else:
             node = self.nodes.pop(self.draw.randrange(len(self.nodes)))
             self.cluster.remove_node(node, allow_graceful=False)
-            self.nodes.append(self.cluster.add_node(num_cpus=1))
+            with warm.starting():
+                self.nodes.append(self.cluster.add_node(num_cpus=1))
         self.killed[what] += 1
 
     def finish(self):

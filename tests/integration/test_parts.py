@@ -1,9 +1,9 @@
 """Studies of one's own parts as people run them: which code ran, and what is said when a part changes."""
 
 import time
+from contextlib import ExitStack
 
 import pytest
-from ray.cluster_utils import Cluster
 
 import analysis
 from analysis.__main__ import main as ask
@@ -11,6 +11,7 @@ from sweep.launch import main
 from sweep.study import load
 from sweep.trial import run
 from tests import commands
+from tests.integration import warm
 from tests.integration.launching import launch
 
 SCORES = """\
@@ -59,23 +60,21 @@ def test_two_launches_with_two_versions_of_a_file_do_not_mix_on_a_cluster(folder
     """Each of two nodes has one core, so that each launch has a worker on either or both."""
     results = folder / "results"
     one = expected(folder / "one.yaml")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     launches = []
-    try:
-        cluster.add_node(num_cpus=1)
+    with ExitStack() as stack:
+        cluster = stack.enter_context(warm.cluster(1))
+        with warm.starting():
+            cluster.add_node(num_cpus=1)
         for name in ("one", "two"):
             words = ("--results", results, "--address", cluster.address, "--workers", 1)
             launches.append(launch(folder / f"{name}.yaml", *words))
+            stack.callback(launches[-1].kill)
             while not (results / name / "study.json").exists():  # from then on it has read its parts
                 assert launches[-1].poll() is None, launches[-1].communicate()
                 time.sleep(0.05)
             (folder / "helpers.py").write_text(SMALLEST)
         said = [each.communicate(timeout=300) for each in launches]
         assert [each.returncode for each in launches] == [0, 0], said
-    finally:
-        for each in launches:
-            each.kill()
-        cluster.shutdown()
     two = expected(folder / "two.yaml")
     assert {row[0] for row in one}.isdisjoint({row[0] for row in two})
     assert (rows(results, "one"), rows(results, "two")) == (one, two)

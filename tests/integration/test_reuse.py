@@ -15,7 +15,7 @@ from sweep.study import load
 from tests import commands
 from tests.integration.launching import end, here, launch, rows, running, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("on_cluster")]
 FIRST = """\
 name: first
 dataset: digits
@@ -44,18 +44,18 @@ def studies(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(studies, tmp_path_factory):
+def alone(studies, ray_head, tmp_path_factory):
     """Results of the second study where nobody else has any."""
     results = tmp_path_factory.mktemp("alone")
-    assert end(launch(studies[1], "--results", results))[0] == 0
+    assert end(launch(studies[1], "--results", results, "--address", ray_head))[0] == 0
     return results
 
 
 @pytest.fixture(scope="module")
-def of_first(studies, tmp_path_factory):
+def of_first(studies, ray_head, tmp_path_factory):
     """Results of the first study."""
     results = tmp_path_factory.mktemp("first")
-    assert end(launch(studies[0], "--results", results))[0] == 0
+    assert end(launch(studies[0], "--results", results, "--address", ray_head))[0] == 0
     return results
 
 

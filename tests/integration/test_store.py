@@ -11,6 +11,7 @@ from analysis.__main__ import main as ask
 from sweep.store.places import place
 from sweep.store.results import finished
 from tests import commands, stores
+from tests.integration import warm
 from tests.integration.launching import LONG, LONGER, end, launch, rows, running, undisturbed, wait_for
 from tests.integration.test_search import STUDY as SPACE
 from tests.integration.test_search import history, search
@@ -19,11 +20,30 @@ pytestmark = pytest.mark.slow
 SEARCH = SPACE.replace("trials: 16", "trials: 6").replace("seeds: 2", "seeds: 1")
 
 
-def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost(
-    bucket, study_file, s3_port, monkeypatch
-):
-    way = stores.Way(s3_port)
+@pytest.fixture(scope="module")
+def way(s3_port):
+    return stores.Way(s3_port)
+
+
+@pytest.fixture(scope="module")
+def head_with_a_store(way, tmp_path_factory):
+    """The address of a cluster whose workers know the store."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for name, value in stores.environment(way.own).items():
+            environment.setenv(name, value)
+        with warm.cluster(2) as cluster:
+            yield cluster.address
+
+
+@pytest.fixture(autouse=True)
+def on_a_cluster_with_a_store(head_with_a_store, bucket, way, monkeypatch):
+    """Launches of the test run on that cluster, and go to the store by the way."""
+    monkeypatch.setenv("RAY_ADDRESS", head_with_a_store)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.own}")
+
+
+def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost(bucket, study_file, way):
     path = study_file(LONGER, "longer.yaml")
     results = f"{bucket}/results"
     words, folder = (path, "--results", results, "--workers", 1), place(results) / "longer"
@@ -74,6 +94,7 @@ def test_a_killed_search_goes_on_from_a_store_also_on_another_machine(
         first.send_signal(signal.SIGKILL)
     kept = len(finished(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    monkeypatch.delenv("RAY_ADDRESS")  # its workers have nothing at hand that those before have fetched
     code, out, err = end(search(path, "--results", results, "--workers", 1))
     assert (code, err) == (0, "") and f"{kept} of 6 trials run" in out
     assert f"the best as a study: {folder}/best.yaml" in out and (folder / "search.json").exists()

@@ -1,8 +1,8 @@
-"""Ray's workers without the seconds that their imports take: forks of one process that has done them.
+"""Ray's Python processes without the seconds that their imports take: forks of processes that have done them.
 
-Ray starts each worker as a program. Here that program asks a server for a fork of itself, which runs Ray's script as
-the program would have: same words, environment, streams and folder. The fork ends when its program does, and the
-program when its fork does.
+Ray starts each worker, the agents of each node, the dashboard and the monitors as programs. Here such a program asks a
+server for a fork of itself, which runs Ray's script as the program would have: same words, environment, streams and
+folder. The fork ends when its program does, and the program when its fork does.
 """
 
 import array
@@ -11,6 +11,7 @@ import contextlib
 import gc
 import json
 import os
+import pkgutil
 import runpy
 import shlex
 import shutil
@@ -20,74 +21,148 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
-# What a worker imports, but for Ray itself: its library reads the environment of a worker when it is loaded.
-_PRELOAD = (
-    "sweep.trial",
-    "torch._dynamo",
-    "pandas",
-    "pyarrow.fs",
-    "pyarrow.parquet",
-    "pydantic",
-    "rich.live",
-    "rich.table",
-    "google.protobuf",
-    "tqdm",
-)
+# The scripts of each server, and what it imports for them.
+_SCRIPTS = {
+    "workers": ("setup_worker.py", "default_worker.py"),
+    "agents": (
+        "/dashboard/agent.py",
+        "/dashboard/dashboard.py",
+        "/runtime_env/agent/main.py",
+        "/monitor.py",
+        "/log_monitor.py",
+    ),
+}
+_PRELOAD = {
+    # Not Ray itself: its library reads the job of a worker from the environment when it is loaded.
+    "workers": (
+        "sweep.trial",
+        "torch._dynamo",
+        "pandas",
+        "pyarrow.fs",
+        "pyarrow.parquet",
+        "pydantic",
+        "rich.live",
+        "rich.table",
+        "google.protobuf",
+        "tqdm",
+        "requests",
+        "fsspec",
+        "jsonschema",
+    ),
+    # Settings of Ray that a test has in its environment are read before: such a test starts Ray with Python itself.
+    "agents": (
+        "ray.dashboard.agent",
+        "ray.dashboard.dashboard",
+        "ray.dashboard.head",
+        "ray._private.runtime_env.agent.main",
+        "ray._private.log_monitor",
+        "ray.autoscaler._private.monitor",
+        "ray.autoscaler.v2.monitor",
+    ),
+}
 
-# The program: it hands itself over and waits for the end of its fork. Anything but a worker it leaves to Python.
+# An agent then sees by a pipe that its node has ended. It would else look for its node among its own parents.
+os.environ["RAY_enable_pipe_based_agent_to_parent_health_check"] = "1"  # noqa: SIM112
+
+# The program: it hands itself over and waits for the end of its fork. What is no script of Ray's it leaves to Python.
 _PROGRAM = """\
 #!{python} -IS
 import array, json, os, socket, sys
-if len(sys.argv) < 2 or not sys.argv[1].endswith(("setup_worker.py", "default_worker.py")):
+words = [word for word in sys.argv[1:] if word != "-u"]
+address = next((at for at, ends in {servers!r} if words and words[0].endswith(ends)), None)
+if address is None:
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as server:
-    server.connect({address!r})
-    words = json.dumps([os.getpid(), os.getcwd(), sys.argv[1:], dict(os.environ)]).encode()
+    server.connect(address)
+    asks = json.dumps([os.getpid(), os.getcwd(), words, dict(os.environ)]).encode()
     streams = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))]
-    server.sendmsg([len(words).to_bytes(4, "little")], streams)
-    server.sendall(words)
+    server.sendmsg([len(asks).to_bytes(4, "little")], streams)
+    server.sendall(asks)
     server.recv(1)
 """
 
 
 @cache
-def _started() -> tuple[Path, int]:
-    """Start a server: its program, and its process id."""
+def _folder() -> Path:
+    """Where the program and the sockets of its servers are."""
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
-    address = str(folder / "socket")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def _server(kind: str) -> int:
+    """Start the server of a kind of scripts: its process id."""
+    address = str(_folder() / kind)
     with socket.create_server(address, family=socket.AF_UNIX, backlog=64) as listener:
-        command = [sys.executable, "-m", __name__, str(listener.fileno()), str(folder)]
+        command = [sys.executable, "-m", __name__, kind, str(listener.fileno()), str(_folder())]
         server = subprocess.Popen(
             command, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, cwd=Path(__file__).parents[2]
         )
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.wait)
     atexit.register(server.kill)
-    file = folder / "python"
-    file.write_text(_PROGRAM.format(python=sys.executable, address=address))
-    file.chmod(0o755)
-    return file, server.pid
+    return server.pid
 
 
+@cache
 def python() -> str:
     """The program that Ray is to start in place of Python."""
-    return str(_started()[0])
+    for kind in _SCRIPTS:
+        _server(kind)
+    servers = [(str(_folder() / kind), ends) for kind, ends in _SCRIPTS.items()]
+    file = _folder() / "python"
+    file.write_text(_PROGRAM.format(python=sys.executable, servers=servers))
+    file.chmod(0o755)
+    return str(file)
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """All that Ray starts from this process meanwhile begins with its imports done."""
+    before = signal.getsignal(signal.SIGTERM)
+    with mock.patch.object(sys, "executable", python()):
+        yield
+    # Ray's handler would end the cluster with any process that is forked from this one.
+    signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def cluster(cpus: int) -> Iterator[Any]:
+    """A cluster whose head has these cores, and which outlasts the launches that use it."""
+    from ray.cluster_utils import Cluster
+
+    with starting():
+        started = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False})
+    try:
+        yield started
+    finally:
+        started.shutdown()
 
 
 def parent(pid: int, of_system: int) -> int:
     """The parent of a process: the program that asked for it, where it is a fork, else what the system says."""
-    program, server = _started()
-    return int((program.parent / str(pid)).read_text()) if of_system == server else of_system
+    if of_system in map(_server, _SCRIPTS):
+        return int((_folder() / f"{pid}.program").read_text())
+    return of_system
 
 
-def serve(listener: socket.socket, folder: Path) -> None:
+def serve(kind: str, listener: socket.socket, folder: Path) -> None:
     """Fork for each program that asks; `folder` gets a file for each fork, with its program's process id."""
-    for module in _PRELOAD:
+    for module in _PRELOAD[kind]:
         import_module(module)
+    if kind == "agents":  # the dashboard's agent looks for its parts in each module of this package
+        [where] = find_spec("ray.dashboard.modules").submodule_search_locations
+        for module in pkgutil.walk_packages([where], "ray.dashboard.modules."):
+            import_module(module.name)
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks that have ended leave nothing
     while True:
@@ -101,7 +176,7 @@ def serve(listener: socket.socket, folder: Path) -> None:
             continue
         streams = array.array("i", ancillary[0][2])
         if pid := os.fork():
-            (folder / str(pid)).write_text(str(asks[0]))
+            (folder / f"{pid}.program").write_text(str(asks[0]))
             connection.close()
             for stream in streams:
                 os.close(stream)
@@ -162,4 +237,4 @@ def _script(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]))
+    serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])), Path(sys.argv[3]))
