@@ -86,13 +86,14 @@ class Inside:
 
     def _launched(self) -> tuple[int, Mapping[str, Any]]:
         """Run the launch, again if an earlier run of the job still holds the results; exit code and facts."""
-        while True:
+        code, facts = 130, _facts("")
+        while not self.stop.is_set():
             code, facts = self._launch()
-            patient = self.here.restarts and time.time() < self.began + _TAKE
-            if code != 2 or not patient or self.stop.is_set():
-                return code, facts
+            if code != 2 or not self.here.restarts or time.time() > self.began + _TAKE:
+                break
             say("the launch is tried again: an earlier run of this job may still be ending")
             self.stop.wait(_LEAST_GRACE)
+        return code, facts
 
     def _launch(self) -> tuple[int, Mapping[str, Any]]:
         """Run the launch once; exit code and facts, of which a launch that is killed has none."""
