@@ -77,8 +77,6 @@ def launch(
     Exit code 0: every trial has a result, or as many as --max-trials and --max-hours allow; 1: some failed;
     2: bad input; 130: interrupted.
     """
-    # Imported objects stay: the garbage collector need not visit them for every few thousand trials.
-    gc.freeze()
     options = Options(
         data_root=data_root,
         address=address,
@@ -127,6 +125,8 @@ def _load(path: Path, results_root: Place | None, settings: Sequence[str]) -> St
 
 def main(program: str = "sweep.launch") -> NoReturn:
     """The command line."""
+    # Imported objects stay: the garbage collector need not visit them for every few thousand trials.
+    gc.freeze()
     leave(lambda: command(app, program))
 
 
