@@ -105,11 +105,11 @@ def find(name: str, root: Path, arguments: Arguments = ()) -> Images:
 def _windows(name: str, root: Path, arguments: Arguments) -> Images:
     """The windows of a text, and the bytes that follow; cut once, as images are decoded once."""
     dataset, chosen = catalog.find(name), dict(arguments)
-    assert dataset.text is not None
-    length = chosen.get("length", texts.LENGTH)
+    read, length = dataset.text, chosen.get("length", texts.LENGTH)
+    assert read is not None and isinstance(length, int)
 
     def cut() -> InMemory:
-        parts = bind(dataset.text, arguments)(root)
+        parts = bind(read, arguments)(root)
         train, test = (
             texts.windows(f"{name}: {part}", pieces, length)
             for part, pieces in zip(("train", "test"), parts, strict=True)

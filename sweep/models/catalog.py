@@ -151,8 +151,8 @@ def build(
 
     Embeddings are drawn so too where the initialization is for them, else they are as torch draws them. Each
     gate of an LSTM or GRU, and each of attention's input projections, is drawn as a matrix of its own; for
-    the biases of gates see `RowReader`. Other parameters, such as BatchNorm's, keep the values of their layers.
-    The global random state is not changed.
+    the biases of gates see `RowReader`. Other parameters, such as BatchNorm's, keep the values of their
+    layers. The global random state is not changed.
 
     Args:
         shape: of one input.
@@ -173,8 +173,8 @@ def build(
         for module in model.modules():
             for weight in _weights(module, start.embeddings):
                 draw(weight)
-            if start.by_depth and (branches := getattr(module, "residual_branches", None)):
-                module.weight.detach().mul_(branches**-0.5)
+            if start.by_depth and isinstance(module, decoders.BranchEnd):
+                module.weight.detach().mul_(module.branches**-0.5)
             if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
     # In this layout convolutions of small images run a third faster on a CPU, and use tensor cores on a GPU.

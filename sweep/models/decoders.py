@@ -10,13 +10,23 @@ _BASE = 10_000.0  # of the wavelengths of rotary embeddings (Su et al. 2021)
 _EPS = 1e-5
 
 
+class BranchEnd(nn.Linear):
+    """The last layer of a residual branch, without biases."""
+
+    def __init__(self, inputs: int, outputs: int, branches: int) -> None:
+        """A layer of a network that adds so many branches."""
+        super().__init__(inputs, outputs, bias=False)
+        self.branches = branches
+
+
 class Attention(nn.Module):
     """Causal attention of several heads with rotary positions. Each projection is a linear layer."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, branches: int) -> None:
         super().__init__()
         self.heads = heads
-        self.q, self.k, self.v, self.o = (nn.Linear(width, width, bias=False) for _ in range(4))
+        self.q, self.k, self.v = (nn.Linear(width, width, bias=False) for _ in range(3))
+        self.o = BranchEnd(width, width, branches)
 
     def forward(self, hidden: Tensor, turns: Tensor) -> Tensor:
         """Hidden states (N, T, width) and the turns of `rotations` → (N, T, width)."""
@@ -31,10 +41,10 @@ class Attention(nn.Module):
 class Feedforward(nn.Module):
     """SwiGLU (Shazeer 2020): down(silu(gate(x)) · up(x))."""
 
-    def __init__(self, width: int, neurons: int) -> None:
+    def __init__(self, width: int, neurons: int, branches: int) -> None:
         super().__init__()
         self.gate, self.up = (nn.Linear(width, neurons, bias=False) for _ in range(2))
-        self.down = nn.Linear(neurons, width, bias=False)
+        self.down = BranchEnd(neurons, width, branches)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Hidden states (N, T, width) → (N, T, width)."""
@@ -45,11 +55,11 @@ class Feedforward(nn.Module):
 class Block(nn.Module):
     """Attention and feedforward, each behind a normalization and beside the identity."""
 
-    def __init__(self, width: int, heads: int, neurons: int) -> None:
+    def __init__(self, width: int, heads: int, neurons: int, branches: int) -> None:
         super().__init__()
         self.attention_norm, self.feedforward_norm = (nn.RMSNorm(width, eps=_EPS) for _ in range(2))
-        self.attention = Attention(width, heads)
-        self.feedforward = Feedforward(width, neurons)
+        self.attention = Attention(width, heads, branches)
+        self.feedforward = Feedforward(width, neurons, branches)
 
     def forward(self, hidden: Tensor, turns: Tensor) -> Tensor:
         """Hidden states (N, T, width) → (N, T, width)."""
@@ -67,13 +77,10 @@ class Decoder(nn.Module):
     def __init__(self, tokens: int, blocks: int, width: int, heads: int, neurons: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(tokens, width)
-        self.blocks = nn.ModuleList(Block(width, heads, neurons) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(width, heads, neurons, 2 * blocks) for _ in range(blocks))
         self.norm = nn.RMSNorm(width, eps=_EPS)
         self.head = nn.Linear(width, tokens, bias=False)
         self.head_width = width // heads
-        for block in self.blocks:
-            for layer in (block.attention.o, block.feedforward.down):
-                layer.residual_branches = 2 * blocks
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (N, T) → scores of the tokens that follow, (N, tokens, T)."""
