@@ -58,7 +58,6 @@ _PRELOAD = {
         "fsspec",
         "jsonschema",
     ),
-    # Settings of Ray that a test has in its environment are read before: such a test starts Ray with Python itself.
     "agents": (
         "ray.dashboard.agent",
         "ray.dashboard.dashboard",
@@ -194,6 +193,10 @@ def _become(connection: socket.socket, streams, folder: str, words: list[str], e
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(environment)
+    if library := sys.modules.get("ray._raylet"):
+        library.Config.initialize(
+            ""
+        )  # Ray's settings are those of this environment, the token's mode among them
     os.chdir(folder)
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     code = 0
