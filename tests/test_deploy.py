@@ -373,8 +373,8 @@ POINTS = [
     ),
 ]
 HELD = [(point, name, held, fault) for point, names, held, fault in POINTS for name in names]
-# What is held elsewhere: a script is no description. Roles and bucket: tests/integration/test_aws.py.
-SCRIPTS = {"deploy/aws_storage.py"}
+# What is held elsewhere: a script is no description (tests/integration/test_aws.py and test_slurm.py).
+SCRIPTS = {"deploy/aws_storage.py", "deploy/slurm.sbatch"}
 
 
 @pytest.mark.parametrize(("point", "name", "held", "fault"), HELD)

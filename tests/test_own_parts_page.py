@@ -18,6 +18,7 @@ from sweep.trial.rehearsal import rehearse
 from tests import commands
 
 ROOT = Path(__file__).parents[1]
+_NUMBER = re.compile(r"\d+\.\d+")
 PAGE = (ROOT / "docs" / "own-parts.md").read_text("utf-8")
 EXAMPLES = sorted(path for kind in ("py", "yaml") for path in (ROOT / "examples").glob(f"*.{kind}"))
 # Language and text of each block.
@@ -174,7 +175,9 @@ def test_the_report_of_a_check_is_that_of_the_page(study):
     block = " ".join(PAGE.partition("<!-- check -->")[2].split("```")[1].split())
     for finding in report.findings:
         assert finding.name in block
-        if "time" not in finding.name:
+        if "equal" in finding.name:  # how many scores are equal to the last bit depends on the processor
+            assert _NUMBER.sub("#", finding.text) in _NUMBER.sub("#", block), finding
+        elif "time" not in finding.name:
             assert finding.text in block, finding
     for row in report.grids[0].rows[:5]:
         assert " ".join(row) in block

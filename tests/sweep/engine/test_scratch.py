@@ -1,8 +1,11 @@
 """A scratch folder lives as long as its launch, and what a dead launch has left goes with the next one's."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,9 +109,11 @@ def test_a_place_that_is_too_long_for_sockets_is_passed_over(tmp_path, monkeypat
         ("file", "Not a directory"),
     ],
 )
-def test_a_place_that_cannot_be_is_one_line(name, why, tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv(scratch.RAY, str(tmp_path / name))
+def test_a_place_that_cannot_be_is_one_line(name, why, monkeypatch, request):
+    place = Path(tempfile.mkdtemp(dir="/tmp"))  # pytest's own are too long for sockets
+    request.addfinalizer(partial(shutil.rmtree, place))
+    (place / "file").touch()
+    monkeypatch.setenv(scratch.RAY, str(place / name))
     with pytest.raises(BadInput) as caught, scratch.folder(room=20):
         pass
     assert why in str(caught.value) and f"set {scratch.RAY} to a folder of yours with a short name" in str(

@@ -53,6 +53,7 @@ def cluster(monkeypatch):
     done = []
     fake = SimpleNamespace(
         check_unconnected=lambda: None,
+        of_environment=lambda address: False,
         connect=lambda *words, gpu: done.append("connect"),
         capacity=lambda *words: (2, 1),
         start_judge=lambda judge: judge.args[0],
@@ -130,6 +131,9 @@ class Made:
 
     def __init__(self, folder):
         self.folder, self.left, self.told, self.threads = folder, [*TRIALS], [], set()
+
+    def begin(self, workers):
+        assert workers == 2 and len(self.left) == len(TRIALS)
 
     def ask(self):
         self.threads.add(threading.current_thread().name)
