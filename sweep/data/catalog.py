@@ -68,8 +68,7 @@ class Dataset:
             is a pair (inputs, targets) or a data set of pairs; see `sweep.data.given`. The function is called
             with the data root if it has a positional parameter without a default, and with the parameters of
             the trial by keyword.
-        text: data root, and the parameters of the trial by keyword → texts, if `reader` is TEXT. All take a
-            parameter `length`, of windows.
+        text: data root, and the parameters of the trial by keyword → texts, if `reader` is TEXT.
         task: a name of `sweep.data.tasks:TASKS`; None: guessed from the targets.
     """
 
@@ -165,19 +164,15 @@ def find(name: str) -> Dataset:
         folders = (f"{inside}/train", f"{inside}/test")
         return Dataset(reader=Reader.FOLDERS, folders=folders, mirrored=True)
     if (inside := name.removeprefix(texts.FOLDER)) != name:
-        paths = tuple(f"{inside}/{file}" for file in texts.FILES)
-        hint = f"expected are {' and '.join(f'{{root}}/{path}' for path in paths)}"
-        read = partial(texts.of_file, inside)
+        train, test = paths = tuple(f"{inside}/{file}" for file in texts.FILES)
+        hint, read = f"expected are {{root}}/{train} and {{root}}/{test}", partial(texts.of_file, inside)
         return Dataset(files=paths, hint=hint, reader=Reader.TEXT, text=read, task=LANGUAGE)
     if parts.is_name(name):
         part = parts.need(name)
         return replace(parts.made(Dataset, part), give=part)
+    known = ", ".join([*DATASETS, f"{FOLDER}NAME", f"{texts.FOLDER}NAME"])
     near = get_close_matches(name, DATASETS, n=1, cutoff=0.5)
-    hint = (
-        f"did you mean {near[0]}?"
-        if near
-        else f"known: {', '.join(DATASETS)}, {FOLDER}NAME, {texts.FOLDER}NAME"
-    )
+    hint = f"did you mean {near[0]}?" if near else f"known: {known}"
     raise BadInput(f"no such dataset: {name}; {hint}")
 
 

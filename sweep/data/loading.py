@@ -81,6 +81,13 @@ def _held_out(name: str, images: int, validation_fraction: float) -> int:
     return held_out
 
 
+def _order(count: int, draws: torch.Generator, in_order: bool) -> Tensor:
+    """The order of inputs, of which the first validate: shuffled, or as they are from a drawn one on."""
+    if in_order:
+        return torch.arange(count).roll(int(torch.randint(count, (), generator=draws)))
+    return torch.randperm(count, generator=draws)
+
+
 def _in_proportion(order: Tensor, labels: Tensor, first: int) -> Tensor:
     """The order, changed so that each class has its share of the first `first` images.
 
@@ -130,12 +137,7 @@ def load(
     catalog.require(name, root)
     images = reading.find(name, root, arguments)
     everything = Split(*images.train)
-    draws = generator(split_seed, "validation")
-    if TASKS[images.task].in_order:
-        # From the end on to the beginning: the stretch may start anywhere.
-        order = torch.arange(len(everything)).roll(int(torch.randint(len(everything), (), generator=draws)))
-    else:
-        order = torch.randperm(len(everything), generator=draws)
+    order = _order(len(everything), generator(split_seed, "validation"), TASKS[images.task].in_order)
     held_out = _held_out(name, len(order), validation_fraction)
     if stratified and images.task == CLASSIFICATION:
         order = _in_proportion(order, everything.labels, held_out)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -33,7 +35,8 @@ def test_criteria_score_with_single_samples_by_every_loss(name, task):
     outputs, targets = DATA[task]
     torch.manual_seed(0)
     channels = outputs.shape[1]
-    model = nn.Conv2d(channels, channels, 1) if task == "segmentation" else nn.Linear(channels, channels)
+    layer = {"segmentation": partial(nn.Conv2d, kernel_size=1), "language": partial(nn.Conv1d, kernel_size=1)}
+    model = layer.get(task, nn.Linear)(channels, channels)
     batch = [(outputs[:5], targets[:5])]
     scores = pruners.saliency("fisher-diagonal", model, batch, loss=LOSSES[name].compute)["weight"]
     assert scores.isfinite().all() and scores.any()

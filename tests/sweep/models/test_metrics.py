@@ -27,11 +27,14 @@ SWITCHES = (draws(80, 4, seed=3) > 0.3).float()
 LIKELY = ((SWITCHES * 2 - 1) + draws(80, 4, seed=4) * 2).mul(2).round() / 2
 MAPS = torch.randint(0, 3, (6, 5, 4), generator=torch.Generator().manual_seed(5))
 MAP_SCORES = draws(6, 4, 5, 4, seed=6) + torch.nn.functional.one_hot(MAPS, 4).movedim(-1, 1)
+TOKENS = torch.randint(0, 5, (8, 6), generator=torch.Generator().manual_seed(7))
+TOKEN_SCORES = draws(8, 5, 6, seed=8) + torch.nn.functional.one_hot(TOKENS, 5).movedim(-1, 1)
 DATA = {
     "classification": (SCORES, LABELS),
     "regression": (FITTED, NUMBERS),
     "multi-label": (LIKELY, SWITCHES),
     "segmentation": (MAP_SCORES, MAPS),
+    "language": (TOKEN_SCORES, TOKENS),
 }
 
 
@@ -72,6 +75,13 @@ def expected(task):
             "miou": known.jaccard_score(targets, guessed, average="macro"),
             "mean-dice": known.f1_score(targets, guessed, average="macro"),
             "pixel-accuracy": known.accuracy_score(targets, guessed),
+        }
+    if task == "language":
+        likely = special.softmax(outputs, 1)
+        true = np.take_along_axis(likely, targets.reshape(len(outputs), 1, -1), 1)
+        return {
+            "token-accuracy": known.accuracy_score(targets, guessed),
+            "bits_per_byte": -np.log2(true).mean(),
         }
     likely = special.softmax(outputs, 1)
     return {
