@@ -1,4 +1,4 @@
-"""The versions of constraints-lowest.txt, with which CI runs the quickstart, are the lowest that are allowed."""
+"""The versions of constraints-lowest.txt, with which `make test-lowest` runs, are the lowest that are allowed."""
 
 import tomllib
 from pathlib import Path
