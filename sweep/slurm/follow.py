@@ -14,6 +14,8 @@ from sweep.slurm import queue
 
 # Seconds between questions to SLURM, for the sake of its controller rarer while nothing happens.
 _OFTEN, _SELDOM = 1.0, 15.0
+# How often a job that has failed is looked at before its end counts.
+_LOOKS = 8
 # Bytes at the end of an earlier log that are shown.
 _TAIL = 2000
 
@@ -99,7 +101,8 @@ def _to_its_end(number: str, console: Console, *, tail: bool) -> queue.Job | Non
         if job.ended:
             time.sleep(_OFTEN)  # a network drive shows the end of a file late
             log.relay(console)
-            return job
+            if job.state == "COMPLETED" or not _runs_again(number):
+                return job
         until = time.monotonic() + pause
         while time.monotonic() < until:
             time.sleep(min(_OFTEN, pause))
@@ -107,6 +110,17 @@ def _to_its_end(number: str, console: Console, *, tail: bool) -> queue.Job | Non
                 grew = True
                 break
         pause = _OFTEN if grew else min(2 * pause, _SELDOM)
+
+
+def _runs_again(number: str) -> bool:
+    """Whether a job that seems to have ended is in the queue again, as one that SLURM requeues is soon."""
+    for _ in range(_LOOKS):
+        with suppress(BadInput):
+            job = queue.show(number)
+            if job is None or not job.ended:
+                return job is not None
+        time.sleep(_OFTEN)
+    return False
 
 
 def _line(job: queue.Job) -> str:
