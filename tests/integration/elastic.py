@@ -58,6 +58,7 @@ head_start_ray_commands: []
 worker_start_ray_commands: []
 """
 NODES, SHORT, TRIALS, LONG = 4, 0.5, 80, 15.0
+PATIENCE = 120.0  # seconds that the long trial waits for the others' nodes to go
 
 
 def seconds(trial):
@@ -65,8 +66,11 @@ def seconds(trial):
     return LONG if trial.config.seed == TRIALS - 1 else SHORT
 
 
-def sleeper(log):
-    """A trial that sleeps, and takes down when it began and when it ended."""
+def sleeper(log, shrunk):
+    """A trial that sleeps, and takes down when it began and when it ended.
+
+    The long one goes on until the cluster has given its other nodes back, however slow the machine is.
+    """
 
     def sleep(trial, where, shared):
         started = datetime.now(UTC)
@@ -76,7 +80,10 @@ def sleeper(log):
                 file.write(json.dumps([what, trial.id, os.getpid(), time.time()]) + "\n")
 
         note("began")
-        time.sleep(LONG if trial.config.seed == TRIALS - 1 else SHORT)
+        latest = time.time() + PATIENCE
+        time.sleep(seconds(trial))
+        while seconds(trial) == LONG and not Path(shrunk).exists() and time.time() < latest:
+            time.sleep(0.1)
         note("ended")
         times = {"started_at": started, "finished_at": datetime.now(UTC)}
         return Result(trial.columns() | {"status": "ok"} | times)
@@ -95,11 +102,12 @@ def raylets():
 
 
 class Watch(threading.Thread):
-    """Sees how many nodes there are, and kills half of them when a third of the trials are done."""
+    """Sees how many nodes there are, kills half of them when a third of the trials are done, and says so
+    with the file `shrunk` when all trials but the long one are done and one node is left."""
 
-    def __init__(self, log):
+    def __init__(self, log, shrunk):
         super().__init__(daemon=True)
-        self.log, self.nodes, self.killed_at, self.killed = log, [], 0.0, 0
+        self.log, self.shrunk, self.nodes, self.killed_at, self.killed = log, Path(shrunk), [], 0.0, 0
 
     def run(self):
         import ray
@@ -118,13 +126,15 @@ class Watch(threading.Thread):
                         with suppress(ProcessLookupError):
                             os.kill(pid, signal.SIGKILL)
                     self.killed += 1
+            if self.killed and done >= TRIALS - 1 and len(alive) == 1:
+                self.shrunk.touch()
 
 
 def main(folder):
     from sweep.store.results import finished
 
     logging.disable(logging.WARNING)
-    log = str(folder / "log")
+    log, shrunk = str(folder / "log"), str(folder / "shrunk")
     config = folder / "cluster.yaml"
     config.write_text(CLUSTER)
     command = [
@@ -143,7 +153,7 @@ def main(folder):
         "RAY_health_check_failure_threshold": "3",
     }
     subprocess.run(command, env={**os.environ, **quick}, check=True, stdout=subprocess.DEVNULL)
-    watch = Watch(log)
+    watch = Watch(log, shrunk)
     watch.start()
     fields = {"dataset": "digits", "model": "conv-5", "epochs": 1, "criterion": "random", "sparsity": 0.9}
     wanted = tuple(Trial.of(Config(seed=seed, **fields)) for seed in range(TRIALS))
@@ -155,7 +165,9 @@ def main(folder):
         Progress("elastic", TRIALS, [], Console(file=nowhere)) as progress,
     ):
         options = Options(data_root="data", address="auto", workers=NODES)
-        session = Session(study, results, options, lambda job: seconds(job.trial), progress, run=sleeper(log))
+        session = Session(
+            study, results, options, lambda job: seconds(job.trial), progress, run=sleeper(log, shrunk)
+        )
         session.run(study.trials())
     over = time.time()
     events = [json.loads(line) for line in Path(log).read_text().splitlines()]
