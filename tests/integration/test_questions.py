@@ -63,20 +63,20 @@ def test_a_killed_question_goes_on_with_the_same_trials_with_ray_and_without(stu
 
 
 def test_a_question_takes_over_what_a_grid_has_measured_and_says_what_it_expects(study_file, tmp_path):
-    results, path = tmp_path / "results", study_file(STUDY, "ask.yaml")
+    results, library, path = tmp_path / "results", tmp_path / "library", study_file(STUDY, "ask.yaml")
     head = STUDY.partition("question:")[0].replace("name: ask", "name: grid").replace("seed: 5", "seed: 5..8")
     grid = head + "sparsity: [0.5, 0.95]\nblocks:\n  - criterion: snip\n  - {criterion: random, scope: erk}\n"
-    sweep.run(load(study_file(grid, "grid.yaml")), ray=False, results=results, quiet=True)
-    code, out, _ = here(path, "--dry-run", "--results", results, "--workers", 2)
-    assert code == 0 and f"16 taken over from {results / 'grid'}" in out
+    sweep.run(load(study_file(grid, "grid.yaml")), ray=False, results=library, quiet=True)
+    code, out, _ = here(path, "--dry-run", "--results", results, "--known", library, "--workers", 2)
+    assert code == 0 and f"16 taken over from {library / 'grid'}" in out
     assert "more trials" in out and "with 2 workers" in out and not (results / "ask").exists()
 
-    sweep.run(path, ray=False, results=results, max_trials=2, quiet=True)
+    sweep.run(path, ray=False, results=results, known=str(library), max_trials=2, quiet=True)
     assert len(trials(results / "ask")) == 18
     sources = (
         analysis.open(results / "ask").execute("SELECT count(*), source FROM trials GROUP BY 2").fetchall()
     )
-    assert sorted(sources, key=str) == [(16, str(results / "grid")), (2, None)]
+    assert sorted(sources, key=str) == [(16, str(library / "grid")), (2, None)]
 
 
 def test_a_bad_question_is_one_line_and_leaves_nothing(study_file, tmp_path):
