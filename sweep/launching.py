@@ -153,19 +153,30 @@ class Launch:
         # Its planners import SciPy, which no other study waits for.
         from sweep.asking import Asking
 
-        done, again = results.finished(folder), self.again
-        matched = set() if again.rerun is None else matching(folder, again.rerun)
-        failed = {name for name, row in done.items() if again.failed and row["status"] == "failed"}
+        again, own = self._again(folder, results.finished(folder))
         asking = Asking(
             folder=folder,
             options=self.options,
             costs=_costs(folder, self.options),
             known=self.libraries,
-            again=matched | failed,
-            own=matched | marks.invalid(folder).until.keys(),
+            again=again,
+            own=own,
             most=self.most,
         )
         return asking.preview(study, console) if self.dry_run else asking.run(study, console)
+
+    def _again(self, folder: Place, done: Mapping[str, results.Row]) -> tuple[set[str], set[str]]:
+        """Ids of trials that run again though they have a result, and of those that no other study gives.
+
+        What a person wants to have run again is not taken over. A trial that failed is, where another study
+        has it.
+
+        Args:
+            done: trial_id → result, of every trial that has one.
+        """
+        matched = set() if self.again.rerun is None else matching(folder, self.again.rerun)
+        failed = {name for name, row in done.items() if self.again.failed and row["status"] == "failed"}
+        return matched | failed, matched | marks.invalid(folder).until.keys()
 
     def _todo(self, study: Study, folder: Place, whole: Study) -> "_Todo":
         """What is to do in the folder of the study, once the results that others have are taken over.
@@ -175,20 +186,19 @@ class Launch:
         Args:
             whole: the study with the trials of all parts.
         """
-        trials, done, again = study.trials(), results.finished(folder), self.again
-        matched = set() if again.rerun is None else matching(folder, again.rerun)
-        missing = _missing(trials, done, matched, again.failed)
+        trials, done = study.trials(), results.finished(folder)
+        again, own = self._again(folder, done)
+        missing = _missing(trials, done, again)
         lacking = _lacking(study, done, missing, folder)
-        # What a person wants to have run again is not taken over.
-        own = matched | marks.invalid(folder).until.keys()
         wanted = [t for t in missing if t.id not in own] if own else missing
         found = reuse.find(study, wanted, folder, self.libraries)
         for each in found:
             if not self.dry_run:
                 reuse.take_over(each, folder)
             done |= each.done()
+            again -= each.done().keys()
         if found:
-            missing = _missing(missing, done, matched, again.failed)
+            missing = _missing(missing, done, again)
         taken = {each.source: len(each.trials) for each in found}
         elsewhere = set(whole.distinct) - set(trials) if self.part else ()
         counts = {
@@ -240,13 +250,12 @@ def _costs(folder: Place, options: Options) -> Costs:
 
 
 def _missing(
-    trials: Sequence[Trial], done: Mapping[str, results.Row], matched: Collection[str], retry_failed: bool
+    trials: Sequence[Trial], done: Mapping[str, results.Row], again: Collection[str]
 ) -> Sequence[Trial]:
-    """The trials without a result, those that run again, and if they are to run again the failed ones."""
+    """The trials without a result, and those that run again."""
     if not done:  # without results no trial needs its id yet
         return trials
-    failed = {name for name, row in done.items() if row["status"] == "failed"} if retry_failed else set()
-    return [t for t in trials if t.id not in done or t.id in matched or t.id in failed]
+    return [trial for trial in trials if trial.id not in done or trial.id in again]
 
 
 def _say_todo(console: Console, study: Study, todo: _Todo, folder: Place) -> None:

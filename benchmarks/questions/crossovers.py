@@ -107,7 +107,7 @@ def _line(truth: Truth, workers: int, ends: list[End], grid: int | None) -> tupl
         np.mean([end.wrong for end in ends]),
     ]
     trials = [end.trials for end in ends]
-    holds = max(shares[2:]) <= ALPHA
+    holds = bool(max(shares[2:]) <= ALPHA)
     line = f"{truth.name:<28} {workers:>7} {100 * shares[0]:>7.1f}% " + " ".join(
         f"{100 * s:5.1f}%" for s in shares[1:]
     )

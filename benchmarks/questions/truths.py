@@ -56,6 +56,18 @@ def swelling(at: float) -> float:
     return 0.5 * (1 + 5 * math.exp(-(((at - CROSSING) / 0.25) ** 2)))
 
 
+def sigmoids(random: np.random.Generator) -> tuple[Curve, Curve]:
+    """Difference and standard deviation of two arms whose accuracies fall as sigmoids of the log density."""
+    tops, middles = random.uniform(82, 90, 2), random.uniform(0.5, 2, 2)
+    widths, spread = np.exp(random.uniform(math.log(0.05), math.log(0.4), 2)), random.uniform(0.3, 3)
+
+    def difference(at: float) -> float:
+        first, second = tops / (1 + np.exp((at - middles) / widths))
+        return float(first - second)
+
+    return difference, constant(float(spread))
+
+
 @dataclass(frozen=True)
 class Truth:
     """What a study measures.
@@ -64,6 +76,7 @@ class Truth:
         heavy: differences have Student's t with 3 degrees of freedom instead of a normal distribution.
         shared: the share of the variance of a run that is its seed's, the same at all places.
         anywhere: the crossing is drawn anew for each study, away from the ends by a tenth of the range.
+        drawn: curve and spread are drawn anew for each study.
         collapse: this share of the runs of the first arm falls by 30 points.
         known: trials with 2 workers and the ratio to the grid as they were planned.
     """
@@ -74,6 +87,7 @@ class Truth:
     heavy: bool = False
     shared: float = 0.0
     anywhere: bool = False
+    drawn: Callable[[np.random.Generator], tuple[Curve, Curve]] | None = None
     collapse: float = 0.0
     known: str = "–"
 
@@ -92,10 +106,13 @@ class Study:
         self.shift = (
             float(random.uniform(-0.4, 0.4) * widest) + widest / 2 - CROSSING if self.truth.anywhere else 0.0
         )
+        self.curve, self.spread = (
+            self.truth.drawn(random) if self.truth.drawn else (self.truth.curve, self.truth.spread)
+        )
 
     def difference(self, place: float) -> float:
         """The true mean of first − second, in points, of runs that do not collapse."""
-        return self.truth.curve(decades(LOW, place) - self.shift)
+        return self.curve(decades(LOW, place) - self.shift)
 
     def __call__(self, trial: Wanted) -> float:
         """The accuracy that a trial ends with."""
@@ -104,9 +121,7 @@ class Study:
         own = self._noise(self.number, trial.seed, first, place)
         of_seed = self._noise(self.number, trial.seed, first) if self.truth.shared else 0.0
         noise = math.sqrt(1 - self.truth.shared) * own + math.sqrt(self.truth.shared) * of_seed
-        points = self.truth.spread(at - self.shift) / math.sqrt(2) * noise + first * self.difference(
-            trial.place
-        )
+        points = self.spread(at - self.shift) / math.sqrt(2) * noise + first * self.difference(trial.place)
         fate = np.random.default_rng([9, self.number, trial.seed, place])
         if first and self.truth.collapse and fate.random() < self.truth.collapse:
             points -= 30
@@ -133,6 +148,7 @@ BRACKETED = (
 OTHERS = (
     Truth("usual, anywhere, sd 1", root(2), constant(1), anywhere=True),
     Truth("usual, seeds shared, sd 1", root(2), constant(1), shared=0.6),
+    Truth("random sigmoids, sd .3 to 3", constant(0), constant(1), shared=0.6, drawn=sigmoids),
     Truth("6 points a decade, sd 1", line(6), constant(1), known="374"),
     Truth("above everywhere, sd 1", constant(5), constant(1), known="50, .71"),
     Truth("touches 0, sd 1", lambda at: abs(8 * (at - 1)), constant(1), known="119"),

@@ -190,7 +190,7 @@ def _rest(facts: Mapping[str, Any]) -> str:
 def _finished(facts: Mapping[str, Any]) -> int:
     """How many trials got a result of the launch."""
     if "question" in facts:
-        return int(facts["ran"])
+        return int(facts["trials"] - facts["with_result"])
     before = facts["with_result"] + sum(facts["taken_over"].values())
     return int(facts["ok"] + facts["failed"] - before)
 

@@ -158,6 +158,29 @@ def test_a_node_that_is_drained_and_dies_in_the_middle_is_a_lost_node(slurm, gat
     gate.check()
 
 
+QUESTION = """\
+name: gated
+dataset: digits
+model: lenet-300-100
+steps: 4
+question:
+  difference: {first: gated.py:gated, second: random:erk, at: 0.9}
+  trials: 10
+"""
+
+
+def test_a_question_is_answered_by_the_nodes_of_a_job(slurm, gate):
+    gate.study.write_text(QUESTION)
+    with launched(slurm, gate, "--nodes=2 --time=30") as launch:
+        said, _ = launch.communicate(timeout=400)
+    assert launch.returncode == 0, said
+    assert "a Ray cluster of 2 nodes at 127.0.0.2:" in said and "10 to run at most" in said
+    assert "gated.py:gated" in said and "by test data of the same trials" in said
+    counted = "SELECT count(*), count(DISTINCT seed), bool_and(status = 'ok') FROM all_trials"
+    count, seeds, fine = analysis.open(gate.folder).execute(counted).fetchone()
+    assert 8 <= count == 2 * seeds <= 10 and fine, "both arms have the same seeds, each trial ran once"
+
+
 def sleeper(options=(), words=("x.yaml",), job="sleeper"):
     """The number of a running job that has the batch script of a study, and sleeps."""
     text = script.batch_script(job, ["--output=%j.log", *options], words)

@@ -70,3 +70,12 @@ def test_a_job_of_an_array_knows_its_number():
     words = ["x.yaml", "--part", "%a/4"]
     assert inside.Inside(words, Allocation("12_3", 0, NEVER)).words == ["x.yaml", "--part", "3/4"]
     assert inside.Inside(words, Allocation("12", 0, NEVER)).words == words
+
+
+def test_a_question_goes_on_in_the_queue_only_if_a_run_got_it_results():
+    facts = {"ending": "time", "trials": 12, "ran": 12, "with_result": 12, "question": {"status": "goes on"}}
+    run = inside.Inside(["x.yaml"], Allocation("7", 3, NEVER))
+    assert run._unfinished(facts) and inside._rest(facts) == "the question has no answer"
+    assert inside._finished(facts) == 0, "results of earlier runs are none of this one"
+    assert inside._finished(facts | {"trials": 14}) == 2
+    assert not run._unfinished(facts | {"question": {"status": "spent"}})
