@@ -1,9 +1,10 @@
 """Pruning: any criterion with any scope, any schedule and any structure."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 
 from pruners import counting
 from pruners.batches import Batch, Loss
-from pruners.criteria import Mode
+from pruners.criteria import Criterion, Mode
 from pruners.lookup import Chosen, find, one_of
 from pruners.masks import Masks, Sparsity, kept_count, prunable
+from pruners.order import ORDERS
 from pruners.probe import Scores
 from pruners.ranking import select
 from pruners.schedules import SCHEDULES, group_counts
@@ -26,10 +28,17 @@ from pruners.units import Units, kept_units, unit_masks
 
 
 class Step(NamedTuple):
-    """One pruning iteration: its scores, and the masks chosen by them."""
+    """One pruning iteration: its scores, the masks chosen by them, and the weights to go on with.
+
+    Attributes:
+        scores: name of a prunable weight → its scores.
+        masks: name → boolean mask; True is kept.
+        weights: name of a weight or bias → its new value; those without one stay as they are.
+    """
 
     scores: Scores
     masks: Masks
+    weights: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def prune(
@@ -120,6 +129,7 @@ def trajectory(
     units: Units | None = None,
     target: Literal["kept", "effective"] = "kept",
     example_input: Tensor | None = None,
+    score_order: str = "whole",
     first: Scores | None = None,
     start: Masks | None = None,
     **options: object,
@@ -127,6 +137,7 @@ def trajectory(
     """The scores and masks of each iteration of `prune`, one by one.
 
     Args:
+        score_order: a name of `ORDERS`: whether layers are scored behind others that are pruned already.
         first: scores of the first iteration, if `saliency` has computed them already.
         start: masks of weights pruned before, which stay pruned. All weights count in the sparsity. Where a
             scope leaves a layer more than `start` keeps, it keeps less; units that it lacks others keep.
@@ -146,10 +157,12 @@ def trajectory(
         if first is not None and not step:
             scores = first
         else:
-            scores = score(
-                [chosen], model, weights, masks, batches,
-                loss=loss, seed=draw, score_mode=score_mode, **options,
-            )[chosen.name]  # fmt: skip
+            scores_at = partial(
+                _scores_at, chosen, model, weights, loss=loss, seed=draw, score_mode=score_mode, **options
+            )
+            choose_of = partial(ranking.chosen, start if chosen.revives else masks, invert, min_per_layer)
+            counts = list(zip(groups, kept, strict=True))
+            scores = ORDERS[score_order](model, masks, batches, counts, scores_at, choose_of)
         ranked = ranking.ranked(scores, start if chosen.revives else masks, invert)
         choose: Callable[..., Masks] = select
         if target == "effective" and step + 1 == total_steps:
@@ -160,6 +173,17 @@ def trajectory(
         del ranked
         yield Step(scores, masks)
         del scores  # free their memory before the next iteration
+
+
+def _scores_at(
+    chosen: Criterion,
+    model: nn.Module,
+    weights: Mapping[str, nn.Parameter],
+    masks: Masks | None,
+    batches: Iterable[Batch],
+    **how: Any,
+) -> Scores:
+    return score([chosen], model, weights, masks, batches, **how)[chosen.name]
 
 
 def _check_pruning(iterations: int | None, schedule: str, min_per_layer: int, scope: Scope) -> None:
@@ -262,6 +286,18 @@ class _Ranking:
         if alive is None:
             return ranked
         return {layer: s.masked_fill(~alive[layer], -torch.inf) for layer, s in ranked.items()}
+
+    def chosen(
+        self,
+        alive: Masks | None,
+        invert: bool,
+        min_per_layer: int,
+        scores: Scores,
+        groups: Sequence[Group],
+        kept: Sequence[int],
+    ) -> Masks:
+        """The masks of some layers."""
+        return select(self.ranked(scores, alive, invert), groups, kept, self.least(min_per_layer))
 
     def masks(self, kept: Masks) -> Masks:
         """Masks of the weights, of what is kept."""
