@@ -1,4 +1,4 @@
-"""`obs`: SparseGPT's own mask, chosen layer by layer on weights as updated so far. Frantar & Alistarh 2023."""
+"""`obs`: SparseGPT's own mask, layer by layer on weights as updated so far. Frantar & Alistarh 2023."""
 
 from collections.abc import Iterator
 
