@@ -132,7 +132,7 @@ def trajectory(
     score_order: str = "whole",
     first: Scores | None = None,
     start: Masks | None = None,
-    **options: object,
+    **options: Any,
 ) -> Iterator[Step]:
     """The scores and masks of each iteration of `prune`, one by one.
 
@@ -146,27 +146,23 @@ def trajectory(
     _check_pruning(iterations, schedule, min_per_layer, scope)
     counting.check(target, structure, scope)
     weights = prunable(model, exclude)
-    found = _units(structure, model, batches, exclude, units)
-    ranking = _Ranking(structure, unit_score, found, weights, chosen.draws)
+    units = _units(structure, model, batches, exclude, units)
+    ranking = _Ranking(structure, unit_score, units, weights, chosen.draws)
     groups = ranking.groups(scope, sparsity, min_per_layer, start)
     total_steps = iterations or chosen.iterations
     masks = start
     for step, kept in enumerate(group_counts(schedule, groups, ranking.sizes, total_steps)):
-        # Each iteration has random numbers of its own.
-        draw = crc32(f"{seed}/{step}".encode()) if step else seed
-        if first is not None and not step:
-            scores = first
-        else:
-            scores_at = partial(
-                _scores_at, chosen, model, weights, loss=loss, seed=draw, score_mode=score_mode, **options
-            )
-            choose_of = partial(ranking.chosen, start if chosen.revives else masks, invert, min_per_layer)
-            counts = list(zip(groups, kept, strict=True))
-            scores = ORDERS[score_order](model, masks, batches, counts, scores_at, choose_of)
-        ranked = ranking.ranked(scores, start if chosen.revives else masks, invert)
+        draw = crc32(f"{seed}/{step}".encode()) if step else seed  # random numbers of its own
+        alive, scores = start if chosen.revives else masks, first
+        if scores is None or step:
+            how = {"loss": loss, "seed": draw, "score_mode": score_mode, **options}
+            at = partial(_scores_at, chosen, model, weights, how)
+            of = partial(ranking.chosen, alive, invert, min_per_layer)
+            scores = ORDERS[score_order](model, masks, batches, list(zip(groups, kept, strict=True)), at, of)
         choose: Callable[..., Masks] = select
         if target == "effective" and step + 1 == total_steps:
             choose = _effective(model, batches, example_input, scope, sparsity, weights)
+        ranked = ranking.ranked(scores, alive, invert)
         masks = ranking.masks(choose(ranked, groups, kept, ranking.least(min_per_layer)))
         if start is not None:
             masks = {layer: mask & start[layer] for layer, mask in masks.items()}
@@ -179,9 +175,9 @@ def _scores_at(
     chosen: Criterion,
     model: nn.Module,
     weights: Mapping[str, nn.Parameter],
+    how: Mapping[str, Any],
     masks: Masks | None,
     batches: Iterable[Batch],
-    **how: Any,
 ) -> Scores:
     return score([chosen], model, weights, masks, batches, **how)[chosen.name]
 

@@ -249,8 +249,7 @@ def gblm(probe: Probe, alpha: float = 100.0, mean_norm: bool = False) -> Scores:
     fisher = probe.fisher(per_sample=True)
     share = 1 / probe.samples if mean_norm else 1
     return {
-        name: probe.weights[name].abs()
-        * (share**0.5 * norm + alpha * (probe.samples * fisher[name]).sqrt())
+        name: probe.weights[name].abs() * (share**0.5 * norm + alpha * (probe.samples * fisher[name]).sqrt())
         for name, norm in probe.input_norms().items()
     }
 
