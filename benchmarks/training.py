@@ -1,7 +1,8 @@
 """Our training loop against a plain one: DataLoader, default memory format, mask after each step.
 
-Both normalize the same images from bytes and add up the loss. And ours in a process that keeps its memory, as
-workers do, against one that does not. And a network that is made smaller, against the same one masked.
+Both normalize the same images from bytes and add up the loss; of a text both take its bytes. And ours in a process that keeps its memory, as
+workers do, against one that does not. And a network that is made smaller, against the same one masked. And the
+update of a decoder's weights for its masks, in training steps.
 """
 
 import subprocess
@@ -9,43 +10,57 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import pruners
 from benchmarks.timing import seconds
 from sweep import data, models
 from sweep.config import Config
+from sweep.data import Data
 from sweep.engine import malloc
 from sweep.trial.prefixes import Shared
 from sweep.trial.stages import Stages
 from sweep.trial.training import Training
 
+_GENESIS = (("dataset.book", "Genesis"),)
 
-def compare(dataset: str, model: str, rounds: int, steps: int) -> None:
-    """Print how long so many steps take either way; the same images in each."""
-    config = Config(dataset=dataset, model=model, criterion="random", sparsity=0.9, epochs=1000)
-    whole = data.load(dataset, Path("data"), 0.1, 0)
-    network = models.build(model, whole.shape, whole.classes, 0)
+
+def _built(config: Config) -> tuple[Data, nn.Module]:
+    """The data of a config, and its network."""
+    whole = data.load(config.dataset, Path("data"), 0.1, 0, arguments=config.arguments("dataset"))
+    form = whole.form
+    return whole, models.build(config.model, form.shape, whole.classes, 0, config.init, dtype=form.dtype)
+
+
+def compare(dataset: str, model: str, rounds: int, steps: int, **fields: Any) -> None:
+    """Print how long so many steps take either way; the same inputs in each."""
+    config = Config(dataset=dataset, model=model, criterion="random", sparsity=0.9, epochs=1000, **fields)
+    whole, network = _built(config)
     masks = pruners.prune("random", network, sparsity=0.9)
     training = Training(config, network, data.to(whole, torch.device("cpu")))
     training.mask(masks)
 
-    plain = models.build(model, whole.shape, whole.classes, 0).to(memory_format=torch.contiguous_format)
+    plain = _built(config)[1].to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     rows = torch.arange(min(len(whole.train), steps * config.batch_size))
     some = whole.train.take(rows)
     pairs = TensorDataset(some.images.contiguous(), some.labels)
     loader = DataLoader(pairs, config.batch_size, shuffle=True, drop_last=True)
 
+    def prepared(images: Tensor) -> Tensor:
+        return images.long() if whole.mean is None else (images.float() - whole.mean) / whole.deviation
+
     def theirs() -> float:
         plain.train()
         total = 0.0
         for images, labels in loader:
             optimizer.zero_grad()
-            loss = F.cross_entropy(plain((images.float() - whole.mean) / whole.deviation), labels)
+            loss = F.cross_entropy(plain(prepared(images)), labels)
             loss.backward()
             optimizer.step()
             pruners.apply_masks(plain, masks)
@@ -90,6 +105,32 @@ def shrunk(dataset: str, model: str, rounds: int, steps: int) -> None:
     )
 
 
+def compensating(rounds: int) -> None:
+    """Print how long the update of a decoder's weights for its masks takes, and a step of its training."""
+    config = Config(
+        dataset="text:kjv", model="gpt-tiny", init="gpt", criterion="wanda", scope="rowwise", sparsity=0.5,
+        steps=1000, batch_size=32, compensate="obs", layers="* !head.*", parameters=_GENESIS,
+    )  # fmt: skip
+    whole = data.load(config.dataset, Path("data"), 0.1, 0, arguments=config.arguments("dataset"))
+    stages = Stages(config, whole, Shared())
+    chosen = stages.score()
+
+    def step() -> None:
+        list(stages.training.run(stages.training.step + 1))
+
+    def update() -> None:
+        stages.compensated(chosen)
+
+    step(), update()
+    pairs = [(seconds(update), seconds(step)) for _ in range(rounds)]
+    updating, training = (median(column) for column in zip(*pairs, strict=True))
+    print(
+        f"training, gpt-tiny on text:kjv, one thread: compensate obs by 128 windows {updating * 1e3:.0f} ms, a "
+        f"training step of 32 windows {training * 1e3:.0f} ms: {median(a / b for a, b in pairs):.0f} steps "
+        f"(median of {rounds} pairs)"
+    )
+
+
 def alone(model: str, steps: int) -> None:
     """Print the seconds that training steps take in this process, and evaluating the test images."""
     config = Config(dataset="mnist", model=model, criterion="random", sparsity=0.9, epochs=1000)
@@ -126,6 +167,9 @@ def main() -> None:
     torch.set_num_threads(1)
     compare("digits", "conv-5", rounds=5, steps=10)
     shrunk("digits", "conv-5", rounds=9, steps=20)
+    text: dict[str, Any] = {"init": "gpt", "batch_size": 32, "parameters": _GENESIS}
+    compare("text:kjv", "gpt-tiny", rounds=9, steps=5, **text)
+    compensating(rounds=5)
     if Path("data/MNIST").exists():
         compare("mnist", "lenet-5-caffe", rounds=3, steps=40)
         keeping("lenet-5-mini", rounds=5, steps=100)

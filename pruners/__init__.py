@@ -10,6 +10,8 @@ files and applies them as `torch.nn.utils.prune` does.
 """
 
 from pruners.activity import relu_activity
+from pruners.blocks import Block, in_blocks
+from pruners.compensation import COMPENSATIONS, compensated
 from pruners.cost import Cost, cost, multiply_adds, pq_index, pq_index_of
 from pruners.coupling import channel_groups
 from pruners.criteria import Criterion, criterion
@@ -27,19 +29,24 @@ from pruners.masks import (
     shuffle,
 )
 from pruners.narrowing import narrowed, narrowed_tensors
+from pruners.order import ORDERS
 from pruners.pruning import Step, final, prune, trajectory
 from pruners.ranking import keep_top
 from pruners.schedules import SCHEDULES
 from pruners.scopes import PATTERNS, SCOPES
+from pruners.sparsegpt import obs_groups, obs_step
 from pruners.structured import block_masks, block_scores, filter_masks, precrop, removable_blocks
 from pruners.structures import STRUCTURES, find_units, other_masks
 from pruners.units import Member, UnitGroup, Units, kept_units, unit_masks, unit_sums
 
 __all__ = [
+    "COMPENSATIONS",
+    "ORDERS",
     "PATTERNS",
     "SCHEDULES",
     "SCOPES",
     "STRUCTURES",
+    "Block",
     "Cost",
     "Criterion",
     "Masks",
@@ -52,6 +59,7 @@ __all__ = [
     "block_scores",
     "channel_groups",
     "collapsed_layers",
+    "compensated",
     "cost",
     "criterion",
     "densities",
@@ -60,6 +68,7 @@ __all__ = [
     "final",
     "find",
     "find_units",
+    "in_blocks",
     "keep_top",
     "kept_count",
     "kept_units",
@@ -67,6 +76,8 @@ __all__ = [
     "names",
     "narrowed",
     "narrowed_tensors",
+    "obs_groups",
+    "obs_step",
     "other_masks",
     "pq_index",
     "pq_index_of",

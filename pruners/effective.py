@@ -89,6 +89,8 @@ class _SignalPass:
     def __init__(self, leaves: Mapping[str, Tensor], product: Callable[..., Tensor]) -> None:
         self._names = {id(leaf): name for name, leaf in leaves.items()}
         self._product = product
+        # Tensors that the network makes of no signal, such as angles of positions, by their ids.
+        self._constants: dict[int, Tensor] = {}
 
     def linear_map(self, call: LinearMap) -> Tensor:
         """The map with its mask in place of its weight; a weight without a mask is dense."""
@@ -116,14 +118,19 @@ class _SignalPass:
     def _rule(
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        given = signals.tensors(tree_leaves((args, kwargs)))
+        if name in signals.CONSTANTS or (given and all(id(each) in self._constants for each in given)):
+            made = func(*args, **kwargs)
+            self._constants |= {id(each): each for each in signals.tensors(tree_leaves(made))}
+            return made
         if name in signals.PLAIN:
             return keep_graph(name, func, args, kwargs)
         if name in signals.IDENTITY:
             signal = args[0]
         elif name in signals.SUMS:
-            signal = signals.either(*signals.tensors(args))
+            signal = signals.either(*self._signals(args))
         elif name in signals.PRODUCTS:
-            signal = self._product(*signals.tensors(args))
+            signal = self._product(*self._signals(args))
         elif name == "multi_head_attention_forward":
             return signals.multi_head_attention(*args, **kwargs, mask_or_dense=self._mask_or_dense)
         elif name in signals.RULES:
@@ -133,6 +140,13 @@ class _SignalPass:
         if func.__name__.endswith("_") or func.__name__.startswith("__i"):
             return args[0].copy_(signal)  # in place: other references see the result too
         return signal.clone() if signal is args[0] else signal
+
+    def _signals(self, args: Sequence[Any]) -> list[Tensor]:
+        """The signals among arguments, in their common shape; constants scale or shift, as numbers do."""
+        given = signals.tensors(args)
+        shape = torch.broadcast_shapes(*(each.shape for each in given))
+        found = [each for each in given if id(each) not in self._constants]
+        return [found[0].expand(shape), *found[1:]] if len(found) < len(given) else found
 
     def _layers(self, values: object) -> list[str]:
         """Names of the layers whose masks are among the values, rearranged or not."""

@@ -36,7 +36,11 @@ def synaptic(
     Raises:
         ValueError: there is no batch, or its inputs are not real-valued.
     """
-    if not batches or not batches[0][0].is_floating_point():
+    if batches and not batches[0][0].is_floating_point():
+        raise ValueError(
+            "its flow begins at inputs of 1, and these are whole numbers, such as tokens: take another score"
+        )
+    if not batches:
         raise ValueError(
             "this score needs one batch of real-valued inputs, for their shape: "
             "give batches=[(inputs, targets)]"

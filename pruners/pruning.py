@@ -1,9 +1,10 @@
 """Pruning: any criterion with any scope, any schedule and any structure."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 
 from pruners import counting
 from pruners.batches import Batch, Loss
-from pruners.criteria import Mode
+from pruners.criteria import Criterion, Mode
 from pruners.lookup import Chosen, find, one_of
 from pruners.masks import Masks, Sparsity, kept_count, prunable
+from pruners.order import ORDERS
 from pruners.probe import Scores
 from pruners.ranking import select
 from pruners.schedules import SCHEDULES, group_counts
@@ -26,10 +28,17 @@ from pruners.units import Units, kept_units, unit_masks
 
 
 class Step(NamedTuple):
-    """One pruning iteration: its scores, and the masks chosen by them."""
+    """One pruning iteration: its scores, the masks chosen by them, and the weights to go on with.
+
+    Attributes:
+        scores: name of a prunable weight → its scores.
+        masks: name → boolean mask; True is kept.
+        weights: name of a weight or bias → its new value; those without one stay as they are.
+    """
 
     scores: Scores
     masks: Masks
+    weights: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def prune(
@@ -120,13 +129,15 @@ def trajectory(
     units: Units | None = None,
     target: Literal["kept", "effective"] = "kept",
     example_input: Tensor | None = None,
+    score_order: str = "whole",
     first: Scores | None = None,
     start: Masks | None = None,
-    **options: object,
+    **options: Any,
 ) -> Iterator[Step]:
     """The scores and masks of each iteration of `prune`, one by one.
 
     Args:
+        score_order: a name of `ORDERS`: whether layers are scored behind others that are pruned already.
         first: scores of the first iteration, if `saliency` has computed them already.
         start: masks of weights pruned before, which stay pruned. All weights count in the sparsity. Where a
             scope leaves a layer more than `start` keeps, it keeps less; units that it lacks others keep.
@@ -135,31 +146,40 @@ def trajectory(
     _check_pruning(iterations, schedule, min_per_layer, scope)
     counting.check(target, structure, scope)
     weights = prunable(model, exclude)
-    found = _units(structure, model, batches, exclude, units)
-    ranking = _Ranking(structure, unit_score, found, weights, chosen.draws)
+    units = _units(structure, model, batches, exclude, units)
+    ranking = _Ranking(structure, unit_score, units, weights, chosen.draws)
     groups = ranking.groups(scope, sparsity, min_per_layer, start)
     total_steps = iterations or chosen.iterations
     masks = start
     for step, kept in enumerate(group_counts(schedule, groups, ranking.sizes, total_steps)):
-        # Each iteration has random numbers of its own.
-        draw = crc32(f"{seed}/{step}".encode()) if step else seed
-        if first is not None and not step:
-            scores = first
-        else:
-            scores = score(
-                [chosen], model, weights, masks, batches,
-                loss=loss, seed=draw, score_mode=score_mode, **options,
-            )[chosen.name]  # fmt: skip
-        ranked = ranking.ranked(scores, start if chosen.revives else masks, invert)
+        draw = crc32(f"{seed}/{step}".encode()) if step else seed  # random numbers of its own
+        alive, scores = start if chosen.revives else masks, first
+        if scores is None or step:
+            how = {"loss": loss, "seed": draw, "score_mode": score_mode, **options}
+            at = partial(_scores_at, chosen, model, weights, how)
+            of = partial(ranking.chosen, alive, invert, min_per_layer)
+            scores = ORDERS[score_order](model, masks, batches, list(zip(groups, kept, strict=True)), at, of)
         choose: Callable[..., Masks] = select
         if target == "effective" and step + 1 == total_steps:
             choose = _effective(model, batches, example_input, scope, sparsity, weights)
+        ranked = ranking.ranked(scores, alive, invert)
         masks = ranking.masks(choose(ranked, groups, kept, ranking.least(min_per_layer)))
         if start is not None:
             masks = {layer: mask & start[layer] for layer, mask in masks.items()}
         del ranked
         yield Step(scores, masks)
         del scores  # free their memory before the next iteration
+
+
+def _scores_at(
+    chosen: Criterion,
+    model: nn.Module,
+    weights: Mapping[str, nn.Parameter],
+    how: Mapping[str, Any],
+    masks: Masks | None,
+    batches: Iterable[Batch],
+) -> Scores:
+    return score([chosen], model, weights, masks, batches, **how)[chosen.name]
 
 
 def _check_pruning(iterations: int | None, schedule: str, min_per_layer: int, scope: Scope) -> None:
@@ -262,6 +282,18 @@ class _Ranking:
         if alive is None:
             return ranked
         return {layer: s.masked_fill(~alive[layer], -torch.inf) for layer, s in ranked.items()}
+
+    def chosen(
+        self,
+        alive: Masks | None,
+        invert: bool,
+        min_per_layer: int,
+        scores: Scores,
+        groups: Sequence[Group],
+        kept: Sequence[int],
+    ) -> Masks:
+        """The masks of some layers."""
+        return select(self.ranked(scores, alive, invert), groups, kept, self.least(min_per_layer))
 
     def masks(self, kept: Masks) -> Masks:
         """Masks of the weights, of what is kept."""

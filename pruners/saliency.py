@@ -240,11 +240,16 @@ def beta_rank(probe: Probe) -> Scores:
 
 
 @criterion("gblm", source="Das et al. 2023", equation="|w| · (‖x‖₂ + α (Σ g²)^½)", train_mode=False)
-def gblm(probe: Probe, alpha: float = 100.0) -> Scores:
-    """Size times the sum of the input norm and the scaled norm of the gradients of single samples."""
+def gblm(probe: Probe, alpha: float = 100.0, mean_norm: bool = False) -> Scores:
+    """Size times the sum of the input norm and the scaled norm of the gradients of single samples.
+
+    With `mean_norm`, as in the paper's code, Σ x² is divided by the number of samples before the root, and
+    Σ g² is not.
+    """
     fisher = probe.fisher(per_sample=True)
+    share = 1 / probe.samples if mean_norm else 1
     return {
-        name: probe.weights[name].abs() * (norm + alpha * (probe.samples * fisher[name]).sqrt())
+        name: probe.weights[name].abs() * (share**0.5 * norm + alpha * (probe.samples * fisher[name]).sqrt())
         for name, norm in probe.input_norms().items()
     }
 

@@ -77,6 +77,11 @@ def _max(signal: Tensor, *args: Any, **kwargs: Any) -> Any:
     return torch.return_types.max((signal.sum(*args, **kwargs), signal.argmax(*args, **kwargs)))
 
 
+def _embedding(tokens: Tensor, weight: Tensor, *_: Any, **__: Any) -> Tensor:
+    """A token reaches every number of its embedding, which no mask prunes."""
+    return tokens.unsqueeze(-1).expand(*tokens.shape, weight.shape[-1])
+
+
 def _max_pool(pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def average(
         inputs: Tensor, size: Any, stride: Any = None, padding: Any = 0, *_: Any, **options: Any
@@ -100,6 +105,7 @@ def _adaptive_max_pool(pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 # Functions are named as `Interpreter` names them: without underscores, in place or not.
 WHOLE = ("multi_head_attention_forward",)
+CONSTANTS = {"arange", "linspace"}  # made of numbers alone
 SCALING = {"mul", "rmul", "truediv", "div", "neg", "abs"}
 SUMS = {"add", "iadd", "radd", "sub", "isub", "rsub"}
 PRODUCTS = {"mul", "imul", "rmul", "truediv", "itruediv", "div", "addcmul"}
@@ -112,6 +118,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "max": _max,
     "amax": lambda signal, dim=(), keepdim=False: signal.sum(dim, keepdim),
     "scaled_dot_product_attention": _attention,
+    "embedding": _embedding,
 }
 # A unit with a signal keeps it, element by element.
 IDENTITY = {

@@ -135,6 +135,11 @@ class Pruning(Setting):
         Literal["same", "fresh"],
         About(Role.SCORING, "weights that are scored: those that are trained, or another draw of them"),
     ] = "same"
+    score_order: Annotated[
+        str,
+        one_of("order", "pruners:ORDERS"),
+        About(Role.SCORING, "whole: all layers of one network; blockwise: each behind blocks pruned before"),
+    ] = "whole"
     update_every: Annotated[Count, About(Role.MASK, "steps between updates of the mask")] = 100
     update_end: Annotated[
         float, Field(gt=0, le=1), About(Role.MASK, "share of the training after which no update comes")
@@ -164,6 +169,14 @@ class Pruning(Setting):
     ablation: Annotated[
         Literal["none", "shuffle", "invert", "reinit"],
         About(Role.RETRAINING, "shuffle masks in layers, invert scores, or draw new weights after the prune"),
+    ] = "none"
+    compensate: Annotated[
+        str,
+        one_of("compensation", "pruners:COMPENSATIONS"),
+        About(
+            Role.RETRAINING,
+            "what makes up for removed weights, right after the prune: new weights, or biases",
+        ),
     ] = "none"
     rewind_epoch: Annotated[
         Epoch | None, About(Role.RETRAINING, "epoch whose weights and schedule come back after the prune")

@@ -16,6 +16,7 @@ from sweep.rules.granet import GRANET
 from sweep.rules.hydra import HYDRA
 from sweep.rules.imp import IMP
 from sweep.rules.mest import MEST
+from sweep.rules.obs import OBS
 from sweep.rules.once import ONCE
 from sweep.rules.oracle import ORACLE
 from sweep.rules.own import own
@@ -30,7 +31,7 @@ __all__ = ["DENSE", "RULES", "Rule", "Run", "find"]
 
 _ALONG = (GMP, SET, RIGL, GRANET, ACDC, MEST, EAST)
 _TRAINED = (EDGE_POPUP, SIGNED_SUPERMASK, HYDRA, BIP, BIP_CODE)
-RULES: dict[str, Rule] = {rule.name: rule for rule in (IMP, SAP, *_ALONG, *_TRAINED, ORACLE, DENSE)}
+RULES: dict[str, Rule] = {rule.name: rule for rule in (IMP, SAP, *_ALONG, *_TRAINED, ORACLE, OBS, DENSE)}
 
 
 def find(criterion: str) -> Rule:

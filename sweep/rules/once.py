@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from functools import lru_cache
 
+from torch import nn
+
 import pruners
 from sweep import parts
 from sweep.config import AFTER_DENSE, Config
-from sweep.rules.at_once import AtOnce
+from sweep.errors import BadInput
+from sweep.rules import spread
+from sweep.rules.at_once import AtOnce, of_compensation
 from sweep.rules.moments import MOMENTS
 from sweep.rules.rule import ranks_units, sparse_start
 from sweep.rules.run import Run
@@ -37,11 +41,14 @@ class Once(AtOnce):
         """All fields of pruning, less those that the criterion does not look at."""
         ranked = ranks_units(config, criterion(config.criterion).draws)
         read = _reads(config.criterion, config.iterations == 1, ranked) | sparse_start(config)
+        read |= of_compensation(config)
         return read if config.prune_when else read - {"prune_threshold"}
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
-        """None: every field of pruning goes with a score."""
-        return iter(())
+        """An order of layers where units are ranked, or paths through all of them."""
+        for field, plain in (("structure", "weight"), ("target", "kept")):
+            if config.score_order != "whole" and getattr(config, field) != plain:
+                yield field, f"{field} with score_order {config.score_order}: leave one out"
 
     def takes_iterations(self, config: Config) -> bool:
         """Whether the criterion is iterative, or gives the same masks in any number of iterations."""
@@ -54,11 +61,21 @@ class Once(AtOnce):
 
     def scored_images(self, config: Config) -> int:
         """The images of all scoring batches; none where the criterion does not look at data."""
+        compensating = super().scored_images(config)
         if not criterion(config.criterion).needs_data:
-            return 0
+            return compensating
         watched = config.prune_when and MOMENTS[config.prune_when].of_masks
         times = 1 + int(config.prune_epoch) if watched else 1
-        return times * config.iterations * config.score_batches * config.score_batch_size
+        return compensating + times * config.iterations * config.score_batches * config.score_batch_size
+
+    def check(self, config: Config, model: nn.Module, exclude: list[str], units: pruners.Units) -> None:
+        """See that there are masks, and that they can be chosen in the order of the config."""
+        super().check(config, model, exclude, units)
+        if config.score_order != "whole":
+            try:
+                spread.drawn(config, model, exclude, units)
+            except ValueError as error:
+                raise BadInput(f"{config.model}: {error}") from None
 
     def choose(self, run: Run) -> pruners.Step:
         """The masks by the criterion's scores."""
@@ -72,7 +89,7 @@ def _reads(name: str, one_iteration: bool, ranks_units: bool) -> frozenset[str]:
     if not ranks_units:
         fields -= {"unit_score"}
     if not known.needs_data:
-        fields -= _BATCHES
+        fields -= {*_BATCHES, "score_order"}
     if known.static:
         # The ranking is the same at every mask: one iteration gives the masks of many.
         fields -= {"iterations"}

@@ -21,6 +21,7 @@ class Oracle(AtOnce):
 
     name = "oracle"
     draws = True
+    compensates = False  # it looks at no data
 
     def reads(self, config: Config) -> frozenset[str]:
         """The combination, the layers, and what comes after the pruning."""

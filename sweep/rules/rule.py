@@ -29,6 +29,7 @@ class Rule:
         waits: whether the prune may wait for an indicator, `prune_when`.
         last_phase: phase of the learning curve whose epochs count as the trial's result.
         shrinks: whether `shrink` goes with it: it prunes once, and trains the network that is left.
+        compensates: whether `compensate` goes with it: it prunes once, and goes on with the weights it has.
         twins: whether the training after the last pruning can be repeated from where it began.
         forgets: whether `run` uses nothing after a move that it took from the network before the move.
         options: makes the rule's options of what a study gives as `criterion.NAME`: a dataclass with a
@@ -44,6 +45,7 @@ class Rule:
     waits = False
     last_phase = "retrain"
     shrinks = False
+    compensates = False
     twins = False
     forgets = True
     options: Callable[..., Any] | None = None

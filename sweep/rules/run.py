@@ -109,6 +109,10 @@ class Run(Protocol):
         """The loss that scores."""
         ...
 
+    def compensated(self, chosen: pruners.Step) -> pruners.Step:
+        """Masks with the weights that make up for what they remove, as the trial's `compensate` says."""
+        ...
+
     def scoring(self) -> AbstractContextManager[None]:
         """Around the choice of masks, so that its time is recorded."""
         ...

@@ -65,5 +65,6 @@ def drawn(
         structure=config.structure,
         units=units,
         start=start,
+        score_order=config.score_order,
     )
     return next(steps).masks

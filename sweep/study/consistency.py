@@ -48,6 +48,7 @@ def check(config: Config) -> None:
         _retraining,
         _masks,
         _shrinking,
+        _compensating,
         _start,
     ):
         for field, message in problems(config):
@@ -259,6 +260,20 @@ def _shrinking(config: Config) -> Iterator[Problem]:
             f"shrink: structure {config.structure} leaves no smaller network: "
             f"take structure {', '.join(others)} or {last}",
         )
+
+
+def _compensating(config: Config) -> Iterator[Problem]:
+    asked = f"compensate {config.compensate}"
+    if asked == "compensate none" or not config.sparsity:
+        return
+    if not rules.find(config.criterion).compensates:
+        yield "compensate", f"{asked}: {config.criterion} does not prune once for all: leave compensate out"
+    for field, others in (
+        ("rewind_epoch", config.rewind_epoch is not None),
+        ("ablation", config.ablation == "reinit"),
+    ):
+        if others:
+            yield field, f"{field} with {asked}: other weights would take the place of its: leave one out"
 
 
 def _units(config: Config) -> Iterator[Problem]:

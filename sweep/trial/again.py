@@ -24,6 +24,7 @@ from sweep.store.schema import is_timing
 from sweep.study.consistency import check
 from sweep.study.identity import Trial
 from sweep.study.library import PART_FIELDS
+from sweep.trial import masking
 from sweep.trial.prefixes import Shared
 from sweep.trial.rows import Row
 from sweep.trial.run import one_thread, prepared
@@ -179,6 +180,7 @@ def _load(stages: Stages, file: Place, given: weights.State) -> None:
         BadInput: the file is of another network.
     """
     masks = interop.masks_of(given)
+    stages.training.put(masking.added_biases(stages.config, stages.model, stages.exclude))
     if stages.config.shrink:
         # The masks are of the whole network: of some there is no weight any more.
         masks = {name: given[f"{name}_mask"] for name in stages.model.state_dict() if f"{name}_mask" in given}

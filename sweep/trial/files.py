@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 import pruners
-from pruners import interop
+from pruners import compensation, interop
 from sweep import models
 from sweep.data import Data
 from sweep.errors import BadInput
 from sweep.store import kept
 from sweep.store.places import Place, put, remedy
 from sweep.study.identity import Trial
+from sweep.trial import masking
 from sweep.trial.rows import Row
 from sweep.trial.stages import Stages
 
@@ -163,6 +164,7 @@ def _program(stages: Stages) -> ExportedProgram:
     network = models.build(
         config.model, form.shape, data.classes, 0, dtype=form.dtype, arguments=config.arguments("model")
     )
+    compensation.put(network, masking.added_biases(config, network, stages.exclude))
     if stages.smaller:
         pruners.apply_masks(network.to(data.device), stages.masks)
         network = stages.smaller_of(network).network

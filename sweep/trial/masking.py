@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import pruners
+from pruners import compensation
 from pruners.masks import total_kept
 from sweep import rules
 from sweep.config import Config
@@ -142,6 +143,18 @@ def retrained(config: Config, model: nn.Module) -> Callable[[str], bool] | None:
     return test
 
 
+def added_biases(config: Config, model: nn.Module, exclude: list[str]) -> dict[str, Tensor]:
+    """The biases that layers get for the config's compensation, each 0: name → (outputs,).
+
+    Raises:
+        BadInput: a layer can have none.
+    """
+    try:
+        return compensation.blank(config.compensate, model, pruners.prunable(model, exclude))
+    except ValueError as error:
+        raise BadInput(f"compensate {config.compensate} with {config.model}: {error}") from None
+
+
 def check(config: Config, model: nn.Module, example: Tensor) -> None:
     """Check that the model has the layers, the parameters and the masks that the config names.
 
@@ -159,6 +172,8 @@ def check(config: Config, model: nn.Module, example: Tensor) -> None:
         # Whatever scores the weights, the scope and the start say how many are left.
         check_count(config, spread.drawn(config, model, exclude, found, start(config, model)))
     check_target(config, model, example)
+    if config.sparsity:
+        added_biases(config, model, exclude)
 
 
 def check_target(config: Config, model: nn.Module, example: Tensor) -> None:

@@ -129,6 +129,10 @@ class _Moves:
         """As `Run.score`; none where the masks come from the checkpoint."""
         return pruners.Step({}, {}) if self._checkpoint else self._stages.score()
 
+    def compensated(self, chosen: pruners.Step) -> pruners.Step:
+        """As `Run.compensated`; the values come from the checkpoint, if there is one."""
+        return self._stages.compensated(chosen, known=self._checkpoint is not None)
+
     def prune(self, chosen: pruners.Step) -> None:
         """As `Run.prune`."""
         self._note("prune", masks=chosen.masks)

@@ -48,7 +48,8 @@ def choose(
     batches, cache = ScoringData(config, data), {} if cache is None else cache
     # The sum of the weights belongs to the key: on a GPU two equal trainings differ in the last digits.
     key = f"{config.scoring} {sum(float(weight.detach().sum()) for weight in scored.parameters())!r}"
-    cached = cache.get(key)
+    # Behind pruned blocks, scores depend on the sparsity: they serve no other.
+    cached = cache.get(key) if config.score_order == "whole" else None
     if cached:
         batches.passes = cached[1]
     criterion = config.criterion
@@ -69,7 +70,7 @@ def choose(
     )
     with settings_kept(part) if part else nullcontext():
         last = next(steps)
-        if not cached:
+        if not cached and config.score_order == "whole":
             cache.clear()
             cache[key] = last.scores, batches.passes
         if config.iterations > 1:
@@ -92,6 +93,7 @@ def _asked(config: Config) -> dict[str, Any]:
         "min_per_layer": config.min_per_layer,
         "structure": config.structure,
         "unit_score": config.unit_score,
+        "score_order": config.score_order,
         "target": config.target,
         **parts.values(once.criterion(config.criterion).score, config.arguments("criterion")),
     }

@@ -15,7 +15,8 @@ from sweep.rules import spread
 from sweep.rules.run import Between, Run, Watch
 from sweep.store.states import State
 from sweep.study import consistency
-from sweep.trial import masking, network, scoring, watch
+from sweep.trial import compensating, masking, network, scoring, watch
+from sweep.trial.ends import Diverged, Stopped
 from sweep.trial.prefixes import Shared, rewind_point
 from sweep.trial.recorder import Recorder
 from sweep.trial.shared_states import SharedStates
@@ -26,14 +27,6 @@ from sweep.trial.twins import Twin
 # Called after each epoch of retraining with its number from 1, its validation accuracy, and whether it is the
 # last epoch. True stops the trial.
 AfterEpoch = Callable[[int, float, bool], bool]
-
-
-class _Diverged(Exception):
-    """The loss of the training is infinite, no number, or far too large."""
-
-
-class _Stopped(Exception):
-    """`after_epoch` stopped the trial."""
 
 
 class Stages:
@@ -99,9 +92,9 @@ class Stages:
         """
         try:
             self.rule.run(moves or self)
-        except _Diverged:
+        except Diverged:
             self.recorder.diverged = True
-        except _Stopped:
+        except Stopped:
             self.recorder.stopped = True
         else:
             if not self.smaller:
@@ -144,6 +137,11 @@ class Stages:
         """The masks that the trial's criterion chooses, and their scores."""
         return scoring.choose(self.config, self.model, self.data, self.shared.scores, self.start, self.units)
 
+    def compensated(self, chosen: pruners.Step, known: bool = False) -> pruners.Step:
+        """Masks with what makes up for the weights they remove; known: with zeros in its place."""
+        weights = compensating.weights(self.config, self.model, self.data, self.exclude, chosen.masks, known)
+        return chosen._replace(weights={**chosen.weights, **weights})
+
     def batches(self) -> Iterable[Batch]:
         """The scoring batches: each pass draws others, alike in every run."""
         return scoring.ScoringData(self.config, self.data)
@@ -168,7 +166,7 @@ class Stages:
             training.active = training.kept * training.spent
             self.recorder.curves = [row | {"kept": training.kept} for row in self.recorder.curves]
             if loaded["diverged"]:
-                raise _Diverged
+                raise Diverged
 
     def dense(self, until: int, watch: Watch | None = None, resumed: bool = False) -> None:
         """Train to a step, from the furthest state that another trial has saved.
@@ -205,7 +203,7 @@ class Stages:
                         until = step if watch(epochs[step]) else until
                     if until == step:
                         break
-        except _Diverged:
+        except Diverged:
             for point in to_save:
                 self._states.save(point, diverged=True)
             raise
@@ -243,6 +241,7 @@ class Stages:
             masks = chosen.masks | pruners.other_masks(self.model, self.units, chosen.masks)
         if measured:
             self.recorder.record_masks(self.model, chosen)
+        self.training.put(chosen.weights)
         self.mask(masks)
         if measured:
             self.recorder.record_pruned()
@@ -312,9 +311,9 @@ class Stages:
         """
         for loss in self.recorder.timed(self.training.run(until, between, pause)):
             if not self.recorder.record_epoch(phase, loss):
-                raise _Diverged
+                raise Diverged
             if phase == "retrain" and self.after_epoch:
                 accuracies = [row["val_accuracy"] for row in self.recorder.curves if row["phase"] == phase]
                 last = self.training.step >= until
                 if self.after_epoch(len(accuracies), accuracies[-1], last) and not last:
-                    raise _Stopped
+                    raise Stopped

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruners import compensation
 from pruners.masks import prunable, total_kept
 from sweep import parts
 from sweep.config import Config
@@ -129,6 +130,12 @@ class Training(Evaluation):
                     moment.masked_fill_(~mask, 0)
             # The memory layout of the gradient makes their product one plain loop.
             self._masked.append((parameter, torch.empty_like(parameter).copy_(mask)))
+
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Give parameters new values, and layers biases, which are trained from now on."""
+        if added := compensation.put(self.model, weights):
+            self._trainable += added
+            self._optimizer.add_param_group({"params": [self.model.get_parameter(name) for name in added]})
 
     def shrink(self, network: nn.Module, cut: Callable[[str, Tensor], Tensor]) -> None:
         """Go on with the smaller network that the masks leave, with what the optimizer has of its weights.

@@ -7,6 +7,7 @@ import torchvision
 from torch import nn
 
 import pruners
+from sweep.models.decoders import Decoder
 
 
 def random_masks(model, density, seed):
@@ -341,3 +342,30 @@ def test_what_an_attention_layer_leaves_unmasked_is_whole():
     masks = {name: mask for name, mask in random_masks(model, 1.1, 0).items() if "out_proj" not in name}
     found = pruners.effective_masks(model, masks, torch.zeros(1, 3, 4))
     assert all(mask.all() for mask in found.values())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_in_a_decoder_every_token_reaches_its_embedding_and_positions_cut_no_path(seed):
+    """Against the paths of one block, worked out by sets of units; rotary positions are constants."""
+    model = Decoder(7, 1, 8, 2, 5)
+    kept = random_masks(model, 0.15, seed)
+    q, k, v, o, gate, up, down, head = kept.values()
+    wanted = head.any(0)  # units of the residual stream that the head reads
+    neurons = (down & wanted[:, None]).any(0)
+    middle = wanted | (gate & neurons[:, None]).any(0) | (up & neurons[:, None]).any(0)
+    features = (o & middle[:, None]).any(0)
+    # A head's features are mixed by its queries and keys: one that is read makes all of them matter.
+    heads = features.view(2, 4).any(1).repeat_interleave(4)
+    mixed = (q.any(1) | k.any(1)).view(2, 4).any(1).repeat_interleave(4)
+    expected = [
+        q & heads[:, None],
+        k & heads[:, None],
+        v & features[:, None],
+        o & middle[:, None] & (mixed | v.any(1)),
+        gate & neurons[:, None],
+        up & neurons[:, None],
+        down & wanted[:, None] & (gate.any(1) | up.any(1)),
+        head,
+    ]
+    found = pruners.effective_masks(model, kept, torch.zeros(1, 6, dtype=torch.long))
+    assert all(torch.equal(mask, own) for mask, own in zip(found.values(), expected, strict=True))

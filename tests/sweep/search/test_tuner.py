@@ -44,6 +44,14 @@ def test_a_schedule_that_is_chosen_again_while_it_runs_is_run_once(sampler, stud
     assert len(ran) == len(set(ran)) > 10
 
 
+def test_a_search_chooses_among_compensations_and_orders_of_scores(study_file):
+    space = "    compensate: [none, obs, bias]\n    score_order: [whole, blockwise]\n"
+    text = SMALL.replace("[global, erk, uniform]", "[erk, uniform]") + space
+    ran = go(searching(study_file, text, sampler="random"))
+    assert {trial.config.compensate for trial in ran} == {"none", "obs", "bias"}
+    assert {trial.config.score_order for trial in ran} == {"whole", "blockwise"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "grid"])
 def test_with_all_schedules_out_a_search_waits_without_choosing_on(sampler, study_file):
