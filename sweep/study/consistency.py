@@ -99,6 +99,11 @@ def _of_task(config: Config, task: str) -> Iterator[Problem]:
     if config.label_smoothing and not loss.smooths:
         name = config.loss or TASKS[task].loss
         yield "label_smoothing", f"label_smoothing: the loss {name} takes none: leave it out"
+    if config.retrain_loss == "distill" and not TASKS[task].labelled:
+        yield (
+            "retrain_loss",
+            f"retrain_loss distill compares shares of classes and {config.dataset} is {task}: leave it out",
+        )
     if task == CLASSIFICATION:
         return
     for field, asked in (

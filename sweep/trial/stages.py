@@ -16,24 +16,18 @@ from sweep.rules.run import Between, Run, Watch
 from sweep.store.states import State
 from sweep.study import consistency
 from sweep.trial import masking, network, scoring, watch
-from sweep.trial.prefixes import Shared, rewind_point
+from sweep.trial.ends import Diverged, Stopped
+from sweep.trial.prefixes import Shared
 from sweep.trial.recorder import Recorder
 from sweep.trial.shared_states import SharedStates
 from sweep.trial.smaller import Smaller
+from sweep.trial.teacher import Teacher
 from sweep.trial.training import Training
 from sweep.trial.twins import Twin
 
 # Called after each epoch of retraining with its number from 1, its validation accuracy, and whether it is the
 # last epoch. True stops the trial.
 AfterEpoch = Callable[[int, float, bool], bool]
-
-
-class _Diverged(Exception):
-    """The loss of the training is infinite, no number, or far too large."""
-
-
-class _Stopped(Exception):
-    """`after_epoch` stopped the trial."""
 
 
 class Stages:
@@ -47,6 +41,7 @@ class Stages:
         units: of the config's structure, group by group; none for single weights.
         start: masks that are on from the start; None: there are none.
         snapshot: the step to rewind to with its weights, as soon as the training has passed it.
+        teacher: the dense network by whose outputs the training after the prune learns; None: it does not.
         twin: the second training after the last pruning; None: the trial has none.
     """
 
@@ -87,6 +82,8 @@ class Stages:
             parts = self.rule.parts_at(config)
             self.twin = Twin(config, self.training, self.recorder, self.exclude, parts)
         self._states = SharedStates(shared, self.training, self.recorder)
+        taught = rules.find(config.criterion).prunes and config.retrain_loss == "distill"
+        self.teacher = Teacher(config, data, shared, Stages) if taught else None
 
     def run(self, moves: Run | None = None) -> Recorder:
         """Train and prune as the rule says.
@@ -99,9 +96,9 @@ class Stages:
         """
         try:
             self.rule.run(moves or self)
-        except _Diverged:
+        except Diverged:
             self.recorder.diverged = True
-        except _Stopped:
+        except Stopped:
             self.recorder.stopped = True
         else:
             if not self.smaller:
@@ -168,7 +165,7 @@ class Stages:
             training.active = training.kept * training.spent
             self.recorder.curves = [row | {"kept": training.kept} for row in self.recorder.curves]
             if loaded["diverged"]:
-                raise _Diverged
+                raise Diverged
 
     def dense(self, until: int, watch: Watch | None = None, resumed: bool = False) -> None:
         """Train to a step, from the furthest state that another trial has saved.
@@ -183,7 +180,7 @@ class Stages:
         training = self.training
         if not resumed:
             self._begin_dense()
-        to_save = self._states.to_save()
+        to_save = self._states.to_save(until)
         stops = set(map(self._states.step, to_save))
         if self._rewind_step is not None and self.snapshot is None:
             stops.add(self._rewind_step)
@@ -205,7 +202,7 @@ class Stages:
                         until = step if watch(epochs[step]) else until
                     if until == step:
                         break
-        except _Diverged:
+        except Diverged:
             for point in to_save:
                 self._states.save(point, diverged=True)
             raise
@@ -217,11 +214,9 @@ class Stages:
         """Load the weights to rewind to, if they are from before a state. False if they are missing."""
         if self._rewind_step is None or self.snapshot or self._rewind_step > state["step"]:
             return True
-        point = rewind_point(self.config)
-        earlier = self._states.load(point) if point else None
-        if earlier:
-            self.snapshot = self._rewind_step, earlier["model"]
-        return bool(earlier)
+        weights = self._states.rewound(self.config)
+        self.snapshot = (self._rewind_step, weights) if weights else None
+        return weights is not None
 
     def load_levels(self, counts: list[int]) -> int:
         """Go on from the last state whose levels kept these counts of weights; how many levels it has."""
@@ -268,7 +263,8 @@ class Stages:
             weights = network.built(config, self.data, config.roots.init, "reinit").state_dict()
         if reinit or self.snapshot:
             training.rewind(weights, step)
-        trained = masking.retrained(config, self.model)
+        trained, training.adapted = masking.retrained(config, self.model)
+        training.teacher = self.teacher
         if config.retrain_epochs is not None:
             length = training.steps_of(config.retrain_epochs)
             training.restart(training.step, length, config.retrain_lr or config.lr, trained)
@@ -310,11 +306,13 @@ class Stages:
             between: called before each step of the optimizer.
             pause: the epoch in which `until` lies goes on afterwards, and is recorded at its end.
         """
+        if self.training.teacher and self.teacher:
+            self.teacher.network()  # before the clock of the training runs
         for loss in self.recorder.timed(self.training.run(until, between, pause)):
             if not self.recorder.record_epoch(phase, loss):
-                raise _Diverged
+                raise Diverged
             if phase == "retrain" and self.after_epoch:
                 accuracies = [row["val_accuracy"] for row in self.recorder.curves if row["phase"] == phase]
                 last = self.training.step >= until
                 if self.after_epoch(len(accuracies), accuracies[-1], last) and not last:
-                    raise _Stopped
+                    raise Stopped
