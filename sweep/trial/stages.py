@@ -307,7 +307,7 @@ class Stages:
             pause: the epoch in which `until` lies goes on afterwards, and is recorded at its end.
         """
         if self.training.teacher and self.teacher:
-            self.teacher.network()  # before the clock of the training runs
+            self.recorder.charge(*self.teacher.ready())
         for loss in self.recorder.timed(self.training.run(until, between, pause)):
             if not self.recorder.record_epoch(phase, loss):
                 raise Diverged

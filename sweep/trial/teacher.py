@@ -88,12 +88,24 @@ class Teacher:
             Diverged: the dense run has diverged.
         """
         if self._network is None:
-            if self.weights is None:
-                self.weights = self._found() or self._trained()
+            self.ready()
             own = network.built(self._config, self._data, self._config.roots.init, "init")
-            own.load_state_dict(self.weights)
+            own.load_state_dict(self.weights or {})
             self._network = own.eval().requires_grad_(False)
         return self._network
+
+    def ready(self) -> tuple[int, float]:
+        """Find the weights, unless they are there: those of a trial's state, or of a dense run made here.
+
+        Returns:
+            Steps and seconds of training that this took.
+
+        Raises:
+            Diverged: the dense run has diverged.
+        """
+        if self.weights is None:
+            self.weights = self._found()
+        return (0, 0.0) if self.weights is not None else self._train()
 
     def can_restore(self, weights: Any) -> bool:
         """Whether weights are of the network that teaches; the file of a state may have any content.
@@ -121,16 +133,18 @@ class Teacher:
             raise Diverged
         return weights
 
-    def _trained(self) -> Mapping[str, Tensor]:
-        """The weights after a dense run of this teacher's own, which saves what other trials need of it."""
+    def _train(self) -> tuple[int, float]:
+        """Make the dense run, which saves what other trials need of it; its steps and seconds of training."""
         shared = self._shared
         points = {point for point in (*shared.path, *shared.saves) if not point.level}
         path = tuple(sorted(points, key=lambda point: point.position))
         states = replace(shared, path=path, scores={}, running=Running())
         run = self._dense(dense_config(self._config), self._data, states)
-        if run.run().diverged:
+        outcome = run.run().outcome()
+        if outcome["diverged"]:
             raise Diverged
-        return run.training.snapshot()
+        self.weights = run.training.snapshot()
+        return run.training.trained, outcome["train_seconds"]
 
 
 def dense_config(config: Config) -> Config:
