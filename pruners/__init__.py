@@ -10,6 +10,7 @@ files and applies them as `torch.nn.utils.prune` does.
 """
 
 from pruners.activity import relu_activity
+from pruners.batches import Sources
 from pruners.cost import Cost, cost, multiply_adds, pq_index, pq_index_of
 from pruners.coupling import channel_groups
 from pruners.criteria import Criterion, criterion
@@ -44,6 +45,7 @@ __all__ = [
     "Criterion",
     "Masks",
     "Member",
+    "Sources",
     "Step",
     "UnitGroup",
     "Units",

@@ -124,6 +124,13 @@ class Pruning(Setting):
         bool, About(Role.SCORING, "scoring batches have equally many images of each class")
     ] = False
     combination: Annotated[Whole, About(Role.MASK, "which of all combinations of filters is removed")] = 0
+    score_domain: Annotated[
+        str,
+        About(Role.SCORING, "domain of the training inputs that score, as a book; all: any input"),
+    ] = "all"
+    score_length: Annotated[
+        Count | None, About(Role.SCORING, "tokens of a scoring window, from its first on; by default all")
+    ] = None
     score_batches: Annotated[Count, About(Role.SCORING, "training batches that score, in each iteration")] = 1
     score_batch_size: Annotated[Count, About(Role.SCORING, "images of a scoring batch", memory=True)] = 128
     score_mode: Annotated[

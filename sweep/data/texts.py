@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,6 +95,18 @@ def windows(name: str, pieces: tuple[bytes, ...], length: int) -> tuple[Tensor, 
         raise BadInput(f"{name}: a text of {size} bytes has no window of {length} and a byte after it")
     inputs, targets = (torch.cat(parts) for parts in zip(*cut, strict=True))
     return inputs, targets.long()
+
+
+def books(*, length: int = LENGTH, book: str = WHOLE) -> dict[str, range]:
+    """Each book of `kjv` → its training windows, by their places among all of them.
+
+    Raises:
+        BadInput: as `kjv`.
+    """
+    chosen = list(_books()) if book == WHOLE else [book]
+    counts = [max(0, (len(piece) - 1) // length) for piece in kjv(Path(), length=length, book=book).train]
+    ends = list(accumulate(counts))
+    return {name: range(end - count, end) for name, count, end in zip(chosen, counts, ends, strict=True)}
 
 
 @lru_cache(maxsize=1)

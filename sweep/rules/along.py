@@ -20,6 +20,7 @@ from sweep.rules.drops import Drop, Scores
 from sweep.rules.growths import Growth
 from sweep.rules.paths import PATHS, Levels, Moment, stairs
 from sweep.rules.rule import (
+    BATCHES,
     Rule,
     length,
     ranks_units,
@@ -65,7 +66,7 @@ class Along(Rule):
         if choices.criterion:
             fields |= {"score_mode"}
         if choices.criterion and choices.criterion.needs_data:
-            fields |= {"score_batches", "score_batch_size", "balanced", "score_loss"}
+            fields |= BATCHES
         return frozenset(fields)
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:

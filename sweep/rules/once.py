@@ -8,11 +8,9 @@ from sweep import parts
 from sweep.config import AFTER_DENSE, Config
 from sweep.rules.at_once import AtOnce
 from sweep.rules.moments import MOMENTS
-from sweep.rules.rule import ranks_units, sparse_start
+from sweep.rules.rule import BATCHES, ranks_units, sparse_start
 from sweep.rules.run import Run
 
-# Fields of the batches that score.
-_BATCHES = frozenset({"score_batches", "score_batch_size", "balanced", "score_loss"})
 # Fields of masks that come from no scores.
 _OF_OTHER_RULES = frozenset(
     {"combination", "update_every", "update_end", "drop_fraction", "second", "second_share"}
@@ -72,7 +70,7 @@ def _reads(name: str, one_iteration: bool, ranks_units: bool) -> frozenset[str]:
     if not ranks_units:
         fields -= {"unit_score"}
     if not known.needs_data:
-        fields -= _BATCHES
+        fields -= BATCHES
     if known.static:
         # The ranking is the same at every mask: one iteration gives the masks of many.
         fields -= {"iterations"}

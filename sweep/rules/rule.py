@@ -12,6 +12,11 @@ from sweep.errors import BadInput
 from sweep.rules import spread
 from sweep.rules.run import Run
 
+# The fields of the batches that score.
+BATCHES = frozenset(
+    {"score_batches", "score_batch_size", "score_domain", "score_length", "balanced", "score_loss"}
+)
+
 
 class Rule:
     """How the masks of a trial are chosen. One subclass, in a file of its own, is one rule.

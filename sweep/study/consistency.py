@@ -11,6 +11,7 @@ from sweep.errors import BadInput
 from sweep.models import losses
 from sweep.names import TORCHVISION
 from sweep.rules.moments import MOMENTS
+from sweep.study import calibration
 
 # Fields that no check reads: their values change no verdict.
 UNCHECKED = (*SEEDS, "combination")
@@ -43,6 +44,7 @@ def check(config: Config) -> None:
         _training,
         _weights,
         _known_task,
+        calibration.of_domain,
         rule.inconsistencies,
         _moment,
         _retraining,
@@ -82,7 +84,7 @@ def check_form(config: Config, form: Form) -> None:
             "augment",
             f"augment {config.augment}: the inputs of {config.dataset} are no images of 8 bits: leave it out",
         )
-    for field, message in _of_task(config, form.task):
+    for field, message in (*calibration.of_form(config, form), *_of_task(config, form.task)):
         raise Inconsistent(field, message)
 
 
@@ -104,6 +106,7 @@ def _of_task(config: Config, task: str) -> Iterator[Problem]:
             "retrain_loss",
             f"retrain_loss distill compares shares of classes and {config.dataset} is {task}: leave it out",
         )
+    yield from calibration.of_task(config, task)
     if task == CLASSIFICATION:
         return
     for field, asked in (
