@@ -40,6 +40,11 @@ def test_an_unknown_domain_is_one_line(name, dataset, arguments, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_domains_of_several_books_are_in_the_order_of_the_text():
+    both, ruth = texts.books(book="Ruth,Jonah"), texts.books(book="Ruth")["Ruth"]
+    assert list(both) == ["Ruth", "Jonah"] and both["Ruth"] == ruth and both["Jonah"].start == ruth.stop
+
+
 def test_places_of_a_split_are_those_of_its_training_inputs(tmp_path):
     """Of images too, whatever way they are split."""
     loaded = data.load("digits", Path("data"), 0.1, 0)
