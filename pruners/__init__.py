@@ -10,6 +10,7 @@ files and applies them as `torch.nn.utils.prune` does.
 """
 
 from pruners.activity import relu_activity
+from pruners.batches import Sources
 from pruners.blocks import Block, in_blocks
 from pruners.compensation import COMPENSATIONS, compensated
 from pruners.cost import Cost, cost, multiply_adds, pq_index, pq_index_of
@@ -51,6 +52,7 @@ __all__ = [
     "Criterion",
     "Masks",
     "Member",
+    "Sources",
     "Step",
     "UnitGroup",
     "Units",

@@ -1,6 +1,6 @@
 """Scoring data: the batches that one scoring uses."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 from torch import Tensor
@@ -12,11 +12,31 @@ Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
+class Sources:
+    """Batches of a domain to score with, and batches of general data, with which `gaprune` compares them.
+
+    It is given where batches are given; what looks at one kind of batches sees those of the domain.
+    """
+
+    def __init__(self, domain: Iterable[Batch], general: Iterable[Batch]) -> None:
+        """Both kinds of batches (inputs, targets); each `__iter__` may draw fresh ones."""
+        self.domain, self.general = domain, general
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.domain)
+
+
 class ScoringBatches:
     """Batches drawn from their source when first needed, and only once: every pass of a scoring sees them."""
 
     def __init__(self, source: Iterable[Batch]) -> None:
         self._source = source
+
+    @cached_property
+    def general(self) -> "ScoringBatches":
+        """The batches of general data, if the source has any; else these."""
+        given = getattr(self._source, "general", None)
+        return self if given is None else ScoringBatches(given)
 
     @cached_property
     def drawn(self) -> list[Batch]:

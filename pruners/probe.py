@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ class Probe:
         seed: int,
     ) -> None:
         self._model, self._batches, self._loss, self._seed = model, batches, of_one_number(loss), seed
-        self._masks = masks
+        self._masks, self._given = masks, dense
         first = next(iter(dense.values()))
         self._device, self._precision = first.device, first.dtype
         self.dense = {name: full_precision(differentiable(weight.detach())) for name, weight in dense.items()}
@@ -56,6 +57,12 @@ class Probe:
     def batches(self) -> list[Batch]:
         """The scoring data; `ValueError` if there is none."""
         return self._batches.required()
+
+    @cached_property
+    def general(self) -> "Probe":
+        """The same network with the batches of general data; without such batches, with these."""
+        others = self._batches.general
+        return Probe(self._model, self._given, self._masks, others, loss=self._loss, seed=self._seed)
 
     @property
     def samples(self) -> int:

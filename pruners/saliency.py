@@ -5,6 +5,7 @@ add a criterion, decorate a function with `@criterion("name", ...)`: `CRITERIA` 
 functions, commands and tables that list criteria.
 """
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from pruners.criteria import CRITERIA, criterion
@@ -252,6 +253,31 @@ def gblm(probe: Probe, alpha: float = 100.0, mean_norm: bool = False) -> Scores:
         name: probe.weights[name].abs() * (share**0.5 * norm + alpha * (probe.samples * fisher[name]).sqrt())
         for name, norm in probe.input_norms().items()
     }
+
+
+@criterion(
+    "gaprune",
+    source="Tang & Yang 2025",
+    equation="softplus((F|w| − β F′|w|) · clip(1 + 0.2 a, 0.8, 1.2) + γ √|w|), ′ general, a = cos(E g, E g′)",
+    train_mode=False,
+)
+def gaprune(probe: Probe, beta: float = 1.0, gamma: float = 0.5, normalize: bool = False) -> Scores:
+    """What a domain asks of a weight less what general data ask of it; a is one number for each layer.
+
+    The scores are in float64, in which softplus keeps their order. `normalize` divides each layer's, less
+    their mean, by their deviation.
+    """
+    domain, general = probe.fisher(per_sample=True), probe.general.fisher(per_sample=True)
+    one, other = probe.gradient(), probe.general.gradient()
+    scores = {}
+    for name, weight in probe.weights.items():
+        size = weight.double().abs()
+        alike = F.cosine_similarity(one[name].double().flatten(), other[name].double().flatten(), dim=0)
+        asked = (domain[name] - beta * general[name].double()) * size * (1 + 0.2 * alike).clamp(0.8, 1.2)
+        scores[name] = F.softplus(asked + gamma * size.sqrt())
+    if not normalize:
+        return scores
+    return {name: (each - each.mean()) / each.std().clamp_min(1e-12) for name, each in scores.items()}
 
 
 def _share_of_larger(weight: Tensor) -> Tensor:

@@ -209,6 +209,8 @@ def values_of(config: Config, roles: Iterable[Role], *also: str) -> Any:
 SEEDS = with_role(Role.RANDOMNESS)
 # The fields that choose a mask. The other fields are the setting in which the mask is tested.
 CHOICE = tuple(name for name in with_role(Role.SCORING, Role.MASK) if name != "sparsity")
+# The fields that are for a value of another field, and this field and value.
+BESIDE = {name: beside for name in FIELDS if (beside := about(name).beside)}
 # The fields that say when the prune is.
 WHEN = ("prune_epoch", "prune_when", "prune_threshold")
 # The fields that a dense network does not depend on.

@@ -17,6 +17,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]  # results hold it as a 64-bit inte
 Epoch = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+# Values of fields that other fields are for.
+_LORA, _DISTILL = ("retrain", "lora"), ("retrain_loss", "distill")
+
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Setting:
@@ -121,6 +124,13 @@ class Pruning(Setting):
         bool, About(Role.SCORING, "scoring batches have equally many images of each class")
     ] = False
     combination: Annotated[Whole, About(Role.MASK, "which of all combinations of filters is removed")] = 0
+    score_domain: Annotated[
+        str,
+        About(Role.SCORING, "domain of the training inputs that score, as a book; all: any input"),
+    ] = "all"
+    score_length: Annotated[
+        Count | None, About(Role.SCORING, "tokens of a scoring window, from its first on; by default all")
+    ] = None
     score_batches: Annotated[Count, About(Role.SCORING, "training batches that score, in each iteration")] = 1
     score_batch_size: Annotated[Count, About(Role.SCORING, "images of a scoring batch", memory=True)] = 128
     score_mode: Annotated[
@@ -182,9 +192,31 @@ class Pruning(Setting):
         Epoch | None, About(Role.RETRAINING, "epoch whose weights and schedule come back after the prune")
     ] = None
     retrain: Annotated[
-        Literal["all", "bn", "bias", "bn+bias", "head"],
+        Literal["all", "bn", "bias", "bn+bias", "head", "lora"],
         About(Role.RETRAINING, "parameters that are trained after the prune"),
     ] = "all"
+    lora_rank: Annotated[
+        Count, About(Role.RETRAINING, "rank of the adapters that retrain lora trains", beside=_LORA)
+    ] = 16
+    lora_alpha: Annotated[
+        Rate, About(Role.RETRAINING, "alpha: alpha / rank times their product is added", beside=_LORA)
+    ] = 32
+    retrain_loss: Annotated[
+        Literal["plain", "distill"],
+        About(
+            Role.RETRAINING,
+            "loss that trains after the prune; distill: that of the dense run's outputs, too",
+            memory=True,
+        ),
+    ] = "plain"
+    distill_weight: Annotated[
+        float,
+        Field(gt=0, le=1),
+        About(Role.RETRAINING, "share of that loss which is of the dense run's outputs", beside=_DISTILL),
+    ] = 0.9
+    distill_temperature: Annotated[
+        Rate, About(Role.RETRAINING, "by which both networks' outputs are divided there", beside=_DISTILL)
+    ] = 4
     retrain_epochs: Annotated[
         Epoch | None, About(Role.RETRAINING, "length of a schedule of its own after the prune, in epochs")
     ] = None

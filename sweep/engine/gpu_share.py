@@ -45,7 +45,11 @@ def peak(config: Config, data_root: str | Path, device: torch.device) -> int:
         # Further iterations, and batches after the second, need no more memory.
         shorter = replace(config, iterations=1, score_batches=min(2, config.score_batches))
         scoring.choose(shorter, network.initial(shorter, on_device, None), on_device)
-    training = Stages(config, on_device, Shared()).training
+    stages = Stages(config, on_device, Shared())
+    training = stages.training
+    if stages.teacher:
+        # A trained one takes as much memory.
+        stages.teacher.weights, training.teacher = training.snapshot(), stages.teacher
     list(training.run(min(_STEPS, training.end)))
     training.evaluate(on_device.test.part(torch.arange(min(512, len(on_device.test)))))
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0

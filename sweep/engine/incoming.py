@@ -96,7 +96,7 @@ class Incoming:
 
     def claim(self, store: Store, jobs: Iterable[Job]) -> None:
         """Claim the states that jobs go on from."""
-        needs = {job.trial.id: {point.key for point in job.path} for job in jobs if job.path}
+        needs = {job.trial.id: set(job.loads) for job in jobs if job.loads}
         self.claims = Claims(store, self._study.name, needs, self._part)
 
     def add(self, result: Result) -> None:

@@ -18,6 +18,7 @@ from sweep.parts import Arguments
 from sweep.plan.jobs import Job, own_steps, training_steps
 from sweep.store import parts
 from sweep.trial import twins
+from sweep.trial.prefixes import teacher_point
 
 # A training step computes as much as three forward passes: one forward, and two for the gradients of inputs
 # and weights.
@@ -60,7 +61,8 @@ class Costs:
             if (row["device"] == "cpu") == gpu:
                 continue
             config = parts.config(row["config"]) or {}
-            if config.get("shrink"):  # of its steps fewer multiply-adds are made than the whole network has
+            # Its steps take fewer multiply-adds than the whole network has, or those of its teacher too.
+            if config.get("shrink") or config.get("retrain_loss"):
                 continue
             batch_size = config.get("batch_size")
             numbers = row["trained_steps"], row["macs_dense"], row["train_seconds"], batch_size
@@ -127,7 +129,10 @@ class Costs:
             evaluated += 2 * train + test
         if config.twin_seed is not None:
             evaluated += twins.POINTS * train * (2 if self._normalizes(config) else 1)
-        # Evaluation is a forward pass only. Scoring an image computes as much as training on it.
+        if teacher_point(config):
+            evaluated += rules.find(config.criterion).repeated(config, self.epoch(config)) * config.batch_size
+        # Evaluation is a forward pass only, and so is a teacher's part of a step. Scoring an image computes
+        # as much as training on it.
         scored = rules.find(config.criterion).scored_images(config) / config.batch_size
         in_steps = steps + evaluated / config.batch_size / _PASSES + scored
         return in_steps * config.batch_size * self._image_seconds(config)

@@ -51,7 +51,7 @@ def divide(trials: Sequence[Trial], parts: int, data_root: str | Path) -> Divisi
     groups: dict[Hashable, list[Chain]] = {}
     for number, chain in enumerate(share(trials)):
         # A chain whose training nobody shares is a group of its own.
-        shares = any(job.path for job in chain)
+        shares = any(job.loads for job in chain)
         groups.setdefault(chain[0].trial.config.trunk if shares else number, []).append(chain)
     measured = [(group, [sum(map(cost, chain)) for chain in group]) for group in groups.values()]
     total = sum(sum(own) for _, own in measured)
@@ -104,5 +104,5 @@ def _cost(trials: Sequence[Trial], data_root: str | Path) -> Callable[[Job], flo
 
 def _trained_again(group: Sequence[Chain], cost: Callable[[Job], float]) -> float:
     """What it costs to train once more what the trials of a group share."""
-    waiting = (job for chain in group for job in chain[:1] if job.start)
+    waiting = (job for chain in group for job in chain[:1] if job.start or job.teacher)
     return max((cost(Job(job.trial)) - cost(job) for job in waiting), default=0.0)

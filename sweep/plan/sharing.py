@@ -1,5 +1,6 @@
 """The training that trials have in common, so that it is done once."""
 
+import math
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -8,15 +9,16 @@ from sweep import rules
 from sweep.config import Config
 from sweep.plan.jobs import Chain, Job, own_steps, training_steps
 from sweep.study.identity import Trial
-from sweep.trial.prefixes import Point, branch, level_point, rewind_point
+from sweep.trial.prefixes import Point, branch, level_point, rewind_point, teacher_point
 
 
 def share(trials: Iterable[Trial]) -> list[Chain]:
     """Find the training that trials have in common.
 
     Of the trials with the same dense training, the one that trains longest without masks saves the states
-    from which the others go on. A trial of iterative magnitude pruning goes on from the trial with the next
-    lower number of levels.
+    from which the others go on. A dense run that teaches retrainings is trained once too: by its own trial,
+    or else by one that learns from it. A trial of iterative magnitude pruning goes on from the trial with the
+    next lower number of levels.
 
     Returns:
         A chain for each trial, or for the trials that go on from each other's levels.
@@ -32,10 +34,20 @@ def share(trials: Iterable[Trial]) -> list[Chain]:
     for trunk, places in by_trunk.items():
         configs = {place: chains[place[0]][place[1]].trial.config for place in places}
         branches = {place: branch(config) for place, config in configs.items()}
+        teachers = {place: teacher_point(config) for place, config in configs.items()}
         ends = {place: point.position if point else 0 for place, point in branches.items()}
-        saver = max(places, key=lambda place: (ends[place], not _rule(configs[place]).prunes))
-        others = [place for place in places if place != saver and branches[place]]
-        needed = {*(branches[place] for place in others), *(rewind_point(configs[place]) for place in others)}
+        # A trial that learns trains the network that it learns from to the end, if it has to.
+        longest = {place: math.inf if teachers[place] else ends[place] for place in places}
+        saver = max(places, key=lambda place: (longest[place], not _rule(configs[place]).prunes))
+        others = [place for place in places if place != saver and (branches[place] or teachers[place])]
+        needed = {
+            point
+            for place in others
+            for point in (branches[place], rewind_point(configs[place]), teachers[place])
+        }
+        if teachers[saver]:
+            # Its teacher goes on from there.
+            needed |= {branches[saver], teachers[saver]}
         points = saved[trunk] = tuple(sorted(filter(None, needed), key=attrgetter("position")))
         for place in places if points else ():
             job = chains[place[0]][place[1]]
@@ -44,6 +56,7 @@ def share(trials: Iterable[Trial]) -> list[Chain]:
                 start=None if place == saver else branches[place],
                 path=tuple(point for point in points if point.position <= ends[place]),
                 saves=(points if place == saver else ()) + job.saves,
+                teacher=None if place == saver else teachers[place],
             )
     # If the state of a level is lost, the next level trains that level again, but not the dense training.
     return [

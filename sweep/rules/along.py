@@ -19,7 +19,16 @@ from sweep.rules.choices import Choices
 from sweep.rules.drops import Drop, Scores
 from sweep.rules.growths import Growth
 from sweep.rules.paths import PATHS, Levels, Moment, stairs
-from sweep.rules.rule import Rule, length, ranks_units, removes_units, sparse_start, starts_alike
+from sweep.rules.rule import (
+    BATCHES,
+    Rule,
+    length,
+    ranks_units,
+    removes_units,
+    retrains_otherwise,
+    sparse_start,
+    starts_alike,
+)
 from sweep.rules.run import Run
 from sweep.seeds import derive
 
@@ -57,7 +66,7 @@ class Along(Rule):
         if choices.criterion:
             fields |= {"score_mode"}
         if choices.criterion and choices.criterion.needs_data:
-            fields |= {"score_batches", "score_batch_size", "balanced", "score_loss"}
+            fields |= BATCHES
         return frozenset(fields)
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
@@ -68,10 +77,11 @@ class Along(Rule):
         if config.rewind_epoch is not None:
             yield "rewind_epoch", f"{self.name} prunes along training: there is nothing to rewind"
         yield from super().inconsistencies(config)
-        if config.retrain_epochs is not None or config.retrain != "all":
+        if retrains_otherwise(config):
             yield (
                 "criterion",
-                f"{self.name} prunes along a training of all weights: leave out retrain, retrain_epochs",
+                f"{self.name} prunes along a training of all weights: leave out retrain, retrain_epochs, "
+                "retrain_loss",
             )
         if removes_units(config) and choices.grow != "none":
             yield (

@@ -8,7 +8,7 @@ from torch import Tensor
 import pruners
 from sweep.config import Config, with_role
 from sweep.roles import Role
-from sweep.rules.rule import Rule, length
+from sweep.rules.rule import Rule, length, retrains_otherwise
 from sweep.rules.run import Run
 
 
@@ -29,10 +29,11 @@ class Levels(Rule):
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
         """Parameters that are not trained, a schedule of its own, scores of one moment."""
         yield from super().inconsistencies(config)
-        if config.retrain_epochs is not None or config.retrain != "all":
+        if retrains_otherwise(config):
             yield (
                 "criterion",
-                f"{self.name} trains all weights after each level: leave out retrain, retrain_epochs",
+                f"{self.name} trains all weights after each level: leave out retrain, retrain_epochs, "
+                "retrain_loss",
             )
         if config.ablation == "shuffle":
             yield (

@@ -12,11 +12,9 @@ from sweep.errors import BadInput
 from sweep.rules import spread
 from sweep.rules.at_once import AtOnce, of_compensation
 from sweep.rules.moments import MOMENTS
-from sweep.rules.rule import ranks_units, sparse_start
+from sweep.rules.rule import BATCHES, ranks_units, sparse_start
 from sweep.rules.run import Run
 
-# Fields of the batches that score.
-_BATCHES = frozenset({"score_batches", "score_batch_size", "balanced", "score_loss"})
 # Fields of masks that come from no scores.
 _OF_OTHER_RULES = frozenset(
     {"combination", "update_every", "update_end", "drop_fraction", "second", "second_share"}
@@ -89,7 +87,7 @@ def _reads(name: str, one_iteration: bool, ranks_units: bool) -> frozenset[str]:
     if not ranks_units:
         fields -= {"unit_score"}
     if not known.needs_data:
-        fields -= {*_BATCHES, "score_order"}
+        fields -= {*BATCHES, "score_order"}
     if known.static:
         # The ranking is the same at every mask: one iteration gives the masks of many.
         fields -= {"iterations"}

@@ -12,6 +12,11 @@ from sweep.errors import BadInput
 from sweep.rules import spread
 from sweep.rules.run import Run
 
+# The fields of the batches that score.
+BATCHES = frozenset(
+    {"score_batches", "score_batch_size", "score_domain", "score_length", "balanced", "score_loss"}
+)
+
 
 class Rule:
     """How the masks of a trial are chosen. One subclass, in a file of its own, is one rule.
@@ -202,9 +207,15 @@ def sparse_start(config: Config) -> frozenset[str]:
     return frozenset({"initial_sparsity", "initial_scope", "mask_seed"})
 
 
+def retrains_otherwise(config: Config) -> bool:
+    """Whether the training after a pruning has a schedule, parameters or a loss of its own."""
+    plain = config.retrain == "all" and config.retrain_loss == "plain"
+    return config.retrain_epochs is not None or not plain
+
+
 def single_weights_alone(config: Config) -> Iterator[tuple[str, str]]:
     """The complaint of a rule that prunes single weights and trains all of them."""
-    if removes_units(config) or config.retrain_epochs is not None or config.retrain != "all":
+    if removes_units(config) or retrains_otherwise(config):
         yield (
             "criterion",
             f"{config.criterion} prunes single weights and trains them all: leave out structure and retrain",

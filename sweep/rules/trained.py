@@ -60,7 +60,8 @@ class Trained(Rule):
 
     def _of_weights(self, config: Config) -> Iterator[tuple[str, str]]:
         """The fields of training after the pruning that do not go with the rule."""
-        for field, plain in (("ablation", "none"), ("rewind_epoch", None), ("retrain", "all")):
+        plain_values = {"ablation": "none", "rewind_epoch": None, "retrain": "all", "retrain_loss": "plain"}
+        for field, plain in plain_values.items():
             if getattr(config, field) != plain:
                 yield field, f"{self.name} has no training after its masks: leave out {field}"
 

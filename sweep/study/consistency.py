@@ -11,6 +11,7 @@ from sweep.errors import BadInput
 from sweep.models import losses
 from sweep.names import TORCHVISION
 from sweep.rules.moments import MOMENTS
+from sweep.study import calibration
 
 # Fields that no check reads: their values change no verdict.
 UNCHECKED = (*SEEDS, "combination")
@@ -43,6 +44,7 @@ def check(config: Config) -> None:
         _training,
         _weights,
         _known_task,
+        calibration.of_domain,
         rule.inconsistencies,
         _moment,
         _retraining,
@@ -83,7 +85,7 @@ def check_form(config: Config, form: Form) -> None:
             "augment",
             f"augment {config.augment}: the inputs of {config.dataset} are no images of 8 bits: leave it out",
         )
-    for field, message in _of_task(config, form.task):
+    for field, message in (*calibration.of_form(config, form), *_of_task(config, form.task)):
         raise Inconsistent(field, message)
 
 
@@ -100,6 +102,12 @@ def _of_task(config: Config, task: str) -> Iterator[Problem]:
     if config.label_smoothing and not loss.smooths:
         name = config.loss or TASKS[task].loss
         yield "label_smoothing", f"label_smoothing: the loss {name} takes none: leave it out"
+    if config.retrain_loss == "distill" and not TASKS[task].labelled:
+        yield (
+            "retrain_loss",
+            f"retrain_loss distill compares shares of classes and {config.dataset} is {task}: leave it out",
+        )
+    yield from calibration.of_task(config, task)
     if task == CLASSIFICATION:
         return
     for field, asked in (

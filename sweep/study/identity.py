@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from sweep import models, rules
-from sweep.config import AFTER_DENSE, FIELDS, Config
+from sweep.config import AFTER_DENSE, BESIDE, FIELDS, Config
 from sweep.data import TASKS, catalog
 from sweep.models import weights
 from sweep.models.optimizers import LR_SCHEDULES, OPTIMIZERS, lr_schedule, optimizer
@@ -173,12 +173,16 @@ class Trial:
 def irrelevant_fields(config: Config) -> Mapping[str, Any]:
     """The fields that cannot change the outcome of a config, each with its default.
 
-    These are the fields that neither its rule nor its optimizer nor its learning-rate schedule reads, and
-    the name of a loss that the task of the data set has anyway.
+    These are the fields that neither its rule nor its optimizer nor its learning-rate schedule reads, those
+    that are for another value of a field than it has, and the name of a loss that the task of the data set
+    has anyway.
     """
     rule = rules.find(config.criterion) if config.sparsity else rules.DENSE
     optimized, scheduled = optimizer(config.optimizer), lr_schedule(config.lr_schedule)
     unread = _unread(rule.reads(config), optimized.reads, scheduled.reads)
+    aside = {name for name, (field, value) in BESIDE.items() if getattr(config, field) != value}
+    if not unread.keys() >= aside:
+        unread = {**unread, **{name: FIELDS[name].default for name in aside}}
     task = catalog.task(config.dataset) if config.loss else None
     return {**unread, "loss": None} if task and TASKS[task].loss == config.loss else unread
 

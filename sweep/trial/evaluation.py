@@ -1,7 +1,7 @@
 """A network as a trial computes with it: its precision, its loss and metric on a split, its BatchNorm."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from statistics import median
@@ -66,6 +66,29 @@ class Evaluation:
         """Compute with a network from now on."""
         self.model = model
         self._forward: Callable[[Tensor], Tensor] = _compiled(model) if self.config.compile else model
+
+    def takes(self, masks: Mapping[str, Any]) -> bool:
+        """Whether masks have the names and shapes of some of this network's weights.
+
+        Raises:
+            AttributeError, LookupError: they are no masks.
+        """
+        parameters = dict(self.model.named_parameters())
+        return all(
+            (mask.shape, mask.dtype) == (parameters[name].shape, torch.bool) for name, mask in masks.items()
+        )
+
+    def has_form(self, weights: Mapping[str, Any]) -> bool:
+        """Whether weights have the names, shapes and types of this network's weights.
+
+        Raises:
+            AttributeError: `weights` is no mapping to tensors.
+        """
+        own = self.model.state_dict()
+        return weights.keys() == own.keys() and all(
+            (weights[name].shape, weights[name].dtype) == (tensor.shape, tensor.dtype)
+            for name, tensor in own.items()
+        )
 
     def evaluate(self, split: Split) -> tuple[float, float]:
         """Mean loss and headline metric on a split, in eval mode."""

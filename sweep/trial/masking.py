@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -110,10 +111,20 @@ def units(
         raise BadInput(f"{config.model}: {error}") from None
 
 
-def retrained(config: Config, model: nn.Module) -> Callable[[str], bool] | None:
-    """Whether a parameter of a name is trained after pruning; None: all are.
+class Retrained(NamedTuple):
+    """What is trained after pruning.
 
-    Zimmer et al. 2023 (PERP).
+    Attributes:
+        trains: whether a parameter of a name is trained, by itself or by adapters; None: all are.
+        adapted: names of the weights that low-rank adapters train.
+    """
+
+    trains: Callable[[str], bool] | None
+    adapted: frozenset[str] = frozenset()
+
+
+def retrained(config: Config, model: nn.Module) -> Retrained:
+    """What is trained after pruning (Zimmer et al. 2023, PERP).
 
     Raises:
         BadInput: the network has none of the parameters that the config trains.
@@ -121,26 +132,31 @@ def retrained(config: Config, model: nn.Module) -> Callable[[str], bool] | None:
     normalization = {
         f"{path}.{leaf}"
         for path, module in model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
+        if isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm | nn.RMSNorm)
         for leaf, _ in module.named_parameters(recurse=False)
     }
+    weights = frozenset(pruners.prunable(model))
     head = list(pruners.prunable(model))[-1].rpartition(".")[0]
 
     def bias(name: str) -> bool:
         leaf = name.rpartition(".")[2]
         return leaf.endswith("bias") or leaf.startswith("bias_")
 
-    tests: dict[str, Callable[[str], bool] | None] = {
-        "all": None,
-        "bn": lambda name: name in normalization,
-        "bias": bias,
-        "bn+bias": lambda name: name in normalization or bias(name),
-        "head": lambda name: name.startswith(f"{head}."),
-    }
-    test = tests[config.retrain]
+    def small(name: str) -> bool:
+        return name in normalization or bias(name)
+
+    found = {
+        "all": Retrained(None),
+        "bn": Retrained(normalization.__contains__),
+        "bias": Retrained(bias),
+        "bn+bias": Retrained(small),
+        "head": Retrained(lambda name: name.startswith(f"{head}.")),
+        "lora": Retrained(lambda name: name in weights or small(name), weights),
+    }[config.retrain]
+    test = found.trains
     if test and not any(test(name) for name, p in model.named_parameters() if p.requires_grad):
         raise BadInput(f"retrain {config.retrain}: {config.model} has no such parameters")
-    return test
+    return found
 
 
 def added_biases(config: Config, model: nn.Module, exclude: list[str]) -> dict[str, Tensor]:

@@ -229,6 +229,7 @@ class _Moves:
             "masks": dict(stages.masks),
             "snapshot": stages.snapshot,
             "twin": stages.twin.state() if stages.twin else None,
+            "teacher": stages.teacher.weights if stages.teacher else None,
             "training": stages.training.state(),
             "trained": stages.training.trained,
             "recorder": stages.recorder.state(),
@@ -293,6 +294,7 @@ def _is_alike(stages: Stages, checkpoint: State) -> bool:
     """Whether a checkpoint is of stages like these; other content may raise any exception."""
     return (
         (stages.twin is None or stages.twin.can_restore(checkpoint["twin"]))
+        and (stages.teacher is None or stages.teacher.can_restore(checkpoint["teacher"]))
         and type(checkpoint["trained"]) is int
         and stages.training.can_restore(checkpoint["training"])
         and stages.recorder.can_restore(checkpoint["recorder"])
@@ -303,6 +305,8 @@ def _restore(stages: Stages, checkpoint: State) -> None:
     """Bring stages to a checkpoint."""
     if stages.twin:
         stages.twin.restore(checkpoint["twin"])
+    if stages.teacher:
+        stages.teacher.weights = checkpoint["teacher"]
     stages.training.restore(checkpoint["training"])
     stages.training.trained, stages.snapshot = checkpoint["trained"], checkpoint["snapshot"]
     stages.recorder.restore(checkpoint["recorder"])

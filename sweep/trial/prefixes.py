@@ -60,6 +60,11 @@ def rewind_point(config: Config) -> Point | None:
     return dense_point(config, config.rewind_epoch) if config.rewind_epoch else None
 
 
+def teacher_point(config: Config) -> Point | None:
+    """The point whose network teaches a config's retraining: the end of dense training; None: none does."""
+    return dense_point(config, None) if config.retrain_loss == "distill" else None
+
+
 @cache
 def _key(*parts: object) -> str:
     return hashlib.sha256("@".join(map(str, (PROTOCOL, _FORMAT, *parts))).encode()).hexdigest()[:16]

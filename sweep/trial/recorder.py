@@ -107,6 +107,11 @@ class Recorder:
         yield
         self._since = time.perf_counter()
 
+    def charge(self, steps: int, seconds: float) -> None:
+        """Add what another training cost that the trial made for itself."""
+        self._training.trained += steps
+        self._seconds["train_seconds"] += seconds
+
     def state(self) -> dict[str, Any]:
         """All that is recorded until now."""
         return {name: getattr(self, name) for name in _RECORDED}

@@ -86,6 +86,8 @@ def _small(config: Config) -> Config:
             batch_size=_BATCH,
             score_batches=1,
             score_batch_size=_BATCH,
+            score_domain="all",
+            score_length=None,
             iterations=min(2, config.iterations),
             prune_epoch=0,
             prune_when=None,

@@ -13,7 +13,8 @@ import pruners
 from pruners.batches import Loss
 from sweep import parts
 from sweep.config import Config
-from sweep.data import Data
+from sweep.data import Data, Split, domains
+from sweep.errors import BadInput
 from sweep.models import losses
 from sweep.parts.guard import settings_kept
 from sweep.rules import once, spread
@@ -121,6 +122,25 @@ def _shuffled(config: Config, masks: pruners.Masks) -> pruners.Masks:
     return pruners.shuffle(masks, derive(config.roots.mask, "shuffle"))
 
 
+def _of_domain(config: Config, data: Data) -> Split:
+    """The training inputs with true targets that are of the config's domain.
+
+    Raises:
+        BadInput: there is no such domain, or all of it validates.
+    """
+    if config.score_domain == domains.ALL:
+        return data.scoring
+    chosen = domains.find(config.score_domain, config.dataset, config.arguments("dataset"))
+    assert data.places is not None
+    rows = ((data.places >= chosen.start) & (data.places < chosen.stop)).nonzero().flatten()
+    if not len(rows):
+        raise BadInput(
+            f"score_domain {config.score_domain}: no window of it is left to train on: take another "
+            "split_seed, or a smaller validation_fraction"
+        )
+    return data.scoring.part(rows)
+
+
 class ScoringData:
     """Training batches to score with. Each pass draws new batches, the same ones in every run.
 
@@ -129,12 +149,27 @@ class ScoringData:
     """
 
     def __init__(self, config: Config, data: Data) -> None:
+        """Batches of the config's domain.
+
+        Raises:
+            BadInput: there is no such domain, or all of it validates.
+        """
         self.config, self.data, self.passes = config, data, 0
+        self._split = _of_domain(config, data)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = generator(self.config.roots.mask, "scoring", self.passes)
         self.passes += 1
-        scoring, config = self.data.scoring, self.config
+        return self._drawn(self._split, order)
+
+    @property
+    def general(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """As many batches of all domains, in draws of their own, which go with those of the latest pass."""
+        order = generator(self.config.roots.mask, "general", max(0, self.passes - 1))
+        return self._drawn(self.data.scoring, order)
+
+    def _drawn(self, scoring: Split, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        config = self.config
         drawn: Iterator[tuple[Tensor, Tensor]]
         if config.balanced:
             drawn = ((split.images, split.labels) for split in map(scoring.take, self._balanced(order)))
@@ -143,7 +178,10 @@ class ScoringData:
             shuffles = (scoring.batches(config.score_batch_size, order) for _ in count())
             drawn = chain.from_iterable(shuffles)
         for images, labels in islice(drawn, config.score_batches):
-            yield self.data.inputs(images), labels
+            inputs = self.data.inputs(images)
+            if config.score_length:
+                inputs, labels = inputs[:, : config.score_length], labels[:, : config.score_length]
+            yield inputs, labels
 
     def _balanced(self, order: torch.Generator) -> Iterator[Tensor]:
         """The indices of the images of batches, each with equally many images of each class."""

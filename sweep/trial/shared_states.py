@@ -1,10 +1,13 @@
 """The states that a training goes on from, and those that it saves for other trials."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from torch import Tensor
+
+from sweep.config import Config
 from sweep.store.states import State
-from sweep.trial.prefixes import Point, Shared
+from sweep.trial.prefixes import Point, Shared, rewind_point
 from sweep.trial.recorder import Recorder
 from sweep.trial.rows import are_rows
 from sweep.trial.training import Training
@@ -50,14 +53,24 @@ class SharedStates:
         """The step at which the dense training passes a point."""
         return self._training.end if point.epoch is None else self._training.steps_of(point.epoch)
 
-    def to_save(self) -> deque[Point]:
-        """The points of the dense training that are to be saved and come after the current step, in order."""
+    def rewound(self, config: Config) -> Mapping[str, Tensor] | None:
+        """The weights at the point to which a config's training rewinds; None: no trial has saved them."""
+        point = rewind_point(config)
+        state = self.load(point) if point else None
+        return state and state["model"]
+
+    def to_save(self, until: int) -> deque[Point]:
+        """The points of the dense training that are to be saved and come after the current step, in order.
+
+        Args:
+            until: the last step of the dense training. Points after it are for the trial's teacher to save.
+        """
         training = self._training
         return deque(
             point
             for point in sorted(self._shared.saves, key=self.step)
             # A trial that prunes after the end fails by itself: its point is left out.
-            if not point.level and training.step < self.step(point) <= training.end
+            if not point.level and training.step < self.step(point) <= min(until, training.end)
         )
 
     def save_levels(self, **entries: object) -> None:

@@ -17,10 +17,11 @@ from sweep.store.states import State
 from sweep.study import consistency
 from sweep.trial import compensating, masking, network, scoring, watch
 from sweep.trial.ends import Diverged, Stopped
-from sweep.trial.prefixes import Shared, rewind_point
+from sweep.trial.prefixes import Shared
 from sweep.trial.recorder import Recorder
 from sweep.trial.shared_states import SharedStates
 from sweep.trial.smaller import Smaller
+from sweep.trial.teacher import Teacher
 from sweep.trial.training import Training
 from sweep.trial.twins import Twin
 
@@ -40,6 +41,7 @@ class Stages:
         units: of the config's structure, group by group; none for single weights.
         start: masks that are on from the start; None: there are none.
         snapshot: the step to rewind to with its weights, as soon as the training has passed it.
+        teacher: the dense network by whose outputs the training after the prune learns; None: it does not.
         twin: the second training after the last pruning; None: the trial has none.
     """
 
@@ -80,6 +82,8 @@ class Stages:
             parts = self.rule.parts_at(config)
             self.twin = Twin(config, self.training, self.recorder, self.exclude, parts)
         self._states = SharedStates(shared, self.training, self.recorder)
+        taught = rules.find(config.criterion).prunes and config.retrain_loss == "distill"
+        self.teacher = Teacher(config, data, shared, Stages) if taught else None
 
     def run(self, moves: Run | None = None) -> Recorder:
         """Train and prune as the rule says.
@@ -181,7 +185,7 @@ class Stages:
         training = self.training
         if not resumed:
             self._begin_dense()
-        to_save = self._states.to_save()
+        to_save = self._states.to_save(until)
         stops = set(map(self._states.step, to_save))
         if self._rewind_step is not None and self.snapshot is None:
             stops.add(self._rewind_step)
@@ -215,11 +219,9 @@ class Stages:
         """Load the weights to rewind to, if they are from before a state. False if they are missing."""
         if self._rewind_step is None or self.snapshot or self._rewind_step > state["step"]:
             return True
-        point = rewind_point(self.config)
-        earlier = self._states.load(point) if point else None
-        if earlier:
-            self.snapshot = self._rewind_step, earlier["model"]
-        return bool(earlier)
+        weights = self._states.rewound(self.config)
+        self.snapshot = (self._rewind_step, weights) if weights else None
+        return weights is not None
 
     def load_levels(self, counts: list[int]) -> int:
         """Go on from the last state whose levels kept these counts of weights; how many levels it has."""
@@ -267,7 +269,8 @@ class Stages:
             weights = network.built(config, self.data, config.roots.init, "reinit").state_dict()
         if reinit or self.snapshot:
             training.rewind(weights, step)
-        trained = masking.retrained(config, self.model)
+        trained, training.adapted = masking.retrained(config, self.model)
+        training.teacher = self.teacher
         if config.retrain_epochs is not None:
             length = training.steps_of(config.retrain_epochs)
             training.restart(training.step, length, config.retrain_lr or config.lr, trained)
@@ -309,6 +312,8 @@ class Stages:
             between: called before each step of the optimizer.
             pause: the epoch in which `until` lies goes on afterwards, and is recorded at its end.
         """
+        if self.training.teacher and self.teacher:
+            self.recorder.charge(*self.teacher.ready())
         for loss in self.recorder.timed(self.training.run(until, between, pause)):
             if not self.recorder.record_epoch(phase, loss):
                 raise Diverged

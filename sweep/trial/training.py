@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,24 @@ from pruners.masks import prunable, total_kept
 from sweep import parts
 from sweep.config import Config
 from sweep.data import Data, augmentation
-from sweep.errors import BadInput
 from sweep.models import optimizers
 from sweep.rules.run import Between
 from sweep.seeds import derive, generator
+from sweep.trial import optimizer_states
+from sweep.trial.adapters import Adapters
 from sweep.trial.evaluation import Evaluation, seed_layers
 from sweep.trial.exploration import Exploration
 
 # Attributes of a training that its state has.
 _PROGRESS = ("step", "spent", "active", "first_loss", "_summed")
+
+
+class Teaches(Protocol):
+    """What trains by more than targets: `sweep.trial.teacher.Teacher`."""
+
+    def loss(self, plain: Tensor, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """The loss of a batch, from that of the task, the network's outputs and its inputs."""
+        ...
 
 
 class Training(Evaluation):
@@ -39,6 +48,8 @@ class Training(Evaluation):
         kept: prunable weights that the current masks keep.
         counted: names of the prunable weights, which `kept` counts.
         total: prunable weights that masks may remove.
+        adapted: names of the weights that adapters train, from the next `restart` on.
+        teacher: gives the loss that trains in place of the task's, which is still the one that is yielded.
         rate: learning rate at the beginning of the last epoch, or part of an epoch, that was trained.
         before_step: is called before each step, when all that was trained before is recorded.
     """
@@ -56,6 +67,9 @@ class Training(Evaluation):
         # The masks of the prunable weights, of the whole network.
         self._weight_masks: Mapping[str, Tensor] = {}
         self._trainable = _trained(model)
+        self.adapted: frozenset[str] = frozenset()
+        self._adapters: Adapters | None = None
+        self.teacher: Teaches | None = None
         self.kept, self.total, self.rate = 0, 0, 0.0
         self.counted = frozenset(prunable(model))
         self._exploration = Exploration(model)
@@ -97,10 +111,20 @@ class Training(Evaluation):
         self._start, self._length, self._lr = start, length, lr
         for name in self._trainable:
             self.model.get_parameter(name).requires_grad_(train is None or train(name))
-        trained = [p for p in self.model.parameters() if p.requires_grad]
+        trained = self._optimized()
         make = optimizers.optimizer(self.config.optimizer).make
         arguments = self.config.arguments("optimizer")
         self._optimizer = parts.bind(make, arguments)(trained, self.config)
+
+    def _optimized(self) -> list[nn.Parameter]:
+        """What the optimizer trains: parameters of the network, and adapters in place of weights."""
+        config, named = self.config, dict(self.model.named_parameters())
+        adapted = {name: p for name, p in named.items() if name in self.adapted}
+        self._adapters = (
+            Adapters(adapted, config.lora_rank, config.lora_alpha, config.roots.order) if adapted else None
+        )
+        own = [p for name, p in named.items() if p.requires_grad and name not in adapted]
+        return own + (self._adapters.parameters if self._adapters else [])
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step."""
@@ -152,17 +176,8 @@ class Training(Evaluation):
         self._masked, kept = [], {name for name, _ in network.named_parameters()}
         self._trainable = [name for name in self._trainable if name in kept]
         self.restart(self._start, self._length, self._lr, trained.__contains__)
-        for name, parameter in network.named_parameters():
-            for key, value in moments.get(whole[name], {}).items():
-                if isinstance(value, Tensor) and value.shape == whole[name].shape:
-                    value = cut(name, value)
-                elif isinstance(value, Tensor) and value.dim():
-                    label = self.config.optimizer.partition("@")[0]
-                    raise BadInput(
-                        f"shrink: {label} keeps {key} of {name}, which has no number for each weight: "
-                        "leave shrink out, or give rewind_epoch or retrain_epochs"
-                    )
-                self._optimizer.state[parameter][key] = copy.deepcopy(value)
+        label = self.config.optimizer.partition("@")[0]
+        optimizer_states.carry(label, moments, whole, network, self._optimizer, cut)
 
     @property
     def explored(self) -> float:
@@ -209,27 +224,42 @@ class Training(Evaluation):
             for group in self._optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
             self._optimizer.zero_grad()
+            if self._adapters:
+                self.model.zero_grad()  # the weights, which are not the optimizer's
+            inputs = self.data.inputs(images)
             with self._precision():
-                loss = self._training_loss(self._forward(self.data.inputs(images)), labels)
+                outputs = self._forward(inputs)
+                loss = plain = self._training_loss(outputs, labels)
+                if self.teacher:
+                    loss = self.teacher.loss(plain, outputs, inputs)
             loss.backward()
             if between is None or not between(self.step):
                 # Where weight, momentum and gradient are 0, the weight stays exactly 0.
                 for parameter, mask in self._masked:
                     if parameter.grad is not None:
                         parameter.grad.mul_(mask)
-                self._optimizer.step()
-            self._sum += loss.detach()
+                self._step()
+            self._sum += plain.detach()
             if self.first_loss is None:
-                self.first_loss = float(loss.detach())
+                self.first_loss = float(plain.detach())
             self._summed += 1
             self.step += 1
             self.spent += 1
             self.trained += 1
             self.active += self.kept
 
+    def _step(self) -> None:
+        """A step of the optimizer by the gradients, which are masked."""
+        if self._adapters:
+            self._adapters.take_gradients()
+        self._optimizer.step()
+        if self._adapters:
+            self._adapters.merge(self._masked)
+
     def state(self) -> dict[str, Any]:
         """All that the rest of the training depends on; not copied: training changes its tensors."""
-        return {
+        adapters = {"adapters": self._adapters.state()} if self._adapters else {}
+        return adapters | {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "sum": self._sum,
@@ -240,57 +270,26 @@ class Training(Evaluation):
 
     def can_restore(self, state: Mapping[str, Any]) -> bool:
         """Whether a state is of a training like this one. The file of a state may have any content."""
-        own_groups = self._optimizer.state_dict()["param_groups"]
-        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
         try:
-            groups, moments = state["optimizer"]["param_groups"], state["optimizer"]["state"]
-            # What an optimizer of one's own keeps for a parameter, only the optimizer knows.
-            shapes = [
-                value.shape in (parameters[index].shape, ())
-                for index, values in ({} if parts.is_name(self.config.optimizer) else moments).items()
-                for value in values.values()
-                if value is not None
-            ]
-            same_groups = [
-                (group.keys(), group["params"]) == (own.keys(), own["params"])
-                for group, own in zip(groups, own_groups, strict=True)
-            ]
+            known = not parts.is_name(self.config.optimizer)
+            sound = optimizer_states.fits(self._optimizer, state["optimizer"], known)
+            if self._adapters:
+                sound = self._adapters.can_restore(state["adapters"]) and sound
             counts = [type(state[name]) is int for name in _PROGRESS if name != "first_loss"]
             losses = [isinstance(state[name], float | None) for name in ("first_loss", "rate")]
             same_sum = state["sum"].shape == self._sum.shape
             same_sum = same_sum and self._exploration.can_restore(state["explored"])
         except (AttributeError, LookupError, TypeError, ValueError):
             return False
-        return all((*shapes, *same_groups, *counts, *losses, same_sum)) and self.has_form(state["model"])
-
-    def takes(self, masks: Mapping[str, Any]) -> bool:
-        """Whether masks have the names and shapes of some of this network's weights.
-
-        Raises:
-            AttributeError, LookupError: they are no masks.
-        """
-        parameters = dict(self.model.named_parameters())
-        return all(
-            (mask.shape, mask.dtype) == (parameters[name].shape, torch.bool) for name, mask in masks.items()
-        )
-
-    def has_form(self, weights: Mapping[str, Any]) -> bool:
-        """Whether weights have the names, shapes and types of this network's weights.
-
-        Raises:
-            AttributeError: `weights` is no mapping to tensors.
-        """
-        own = self.model.state_dict()
-        return weights.keys() == own.keys() and all(
-            (weights[name].shape, weights[name].dtype) == (tensor.shape, tensor.dtype)
-            for name, tensor in own.items()
-        )
+        return all((sound, *counts, *losses, same_sum)) and self.has_form(state["model"])
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of a training like this one."""
         self.model.load_state_dict(state["model"])
         # Copied, as the optimizer changes the tensors that it loads.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        if self._adapters:
+            self._adapters.restore(state["adapters"])
         self._sum, self.rate = state["sum"].to(self._sum.device, copy=True), state["rate"]
         self._exploration.restore(state["explored"], self.data.device)
         for name in _PROGRESS:

@@ -75,6 +75,7 @@ def test_the_length_of_windows_is_a_parameter(own):
         ("text-file:mine", (("length", 0),), "give 1 to 65,536"),
         ("text-file:mine", (("length", 5000),), "test: a text of 1000 bytes has no window of 5000"),
         ("text:kjv", (("book", "Exodos"),), "no such book; known: all, Genesis, Exodus"),
+        ("text:kjv", (("book", "Ruth,Ruth"),), "Ruth is named twice"),
     ],
 )
 def test_bad_texts_are_one_line(own, name, arguments, message):
@@ -99,6 +100,7 @@ def test_the_last_tenth_of_each_book_is_test_text(tmp_path):
     assert test[0].endswith(b"in a coffin in Egypt.\n"), "Genesis ends in its test text"
     one = texts.kjv(tmp_path, book="Genesis")
     assert one == ((train[0],), (test[0],))
+    assert texts.kjv(tmp_path, book="Exodus, Genesis").train == (train[1], train[0])
 
 
 def test_another_text_in_the_package_is_refused(tmp_path, monkeypatch):

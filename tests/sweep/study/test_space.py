@@ -157,3 +157,27 @@ def test_a_condition_that_can_never_hold_is_refused(before, when, holds, study_f
     else:
         with pytest.raises(BadInput, match="lr would never be chosen"):
             search(study_file, *lines)
+
+
+def test_retraining_and_calibration_are_searched_as_they_are_swept(study_file):
+    base = "dataset: text:kjv\nmodel: gpt-tiny\nepochs: 2\nprune_epoch: 1\nsparsity: 0.5\ncriterion: wanda\n"
+    lines = (
+        "score_domain: [all, Ruth]",
+        "score_length: [8, 64]",
+        "retrain: [all, lora]",
+        "lora_rank: {low: 2, high: 8, step: 2, when: {retrain: [lora]}}",
+        "retrain_loss: [plain, distill]",
+        "distill_weight: {low: 0.5, high: 1, step: 0.25, when: {retrain_loss: [distill]}}",
+    )
+    text = base + "search:\n  space:\n" + "".join(f"    {line}\n" for line in lines)
+    found = load(study_file(text)).search
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    chosen = [found.suggest(study.ask()) for _ in range(40)]
+    trials = {Trial.of(found.make(values)).id: values for values in chosen}
+    assert len(trials) > 20
+    for values in trials.values():
+        assert found.chosen(Trial.of(found.make(values)).config) == values
+        assert ("lora_rank" in values, "distill_weight" in values) == (
+            values["retrain"] == "lora",
+            values["retrain_loss"] == "distill",
+        )

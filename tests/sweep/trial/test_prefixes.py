@@ -149,6 +149,22 @@ STUDIES = {
             (0.36, 2, 1, {"order_seed": 0}),
         )
     ],
+    "a dense run that teaches": [
+        trial(sparsity=0, epochs=2),
+        *(
+            trial(prune_epoch=t, epochs=2, criterion="magnitude", retrain_loss="distill", **fields)
+            for t, fields in ((0, {}), (1, {}), (2, {"retrain_epochs": 1, "retrain": "lora"}))
+        ),
+    ],
+    "teachers without a dense run": [
+        trial(prune_epoch=t, epochs=2, criterion="magnitude", **fields)
+        for t, fields in (
+            (0.5, {"retrain_loss": "distill"}),
+            (1, {"retrain_loss": "distill", "rewind_epoch": 0.5}),
+            (1.5, {}),
+            (0, {"retrain_loss": "distill", "distill_weight": 0.5}),
+        )
+    ],
     "a training that diverges": [
         trial(model="lenet-300-100", lr=30.0, momentum=0.0, epochs=6, prune_epoch=t, sparsity=s)
         for t, s in ((0, 0), (1, 0.9), (4, 0.9), (5, 0.9), (5.5, 0.9))

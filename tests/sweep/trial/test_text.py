@@ -10,9 +10,12 @@ from sweep.config import Config
 from sweep.data import TASKS, reading
 from sweep.engine.preflight import check_here
 from sweep.errors import BadInput
+from sweep.store.states import Store
 from sweep.study import consistency
 from sweep.study.identity import Trial
 from sweep.trial import run
+from tests.sweep.trial.test_moves import Killed, attempt
+from tests.sweep.trial.test_prefixes import same, together
 from tests.sweep.trial.test_run import numbers
 
 BASE = {
@@ -73,6 +76,38 @@ def test_a_criterion_scores_a_decoder(root, criterion):
     result = run(Trial.of(config(criterion=criterion)), root)
     assert result.trial["status"] == "ok"
     assert result.trial["density"] == pytest.approx(0.5, abs=1e-3)
+
+
+RETRAINED = [
+    {"sparsity": 0, "steps": 10},
+    *(
+        {"criterion": "magnitude", "steps": 10, "prune_epoch": 0.2, **fields}
+        for fields in (
+            {"retrain": "bn", "retrain_epochs": 0.2},
+            {"retrain_loss": "distill", "distill_temperature": 2},
+            {"criterion": "gaprune", "score_length": 8, "retrain": "lora", "retrain_loss": "distill"},
+        )
+    ),
+]
+
+
+@pytest.mark.slow
+def test_trials_of_a_text_share_training_and_a_teacher_and_change_no_number(root, tmp_path):
+    trials = [Trial.of(config(**fields)) for fields in RETRAINED]
+    shared, _ = together(trials, Store(tmp_path), root)
+    same(shared, [run(trial, root) for trial in trials])
+    assert {result.trial["status"] for result in shared} == {"ok"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fields", RETRAINED[2:], ids=lambda fields: "-".join(map(str, fields.values())))
+def test_a_killed_trial_of_a_text_goes_on_where_it_was(root, tmp_path, fields):
+    trial = Trial.of(config(**fields))
+    whole = run(trial, root, masks=True)
+    with pytest.raises(Killed):
+        attempt(trial, root, Store(tmp_path), at=(8,), dies=9)
+    again = attempt(trial, root, Store(tmp_path))
+    assert numbers(again) == numbers(whole) and whole.masks, "masks and steps of the trial's own included"
 
 
 @pytest.mark.parametrize("criterion", ["synflow", "ntk-sap", "lrp"])
