@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pruners import counting
 from pruners.batches import Batch, Loss
-from pruners.criteria import Mode
+from pruners.criteria import Criterion, Mode
 from pruners.lookup import Chosen, find, one_of
 from pruners.masks import Masks, Sparsity, kept_count, prunable
 from pruners.probe import Scores
@@ -21,7 +21,8 @@ from pruners.ranking import select
 from pruners.schedules import SCHEDULES, group_counts
 from pruners.scopes import PATTERNS, SCOPES, Group, Scope, divided, within
 from pruners.scoring import score
-from pruners.structures import STRUCTURES, find_units, ranked_units, spread
+from pruners.structures import STRUCTURES, find_units, ranked_units
+from pruners.unit_counts import spread, weights_of_units
 from pruners.units import Units, kept_units, unit_masks
 
 
@@ -136,7 +137,7 @@ def trajectory(
     counting.check(target, structure, scope)
     weights = prunable(model, exclude)
     found = _units(structure, model, batches, exclude, units)
-    ranking = _Ranking(structure, unit_score, found, weights, chosen.draws)
+    ranking = _Ranking(structure, unit_score, found, weights, chosen)
     groups = ranking.groups(scope, sparsity, min_per_layer, start)
     total_steps = iterations or chosen.iterations
     masks = start
@@ -209,16 +210,13 @@ class _Ranking:
     """What is ranked: units, or single weights.
 
     Attributes:
-        sizes: name of a group → its units; or name of a layer → its weights.
+        sizes: name of a group → its units, or the weights of these; or name of a layer → its weights.
     """
 
     def __init__(
-        self, structure: str, unit_score: str, units: Units, weights: Mapping[str, Tensor], draws: bool
+        self, structure: str, unit_score: str, units: Units, weights: Mapping[str, Tensor], chosen: Criterion
     ) -> None:
         """Check the names.
-
-        Args:
-            draws: whether the scores are independent draws.
 
         Raises:
             ValueError: no structure has this name, or its units are not ranked so.
@@ -226,10 +224,13 @@ class _Ranking:
         self._structure = STRUCTURES[one_of("structure", structure, STRUCTURES)]
         if self._structure.unit_scores:
             one_of(f"unit_score with structure {structure}", unit_score, self._structure.unit_scores)
-        self._unit_score = "first" if draws and self._structure.drawn else unit_score
-        self._units, self._weights = units, weights
+        self._unit_score = "first" if chosen.draws and self._structure.drawn else unit_score
+        self._units, self._weights, self._reads = units, weights, chosen.reads
         single = {layer: weight.numel() for layer, weight in weights.items()}
-        self.sizes = {group.name: group.size for group in units} if units else single
+        self._each = dict.fromkeys((group.name for group in units), 1)
+        if self._structure.weighed:
+            self._each = weights_of_units(units, {name: tuple(w.shape) for name, w in weights.items()})
+        self.sizes = {group.name: group.size * self._each[group.name] for group in units} if units else single
 
     def groups(
         self, scope: Scope, sparsity: Sparsity, min_per_layer: int, start: Masks | None
@@ -244,7 +245,9 @@ class _Ranking:
         if start is None or not self._units:
             return groups
         left = kept_units(self._units, start)
-        return within(groups, {name: int(kept.count_nonzero()) for name, kept in left.items()})
+        return within(
+            groups, {name: int(kept.count_nonzero()) * self._each[name] for name, kept in left.items()}
+        )
 
     def least(self, min_per_layer: int) -> int:
         """How many each group or layer keeps at least."""
@@ -258,7 +261,9 @@ class _Ranking:
         """
         ranked = {layer: -s for layer, s in scores.items()} if invert else scores
         if self._units:
-            return ranked_units(self._structure.name, self._units, ranked, self._unit_score, alive)
+            return ranked_units(
+                self._structure.name, self._units, ranked, self._unit_score, alive, self._reads
+            )
         if alive is None:
             return ranked
         return {layer: s.masked_fill(~alive[layer], -torch.inf) for layer, s in ranked.items()}
