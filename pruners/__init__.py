@@ -10,6 +10,7 @@ files and applies them as `torch.nn.utils.prune` does.
 """
 
 from pruners.activity import relu_activity
+from pruners.budgets import BUDGETS, asked_densities
 from pruners.cost import Cost, cost, multiply_adds, pq_index, pq_index_of
 from pruners.coupling import channel_groups
 from pruners.criteria import Criterion, criterion
@@ -36,6 +37,7 @@ from pruners.structures import STRUCTURES, find_units, other_masks
 from pruners.units import Member, UnitGroup, Units, kept_units, unit_masks, unit_sums
 
 __all__ = [
+    "BUDGETS",
     "PATTERNS",
     "SCHEDULES",
     "SCOPES",
@@ -48,6 +50,7 @@ __all__ = [
     "UnitGroup",
     "Units",
     "apply_masks",
+    "asked_densities",
     "block_masks",
     "block_scores",
     "channel_groups",

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from pruners.forward import Forward
 from pruners.label_rules import MOVES
@@ -56,7 +57,7 @@ class Read:
 
 @torch.no_grad()
 def read(forward: Forward, weights: Mapping[str, Tensor], inputs: Iterable[Tensor]) -> dict[str, Read]:
-    """Name of a weight → what it reads over all batches.
+    """Name of a weight → what it reads over all batches; weights that are not used are left out.
 
     Attention is torch's `scaled_dot_product_attention`, whose output may be moved and reshaped before it is
     read.
@@ -66,10 +67,11 @@ def read(forward: Forward, weights: Mapping[str, Tensor], inputs: Iterable[Tenso
         inputs: those of each batch.
 
     Raises:
-        ValueError: a weight is used otherwise than as a whole in linear maps and convolutions, or not at all.
+        ValueError: a weight is used otherwise than as a whole in linear maps and convolutions.
     """
     found: dict[str, Read] = {}
     names = {id(weight): name for name, weight in weights.items()}
+    touched: set[str] = set()
     for batch in inputs:
         seen = _Seen()
 
@@ -80,10 +82,14 @@ def read(forward: Forward, weights: Mapping[str, Tensor], inputs: Iterable[Tenso
                 found[name].add(one) if name in found else found.update({name: one})
             return call.output()
 
-        with Interpreter(look, seen.other):
+        def other(name: str, func: Any, args: Any, kwargs: Any, seen: "_Seen" = seen) -> Any:
+            touched.update(names[id(each)] for each in tree_leaves((args, kwargs)) if id(each) in names)
+            return seen.other(name, func, args, kwargs)
+
+        with Interpreter(look, other):
             forward(weights, batch)
-    if missing := [name for name in weights if name not in found]:
-        raise ValueError(f"layer {missing[0]} is no whole matrix of a linear map or convolution: exclude it")
+    if odd := sorted(touched - found.keys()):
+        raise ValueError(f"layer {odd[0]} is no whole matrix of a linear map or convolution: exclude it")
     return found
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pruners import counting
 from pruners.batches import Batch, Loss
+from pruners.budgets import BUDGETS, asked_densities
 from pruners.criteria import Criterion, Mode
 from pruners.lookup import Chosen, find, one_of
 from pruners.masks import Masks, Sparsity, kept_count, prunable
@@ -64,8 +65,8 @@ def prune(
         criterion: one of `names()`, or a function of one's own; see `find`.
         batches: (inputs, targets), iterated over once in each iteration; an `__iter__` may draw fresh ones.
         sparsity: share of weights to remove, in [0, 1); a decimal is taken exactly.
-        scope: how the kept weights spread over the layers: a name of `SCOPES` or `PATTERNS`, or layer name →
-            density; the densities of the layers are then proportional to these.
+        scope: how the kept weights spread over the layers: a name of `SCOPES`, `PATTERNS` or `BUDGETS`, or
+            layer name → density; the densities of the layers are then proportional to these.
         iterations: pruning iterations from dense to the sparsity; None is the criterion's default.
         schedule: a name of `SCHEDULES`: how the density falls over the iterations.
         loss, seed, score_mode: as for `saliency`.
@@ -137,6 +138,10 @@ def trajectory(
     counting.check(target, structure, scope)
     weights = prunable(model, exclude)
     found = _units(structure, model, batches, exclude, units)
+    if isinstance(scope, str) and scope in BUDGETS:
+        if why := STRUCTURES[structure].refusal(scope):
+            raise ValueError(why)
+        scope = asked_densities(scope, model, weights, batches, loss=loss, seed=seed, sparsity=sparsity)
     ranking = _Ranking(structure, unit_score, found, weights, chosen)
     groups = ranking.groups(scope, sparsity, min_per_layer, start)
     total_steps = iterations or chosen.iterations
@@ -169,7 +174,7 @@ def _check_pruning(iterations: int | None, schedule: str, min_per_layer: int, sc
         raise ValueError(f"iterations {iterations}: at least 1")
     one_of("schedule", schedule, SCHEDULES)
     if not isinstance(scope, Mapping):
-        one_of("scope", scope, (*SCOPES, *PATTERNS))
+        one_of("scope", scope, (*SCOPES, *PATTERNS, *BUDGETS))
     patterned = isinstance(scope, str) and (scope == "rowwise" or scope in PATTERNS)
     if min_per_layer < 0 or (min_per_layer and patterned):
         named = scope if patterned else "rowwise"

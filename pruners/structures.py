@@ -33,6 +33,7 @@ class Structure:
         drawn: whether scores that are draws rank a unit by one of them. A sum of draws would rank large units
             first; rows of one layer have equally many.
         traced: whether the units follow from a pass through the network, which needs an example of inputs.
+        read: whether weights read its units, so that criteria of what is read rank them.
         weighed: whether the sparsity counts the weights of the units, which differ in size, and not units.
     """
 
@@ -46,6 +47,7 @@ class Structure:
     drawn: bool = True
     cut: Cut | None = None
     traced: bool = True
+    read: bool = True
     weighed: bool = False
 
     def refusal(self, scope: Scope) -> str:
@@ -64,7 +66,7 @@ STRUCTURES: dict[str, Structure] = {
     each.name: each
     for each in (
         Structure("weight", "single weights", unit_scores=("sum",), traced=False),
-        Structure("filter", "filters", finders.filters, _OF_UNITS, drawn=False, traced=False),
+        Structure("filter", "filters", finders.filters, _OF_UNITS, drawn=False, traced=False, read=False),
         Structure("channel", "channels that can be removed", finders.channels, _OF_UNITS, 1, cut=narrowed),
         Structure(
             "width",
@@ -94,6 +96,7 @@ STRUCTURES: dict[str, Structure] = {
             ("global",),
             unit_scores=("sum", "mean"),
             cut=shallower,
+            read=False,
         ),
         Structure(
             "depth",
@@ -102,6 +105,7 @@ STRUCTURES: dict[str, Structure] = {
             ("global",),
             unit_scores=("sum", "mean"),
             cut=shallower,
+            read=False,
         ),
     )
 }

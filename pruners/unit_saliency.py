@@ -23,7 +23,7 @@ def flap(probe: Probe) -> Scores:
 
     A unit is ranked by the columns that read it; with `unit_score` mean by their mean, as in the paper.
     """
-    scores = {}
+    scores = _unread(probe)
     for name, read in probe.read().items():
         weight = probe.weights[name]
         fluctuation = read.variance * read.size(weight)
@@ -46,7 +46,10 @@ def activation(probe: Probe) -> Scores:
 
     A unit is ranked by the columns that read it; with `unit_score` mean by the paper's number.
     """
-    return {name: read.over(read.activity.sqrt(), probe.weights[name]) for name, read in probe.read().items()}
+    found = {
+        name: read.over(read.activity.sqrt(), probe.weights[name]) for name, read in probe.read().items()
+    }
+    return _unread(probe) | found
 
 
 @criterion(
@@ -62,3 +65,8 @@ def block_influence(probe: Probe) -> Scores:
         name: torch.full_like(weight, 1 - cosines.get(name, 1.0), dtype=torch.float64)
         for name, weight in probe.weights.items()
     }
+
+
+def _unread(probe: Probe) -> Scores:
+    """The scores of weights that the network does not use: 0."""
+    return {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in probe.weights.items()}

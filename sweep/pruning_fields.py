@@ -68,7 +68,7 @@ class Pruning(Setting):
     ]
     scope: Annotated[
         str,
-        one_of("scope", "pruners:SCOPES", "pruners:PATTERNS"),
+        one_of("scope", "pruners:SCOPES", "pruners:PATTERNS", "pruners:BUDGETS"),
         About(Role.MASK, "how the sparsity is distributed over the layers"),
     ] = "global"
     densities: Annotated[
