@@ -93,7 +93,9 @@ class Pruning(Setting):
         str,
         one_of("structure", "pruners:STRUCTURES"),
         About(
-            Role.UNITS, "what is removed as a whole: single weights, filters, channels or blocks", memory=True
+            Role.UNITS,
+            "what is removed as a whole: single weights, filters, channels, heads, neurons or blocks",
+            memory=True,
         ),
     ] = "weight"
     unit_score: Annotated[

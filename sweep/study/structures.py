@@ -16,6 +16,12 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
         yield "ablation", "ablation shuffle permutes single weights: leave out structure"
     if why := structure.refusal(config.scope):
         yield "scope", why
+    if structure.weighed and config.sparsity and not rules.find(config.criterion).scores:
+        yield (
+            "structure",
+            f"structure {name}: its units are counted by weights once, and {config.criterion} counts units: "
+            "take a criterion",
+        )
     if structure.find and not structure.read and config.sparsity and _of_inputs(config):
         known = ", ".join(name for name, each in pruners.STRUCTURES.items() if each.find and each.read)
         yield (

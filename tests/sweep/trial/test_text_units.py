@@ -28,7 +28,7 @@ def test_a_smaller_decoder_is_trained_as_the_masked_one_is_but_for_rounding(root
     masked = run(Trial.of(config(**fields)), root, masks=True)
     assert small.trial["status"] == masked.trial["status"] == "ok"
     assert small.trial["kept"] == masked.trial["kept"]
-    assert [row["mask"] for row in small.masks] == [row["mask"] for row in masked.masks]
+    assert small.masks == [row | {"trial_id": small.trial["trial_id"]} for row in masked.masks]
     assert small.trial["flops"] < masked.trial["flops"]
     for column in ("pre_test_loss", "test_loss"):
         assert small.trial[column] == pytest.approx(masked.trial[column], rel=1e-5)
@@ -64,6 +64,7 @@ def test_a_scope_that_looks_at_data_is_read_with_its_batches_whatever_the_criter
             {"structure": "depth", "criterion": "flap", "scope": "global"},
             "structure depth: no weight reads its units alone, by which flap ranks: take one of channel, width, head",
         ),
+        ({"structure": "head+neuron", "criterion": "imp", "scope": "global"}, "and imp counts units: take a"),
         ({"structure": "filter", "criterion": "activation"}, "structure filter: no weight reads its units"),
     ],
 )
