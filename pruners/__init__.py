@@ -12,6 +12,7 @@ files and applies them as `torch.nn.utils.prune` does.
 from pruners.activity import relu_activity
 from pruners.batches import Sources
 from pruners.blocks import Block, in_blocks
+from pruners.budgets import BUDGETS, asked_densities
 from pruners.compensation import COMPENSATIONS, compensated
 from pruners.cost import Cost, cost, multiply_adds, pq_index, pq_index_of
 from pruners.coupling import channel_groups
@@ -41,6 +42,7 @@ from pruners.structures import STRUCTURES, find_units, other_masks
 from pruners.units import Member, UnitGroup, Units, kept_units, unit_masks, unit_sums
 
 __all__ = [
+    "BUDGETS",
     "COMPENSATIONS",
     "ORDERS",
     "PATTERNS",
@@ -57,6 +59,7 @@ __all__ = [
     "UnitGroup",
     "Units",
     "apply_masks",
+    "asked_densities",
     "block_masks",
     "block_scores",
     "channel_groups",

@@ -17,9 +17,13 @@ class Channels:
 
     Args:
         tensors: the parameters and buffers of the network, by name.
+        positions: whether numbers of `forward` that a channel meets ask only that it is of one unit with the
+            others that they meet, as the turns of rotary positions ask of the features of a head; otherwise
+            such a channel can never be removed.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], positions: bool = False) -> None:
+        self.positions = positions
         self.classes = Classes()
         self.lines = Lines(self.classes, tensors)
 

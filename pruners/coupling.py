@@ -22,7 +22,9 @@ from pruners.units import Member, UnitGroup
 
 
 @torch.inference_mode(False)
-def channel_groups(model: nn.Module, example_input: Tensor, exclude: Iterable[str] = ()) -> list[UnitGroup]:
+def channel_groups(
+    model: nn.Module, example_input: Tensor, exclude: Iterable[str] = (), *, positions: bool = False
+) -> list[UnitGroup]:
     """The units of a network that can be removed, each with all entries of parameters that go with it.
 
     A unit is a channel of a convolution, a feature of a linear layer, a head of attention, or a hidden unit
@@ -39,6 +41,8 @@ def channel_groups(model: nn.Module, example_input: Tensor, exclude: Iterable[st
     Args:
         example_input: one batch, of which only the shape matters, unless it holds whole numbers.
         exclude: shell-style patterns of names of weights whose rows stay.
+        positions: whether channels go that meet numbers of `forward`, if they go together, as the features of
+            a head do that rotary positions turn; see `Channels`.
 
     Returns:
         Groups of units of the same kind, in the order of their first weights; members name buffers too, such
@@ -53,7 +57,7 @@ def channel_groups(model: nn.Module, example_input: Tensor, exclude: Iterable[st
     weights = set(prunable(model, exclude))
     copy = _double(model)
     tensors = {**dict(copy.named_parameters()), **dict(copy.named_buffers())}
-    channels = Channels(tensors)
+    channels = Channels(tensors, positions)
     for module in copy.modules():
         if isinstance(module, nn.MultiheadAttention):
             module.register_forward_pre_hook(_without_weights, with_kwargs=True)

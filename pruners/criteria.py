@@ -1,4 +1,5 @@
-"""What a criterion is, and the table of those that have a name. `saliency` has the built-in functions."""
+"""What a criterion is, and the table of those that have a name. `saliency` and
+`unit_saliency` have the built-in functions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from pruners.own import Own, name_of
 from pruners.probe import Scores
 
 # The built-in criteria are trusted with the network itself; their scores are checked by tests.
-_BUILT_IN = "pruners.saliency"
+_BUILT_IN = ("pruners.saliency", "pruners.unit_saliency")
 
 Needs = Literal["data", "shape", "nothing"]
 Mode = Literal["train", "eval"]
@@ -29,6 +30,7 @@ class Criterion:
         revives: each iteration ranks pruned weights too, so that they can be kept again.
         version: of the criterion, as its author counts; only recorded.
         draws: the scores are independent draws: a unit of several weights has one draw, not a sum of them.
+        reads: a score is of the input that a weight reads: units are ranked by the weights that read them.
 
     Raises:
         ValueError: `needs` or `iterations` has another value than these.
@@ -44,6 +46,7 @@ class Criterion:
     revives: bool = False
     version: int | str | None = None
     draws: bool = False
+    reads: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -77,6 +80,7 @@ def criterion(
     revives: bool = False,
     version: int | str | None = None,
     draws: bool = False,
+    reads: bool = False,
 ) -> Callable[[F], F]:
     """Say of a function what `Criterion` says of a criterion, and register it if a name is given.
 
@@ -106,6 +110,7 @@ def criterion(
             revives,
             version,
             draws,
+            reads,
         )
         function.__criterion__ = entry  # type: ignore[attr-defined]
         if name:
@@ -138,4 +143,4 @@ def checked(given: Criterion) -> Criterion:
 
 
 def _is_built_in(function: Callable[..., Any]) -> bool:
-    return getattr(function, "__module__", "") == _BUILT_IN
+    return getattr(function, "__module__", "") in _BUILT_IN

@@ -13,10 +13,17 @@ from pruners.channels import Channels, Function, first_of, given
 
 def _elementwise(channels: Channels, function: Function, *args: Any, **kwargs: Any) -> Tensor:
     """Sums, products and the like: what is computed from one element of each argument."""
-    parts = [found for each in (*args, *kwargs.values()) if (found := channels.found(each)) is not None]
-    result = parts[0]
-    for part in parts[1:]:
+    tensors = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
+    own = [each for each in tensors if channels.labelled(each)] if channels.positions else tensors
+    result, *parts = map(channels.labels, own)
+    for part in parts:
         result = channels.joined(result, part)
+    for each in tensors:
+        if not any(each is other for other in own):
+            result = result.expand(torch.broadcast_shapes(result.shape, each.shape))
+            channels.classes.demand_same(
+                result, (-dim for dim in range(1, each.dim() + 1) if each.shape[-dim] > 1)
+            )
     return result.clone()
 
 

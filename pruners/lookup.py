@@ -13,8 +13,8 @@ from pruners.criteria import Criterion, Mode, checked, of_function
 from pruners.masks import prunable
 from pruners.own import BadFunction, place
 from pruners.probe import Scores
-from pruners.saliency import CRITERIA
 from pruners.scoring import score
+from pruners.unit_saliency import CRITERIA
 
 # A criterion: its name, a function of one's own, or the object itself.
 Chosen = str | Criterion | Callable[..., Any]

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pruners import flow, relevance, tangent
+from pruners import columns, flow, relevance, residual, tangent
 from pruners.batches import Batch, Loss, ScoringBatches
 from pruners.context import seed_layers
 from pruners.forward import HighestPrecision, differentiable, full_precision, run, single_tensor
@@ -83,11 +83,9 @@ class Probe:
     def uniform(self) -> Scores:
         """Draws from U(0, 1) with the seed of this probe; equal on every device."""
         generator = torch.Generator().manual_seed(self._seed)
+        options: Any = {"generator": generator, "device": "cpu", "dtype": torch.float32}
         return {
-            name: torch.rand(weight.shape, generator=generator, device="cpu", dtype=torch.float32).to(
-                weight.device
-            )
-            for name, weight in self.dense.items()
+            name: torch.rand(weight.shape, **options).to(weight.device) for name, weight in self.dense.items()
         }
 
     def gradient(self, temperature: float = 1) -> Scores:
@@ -192,9 +190,8 @@ class Probe:
         gates = {name: torch.ones_like(weight, requires_grad=True) for name, weight in self.weights.items()}
         state = {name: self.weights[name] * gate for name, gate in gates.items()}
         parameters = dict(self._model.named_parameters())
-        for name, parameter in parameters.items():
-            if name not in state:
-                state[name] = full_precision(parameter.detach().clone()).requires_grad_()
+        others = {name: each for name, each in parameters.items() if name not in state}
+        state |= {n: full_precision(each.detach().clone()).requires_grad_() for n, each in others.items()}
         # A parameter that does not require gradients is not trained, and so not moved here either.
         trained = [name for name in state if parameters[name].requires_grad]
         for step in range(steps if trained else 0):
@@ -235,6 +232,15 @@ class Probe:
             return squared_inputs(self.forward, leaves, inputs).values(), len(targets)
 
         return {name: (self.samples * mean).sqrt() for name, mean in self._mean(part).items()}
+
+    def read(self) -> dict[str, columns.Read]:
+        """What each weight reads, in float64; see `pruners.columns`."""
+        return columns.read(self.forward, self.weights, [inputs for inputs, _ in self.batches])
+
+    def block_cosines(self) -> dict[str, float]:
+        """Residual block → the mean cosine of its inputs and its outputs; see `pruners.residual`."""
+        inputs = [each for each, _ in self.batches]
+        return residual.cosines(self._model, inputs, partial(self.forward, self.weights))
 
     def spread_ratios(self) -> Scores:
         """Σ σ(output) / σ(window) of each weight's filter, by its size: a mean over batches, by length."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pruners import counting
 from pruners.batches import Batch, Loss
+from pruners.budgets import BUDGETS, asked_densities
 from pruners.criteria import Criterion, Mode
 from pruners.lookup import Chosen, find, one_of
 from pruners.masks import Masks, Sparsity, kept_count, prunable
@@ -23,7 +24,8 @@ from pruners.ranking import select
 from pruners.schedules import SCHEDULES, group_counts
 from pruners.scopes import PATTERNS, SCOPES, Group, Scope, divided, within
 from pruners.scoring import score
-from pruners.structures import STRUCTURES, find_units, ranked_units, spread
+from pruners.structures import STRUCTURES, find_units, ranked_units
+from pruners.unit_counts import spread, weights_of_units
 from pruners.units import Units, kept_units, unit_masks
 
 
@@ -72,8 +74,8 @@ def prune(
         criterion: one of `names()`, or a function of one's own; see `find`.
         batches: (inputs, targets), iterated over once in each iteration; an `__iter__` may draw fresh ones.
         sparsity: share of weights to remove, in [0, 1); a decimal is taken exactly.
-        scope: how the kept weights spread over the layers: a name of `SCOPES` or `PATTERNS`, or layer name →
-            density; the densities of the layers are then proportional to these.
+        scope: how the kept weights spread over the layers: a name of `SCOPES`, `PATTERNS` or `BUDGETS`, or
+            layer name → density; the densities of the layers are then proportional to these.
         iterations: pruning iterations from dense to the sparsity; None is the criterion's default.
         schedule: a name of `SCHEDULES`: how the density falls over the iterations.
         loss, seed, score_mode: as for `saliency`.
@@ -146,8 +148,12 @@ def trajectory(
     _check_pruning(iterations, schedule, min_per_layer, scope)
     counting.check(target, structure, scope)
     weights = prunable(model, exclude)
-    units = _units(structure, model, batches, exclude, units)
-    ranking = _Ranking(structure, unit_score, units, weights, chosen.draws)
+    found = _units(structure, model, batches, exclude, units)
+    if isinstance(scope, str) and scope in BUDGETS:
+        if why := STRUCTURES[structure].refusal(scope):
+            raise ValueError(why)
+        scope = asked_densities(scope, model, weights, batches, loss=loss, seed=seed, sparsity=sparsity)
+    ranking = _Ranking(structure, unit_score, found, weights, chosen)
     groups = ranking.groups(scope, sparsity, min_per_layer, start)
     total_steps = iterations or chosen.iterations
     masks = start
@@ -188,7 +194,7 @@ def _check_pruning(iterations: int | None, schedule: str, min_per_layer: int, sc
         raise ValueError(f"iterations {iterations}: at least 1")
     one_of("schedule", schedule, SCHEDULES)
     if not isinstance(scope, Mapping):
-        one_of("scope", scope, (*SCOPES, *PATTERNS))
+        one_of("scope", scope, (*SCOPES, *PATTERNS, *BUDGETS))
     patterned = isinstance(scope, str) and (scope == "rowwise" or scope in PATTERNS)
     if min_per_layer < 0 or (min_per_layer and patterned):
         named = scope if patterned else "rowwise"
@@ -229,16 +235,13 @@ class _Ranking:
     """What is ranked: units, or single weights.
 
     Attributes:
-        sizes: name of a group → its units; or name of a layer → its weights.
+        sizes: name of a group → its units, or the weights of these; or name of a layer → its weights.
     """
 
     def __init__(
-        self, structure: str, unit_score: str, units: Units, weights: Mapping[str, Tensor], draws: bool
+        self, structure: str, unit_score: str, units: Units, weights: Mapping[str, Tensor], chosen: Criterion
     ) -> None:
         """Check the names.
-
-        Args:
-            draws: whether the scores are independent draws.
 
         Raises:
             ValueError: no structure has this name, or its units are not ranked so.
@@ -246,10 +249,13 @@ class _Ranking:
         self._structure = STRUCTURES[one_of("structure", structure, STRUCTURES)]
         if self._structure.unit_scores:
             one_of(f"unit_score with structure {structure}", unit_score, self._structure.unit_scores)
-        self._unit_score = "first" if draws and self._structure.drawn else unit_score
-        self._units, self._weights = units, weights
+        self._unit_score = "first" if chosen.draws and self._structure.drawn else unit_score
+        self._units, self._weights, self._reads = units, weights, chosen.reads
         single = {layer: weight.numel() for layer, weight in weights.items()}
-        self.sizes = {group.name: group.size for group in units} if units else single
+        self._each = dict.fromkeys((group.name for group in units), 1)
+        if self._structure.weighed:
+            self._each = weights_of_units(units, {name: tuple(w.shape) for name, w in weights.items()})
+        self.sizes = {group.name: group.size * self._each[group.name] for group in units} if units else single
 
     def groups(
         self, scope: Scope, sparsity: Sparsity, min_per_layer: int, start: Masks | None
@@ -264,7 +270,9 @@ class _Ranking:
         if start is None or not self._units:
             return groups
         left = kept_units(self._units, start)
-        return within(groups, {name: int(kept.count_nonzero()) for name, kept in left.items()})
+        return within(
+            groups, {name: int(kept.count_nonzero()) * self._each[name] for name, kept in left.items()}
+        )
 
     def least(self, min_per_layer: int) -> int:
         """How many each group or layer keeps at least."""
@@ -278,7 +286,9 @@ class _Ranking:
         """
         ranked = {layer: -s for layer, s in scores.items()} if invert else scores
         if self._units:
-            return ranked_units(self._structure.name, self._units, ranked, self._unit_score, alive)
+            return ranked_units(
+                self._structure.name, self._units, ranked, self._unit_score, alive, self._reads
+            )
         if alive is None:
             return ranked
         return {layer: s.masked_fill(~alive[layer], -torch.inf) for layer, s in ranked.items()}

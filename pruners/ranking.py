@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pruners.masks import Masks, total_kept
-from pruners.scopes import Blocks, Group, OfInputs
+from pruners.scopes import Blocks, Group, OfInputs, Weighed
 
 
 def keep_top(scores: Tensor, count: int) -> Tensor:
@@ -67,7 +67,9 @@ def select(
     masks: Masks = {}
     for group, count in zip(groups, kept, strict=True):
         ranked = [scores[layer] for layer in group.layers]
-        if isinstance(group.pattern, Blocks):
+        if isinstance(group.pattern, Weighed):
+            chosen = _keep_weighed(ranked, count, group.pattern.each, min_per_layer)
+        elif isinstance(group.pattern, Blocks):
             chosen = _keep_blocks(ranked, count, group.pattern)
         elif isinstance(group.pattern, OfInputs):
             chosen = [_keep_of_inputs(each, count, group.pattern.of) for each in ranked]
@@ -77,6 +79,28 @@ def select(
             chosen = keep_top_of(_spared(ranked, count, min_per_layer), count)
         masks |= dict(zip(group.layers, chosen, strict=True))
     return {layer: masks[layer] for layer in scores}
+
+
+def _keep_weighed(ranked: Sequence[Tensor], count: int, each: Sequence[int], least: int) -> list[Tensor]:
+    """Keep the highest units, as many as together come nearest to a number of weights; fewer at a tie.
+
+    Args:
+        each: for each tensor of scores, the weights of one of its units.
+        least: units that are kept of each whatever the others are. Units of score −∞ are not kept.
+    """
+    spared = [s.masked_fill(keep_top_of([s], min(least, s.numel()))[0], torch.inf) for s in ranked]
+    scores = torch.cat(spared)
+    costs = torch.cat(
+        [torch.full(s.shape, cost, device=s.device) for s, cost in zip(ranked, each, strict=True)]
+    )
+    order = scores.argsort(stable=True, descending=True)
+    reached = torch.cat([costs.new_zeros(1), costs[order].cumsum(0)])
+    number = int((reached - count).abs().argmin())
+    number = max(number, int((scores == torch.inf).count_nonzero()))
+    number = min(number, int((scores > -torch.inf).count_nonzero()))
+    mask = torch.zeros_like(scores, dtype=torch.bool)
+    mask[order[:number]] = True
+    return list(mask.split([s.numel() for s in ranked]))
 
 
 def _spared(ranked: Sequence[Tensor], count: int, least: int) -> Sequence[Tensor]:

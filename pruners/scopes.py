@@ -31,7 +31,7 @@ class Group(NamedTuple):
 
     layers: tuple[str, ...]
     kept: int
-    pattern: "Literal['rows'] | OfInputs | Blocks | None" = None
+    pattern: "Literal['rows'] | OfInputs | Blocks | Weighed | None" = None
 
 
 def global_scope(shapes: Shapes, kept: int) -> list[Group]:
@@ -199,6 +199,16 @@ class Blocks:
     def __call__(self, shapes: Shapes, kept: int) -> list[Group]:
         """Rank the blocks of the network together."""
         return [Group(tuple(shapes), kept, self)]
+
+
+class Weighed(NamedTuple):
+    """Units that differ in size: they are ranked alike, and as many are kept as come nearest to the count.
+
+    Attributes:
+        each: for each name of the group, how many weights one of its units has.
+    """
+
+    each: tuple[int, ...]
 
 
 SCOPES: dict[str, Callable[[Shapes, int], list[Group]]] = {

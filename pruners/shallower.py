@@ -16,6 +16,14 @@ Cut = Callable[[nn.Module, Units, Mapping[str, Tensor], Tensor | None], nn.Modul
 _ROUNDING = 1e-4
 
 
+class PassedOn(nn.Module):
+    """In place of a removed block: it puts out the first of what it is given."""
+
+    def forward(self, inputs: Tensor, *_: object, **__: object) -> Tensor:
+        """Inputs → the same."""
+        return inputs
+
+
 def shallower(
     model: nn.Module,
     groups: Units,
@@ -39,7 +47,7 @@ def shallower(
     smaller = copy.deepcopy(model)
     removed = [group.name for group in groups if not kept[group.name].any()]
     for name in removed:
-        smaller.set_submodule(name, nn.Identity())
+        smaller.set_submodule(name, PassedOn())
     if example_input is not None and removed:
         with torch.no_grad(), in_mode(model, train=False), in_mode(smaller, train=False):
             whole, other = model(example_input), smaller(example_input)

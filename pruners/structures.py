@@ -1,22 +1,18 @@
 """Structures: what is removed as a whole, the units of a network that are, and how units are ranked."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from math import isqrt, prod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from pruners.coupling import channel_groups
-from pruners.masks import Masks, Sparsity, kept_count, prunable, total_kept
+from pruners import finders
+from pruners.finders import Finder
+from pruners.masks import Masks, prunable
 from pruners.narrowing import narrowed
-from pruners.scopes import PATTERNS, SCOPES, Group, Scope, Shapes, divided
+from pruners.scopes import Scope
 from pruners.shallower import Cut, shallower
-from pruners.structured import filter_shapes, norms_behind, removable_blocks
-from pruners.units import Member, UnitGroup, Units, kept_units, unit_masks, unit_sums
-
-# Network, one batch of which only the shape matters, names of the weights that may be pruned → units.
-Finder = Callable[[nn.Module, Tensor, Iterable[str]], Units]
+from pruners.units import UnitGroup, Units, kept_units, unit_masks, unit_sums
 
 
 @dataclass(frozen=True)
@@ -37,6 +33,8 @@ class Structure:
         drawn: whether scores that are draws rank a unit by one of them. A sum of draws would rank large units
             first; rows of one layer have equally many.
         traced: whether the units follow from a pass through the network, which needs an example of inputs.
+        read: whether weights read its units, so that criteria of what is read rank them.
+        weighed: whether the sparsity counts the weights of the units, which differ in size, and not units.
     """
 
     name: str
@@ -49,75 +47,65 @@ class Structure:
     drawn: bool = True
     cut: Cut | None = None
     traced: bool = True
+    read: bool = True
+    weighed: bool = False
 
     def refusal(self, scope: Scope) -> str:
         """Why a scope does not go with the structure; empty: it does. Densities of groups go with all."""
-        named = isinstance(scope, str) and (scope in SCOPES or scope in PATTERNS)
-        if not self.scopes or not named or scope in self.scopes:
+        if not self.scopes or not isinstance(scope, str) or scope in self.scopes:
             return ""
         *others, last = self.scopes
         known = f"{', '.join(others)} or {last}" if others else last
         return f"scope {scope} with structure {self.name}: take {known}"
 
 
-def _filters(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[UnitGroup]:
-    """Rows of each layer, with their biases and, given an example, the normalization that reads only them."""
-    parameters = dict(model.named_parameters())
-    shapes = filter_shapes(model, weights)
-    norms = norms_behind(model, example) if example.numel() else {}
-    groups = []
-    for name, (count,) in shapes.items():
-        index = torch.arange(count).unsqueeze(1)
-        others = [f"{name.rpartition('.')[0]}.bias".lstrip(".")]
-        others += [f"{path}.{leaf}" for path in norms.get(name, ()) for leaf in ("weight", "bias")]
-        of_rows = [each for each in others if each in parameters and parameters[each].shape == (count,)]
-        groups.append(UnitGroup(name, tuple(Member(each, 0, index) for each in (name, *of_rows))))
-    return groups
-
-
-def _blocks(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[UnitGroup]:
-    """Residual blocks with an identity shortcut whose prunable weights may all be pruned: each is a group.
-
-    A block is all of its parameters, those of its normalization included.
-    """
-    every, chosen = prunable(model), set(weights)
-    groups = []
-    for block in removable_blocks(model, example):
-        inside = [name for name in every if name.startswith(f"{block}.")]
-        if chosen.issuperset(inside):
-            members = [
-                Member(name, 0, torch.arange(len(parameter)).unsqueeze(0))
-                for name, parameter in model.named_parameters()
-                if name.startswith(f"{block}.") and parameter.dim()
-            ]
-            groups.append(UnitGroup(block, tuple(members)))
-    return groups
-
-
-def _channels(model: nn.Module, example: Tensor, weights: Iterable[str]) -> list[UnitGroup]:
-    """Channels with all that is coupled to them; rows of weights that may not be pruned stay."""
-    chosen = set(weights)
-    return channel_groups(model, example, [name for name in prunable(model) if name not in chosen])
-
-
 _OF_UNITS = ("global", "uniform")
+_OF_BLOCKS = (*_OF_UNITS, "block-influence")
 _OF_LAYERS = ("uniform", "er", "erk", "balanced", "per-filter", "igq", "pyramid")
 STRUCTURES: dict[str, Structure] = {
     each.name: each
     for each in (
         Structure("weight", "single weights", unit_scores=("sum",), traced=False),
-        Structure("filter", "filters", _filters, _OF_UNITS, drawn=False, traced=False),
-        Structure("channel", "channels that can be removed", _channels, _OF_UNITS, 1, cut=narrowed),
+        Structure("filter", "filters", finders.filters, _OF_UNITS, drawn=False, traced=False, read=False),
+        Structure("channel", "channels that can be removed", finders.channels, _OF_UNITS, 1, cut=narrowed),
         Structure(
-            "width", "channels that can be removed", _channels, _OF_LAYERS, 1, (), "random", cut=narrowed
+            "width",
+            "channels that can be removed",
+            finders.channels,
+            _OF_LAYERS,
+            1,
+            (),
+            "random",
+            cut=narrowed,
+        ),
+        Structure("head", "heads of attention", finders.heads, _OF_BLOCKS, 1, cut=narrowed),
+        Structure("neuron", "neurons between linear layers", finders.neurons, _OF_BLOCKS, 1, cut=narrowed),
+        Structure(
+            "head+neuron",
+            "heads or neurons",
+            finders.heads_and_neurons,
+            _OF_BLOCKS,
+            1,
+            cut=narrowed,
+            weighed=True,
         ),
         Structure(
             "block",
             "residual blocks with an identity shortcut",
-            _blocks,
+            finders.blocks,
             ("global",),
             unit_scores=("sum", "mean"),
             cut=shallower,
+            read=False,
+        ),
+        Structure(
+            "depth",
+            "residual blocks that add to their own inputs",
+            finders.depth,
+            ("global",),
+            unit_scores=("sum", "mean"),
+            cut=shallower,
+            read=False,
         ),
     )
 }
@@ -171,6 +159,7 @@ def ranked_units(
     scores: Mapping[str, Tensor],
     unit_score: str,
     alive: Mapping[str, Tensor] | None = None,
+    reads: bool = False,
 ) -> dict[str, Tensor]:
     """Name of a group → a number for each unit to rank by, (units,); −∞ for units that may not be kept.
 
@@ -179,7 +168,13 @@ def ranked_units(
         unit_score: `sum` of the scores of a unit's entries, their `mean`, or `group-mean`: the sum divided by
             the mean size of the sums of the group's units; or `first`, the score of one entry.
         alive: masks of the weights that may be kept; None: all.
+        reads: whether the scores of a unit are those of the weights that read it, not of those that make it.
+
+    Raises:
+        ValueError: no scored weight reads a unit.
     """
+    if reads:
+        groups = [_readers(group, scores) for group in groups]
     kept = None if alive is None else kept_units(groups, alive)
     ranked = {}
     for group in groups:
@@ -199,6 +194,14 @@ def ranked_units(
     return ranked
 
 
+def _readers(group: UnitGroup, scores: Mapping[str, Tensor]) -> UnitGroup:
+    """The group with those of its members alone that read it."""
+    members = tuple(each for each in group.members if each.dim and each.parameter in scores)
+    if not members:
+        raise ValueError(f"no weight reads {group.name}: the criterion ranks units by the weights that do")
+    return replace(group, members=members)
+
+
 def _first(group: UnitGroup, scores: Mapping[str, Tensor]) -> Tensor:
     """The score of the first entry of each unit, (units,)."""
     member = next(member for member in group.members if member.parameter in scores)
@@ -214,96 +217,3 @@ def _entries(group: UnitGroup, scores: Mapping[str, Tensor]) -> int:
         if member.parameter in scores
     )
     return sum(of_members)
-
-
-def spread(
-    structure: str,
-    groups: Units,
-    weights: Mapping[str, Tensor],
-    scope: Scope,
-    sparsity: Sparsity,
-    min_per_layer: int,
-) -> list[Group]:
-    """How many units, or weights, are kept of which groups, or layers, together.
-
-    Args:
-        groups: the units; none: single weights are counted.
-
-    Raises:
-        ValueError: the scope is unknown or does not go with the structure, the sparsity is impossible, or
-            a group would keep fewer units than it must.
-    """
-    chosen = STRUCTURES[structure]
-    if why := chosen.refusal(scope):
-        raise ValueError(why)
-    shapes: Shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
-    if not groups:
-        return divided(scope, shapes, kept_count(_size(shapes), sparsity))
-    least = max(min_per_layer, chosen.least)
-    if not chosen.unit_scores:
-        return _cropped(groups, weights, scope, sparsity, least)
-    shapes = {group.name: (group.size,) for group in groups}
-    shared = divided(scope, shapes, kept_count(_size(shapes), sparsity))
-    for each in shared:
-        needed = sum(min(least, prod(shapes[name])) for name in each.layers)
-        if needed > each.kept:
-            what = f"{each.layers[0]} has" if len(each.layers) == 1 else f"{len(each.layers)} groups have"
-            raise ValueError(
-                f"sparsity {sparsity} keeps {each.kept} units where {what} to keep {needed}, at least "
-                f"{least} of each group: take a lower sparsity, a lower min_per_layer or another scope"
-            )
-    return shared
-
-
-def _size(shapes: Shapes) -> int:
-    return sum(map(prod, shapes.values()))
-
-
-def _cropped(
-    groups: Units,
-    weights: Mapping[str, Tensor],
-    scope: Scope,
-    sparsity: Sparsity,
-    least: int,
-) -> list[Group]:
-    """The units of each group that make the widest network with no more weights than the sparsity leaves.
-
-    PreCrop (Cai et al. 2022): the scope gives each layer a density, and a layer of density p keeps √p of its
-    units. Here p is the density of all layers that make the outputs of a group, such as those that a stage of
-    a residual network adds up. The weights at which the scope is asked are raised until no more would fit.
-
-    Raises:
-        ValueError: the narrowest network has more weights.
-    """
-    shapes: Shapes = {layer: tuple(weight.shape) for layer, weight in weights.items()}
-    makers = {
-        group.name: [each.parameter for each in group.members if not each.dim and each.parameter in shapes]
-        or [each.parameter for each in group.members if each.parameter in shapes]  # heads of attention
-        for group in groups
-    }
-
-    def at(nominal: int) -> dict[str, int]:
-        kept = {each.layers[0]: each.kept for each in divided(scope, shapes, nominal)}
-        widths = {}
-        for group in groups:
-            names = makers[group.name]
-            left, full = sum(kept[name] for name in names), sum(prod(shapes[name]) for name in names)
-            widths[group.name] = min(group.size, max(least, isqrt(left * group.size**2 // full)))
-        return widths
-
-    def left(widths: Mapping[str, int]) -> int:
-        kept = {group.name: torch.arange(group.size) < widths[group.name] for group in groups}
-        return total_kept(unit_masks(groups, kept, weights).values())
-
-    total = _size(shapes)
-    target = kept_count(total, sparsity)
-    if (narrowest := left(at(1))) > target:
-        raise ValueError(
-            f"sparsity {sparsity} keeps {target} of {total} weights and the narrowest network has "
-            f"{narrowest}: take a lower sparsity"
-        )
-    low, high = 1, total + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if left(at(middle)) <= target else (low, middle)
-    return [Group((name,), width) for name, width in at(low).items()]

@@ -71,7 +71,7 @@ class Pruning(Setting):
     ]
     scope: Annotated[
         str,
-        one_of("scope", "pruners:SCOPES", "pruners:PATTERNS"),
+        one_of("scope", "pruners:SCOPES", "pruners:PATTERNS", "pruners:BUDGETS"),
         About(Role.MASK, "how the sparsity is distributed over the layers"),
     ] = "global"
     densities: Annotated[
@@ -96,7 +96,9 @@ class Pruning(Setting):
         str,
         one_of("structure", "pruners:STRUCTURES"),
         About(
-            Role.UNITS, "what is removed as a whole: single weights, filters, channels or blocks", memory=True
+            Role.UNITS,
+            "what is removed as a whole: single weights, filters, channels, heads, neurons or blocks",
+            memory=True,
         ),
     ] = "weight"
     unit_score: Annotated[

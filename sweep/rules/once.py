@@ -40,6 +40,8 @@ class Once(AtOnce):
         ranked = ranks_units(config, criterion(config.criterion).draws)
         read = _reads(config.criterion, config.iterations == 1, ranked) | sparse_start(config)
         read |= of_compensation(config)
+        if config.scope in pruners.BUDGETS:
+            read |= BATCHES  # the scope looks at data, whatever the criterion does
         return read if config.prune_when else read - {"prune_threshold"}
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
@@ -58,9 +60,9 @@ class Once(AtOnce):
         return criterion(config.criterion).iterations
 
     def scored_images(self, config: Config) -> int:
-        """The images of all scoring batches; none where the criterion does not look at data."""
+        """The images of all scoring batches; none where neither criterion nor scope looks at data."""
         compensating = super().scored_images(config)
-        if not criterion(config.criterion).needs_data:
+        if not criterion(config.criterion).needs_data and config.scope not in pruners.BUDGETS:
             return compensating
         watched = config.prune_when and MOMENTS[config.prune_when].of_masks
         times = 1 + int(config.prune_epoch) if watched else 1

@@ -55,11 +55,14 @@ def drawn(
     Raises:
         ValueError: there are no such masks.
     """
+    asked = scope(config, model, exclude)
+    if isinstance(asked, str) and asked in pruners.BUDGETS:
+        asked = "uniform"  # it stands for what only a network on data can say
     steps = pruners.trajectory(
         "random",
         model,
         sparsity=config.sparsity,
-        scope=scope(config, model, exclude),
+        scope=asked,
         exclude=exclude,
         min_per_layer=config.min_per_layer,
         structure=config.structure,

@@ -11,7 +11,7 @@ from sweep.errors import BadInput
 from sweep.models import losses
 from sweep.names import TORCHVISION
 from sweep.rules.moments import MOMENTS
-from sweep.study import calibration
+from sweep.study import calibration, structures
 
 # Fields that no check reads: their values change no verdict.
 UNCHECKED = (*SEEDS, "combination")
@@ -236,7 +236,7 @@ def _start(config: Config) -> Iterator[Problem]:
 
 
 def _masks(config: Config) -> Iterator[Problem]:
-    yield from _units(config)
+    yield from structures.problems(config)
     if config.scope == "rowwise" and config.min_per_layer > 0:
         yield (
             "min_per_layer",
@@ -284,28 +284,10 @@ def _compensating(config: Config) -> Iterator[Problem]:
             yield field, f"{field} with {asked}: other weights would take the place of its: leave one out"
 
 
-def _units(config: Config) -> Iterator[Problem]:
-    name = config.structure
-    structure = pruners.STRUCTURES[name]
-    if config.ablation == "shuffle" and structure.find:
-        yield "ablation", "ablation shuffle permutes single weights: leave out structure"
-    if why := structure.refusal(config.scope):
-        yield "scope", why
-    if structure.criterion and config.criterion != structure.criterion and config.sparsity:
-        yield (
-            "criterion",
-            f"structure {name} keeps the first units of each group, whatever their scores: "
-            f"give it criterion {structure.criterion}",
-        )
-    if structure.criterion and config.ablation == "invert":
-        yield "ablation", f"ablation invert with structure {name}: no scores rank its units: leave it out"
-    if structure.find and structure.unit_scores and config.unit_score not in structure.unit_scores:
-        known = " or ".join(structure.unit_scores)
-        yield "unit_score", f"unit_score {config.unit_score} with structure {name}: take {known}"
-
-
 def _counts(config: Config) -> Iterator[Problem]:
     """What the pattern of a scope and the target ask of the other fields."""
+    if config.scope in pruners.BUDGETS and not rules.find(config.criterion).scores:
+        yield "scope", f"scope {config.scope}: {config.criterion} scores no network: take a criterion"
     pattern = pruners.PATTERNS.get(config.scope)
     asked = pattern.sparsity if pattern else None
     if asked is not None and Fraction(str(config.sparsity)) != asked:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import pruners
 from pruners.batches import Loss
+from pruners.scopes import Scope
 from sweep import parts
 from sweep.config import Config
 from sweep.data import Data, Split, domains
@@ -60,7 +61,7 @@ def choose(
         part.load() if part else criterion,
         scored,
         batches,
-        scope=spread.scope(config, model, exclude),
+        scope=_scope(config, scored, data, exclude),
         loss=loss(config, data.task),
         exclude=exclude,
         units=units,
@@ -80,6 +81,25 @@ def choose(
     if start:
         masking.check_count(config, last.masks)
     return last._replace(masks=_shuffled(config, last.masks))
+
+
+def _scope(config: Config, model: nn.Module, data: Data, exclude: list[str]) -> Scope:
+    """The scope of a config, or the densities that it asks for by what it sees of the network.
+
+    It sees the batches of the first scores, drawn for itself: what follows does not depend on it.
+    """
+    scope = spread.scope(config, model, exclude)
+    if not isinstance(scope, str) or scope not in pruners.BUDGETS:
+        return scope
+    return pruners.asked_densities(
+        scope,
+        model,
+        pruners.prunable(model, exclude),
+        ScoringData(config, data),
+        loss=loss(config, data.task),
+        seed=derive(config.roots.mask, "scope"),
+        sparsity=config.sparsity,
+    )
 
 
 def _asked(config: Config) -> dict[str, Any]:

@@ -86,13 +86,10 @@ class Stages:
         self.teacher = Teacher(config, data, shared, Stages) if taught else None
 
     def run(self, moves: Run | None = None) -> Recorder:
-        """Train and prune as the rule says.
+        """Train and prune as the rule says; the recorder has the rows of the trial.
 
         Args:
             moves: what the rule makes its moves with; None: these stages.
-
-        Returns:
-            The recorder with the rows of the trial.
         """
         try:
             self.rule.run(moves or self)
@@ -294,11 +291,7 @@ class Stages:
         self.recorder.record_smaller(self.smaller)
 
     def smaller_of(self, whole: torch.nn.Module) -> Smaller:
-        """What the masks leave of a network of this form.
-
-        Raises:
-            BadInput: as `shrink`.
-        """
+        """What the masks leave of a network of this form; raises as `shrink` does."""
         return Smaller(whole, self.masks, self.config.structure, self.units, self.example)
 
     def whole_state(self) -> dict[str, torch.Tensor]:

@@ -306,7 +306,13 @@ class Giving(nn.Module):
         return self.change(self.net(inputs))
 
 
-NO_OUTPUTS = ("wanda", "beta-rank")  # what the network gives is not looked at
+NO_OUTPUTS = (
+    "wanda",
+    "beta-rank",
+    "flap",
+    "activation",
+    "block-influence",
+)  # what the network gives is not looked at
 NO_LOSS = (*NO_OUTPUTS, "lrp", "px")
 NEEDS_LOSS = [n for n in pruners.names() if pruners.find(n).needs_data and n not in NO_LOSS]
 NEEDS_BATCH = [n for n in pruners.names() if pruners.find(n).needs != "nothing"]
