@@ -19,6 +19,7 @@ from analysis.warehouse import shell
 from sweep.errors import BadInput, command
 from sweep.foreign import Plain
 from sweep.store.places import place
+from sweep.store.tables import meaning
 from sweep.trackers import Service
 
 Results = Annotated[
@@ -73,11 +74,11 @@ def sql(
 
 
 def views(results: Results = RESULTS, form: Form = None, out: Out = None) -> None:
-    """Print the columns of the views."""
+    """Print the columns of the views, with what they mean."""
     chosen = output.format_of(form, out)
     connection = warehouse.open(results)
     columns = [
-        {"view": view, "column": name, "type": kind}
+        {"view": view, "column": name, "type": kind, "meaning": meaning(view, name)}
         for view in ("trials", "curves", "layers", "metrics", "masks", "settings")
         for name, kind, *_ in warehouse.rows(connection, f"DESCRIBE {view}")
     ]
