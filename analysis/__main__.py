@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn, TextIO, cast
 import duckdb
 import typer
 
-from analysis import answers, diff, marking, merging, output, tables, tracking, warehouse
+from analysis import answers, diff, glossary, marking, merging, output, tables, tracking, warehouse
 from analysis.output import Format
 from analysis.questions import catalog
 from analysis.questions.question import Question
@@ -83,6 +83,11 @@ def views(results: Results = RESULTS, form: Form = None, out: Out = None) -> Non
         for name, kind, *_ in warehouse.rows(connection, f"DESCRIBE {view}")
     ]
     output.write(columns, chosen, out)
+
+
+def words(word: Annotated[str, typer.Argument(help="one of them; default: all")] = "") -> None:
+    """Say what the words of tables, sentences and the report mean."""
+    print(glossary.text(word))
 
 
 def prompt(results: Results = RESULTS, study: Study = None, where: Where = None) -> None:
@@ -279,6 +284,7 @@ def commands() -> typer.Typer:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(sql)
     app.command()(views)
+    app.command()(words)
     app.command(name="shell")(prompt)
     for question in catalog.QUESTIONS:
         if question.is_command:

@@ -8,10 +8,12 @@ from pages.analyses import analyses
 from pages.columns import columns
 from pages.commands import commands
 from pages.fields import fields
+from pages.glossary import glossary
 from pages.parts import parts
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES: dict[str, Callable[[], str]] = {
+    "glossary.md": glossary,
     "reference/fields.md": fields,
     "reference/columns.md": columns,
     "reference/commands.md": commands,

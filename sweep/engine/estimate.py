@@ -135,8 +135,8 @@ def say_estimate(
         price = study.price_per_gpu_hour * share * seconds / 3600
         said = f", {price:,.2f} at the study's price"
     alone, least = duration(seconds), duration(longest)
-    words = f"about {duration(wall)} with {at_once} workers, {alone} with one, {least} with enough ({source}){said}"
-    conclude(console, words if to_run else "nothing is left to run")
+    times = f"about {duration(wall)} with {at_once} workers, {alone} with one, {least} with enough"
+    conclude(console, f"{times} ({source}){said}" if to_run else "nothing is left to run")
     estimate = {
         "steps": work.shared,
         "steps_alone": work.alone,
