@@ -22,8 +22,17 @@ _AT_FIRST = dict(os.environ)
 @cache
 def _server():
     context = multiprocessing.get_context("forkserver")
+    # The integrations are imported by Tune where it counts callbacks, and with them MLflow, W&B and Polars.
+    integrations = [f"ray.air.integrations.{name}" for name in ("mlflow", "wandb")]
     context.set_forkserver_preload(
-        [__name__, "sweep.launch", "sweep.search.__main__", "sweep.engine.session"]
+        [
+            __name__,
+            "sweep.launch",
+            "sweep.search.__main__",
+            "sweep.engine.session",
+            "torch.fx.experimental.symbolic_shapes",
+            *integrations,
+        ]
     )
     return context
 

@@ -55,7 +55,7 @@ MINE = "def mine(probe):\n    return {name: weight.abs() for name, weight in pro
 def test_runs_in_one_process_after_an_own_part_an_interrupt_and_another_ray(tmp_path, on_cluster):
     (tmp_path / "mine.py").write_text(MINE)
     # Long enough for an interrupt in the middle.
-    (tmp_path / "longer.yaml").write_text(launching.LONGER.replace("epochs: 4", "epochs: 16"))
+    (tmp_path / "longer.yaml").write_text(launching.LONGER.replace("epochs: 4", "epochs: 6"))
     (tmp_path / "script.py").write_text(SCRIPT)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
