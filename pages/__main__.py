@@ -9,11 +9,13 @@ from pages.columns import columns
 from pages.commands import commands
 from pages.fields import fields
 from pages.glossary import glossary
+from pages.papers import papers
 from pages.parts import parts
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES: dict[str, Callable[[], str]] = {
     "glossary.md": glossary,
+    "papers.md": papers,
     "reference/fields.md": fields,
     "reference/columns.md": columns,
     "reference/commands.md": commands,
