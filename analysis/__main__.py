@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn, TextIO, cast
 import duckdb
 import typer
 
-from analysis import answers, diff, marking, merging, output, tables, tracking, warehouse
+from analysis import answers, diff, glossary, marking, merging, output, tables, tracking, warehouse
 from analysis.output import Format
 from analysis.questions import catalog
 from analysis.questions.question import Question
@@ -19,6 +19,7 @@ from analysis.warehouse import shell
 from sweep.errors import BadInput, command
 from sweep.foreign import Plain
 from sweep.store.places import place
+from sweep.store.tables import meaning
 from sweep.trackers import Service
 
 Results = Annotated[
@@ -73,15 +74,20 @@ def sql(
 
 
 def views(results: Results = RESULTS, form: Form = None, out: Out = None) -> None:
-    """Print the columns of the views."""
+    """Print the columns of the views, with what they mean."""
     chosen = output.format_of(form, out)
     connection = warehouse.open(results)
     columns = [
-        {"view": view, "column": name, "type": kind}
+        {"view": view, "column": name, "type": kind, "meaning": meaning(view, name)}
         for view in ("trials", "curves", "layers", "metrics", "masks", "settings")
         for name, kind, *_ in warehouse.rows(connection, f"DESCRIBE {view}")
     ]
     output.write(columns, chosen, out)
+
+
+def words(word: Annotated[str, typer.Argument(help="one of them; default: all")] = "") -> None:
+    """Say what the words of tables, sentences and the report mean."""
+    print(glossary.text(word))
 
 
 def prompt(results: Results = RESULTS, study: Study = None, where: Where = None) -> None:
@@ -278,6 +284,7 @@ def commands() -> typer.Typer:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(sql)
     app.command()(views)
+    app.command()(words)
     app.command(name="shell")(prompt)
     for question in catalog.QUESTIONS:
         if question.is_command:

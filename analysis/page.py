@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.charts import Figure
@@ -51,6 +51,11 @@ class Page:
             self.parts.append(
                 f"<details open><summary>{html(title)}</summary><ul>{_items(texts)}</ul></details>"
             )
+
+    def words(self, meanings: Mapping[str, str]) -> None:
+        """Add words with what they mean, folded away."""
+        items = "".join(f"<dt>{html(word)}</dt><dd>{html(said)}</dd>" for word, said in meanings.items())
+        self.parts.append(f"<details><summary>Glossary</summary><dl>{items}</dl></details>")
 
     def settings(self, names: Sequence[str]) -> Iterator[str]:
         """The settings that a section shows, each with its subheading; says how many more there are."""

@@ -21,8 +21,8 @@ def ours() -> tuple[float, float]:
         command = [sys.executable, "-m", "sweep.launch", str(_STUDY), "--results", results]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         wall = time.perf_counter() - started
-        [line] = [line for line in said.splitlines() if " of worker time training" in line][-1:]
-        return wall, float(line.partition("% of worker time")[0].rpartition(" ")[2]) / 100
+        [line] = [line for line in said.splitlines() if "workers busy " in line][-1:]
+        return wall, float(line.partition("workers busy ")[2].partition("%")[0]) / 100
 
 
 def plain() -> None:

@@ -269,7 +269,7 @@ def _say_todo(console: Console, study: Study, todo: _Todo, folder: Place) -> Non
         console.out(f"{marked_results} marked as invalid and run again", highlight=False)
     if study.keep and todo.lacking:
         console.out(
-            f"{todo.lacking:,} finished without {study.keep} kept, and not run for them: "
+            f"{todo.lacking:,} finished before {study.keep} were kept, and are not run again: "
             f'--rerun "{study.keep.lacking}" runs them',
             highlight=False,
         )

@@ -44,6 +44,7 @@ ORDER = (
     "sweep.launch",
     "analysis.cells",
     "analysis.tables",
+    "analysis.glossary",
     "analysis.warehouse",
     "analysis.output",
     "analysis.statistics",

@@ -270,7 +270,8 @@ def answer(
 
 def terminal(comparisons: Sequence[Comparison]) -> str:
     """All comparisons for the terminal, and the note below them."""
-    return "\n".join([*map(text, comparisons), fold(note(comparisons), "")])
+    words = "Words such as certainly, undecided and bracket: python -m analysis words"
+    return "\n".join([*map(text, comparisons), fold(note(comparisons), ""), words])
 
 
 def _sentences(comparisons: Sequence[Comparison]) -> list[str]:

@@ -128,12 +128,12 @@ class Crossover:
 
     def _two_kinds(self) -> list[str]:
         apart = [
-            f"{far} of {runs} of {name} [{wilson(far, runs)[0]:.0%}, {wilson(far, runs)[1]:.0%}]"
+            f"{far} of {runs} runs of {name} [{wilson(far, runs)[0]:.0%}, {wilson(far, runs)[1]:.0%}]"
             for (far, runs), name in zip(self.apart, (self.first, self.second), strict=True)
             if far
         ]
-        words = "which Student's t does not cover: more seeds, or medians, tell"
-        return [f"runs far from the median of their cell: {' and '.join(apart)}, {words}"] if apart else []
+        words = "Student's t does not cover such runs: take more seeds, or compare medians"
+        return [f"far from the median of their seeds: {' and '.join(apart)}; {words}"] if apart else []
 
 
 @dataclass

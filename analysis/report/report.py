@@ -9,6 +9,7 @@ from string import Template
 import duckdb
 import plotly.offline
 
+from analysis.glossary import WORDS
 from analysis.page import Page
 from analysis.questions import catalog
 from analysis.report import search, trials
@@ -47,6 +48,8 @@ def render(connection: duckdb.DuckDBPyConnection, results: Places) -> str:
         if section.show is not None:
             section.show(page, answer)
     trials.show(page, connection)
+    page.heading("What the words mean")
+    page.words({name: said for group in WORDS.values() for name, said in group.items()})
     _provenance(page, results, studies)
     return Template(
         (resources.files("analysis") / "report" / "page.html").read_text(encoding="utf-8")

@@ -54,7 +54,7 @@ def say_plan(
         sum(trial.id in done for trial in trials) - sum(trial.id in done for trial in to_run) if done else 0
     )
     known = with_result - sum(taken.values())
-    same = f" ({study.count} asked for, those that are the same once)" if study.count > len(trials) else ""
+    same = f" ({study.count} combinations, equal ones once)" if study.count > len(trials) else ""
     counts = [
         f"{study.name}: {len(trials)} trials{same}",
         f"{known} with a result",
@@ -64,7 +64,8 @@ def say_plan(
         counts.append(f"{count} taken over from {source.rpartition('/')[2]} ({source})")
     if others := len(taken) - len(shown):
         counts.append(f"{sum(taken.values()) - sum(shown.values())} from {others} more")
-    console.out(", ".join([*counts, f"{len(to_run)} to run"]), highlight=False)
+    now = " now" if len(to_run) < len(trials) - with_result else ""
+    console.out(", ".join([*counts, f"{len(to_run)} to run{now}"]), highlight=False)
     note(
         console,
         study=study.name,
@@ -90,8 +91,8 @@ def say_parts(console: Console, study: Study, folder: Place, to_run: Sequence[Tr
         if named and (earlier := launches.of_other_code(folder, part)):
             told = "1 result is" if earlier == 1 else f"{earlier} results are"
             console.out(
-                f"{part.label} has changed: {told} of other code than {part.code}; they stay, under the "
-                "code that they are of",
+                f"{part.label} has changed: {told} of other code than {part.code}, and stay results of "
+                "that other code",
                 highlight=False,
             )
 
@@ -117,18 +118,15 @@ def say_estimate(
     except BadInput:
         if not options.address:
             raise
-        console.out("no estimate: it takes the data on this machine too", highlight=False)
+        console.out("no estimate of time: the data set is not on this machine", highlight=False)
         return
     # A share that is yet to be measured counts as a whole GPU.
     share = 1.0 if options.gpus == AUTO else options.gpus
     local = int(torch.cuda.device_count() / share) if share else provenance.cores()
     at_once = max(1, (options.workers or local) if options.address else min(options.workers or local, local))
-    steps = f"{work.shared:,} of {work.alone:,} steps to run"
     states = len({point.key for job in jobs for point in job.saves})
-    console.out(
-        f"{work.saved:.0%} of the training shared: {steps}; {states} states are left for others",
-        highlight=False,
-    )
+    if to_run:
+        console.out(_steps(work, states), highlight=False)
     place = "on a machine like this one" if options.address else "here"
     source = "from earlier results" if costs.speeds else f"{costs.device.type} steps timed {place}"
     wall = max(longest, seconds / at_once)
@@ -136,11 +134,9 @@ def say_estimate(
     if study.price_per_gpu_hour and share and (costs.speeds or costs.device.type == "cuda"):
         price = study.price_per_gpu_hour * share * seconds / 3600
         said = f", {price:,.2f} at the study's price"
-    conclude(
-        console,
-        f"about {duration(wall)} with {at_once} workers, {duration(longest)} with any number; "
-        f"{duration(seconds)} of one worker ({source}){said}",
-    )
+    alone, least = duration(seconds), duration(longest)
+    times = f"about {duration(wall)} with {at_once} workers, {alone} with one, {least} with enough"
+    conclude(console, f"{times} ({source}){said}" if to_run else "nothing is left to run")
     estimate = {
         "steps": work.shared,
         "steps_alone": work.alone,
@@ -152,6 +148,15 @@ def say_estimate(
         "price": price,
     }
     note(console, estimate=estimate)
+
+
+def _steps(work: plan.Work, states: int) -> str:
+    """How many steps are trained, and how many are spared because trials have training in common."""
+    if work.shared == work.alone:
+        return f"{work.alone:,} steps of training are to run; trials have none of them in common"
+    through = "1 saved state" if states == 1 else f"{states:,} saved states"
+    ran = f"{work.shared:,} of {work.alone:,} steps of training are to run"
+    return f"{ran}; the other {work.saved:.0%} is shared between trials ({through})"
 
 
 def summary(
@@ -187,7 +192,7 @@ def summary(
     if failed:
         conclude(
             console,
-            f'{failed} trials failed: python -m analysis sql "SELECT trial_id, error FROM trials WHERE '
+            f'{_trials(failed)} failed: python -m analysis sql "SELECT trial_id, error FROM trials WHERE '
             f"status = 'failed'\" --results {folder}; --retry-failed runs them again",
         )
     if ending is not Ending.FINISHED:
@@ -196,8 +201,13 @@ def summary(
             f"{ending.value} with {len(statuses)} of {len(trials)} trials done; the same command goes on",
         )
     elif without_result:
-        conclude(console, f"{without_result} trials have no result: launch again to run them")
+        has, them = ("has", "it") if without_result == 1 else ("have", "them")
+        conclude(console, f"{_trials(without_result)} {has} no result: launch again to run {them}")
     if ending is Ending.INTERRUPTED:
         return 130
     limited = limited or ending is Ending.TIME
     return 1 if failed or (without_result and not limited) else 0
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"

@@ -112,10 +112,10 @@ class Progress:
         parts = [f"{self.study}: {self.done}{of_total} trials"]
         if self._first is not None and self.finished > 1:
             elapsed = max(time.monotonic() - self._first, 1e-9)
-            parts.append(f"{(self.finished - 1) / elapsed:.2f}/s")
+            parts.append(f"{(self.finished - 1) / elapsed:.2f} trials/s")
             if self._goes_on and self._cost_done:
                 parts.append(f"{duration(self._cost_to_run * elapsed / self._cost_done)} to go")
-            parts.append(f"{self.utilisation():.0%} of worker time training")
+            parts.append(f"workers busy {self.utilisation():.0%}")
         if self.failed:
             parts.append(f"{self.failed} failed")
         if self.stopped:
@@ -174,10 +174,10 @@ class Progress:
 
 def _heading(standing: Standing, *, running: bool) -> str:
     """What the means are of."""
-    cells = "1 cell" if standing.cells == 1 else f"{standing.cells} cells"
+    pairs = "1 pair" if standing.cells == 1 else f"{standing.cells} pairs"
     mean = "provisional mean" if running else "mean"
-    shared = f"{cells} (sparsity, seed) that every arm with a result has"
-    return f"{mean} validation accuracy over {shared} in {standing.setting}"
+    shared = f"the {pairs} of sparsity and seed that all of these have"
+    return f"{mean} validation accuracy over {shared} ({standing.setting})"
 
 
 def _others(standing: Standing) -> str:

@@ -99,7 +99,8 @@ def _search(study: Study, search: Search, results_root: Place, options: Options,
             console.out(line, highlight=False)
         say_changes(console, study, folder)
         console.out(
-            f"{study.name}: {tuner.history.warm} schedules known, {tuner.ran} of {search.trials} trials run",
+            f"{study.name}: {tuner.history.warm} schedules known from earlier results, "
+            f"{tuner.ran} of {search.trials} trials run",
             highlight=False,
         )
         if not tuner.over:

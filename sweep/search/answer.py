@@ -51,13 +51,15 @@ def answer(console: Console, study: Study, tuner: Tuner, stopped: int, folder: P
     note(console, **report)
     put(folder / _ANSWER, lambda file: file.write(f"{json.dumps(report, indent=2)}\n".encode()))
     if not best:
-        said = f"no schedule was measured with {search.seeds} seeds yet, or none is an answer"
+        said = (
+            f"no answer: no schedule has results with {search.seeds} seeds yet, or none is within the bounds"
+        )
         conclude(console, said)
         return
     conclude(
         console,
-        "best on validation data, with 95 % Student-t intervals over seeds (selected: both accuracies are of "
-        "the runs that chose):",
+        "best by validation accuracy, with 95 % Student-t intervals over seeds; the same runs chose the "
+        "schedules, so both accuracies are likely to be too high:",
     )
     for candidate in best:
         validation, test = (candidate.interval(column) for column in ("val_accuracy", "test_accuracy"))
@@ -73,7 +75,8 @@ def answer(console: Console, study: Study, tuner: Tuner, stopped: int, folder: P
     put(path, lambda file: file.write(_as_study(study, best).encode()))
     how = "python -m sweep.launch " if isinstance(path, Path) else ""
     console.out(
-        f"the best as a study: {how}{path}; with other seeds its accuracy can be quoted", highlight=False
+        f"the best as a study: {how}{path}; run it with other seeds before you quote an accuracy",
+        highlight=False,
     )
 
 

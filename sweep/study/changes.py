@@ -8,7 +8,7 @@ from sweep.errors import BadInput
 from sweep.study.document import Document, listed, printable, quoted, span
 
 # Keys that change no trial.
-_ABOUT = ("name", "description", "tags")
+_ABOUT = ("name", "description", "tags", "paper")
 # The most changes that are named.
 _MOST_NAMED = 8
 # How deep a value of a study is nested.

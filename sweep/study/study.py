@@ -15,13 +15,14 @@ from sweep.errors import BadInput
 from sweep.names import one_of
 from sweep.parts import Part
 from sweep.store.kept import Keep
-from sweep.study import axes, space_reader, variation
+from sweep.study import axes, paper, space_reader, variation
 from sweep.study.axes import MOST_TRIALS
 from sweep.study.consistency import UNCHECKED
 from sweep.study.document import Document, origin_of, quoted
 from sweep.study.fields import RECIPE, Named, Values, values
 from sweep.study.identity import Trial
 from sweep.study.library import Library
+from sweep.study.paper import Paper
 from sweep.study.recipe_files import RecipeFiles
 from sweep.study.space import Search
 
@@ -46,7 +47,7 @@ def _word(text: str) -> str:
 
 _TAGS = Values(Annotated[str, AfterValidator(_word)])
 # The keys of a study beside its fields.
-_BESIDE = ("name", "description", "tags", "blocks", "search", "question", "keep", _PRICE, _METRICS)
+_BESIDE = ("name", "description", "tags", "paper", "blocks", "search", "question", "keep", _PRICE, _METRICS)
 # The study file that is standard input.
 STANDARD_INPUT = Path("-")
 # Added to the name of a search, it is the name of the study of the search's best schedules.
@@ -75,6 +76,7 @@ class Study:
         description: in the researcher's words.
         tags: words by which the study is found.
         question: what the study asks, which chooses its trials; None: it runs all its trials.
+        paper: what it reproduces; None: no paper's numbers stand beside it.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Study:
     description: str = ""
     tags: tuple[str, ...] = ()
     question: "Question | None" = None
+    paper: Paper | None = None
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -269,6 +272,8 @@ def _beside(document: Document, nodes: _Nodes) -> dict[str, Any]:
     for name, takes in (("description", _DESCRIPTION), ("keep", _KEEP)):
         if name in nodes:
             beside[name] = document.value(name, nodes[name], takes)
+    if "paper" in nodes:
+        beside["paper"] = paper.read(document, nodes["paper"])
     for name, takes in ((_METRICS, _METRIC_NAMES), ("tags", _TAGS)):
         if name in nodes:  # each once, in the order of the file
             beside[name] = tuple(dict.fromkeys(document.values(name, nodes[name], takes)))

@@ -20,7 +20,7 @@ Nodes = Mapping[str, yaml.Node]
 
 EXTENDS = "extends"
 # The keys that say what a study is, not how it trains: a study that extends another has its own.
-_NOT_INHERITED = ("name", "description")
+_NOT_INHERITED = ("name", "description", "paper")
 # The lists beside the axes, to which a variation can add.
 _LISTS = ("blocks", "metrics", "tags")
 KEYS = (*NAMES, *_NOT_INHERITED, *_LISTS, "search", "question", "keep", "price_per_gpu_hour", EXTENDS)

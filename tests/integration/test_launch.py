@@ -252,10 +252,13 @@ def test_what_the_plan_says_is_shared_is_trained_once(study_file, tmp_path):
     """A tiny grid: 48 trials are asked for, 192 epochs; 25 are distinct, and 64 epochs are trained."""
     path, results = study_file(TINY, "tiny.yaml"), tmp_path / "results"
     _, said, _ = here(path, "--results", results, "--dry-run")
-    assert "25 trials (48 asked for, those that are the same once), 0 with a result" in said
-    assert "36% of the training shared: 640 of 1,000 steps to run; 3 states" in said
+    assert "25 trials (48 combinations, equal ones once), 0 with a result" in said
+    assert (
+        "640 of 1,000 steps of training are to run; the other 36% is shared between trials (3 saved states)"
+        in said
+    )
     code, out, err = end(launch(path, "--results", results, "--workers", 1))
-    assert (code, err) == (0, "") and "of worker time training" in out
+    assert (code, err) == (0, "") and "workers busy " in out
     trained = analysis.open(results).execute("SELECT count(*), sum(trained_steps) FROM trials").fetchone()
     assert trained == (25, 64 * 10)
     assert not (results / ".prefixes").exists(), "nobody needs a state any more"
@@ -279,7 +282,7 @@ def test_finished_trials_are_on_disk_at_once_though_their_pack_goes_on(study_fil
 def test_a_launch_can_be_limited_and_the_next_goes_on(study_file, tmp_path):
     path, results = study_file(), tmp_path / "results"
     code, out, _ = end(launch(path, "--results", results, "--max-trials", 4, "--workers", 1))
-    assert code == 0 and "20 trials, 0 with a result, 4 to run" in out
+    assert code == 0 and "20 trials, 0 with a result, 4 to run now" in out
     assert "small: 4 of 4 trials" in out and "16 trials have no result" in out
     found = analysis.open(results).execute("SELECT DISTINCT seed FROM trials").fetchall()
     assert found == [(0,)], "those that come first in the plan"

@@ -112,7 +112,7 @@ def test_a_search_begins_with_what_a_sweep_has_found(study_file, tmp_path):
     path = study_file(STUDY.replace("trials: 16", "trials: 6"), "look.yaml")
     code, out, err = end(search(path, "--results", results, "--workers", 1))
     # Two criteria, two of the three prune epochs and one of the two learning rates are its own.
-    assert (code, err) == (0, "") and "4 schedules known, 0 of 6 trials run" in out
+    assert (code, err) == (0, "") and "4 schedules known from earlier results, 0 of 6 trials run" in out
     theirs, ours = (set(finished(results / name)) for name in ("sweep", "look"))
     assert not theirs & ours and len(ours) >= 5
     assert len(json.loads((results / "look" / "study.json").read_text())["launches"]) == 1

@@ -122,8 +122,8 @@ def test_lost_and_fallen_runs_are_in_the_sentence():
         [([0.9], [paired([0.1, 0.101, 0.102, 0.1, 0.103], [(None, 0.9), (0.9, None)], 0.1)], True)]
     )
     text = str(Crossover("snip", "random erk", differences, ((2, 7), (0, 6))))
-    assert "; lost runs: 1 of snip and 1 of random erk; runs far" in text
-    assert "; runs far from the median of their cell: 2 of 7 of snip [8%, 64%]" in text
+    assert "; lost runs: 1 of snip and 1 of random erk; far from" in text
+    assert "; far from the median of their seeds: 2 of 7 runs of snip [8%, 64%]" in text
     [certain] = decide([([0.9], [paired([0.1, 0.101, 0.102, 0.1, 0.103], [(0.2, None)], 0.1)], True)])
     text = str(Crossover("snip", "random erk", certain))
     assert text.endswith("; lost runs: 1 of random erk (what is certain is so with them at chance too)")

@@ -102,8 +102,8 @@ def test_means_are_over_what_all_arms_have_and_marked_provisional():
     """FORCE's easy sparsity came first: over all that is done it would lead with 0.95 against 0.75."""
     rows = [row("snip", sparsity=s, accuracy=a) for s, a in ((0.8, 0.96), (0.9, 0.94), (0.99, 0.35))]
     live, plain = shown([*rows, row("force", iterations=20, sparsity=0.8, accuracy=0.95)])
-    said = "mean validation accuracy over 1 cell (sparsity, seed) that every arm with a result has in "
-    where = "digits, conv-5, 2 epochs, pruned at epoch 0"
+    said = "mean validation accuracy over the 1 pair of sparsity and seed that all of these have "
+    where = "(digits, conv-5, 2 epochs, pruned at epoch 0)"
     assert plain == f"; provisional {said}{where}: snip 0.960, force T=20 0.950"
     assert f"provisional {said}{where}" in live and live.index("0.960") < live.index("0.950")
 
@@ -111,9 +111,9 @@ def test_means_are_over_what_all_arms_have_and_marked_provisional():
 def test_once_all_trials_have_ended_their_mean_is_no_longer_provisional():
     progress = Progress("small", 2, [], Console(file=io.StringIO(), width=200))
     progress.add(row(seed=0))
-    assert progress._means().startswith("; provisional mean validation accuracy over 1 cell ")
+    assert progress._means().startswith("; provisional mean validation accuracy over the 1 pair ")
     progress.add(row(seed=1))
-    assert progress._means().startswith("; mean validation accuracy over 2 cells ")
+    assert progress._means().startswith("; mean validation accuracy over the 2 pairs ")
 
 
 def test_arms_that_share_nothing_yet_have_no_mean():

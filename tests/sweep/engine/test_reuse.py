@@ -258,7 +258,7 @@ def test_a_launch_says_what_is_not_kept_and_how_it_comes(study_file, root):
     code, out, err = here(*words)
     assert (code, err) == (0, "") and "4 with a result, 0 to run" in out
     [rerun] = re.findall(
-        r'^3 finished without masks kept, and not run for them: --rerun "(.*)" runs', out, re.M
+        r'^3 finished before masks were kept, and are not run again: --rerun "(.*)" runs', out, re.M
     )
     code, out, err = here(*words, "--rerun", rerun)
     assert (code, err) == (0, "") and "1 with a result, 3 to run" in out and "without masks" not in out
