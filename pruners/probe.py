@@ -46,11 +46,7 @@ class Probe:
         first = next(iter(dense.values()))
         self._device, self._precision = first.device, first.dtype
         self.dense = {name: full_precision(differentiable(weight.detach())) for name, weight in dense.items()}
-        self.weights = (
-            self.dense
-            if masks is None
-            else {name: weight.masked_fill(~masks[name], 0) for name, weight in self.dense.items()}
-        )
+        self.weights = self._masked(self.dense)
         self._computed: dict[tuple[str, float, int], Scores] = {}
 
     @property
@@ -70,11 +66,7 @@ class Probe:
         return sum(len(targets) for _, targets in self.batches)
 
     def batch_size(self) -> int:
-        """Samples in each batch.
-
-        Raises:
-            ValueError: the batches differ in size.
-        """
+        """Samples in each batch; `ValueError` if the batches differ in size."""
         sizes = {len(targets) for _, targets in self.batches}
         if len(sizes) > 1:
             raise ValueError("per_sample=False needs batches of one size: the score depends on it")

@@ -145,18 +145,15 @@ def trajectory(
             scope leaves a layer more than `start` keeps, it keeps less; units that it lacks others keep.
     """
     chosen = find(criterion)
-    _check_pruning(iterations, schedule, min_per_layer, scope)
+    _check_pruning(iterations, schedule, min_per_layer, scope, structure)
     counting.check(target, structure, scope)
     weights = prunable(model, exclude)
-    found = _units(structure, model, batches, exclude, units)
+    units = _units(structure, model, batches, exclude, units)
     if isinstance(scope, str) and scope in BUDGETS:
-        if why := STRUCTURES[structure].refusal(scope):
-            raise ValueError(why)
         scope = asked_densities(scope, model, weights, batches, loss=loss, seed=seed, sparsity=sparsity)
-    ranking = _Ranking(structure, unit_score, found, weights, chosen)
+    ranking = _Ranking(structure, unit_score, units, weights, chosen)
     groups = ranking.groups(scope, sparsity, min_per_layer, start)
-    total_steps = iterations or chosen.iterations
-    masks = start
+    total_steps, masks = iterations or chosen.iterations, start
     for step, kept in enumerate(group_counts(schedule, groups, ranking.sizes, total_steps)):
         draw = crc32(f"{seed}/{step}".encode()) if step else seed  # random numbers of its own
         alive, scores = start if chosen.revives else masks, first
@@ -165,9 +162,8 @@ def trajectory(
             at = partial(_scores_at, chosen, model, weights, how)
             of = partial(ranking.chosen, alive, invert, min_per_layer)
             scores = ORDERS[score_order](model, masks, batches, list(zip(groups, kept, strict=True)), at, of)
-        choose: Callable[..., Masks] = select
-        if target == "effective" and step + 1 == total_steps:
-            choose = _effective(model, batches, example_input, scope, sparsity, weights)
+        effective = target == "effective" and step + 1 == total_steps
+        choose = _effective(model, batches, example_input, scope, sparsity, weights) if effective else select
         ranked = ranking.ranked(scores, alive, invert)
         masks = ranking.masks(choose(ranked, groups, kept, ranking.least(min_per_layer)))
         if start is not None:
@@ -188,13 +184,17 @@ def _scores_at(
     return score([chosen], model, weights, masks, batches, **how)[chosen.name]
 
 
-def _check_pruning(iterations: int | None, schedule: str, min_per_layer: int, scope: Scope) -> None:
+def _check_pruning(
+    iterations: int | None, schedule: str, min_per_layer: int, scope: Scope, structure: str
+) -> None:
     """Raise `ValueError` if arguments of `prune` are not among those that it takes."""
     if iterations is not None and iterations < 1:
         raise ValueError(f"iterations {iterations}: at least 1")
     one_of("schedule", schedule, SCHEDULES)
     if not isinstance(scope, Mapping):
         one_of("scope", scope, (*SCOPES, *PATTERNS, *BUDGETS))
+        if scope in BUDGETS and (why := STRUCTURES[structure].refusal(scope)):
+            raise ValueError(why)
     patterned = isinstance(scope, str) and (scope == "rowwise" or scope in PATTERNS)
     if min_per_layer < 0 or (min_per_layer and patterned):
         named = scope if patterned else "rowwise"

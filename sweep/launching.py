@@ -205,7 +205,7 @@ class Launch:
             "trials": len(whole),
             "to_run": len(missing) + sum(trial.id not in done for trial in elsewhere),
         }
-        return _Todo(trials, done, taken, missing, _first(missing, self.most), lacking, counts)
+        return _Todo(trials, done, taken, missing, plan.first(missing, self.most), lacking, counts)
 
 
 @dataclass(frozen=True)
@@ -274,15 +274,6 @@ def _say_todo(console: Console, study: Study, todo: _Todo, folder: Place) -> Non
             highlight=False,
         )
     say_parts(console, study, folder, todo.to_run)
-
-
-def _first(missing: Sequence[Trial], most: int | None) -> Sequence[Trial]:
-    """The first `most` of the missing trials in the order of the plan; None: all of them."""
-    if most is None or len(missing) <= most:
-        return missing
-    planned = [job.trial for pack in plan.packs(missing, 1) for job in pack.jobs]
-    seeds = {seed: place for place, seed in enumerate(dict.fromkeys(t.config.seed for t in missing))}
-    return sorted(planned, key=lambda trial: seeds[trial.config.seed])[:most]
 
 
 def _run(

@@ -2,7 +2,7 @@
 
 from sweep.plan.jobs import Chain, Job, Pack, own_steps, training_steps
 from sweep.plan.one_by_one import OneByOne, trains_alone
-from sweep.plan.packs import packs
+from sweep.plan.packs import first, packs
 from sweep.plan.sharing import Work, share, work
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "OneByOne",
     "Pack",
     "Work",
+    "first",
     "own_steps",
     "packs",
     "share",

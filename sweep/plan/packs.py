@@ -97,3 +97,12 @@ def packs(
         close(jobs)
         remaining -= filled
     return cut
+
+
+def first(missing: Sequence[Trial], most: int | None) -> Sequence[Trial]:
+    """The first `most` of the missing trials in the order of the plan; None: all of them."""
+    if most is None or len(missing) <= most:
+        return missing
+    planned = [job.trial for pack in packs(missing, 1) for job in pack.jobs]
+    seeds = {seed: place for place, seed in enumerate(dict.fromkeys(t.config.seed for t in missing))}
+    return sorted(planned, key=lambda trial: seeds[trial.config.seed])[:most]
