@@ -98,6 +98,11 @@ class _Moves:
             problem = f"prunes with {kind(chosen)}, expected a pruners.Step (scores, masks)"
             raise BadPart(self._part, problem)
         self._recorded = self._kept = self._count(chosen.masks)
+        shapes = {name: weight.shape for name, weight in self._run.model.named_parameters()}
+        for name, value in chosen.weights.items():
+            if name not in shapes or getattr(value, "shape", None) != shapes[name]:
+                expected = f"a tensor of shape {tuple(shapes[name])}" if name in shapes else "a parameter"
+                raise BadPart(self._part, f"new weights of {name} are {kind(value)}, expected {expected}")
         self._run.prune(chosen)
 
     def mask(self, masks: pruners.Masks) -> None:

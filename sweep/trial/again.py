@@ -180,7 +180,8 @@ def _load(stages: Stages, file: Place, given: weights.State) -> None:
         BadInput: the file is of another network.
     """
     masks = interop.masks_of(given)
-    stages.training.put(masking.added_biases(stages.config, stages.model, stages.exclude))
+    added = masking.added_biases(stages.config, stages.model, stages.exclude)
+    stages.prune(pruners.Step({}, {}, added), measured=False)
     if stages.config.shrink:
         # The masks are of the whole network: of some there is no weight any more.
         masks = {name: given[f"{name}_mask"] for name in stages.model.state_dict() if f"{name}_mask" in given}

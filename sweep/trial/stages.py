@@ -236,11 +236,12 @@ class Stages:
     def prune(self, chosen: pruners.Step, measured: bool = True) -> None:
         """Put masks on, and record the network before and after if it is to be measured."""
         masks: Mapping[str, torch.Tensor] = chosen.masks
-        if self.units and chosen.masks:
-            masks = chosen.masks | pruners.other_masks(self.model, self.units, chosen.masks)
         if measured:
             self.recorder.record_masks(self.model, chosen)
-        self.training.put(chosen.weights)
+        if self.training.put(chosen.weights) and self.units:  # new biases belong to units too
+            self.units = masking.units(self.config, self.model, self.exclude, self.example)
+        if self.units and masks:
+            masks = chosen.masks | pruners.other_masks(self.model, self.units, chosen.masks)
         self.mask(masks)
         if measured:
             self.recorder.record_pruned()

@@ -59,7 +59,7 @@ class Training(Evaluation):
         self.steps_per_epoch = max(1, len(data.train) // config.batch_size)
         self.step = self.spent = self.active = self.trained = 0
         self.first_loss: float | None = None
-        # The sum of the losses since the last epoch was yielded, and how many steps it is of.
+        # Sum of the losses since the last epoch was yielded, and how many steps it is of.
         self._sum, self._summed = torch.zeros((), device=data.device), 0
         self._training_loss = self._loss.smoothed(config.label_smoothing)
         self._augment = augmentation.find(config.augment, config.arguments("augment"))
@@ -147,19 +147,19 @@ class Training(Evaluation):
         for name, mask in masks.items():
             parameter = parameters[name]
             parameter.masked_fill_(~mask, 0)
-            # Not `state[parameter]`: that makes an entry, of which no state dict is made where the parameter
-            # is not trained.
+            # Not `state[parameter]`: of an untrained parameter that makes an entry, and then no state dict.
             for moment in self._optimizer.state.get(parameter, {}).values():
                 if isinstance(moment, Tensor) and moment.shape == parameter.shape:
                     moment.masked_fill_(~mask, 0)
             # The memory layout of the gradient makes their product one plain loop.
             self._masked.append((parameter, torch.empty_like(parameter).copy_(mask)))
 
-    def put(self, weights: Mapping[str, Tensor]) -> None:
-        """Give parameters new values, and layers biases, which are trained from now on."""
+    def put(self, weights: Mapping[str, Tensor]) -> bool:
+        """Give parameters new values, and layers biases, which are trained; whether there are such biases."""
         if added := compensation.put(self.model, weights):
             self._trainable += added
             self._optimizer.add_param_group({"params": [self.model.get_parameter(name) for name in added]})
+        return bool(added)
 
     def shrink(self, network: nn.Module, cut: Callable[[str, Tensor], Tensor]) -> None:
         """Go on with the smaller network that the masks leave, with what the optimizer has of its weights.
