@@ -180,6 +180,7 @@ class Updates:
         The gradients of the step are those of all weights, pruned ones included.
         """
         self._growth.watch()
+        self._drop.watch(self.masks)
         begins = self._first if self._choices.alternates else self._first + 1
         if not begins <= step <= self._last or (step - self._first) % self.config.update_every:
             return False

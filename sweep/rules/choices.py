@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 import pruners
-from sweep.rules.step_scores import STEP_SCORES
+from sweep.rules.step_scores import AVERAGED, STEP_SCORES
 
 PathName = Literal["constant", "cubic", "linear", "exponential", "cyclic", "square", "soft"]
 GrowthName = Literal["none", "random", "gradient", "momentum", "unexplored", "all"]
@@ -26,8 +26,9 @@ class Choices:
         path: the density by time. `cubic`, `linear`, `exponential`: it falls from the start's density to the
             last one. `cyclic`: waves above the last one. `square`: the last one and a higher one in turns.
             `soft`: an update drops to the last one, and grows to a higher one that falls.
-        drop: the saliency by which weights stay: |w|, |w| + λ|g|, |w·g|, |w| by rank among the kept weights
-            of one sign of a layer (`signed`), or the name of a criterion of `pruners`.
+        drop: the saliency by which weights stay: |w|, |w| + λ|g|, |w·g|, the moving average of |w·g| over
+            all steps so far (`taylor-average`), |w| by rank among the kept weights of one sign of a layer
+            (`signed`), or the name of a criterion of `pruners`.
         grow: which pruned weights come back. `momentum`: by a moving average of the gradient. `unexplored`:
             at random, those first that were never kept. `all`: every pruned weight.
         fall: how the share that each layer exchanges falls from `drop_fraction` to 0: by a cosine, or to a
@@ -68,6 +69,11 @@ class Choices:
     def criterion(self) -> pruners.Criterion | None:
         """The criterion of `pruners` that drops; None: a score of the training step does."""
         return None if self.drop in STEP_SCORES else pruners.find(self.drop)
+
+    @property
+    def averages_drop(self) -> bool:
+        """Whether the scores of the drop are a moving average over steps."""
+        return self.drop in AVERAGED
 
     @property
     def drops_by_draws(self) -> bool:
@@ -125,6 +131,6 @@ class Choices:
             "cycles": self.path == "cyclic",
             "cycle_end": self.path == "cyclic",
             "gradient_weight": self.drop == "magnitude+gradient",
-            "average": self.grow == "momentum",
+            "average": self.grow == "momentum" or self.averages_drop,
         }
         return readers.get(name, True)

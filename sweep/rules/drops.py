@@ -28,10 +28,20 @@ class Drop:
         # Each pass draws others: every update scores on batches of its own.
         self._batches = run.batches()
         self._passes = 0
+        # Name → a moving average of the scores of each weight.
+        self._averages: Scores = {}
+        if choices.averages_drop:
+            weights = pruners.prunable(run.model, run.exclude)
+            self._averages = {name: torch.zeros_like(weight.detach()) for name, weight in weights.items()}
+
+    def watch(self, masks: pruners.Masks) -> None:
+        """Take the scores of a step into the average."""
+        for name, scores in self._of_a_step(masks).items() if self._averages else ():
+            self._averages[name].lerp_(scores, 1 - self._choices.average)
 
     def scores(self, masks: pruners.Masks, step: int) -> Scores:
         """Name of each prunable weight → its scores at the masks that are on."""
-        found = self._saliency(masks, step) if self._criterion else self._of_a_step(masks)
+        found = self._averages or (self._saliency(masks, step) if self._criterion else self._of_a_step(masks))
         units = bool(self._run.units)
         if self._choices.drop == "magnitude" or (units and self._choices.drops_by_draws):
             return found
@@ -62,11 +72,13 @@ class Drop:
         return next(steps).scores
 
     def state_dict(self) -> dict[str, Any]:
-        """How many updates have drawn batches: the next one draws others."""
-        return {"passes": self._passes}
+        """How many updates have drawn batches: the next one draws others. The averages of scores."""
+        return {"passes": self._passes, "averages": dict(self._averages)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with the batches after those of a state."""
         for _ in range(state["passes"] - self._passes):
             next(iter(self._batches))
         self._passes = state["passes"]
+        for name, average in self._averages.items():
+            average.copy_(state["averages"][name])

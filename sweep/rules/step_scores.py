@@ -33,5 +33,8 @@ STEP_SCORES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "magnitude": lambda weight, mask, worth: weight.abs(),
     "magnitude+gradient": lambda weight, mask, worth: weight.abs() + worth * gradient(weight).abs(),
     "taylor": lambda weight, mask, worth: (weight * gradient(weight)).abs(),
+    "taylor-average": lambda weight, mask, worth: (weight * gradient(weight)).abs(),
     "signed": lambda weight, mask, worth: signed(weight, mask),
 }
+# Those that are averaged over the steps of the training (LoRAPrune, Zhang et al. 2024).
+AVERAGED = frozenset({"taylor-average"})

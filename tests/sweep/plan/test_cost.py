@@ -54,6 +54,24 @@ def test_shared_training_costs_a_job_nothing(costs):
     assert costs.job(maker) == costs.alone(maker.trial.config) > 3 * costs.job(other)
 
 
+def test_a_teacher_costs_its_training_once_and_a_pass_in_each_step(costs):
+    trials = [
+        Trial.of(config(epochs=10, prune_epoch=t, criterion="magnitude", retrain_loss="distill"))
+        for t in (10, 8, 8.5)
+    ]
+    maker, *others = sorted(
+        (job for chain in share(trials) for job in chain), key=lambda job: job.teacher is not None
+    )
+    plain = costs.alone(config(epochs=10, prune_epoch=8, criterion="magnitude"))
+    assert 0.9 * plain < costs.job(maker) < 1.5 * plain and all(job.teacher for job in others)
+    for job in others:
+        retrained = Trial.of(
+            config(epochs=10, prune_epoch=job.trial.config.prune_epoch, criterion="magnitude")
+        )
+        without = costs.job(Job(retrained, job.start))
+        assert without < costs.job(job) < 1.4 * without
+
+
 @pytest.mark.slow
 def test_the_speed_is_learnt_from_earlier_results():
     asked = Trial.of(config(epochs=2))

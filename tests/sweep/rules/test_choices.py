@@ -31,7 +31,11 @@ def test_a_study_chooses_path_drop_and_growth(study_file):
     ("criterion", "options", "words"),
     [
         ("gmp", {"drop": "snap"}, "gmp: criterion.drop snap: no such saliency; did you mean snip?"),
-        ("gmp", {"drop": "?"}, "no such saliency; known: magnitude, magnitude.gradient, taylor, signed, ran"),
+        (
+            "gmp",
+            {"drop": "?"},
+            "no such saliency; known: magnitude, magnitude.gradient, taylor, taylor-average, signed, ran",
+        ),
         ("gmp", {"grow": "all"}, "criterion.grow all: path cubic keeps pruned weights out"),
         ("set", {"grow": "none"}, "no mask changes: take criterion random, or another path"),
         ("east", {"grow": "none"}, "path cyclic rises: take another growth, such as gradient"),

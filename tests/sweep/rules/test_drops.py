@@ -64,6 +64,21 @@ def test_momentum_is_the_moving_average_of_the_gradients_of_all_weights():
     assert torch.equal(later.scores(1)["0.weight"], growth.scores(1)["0.weight"])
 
 
+def test_averaged_taylor_scores_are_those_of_all_steps_so_far():
+    one, choices = run(), Choices(drop="taylor-average", average=0.75)
+    drop = Drop(choices, one)
+    for factor in (1, -2, 4):
+        one.model[0].weight.grad = factor * GRADIENT
+        drop.watch({"0.weight": MASK})
+    expected = (WEIGHTS * GRADIENT).abs() * (0.25 * 4 + 0.75 * (0.25 * 2 + 0.75 * 0.25 * 1))
+    scores = drop.scores({"0.weight": MASK}, 1)["0.weight"]
+    assert torch.allclose(scores[MASK], expected[MASK]) and scores[~MASK].item() == -torch.inf
+    later = Drop(choices, one)
+    later.load_state_dict(drop.state_dict())
+    assert torch.equal(later.scores({"0.weight": MASK}, 1)["0.weight"], scores)
+    assert not list(choices.problems(Choices())) and choices.averages_drop
+
+
 def test_weights_that_were_never_kept_come_first():
     growth = Growth(Choices(grow="unexplored"), run())
     growth.explore({"0.weight": torch.tensor([[True, False, False], [False, True, False]])})

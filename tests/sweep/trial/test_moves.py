@@ -209,6 +209,11 @@ FIELDS = {
         "update_every": 4,
         "score_batch_size": 16,
     },
+    "along training by an average of Taylor scores": {
+        "criterion": "gmp",
+        "parameters": (("criterion.average", 0.8), ("criterion.drop", "taylor-average")),
+        "update_every": 4,
+    },
     "along training, channels by a draw for each": {
         "criterion": "gmp",
         "structure": "channel",
