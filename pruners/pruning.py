@@ -134,18 +134,14 @@ def trajectory(
             scope leaves a layer more than `start` keeps, it keeps less; units that it lacks others keep.
     """
     chosen = find(criterion)
-    _check_pruning(iterations, schedule, min_per_layer, scope)
-    counting.check(target, structure, scope)
+    _check_pruning(iterations, schedule, min_per_layer, scope, target, structure)
     weights = prunable(model, exclude)
+    ask = partial(asked_densities, loss=loss, seed=seed, sparsity=sparsity)
+    scope = _answered(scope, structure, lambda name: ask(name, model, weights, batches))
     found = _units(structure, model, batches, exclude, units)
-    if isinstance(scope, str) and scope in BUDGETS:
-        if why := STRUCTURES[structure].refusal(scope):
-            raise ValueError(why)
-        scope = asked_densities(scope, model, weights, batches, loss=loss, seed=seed, sparsity=sparsity)
     ranking = _Ranking(structure, unit_score, found, weights, chosen)
     groups = ranking.groups(scope, sparsity, min_per_layer, start)
-    total_steps = iterations or chosen.iterations
-    masks = start
+    total_steps, masks = iterations or chosen.iterations, start
     for step, kept in enumerate(group_counts(schedule, groups, ranking.sizes, total_steps)):
         # Each iteration has random numbers of its own.
         draw = crc32(f"{seed}/{step}".encode()) if step else seed
@@ -168,7 +164,14 @@ def trajectory(
         del scores  # free their memory before the next iteration
 
 
-def _check_pruning(iterations: int | None, schedule: str, min_per_layer: int, scope: Scope) -> None:
+def _check_pruning(
+    iterations: int | None,
+    schedule: str,
+    min_per_layer: int,
+    scope: Scope,
+    target: Literal["kept", "effective"],
+    structure: str,
+) -> None:
     """Raise `ValueError` if arguments of `prune` are not among those that it takes."""
     if iterations is not None and iterations < 1:
         raise ValueError(f"iterations {iterations}: at least 1")
@@ -179,6 +182,20 @@ def _check_pruning(iterations: int | None, schedule: str, min_per_layer: int, sc
     if min_per_layer < 0 or (min_per_layer and patterned):
         named = scope if patterned else "rowwise"
         raise ValueError(f"min_per_layer {min_per_layer}: at least 0, and not with scope {named}")
+    counting.check(target, structure, scope)
+
+
+def _answered(scope: Scope, structure: str, ask: Callable[[str], Scope]) -> Scope:
+    """The scope, or the densities of one that asks the network.
+
+    Raises:
+        ValueError: it does not go with the structure.
+    """
+    if not isinstance(scope, str) or scope not in BUDGETS:
+        return scope
+    if why := STRUCTURES[structure].refusal(scope):
+        raise ValueError(why)
+    return ask(scope)
 
 
 def _effective(

@@ -15,7 +15,7 @@ from tests.sweep.trial.test_text import root
 
 __all__ = ["root"]
 
-SAID = {"model_type": "llama", "vocab_size": 128, "hidden_size": 16, "intermediate_size": 24}
+SAID = {"model_type": "llama", "vocab_size": 256, "hidden_size": 16, "intermediate_size": 24}
 SIZES = {
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
@@ -64,7 +64,7 @@ def test_a_folder_that_is_no_saved_model_is_refused_in_one_line(tmp_path, text):
 def test_without_the_package_one_line_says_how_to_install_it(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(BadInput, match=r"pip install 'secateur\[transformers\]'"):
-        models.find(pretrained.name(folder)).build((16,), 128)
+        models.find(pretrained.name(folder)).build((16,), 256)
 
 
 @pytest.fixture
@@ -80,10 +80,10 @@ def saved(folder):
 @pytest.mark.slow
 def test_it_is_the_network_that_the_package_has_saved(saved):
     folder, network = saved
-    model = models.build(pretrained.name(folder), (9,), 128, 0, "gpt", dtype=torch.int64).eval()
+    model = models.build(pretrained.name(folder), (9,), 256, 0, "gpt", dtype=torch.int64).eval()
     name = "model.safetensors@0123456789abcdef"
     load(model, name, parse(name, (folder / "model.safetensors").read_bytes()))
-    tokens = torch.randint(0, 128, (3, 9))
+    tokens = torch.randint(0, 256, (3, 9))
     with torch.no_grad():
         torch.testing.assert_close(model(tokens), network(tokens).logits.transpose(1, 2))
 
@@ -91,8 +91,8 @@ def test_it_is_the_network_that_the_package_has_saved(saved):
 @pytest.mark.slow
 @pytest.mark.parametrize("structure", ["head", "neuron", "head+neuron", "depth"])
 def test_it_loses_heads_neurons_and_blocks_as_own_decoders_do(saved, structure):
-    model = models.build(pretrained.name(saved[0]), (9,), 128, 0, "kaiming", dtype=torch.int64).eval()
-    tokens = torch.randint(0, 128, (3, 10))
+    model = models.build(pretrained.name(saved[0]), (9,), 256, 0, "kaiming", dtype=torch.int64).eval()
+    tokens = torch.randint(0, 256, (3, 10))
     batches = [(tokens[:, :-1], tokens[:, 1:])]
     masks = pruners.prune(
         "snip", model, batches, sparsity=0.5, structure=structure, exclude="lm_head.*", unit_score="mean"
