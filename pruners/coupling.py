@@ -57,6 +57,9 @@ def channel_groups(
     weights = set(prunable(model, exclude))
     copy = _double(model)
     tensors = {**dict(copy.named_parameters()), **dict(copy.named_buffers())}
+    if positions:  # a buffer that no state dict has holds numbers of `forward`, such as frequencies
+        saved = copy.state_dict()
+        tensors = {name: each for name, each in tensors.items() if name in saved}
     channels = Channels(tensors, positions)
     for module in copy.modules():
         if isinstance(module, nn.MultiheadAttention):

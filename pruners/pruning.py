@@ -145,8 +145,7 @@ def trajectory(
             scope leaves a layer more than `start` keeps, it keeps less; units that it lacks others keep.
     """
     chosen = find(criterion)
-    _check_pruning(iterations, schedule, min_per_layer, scope, structure)
-    counting.check(target, structure, scope)
+    _check_pruning(iterations, schedule, min_per_layer, scope, target, structure)
     weights = prunable(model, exclude)
     units = _units(structure, model, batches, exclude, units)
     if isinstance(scope, str) and scope in BUDGETS:
@@ -185,7 +184,12 @@ def _scores_at(
 
 
 def _check_pruning(
-    iterations: int | None, schedule: str, min_per_layer: int, scope: Scope, structure: str
+    iterations: int | None,
+    schedule: str,
+    min_per_layer: int,
+    scope: Scope,
+    target: Literal["kept", "effective"],
+    structure: str,
 ) -> None:
     """Raise `ValueError` if arguments of `prune` are not among those that it takes."""
     if iterations is not None and iterations < 1:
@@ -199,6 +203,7 @@ def _check_pruning(
     if min_per_layer < 0 or (min_per_layer and patterned):
         named = scope if patterned else "rowwise"
         raise ValueError(f"min_per_layer {min_per_layer}: at least 0, and not with scope {named}")
+    counting.check(target, structure, scope)
 
 
 def _effective(

@@ -17,6 +17,8 @@ from sweep import parts
 _at = cache(resolve_name)
 # Weights of a study whose model says which file of torchvision's they are.
 TORCHVISION = "torchvision"
+# What a study writes before the folder of a model of the package transformers.
+TRANSFORMERS = "transformers:"
 # What weights are of an earlier trial: this, and the trial's id.
 RUN = "run:"
 _WEIGHTS = re.compile(rf"{TORCHVISION}|{RUN}[0-9a-f]{{16}}|[^@/\\\s\x00-\x1f]+@[0-9a-f]{{8,16}}")

@@ -40,7 +40,12 @@ class Setting:
     ] = False
     model: Annotated[
         str,
-        one_of("model", "sweep.models:MODELS", prefixes=("sweep.models:TORCHVISION",), own=True),
+        one_of(
+            "model",
+            "sweep.models:MODELS",
+            prefixes=("sweep.models:TORCHVISION", "sweep.models:TRANSFORMERS"),
+            own=True,
+        ),
         About(Role.NETWORK, "the network, by name", memory=True),
     ]
     init: Annotated[

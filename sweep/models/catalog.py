@@ -12,7 +12,16 @@ from torch import Tensor, nn
 from sweep import parts
 from sweep.data import Shape
 from sweep.errors import BadInput
-from sweep.models import convnets, decoders, initialization, lenets, recurrent, resnets, transformers
+from sweep.models import (
+    convnets,
+    decoders,
+    initialization,
+    lenets,
+    pretrained,
+    recurrent,
+    resnets,
+    transformers,
+)
 from sweep.parts import Arguments
 
 TORCHVISION = "torchvision:"
@@ -72,7 +81,7 @@ MODELS = {
 
 
 def find(name: str) -> Model:
-    """The model of a name: one of `MODELS`, `torchvision:NAME` for any classifier of torchvision, or a part.
+    """The model of a name: one of `MODELS`, or one of torchvision or transformers, or a part.
 
     Raises:
         BadInput: there is no such model; the message suggests the nearest names.
@@ -84,6 +93,8 @@ def find(name: str) -> Model:
         model = parts.made(Model, part, part)
         # A part that says nothing of the sides of images may take other inputs.
         return model if model.smallest > 1 or model.patch else replace(model, inputs="any")
+    if pretrained.is_named(name):
+        return Model(partial(pretrained.build, name), norms_alone=False, inputs="tokens")
     inside = name.removeprefix(TORCHVISION)
     if inside != name and inside in _of_torchvision():
         return Model(partial(_from_torchvision, inside))
@@ -95,7 +106,7 @@ def find(name: str) -> Model:
 
 def has_norms_alone(name: str) -> bool:
     """Whether a normalization may read the outputs of one layer alone; of parts and of torchvision: yes."""
-    return name not in MODELS or MODELS[name].norms_alone
+    return not pretrained.is_named(name) and (name not in MODELS or MODELS[name].norms_alone)
 
 
 def check(name: str, shape: Shape, dtype: torch.dtype = torch.float32) -> None:

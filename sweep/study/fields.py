@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweep.config import DENSITIES, FIELDS
 from sweep.errors import BadInput
-from sweep.names import one_of
+from sweep.names import TRANSFORMERS, one_of
 from sweep.parts import is_reference
 from sweep.parts.kinds import BY_FIELD
 from sweep.parts.signature import ANY
@@ -19,6 +19,8 @@ from sweep.parts.signature import ANY
 RECIPE = "recipe"
 # The field that may name a file of trained weights.
 WEIGHTS = "weights"
+# The field that may name a folder of a saved model.
+MODEL = "model"
 # Every key with which a study file gives values.
 NAMES = (*FIELDS, RECIPE)
 # Field, reference → name of the part or of the file of weights in a config, or the fields of a recipe.
@@ -78,7 +80,8 @@ class Named(Values):
             return super().check(value, written)
         except ValueError:
             text = isinstance(value, str) and (is_reference(self._field, value) or ".py" in value)
-            if not text or not resolve:
+            saved = self._field == MODEL and isinstance(value, str) and value.startswith(TRANSFORMERS)
+            if not (text or saved) or not resolve:
                 raise
         try:
             return resolve(self._field, str(value))

@@ -13,11 +13,13 @@ from sweep import parts, rules
 from sweep.config import AFTER_DENSE, DENSITIES, FIELDS, Config
 from sweep.data import catalog
 from sweep.errors import BadInput
+from sweep.models import pretrained
+from sweep.names import TRANSFORMERS
 from sweep.parts import Missing, Parameter, Part
 from sweep.parts.kinds import BY_FIELD
 from sweep.parts.signature import of_function
 from sweep.store import weights
-from sweep.study.fields import WEIGHTS, Values
+from sweep.study.fields import MODEL, WEIGHTS, Values
 
 # The fields of a config that name parts.
 PART_FIELDS = tuple(field for field in BY_FIELD if field in FIELDS)
@@ -69,6 +71,8 @@ class Library:
             name = self._weights_at(path)
             self.weights[name] = path
             return name
+        if field == MODEL and reference.startswith(TRANSFORMERS):
+            return pretrained.name(folder / reference.removeprefix(TRANSFORMERS))
         try:
             part = parts.declare(field, reference, folder)
         except Missing:
