@@ -70,7 +70,8 @@ def test_without_the_package_one_line_says_how_to_install_it(folder, monkeypatch
 @pytest.fixture
 def saved(folder):
     """The same folder, with weights that the package has saved."""
-    transformers = pytest.importorskip("transformers", reason="transformers is 130 MB and not installed here")
+    import transformers
+
     torch.manual_seed(0)
     network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**(SAID | SIZES)))
     network.save_pretrained(folder)
