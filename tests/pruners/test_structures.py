@@ -16,6 +16,7 @@ import pruners
 from pruners.lookup import _TAKEN
 from pruners.narrowing import narrowed
 from pruners.structured import norms_behind
+from pruners.unit_counts import weights_of_units
 from pruners.units import unit_masks
 from tests.pruners.test_pruning import networks
 
@@ -401,9 +402,16 @@ def test_any_structure_of_any_network_keeps_the_exact_count_of_its_units(
         total = sum(mask.numel() for mask in masks.values())
         assert sum(int(mask.sum()) for mask in masks.values()) <= pruners.kept_count(total, sparsity)
         assert all(each[:count].all() for each, count in zip(kept.values(), counts.values(), strict=True))
+    elif pruners.STRUCTURES[structure].weighed:
+        each = weights_of_units(units, {name: tuple(mask.shape) for name, mask in masks.items()})
+        total = sum(each[name] * len(mask) for name, mask in kept.items())
+        left, least = sum(each[name] * count for name, count in counts.items()), sum(each.values())
+        # Each iteration keeps what the one before has; the last is off by less than the largest unit.
+        target = max(pruners.kept_count(total, sparsity), least)
+        assert abs(left - target) <= max(each.values()) * iterations + least
     else:
         assert sum(counts.values()) == pruners.kept_count(sum(map(len, kept.values())), sparsity)
-    assert structure not in ("channel", "width") or min(counts.values()) >= 1
+    assert not pruners.STRUCTURES[structure].least or min(counts.values()) >= 1
     assert all(torch.equal(mask, masks[name]) for name, mask in unit_masks(units, kept, masks).items())
     assert all(torch.equal(mask, masks[name]) for name, mask in prune().items())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -54,7 +54,9 @@ def test_a_sound_network_is_described_for_usual_shapes():
         "24,674 parameters, 24,656 prunable weights, output 10, 24,656 multiply-adds"
     )
     assert told(report)["structures"].text == (
-        "weight, filter, channel, width; not block: Sequential has no residual blocks with an identity shortcut"
+        "weight, filter, channel, width, neuron, head+neuron; not head: Sequential has no heads of attention; "
+        "not block: Sequential has no residual blocks with an identity shortcut; not depth: Sequential has no "
+        "residual blocks that add to their own inputs"
     )
     assert told(report)["effective masks"].text == "yes"
     every = len(pruners.names())
