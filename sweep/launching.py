@@ -166,14 +166,8 @@ class Launch:
         return asking.preview(study, console) if self.dry_run else asking.run(study, console)
 
     def _again(self, folder: Place, done: Mapping[str, results.Row]) -> tuple[set[str], set[str]]:
-        """Ids of trials that run again though they have a result, and of those that no other study gives.
-
-        What a person wants to have run again is not taken over. A trial that failed is, where another study
-        has it.
-
-        Args:
-            done: trial_id → result, of every trial that has one.
-        """
+        """Ids of trials that run again though they have a result, and of those that are not taken over."""
+        # What a person wants to have run again is not taken over; what failed is, where others have it.
         matched = set() if self.again.rerun is None else matching(folder, self.again.rerun)
         failed = {name for name, row in done.items() if self.again.failed and row["status"] == "failed"}
         return matched | failed, matched | marks.invalid(folder).until.keys()
@@ -249,9 +243,7 @@ def _costs(folder: Place, options: Options) -> Costs:
     return costs
 
 
-def _missing(
-    trials: Sequence[Trial], done: Mapping[str, results.Row], again: Collection[str]
-) -> Sequence[Trial]:
+def _missing(trials: Sequence[Trial], done: Collection[str], again: Collection[str]) -> Sequence[Trial]:
     """The trials without a result, and those that run again."""
     if not done:  # without results no trial needs its id yet
         return trials
