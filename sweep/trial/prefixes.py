@@ -67,7 +67,15 @@ def teacher_point(config: Config) -> Point | None:
 
 @cache
 def _key(*parts: object) -> str:
-    return hashlib.sha256("@".join(map(str, (PROTOCOL, _FORMAT, *parts))).encode()).hexdigest()[:16]
+    said = "@".join(str(_written(part)) for part in (PROTOCOL, _FORMAT, *parts))
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _written(value: object) -> object:
+    """A value with whole numbers as integers: a config that a worker reads back has 0.0 where one has 0."""
+    if isinstance(value, tuple):
+        return tuple(map(_written, value))
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass

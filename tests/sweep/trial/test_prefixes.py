@@ -9,7 +9,7 @@ from sweep import data, plan
 from sweep.config import Config
 from sweep.store.states import Claims, Store
 from sweep.study.identity import Trial
-from sweep.trial import run
+from sweep.trial import prefixes, run
 from sweep.trial.prefixes import Shared, dense_point
 from sweep.trial.scoring import choose
 from tests.sweep.trial.test_run import numbers
@@ -57,6 +57,7 @@ def same(results, others):
         assert repr(one) == repr(other), "with NaN equal to NaN"
 
 
+FOUND = (prefixes.branch, prefixes.rewind_point, prefixes.teacher_point)
 STUDIES = {
     "epochs and parts of them, with a dense run": [
         trial(sparsity=s, prune_epoch=t, criterion=c)
@@ -170,6 +171,16 @@ STUDIES = {
         for t, s in ((0, 0), (1, 0.9), (4, 0.9), (5, 0.9), (5.5, 0.9))
     ],
 }
+
+
+def test_a_worker_that_reads_a_config_back_knows_the_points_of_the_plan():
+    """Whole numbers are integers in the text of a config, and real numbers once they are read."""
+    for asked in (trial(prune_epoch=2, rewind_epoch=1, retrain_loss="distill"), trial(lr=1, warmup_epochs=0)):
+        read = Trial.parse(asked.canonical).config
+        prefixes._key.cache_clear()
+        own = [find(asked.config) for find in FOUND]
+        prefixes._key.cache_clear()
+        assert [find(read) for find in FOUND] == own and repr(read) != repr(asked.config)
 
 
 @pytest.mark.slow
