@@ -27,7 +27,7 @@ from sweep.store.results import finished
 
 STUDY = "crossover-question"
 FILE = found(Path(f"studies/{STUDY}.yaml"))
-SEEDS = (1000, 2000)
+SEEDS = (3000, 4000)
 GRID = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 WIDTH, TRIALS, GRID_WIDTH = 0.125, 100, 0.3
 
