@@ -8,14 +8,32 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Pages that lead somebody; the others are looked things up in, or are made from the code.
-GUIDES = ["README.md", "CONTRIBUTING.md", "docs/first-study.md", "docs/troubleshooting.md"]
+GUIDES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(
+        f"docs/{name}.md"
+        for name in (
+            "first-study",
+            "troubleshooting",
+            "own-parts",
+            "studies",
+            "cluster",
+            "slurm",
+            "python",
+            "networks",
+            "trackers",
+            "questions",
+        )
+    ),
+]
 _LONGEST, _SCREEN = 30, 60  # words of a sentence, lines without a heading
 
 
 def sentences(text):
     """The sentences of a page's prose: no code, no tables, no headings; a link counts as its words."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
-    kept = ["" if re.match(r"#|\||!\[", line) else line for line in text.splitlines()]
+    kept = ["" if re.match(r"#|\||!\[|    ", line) else line for line in text.splitlines()]
     prose = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"`[^`]*`", "code", "\n".join(kept)))
     found = []
     for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", prose):
