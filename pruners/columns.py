@@ -76,11 +76,13 @@ def read(forward: Forward, weights: Mapping[str, Tensor], inputs: Iterable[Tenso
         seen = _Seen()
 
         def look(call: LinearMap, seen: "_Seen" = seen) -> Tensor:
+            # First, as a call in mixed precision fails, and is made again in that of the weight.
+            output = call.output()
             name = names.get(id(call.weight))
             if name and "transpose" not in call.function:
                 one = seen.read(call)
                 found[name].add(one) if name in found else found.update({name: one})
-            return call.output()
+            return output
 
         def other(name: str, func: Any, args: Any, kwargs: Any, seen: "_Seen" = seen) -> Any:
             touched.update(names[id(each)] for each in tree_leaves((args, kwargs)) if id(each) in names)

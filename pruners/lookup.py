@@ -39,6 +39,7 @@ _TAKEN = frozenset(
         "units",
         "target",
         "example_input",
+        "score_order",
         "first",
         "start",
     )

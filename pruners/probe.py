@@ -46,7 +46,7 @@ class Probe:
         first = next(iter(dense.values()))
         self._device, self._precision = first.device, first.dtype
         self.dense = {name: full_precision(differentiable(weight.detach())) for name, weight in dense.items()}
-        self.weights = self._masked(self.dense)
+        self.weights = self.dense if masks is None else self._masked(self.dense)
         self._computed: dict[tuple[str, float, int], Scores] = {}
 
     @property

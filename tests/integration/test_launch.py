@@ -145,7 +145,7 @@ def test_a_trial_that_fails_is_a_row_with_its_traceback_and_is_tried_again_when_
 ):
     words = (study_file(PETS, "pets.yaml"), "--results", tmp_path / "r", "--data-root", pets, "--workers", 1)
     code, out, _ = end(launch(*words))
-    assert code == 1 and "1 trials failed" in out and "--retry-failed" in out
+    assert code == 1 and "1 trial failed" in out and "--retry-failed" in out
     found = (
         analysis.open(tmp_path / "r")
         .execute("SELECT status, error FROM trials ORDER BY dataset DESC")

@@ -64,7 +64,9 @@ def test_a_killed_search_goes_on_and_optuna_and_parquet_agree(study_file, tmp_pa
     code, out, err = end(search(path, "--results", results))
     assert (code, err) == (0, ""), out
     assert (
-        f"{len(kept)} of 16 trials run" in out and "best on validation data" in out and "what mattered" in out
+        f"{len(kept)} of 16 trials run" in out
+        and "best by validation accuracy" in out
+        and "what mattered" in out
     )
 
     rows = analysis.open(folder).execute("SELECT trial_id, val_accuracy FROM trials").fetchall()
@@ -197,7 +199,7 @@ def test_without_its_judge_a_search_stops_nothing_more_and_goes_on(study_file, t
         time.sleep(0.05)
     os.kill(judge, signal.SIGKILL)
     code, out, err = end(process)
-    assert (code, err) == (0, "") and "best on validation data" in out
+    assert (code, err) == (0, "") and "best by validation accuracy" in out
     assert len(finished(folder)) > 8 and not any(
         row["status"] == "failed" for row in finished(folder).values()
     )

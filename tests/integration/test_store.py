@@ -101,4 +101,5 @@ def test_a_killed_search_goes_on_from_a_store_also_on_another_machine(
     (tmp_path / "optuna.journal").write_bytes((folder / "optuna.journal").read_bytes())
     told = [each for each in history(tmp_path).get_trials() if each.state is TrialState.COMPLETE]
     names = [name for each in told for name in each.user_attrs["trial_ids"]]
-    assert len(finished(folder)) == 6 and sorted(names) == sorted(finished(folder))
+    # A sampler may choose a schedule again whose result is known, and is told it again.
+    assert len(finished(folder)) == 6 and set(names) == set(finished(folder))

@@ -115,9 +115,11 @@ def test_numbers_of_forward_that_differ_by_channel_keep_it():
         pruners.find_units("neuron", Shifted(), torch.randn(2, 3))
 
 
-def test_structure_block_says_what_finds_blocks_of_decoders():
-    with pytest.raises(ValueError, match=r"not worked out .* structure depth needs no paths"):
-        pruners.find_units("block", decoder(), TOKENS)
+def test_structure_block_finds_the_attention_and_the_feedforward_of_decoders():
+    groups = pruners.find_units("block", decoder(), TOKENS)
+    assert [group.name for group in groups] == [
+        f"blocks.{block}.{part}" for block in range(3) for part in ("attention", "feedforward")
+    ]
 
 
 def test_a_block_that_may_not_be_pruned_as_a_whole_is_no_unit():

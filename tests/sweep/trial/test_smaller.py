@@ -173,7 +173,8 @@ def test_what_has_no_smaller_network_is_one_line():
     for fields, said in (
         (
             {"structure": "weight"},
-            "structure weight leaves no smaller network: take structure channel, width or block",
+            "structure weight leaves no smaller network: take structure channel, width, head, neuron, "
+            "head\\+neuron, block or depth",
         ),
         ({"structure": "filter"}, "structure filter leaves no smaller network"),
         ({"criterion": "imp", "scope": "global"}, "imp does not prune once"),
