@@ -20,6 +20,7 @@ QUESTIONS = (
 )
 COMMANDS = (
     *([question] for question in QUESTIONS),
+    ["effect", "criterion"],
     *(["sql", "FROM trials ORDER BY trial_id", "--format", form] for form in ("table", "csv", "json")),
     ["sql", "FROM curves"],
     ["views"],
