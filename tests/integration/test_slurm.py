@@ -109,6 +109,7 @@ def job_of(slurm):
     return slurm.wait(lambda: slurm.say("squeue", "--noheader", "--format=%A"), "a job")
 
 
+@pytest.mark.long
 def test_a_launch_submits_itself_ends_with_its_time_and_goes_on_until_the_study_is_done(slurm, gate):
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "import sweep.launch, ray"], check=True)
@@ -137,6 +138,7 @@ def test_a_launch_submits_itself_ends_with_its_time_and_goes_on_until_the_study_
     gate.check()
 
 
+@pytest.mark.long
 def test_a_node_that_is_drained_and_dies_in_the_middle_is_a_lost_node(slurm, gate):
     with launched(slurm, gate, "--nodes=2 --time=30") as launch:
         job = job_of(slurm)
@@ -169,6 +171,7 @@ question:
 """
 
 
+@pytest.mark.long
 def test_a_question_is_answered_by_the_nodes_of_a_job(slurm, gate):
     gate.study.write_text(QUESTION)
     with launched(slurm, gate, "--nodes=2 --time=30") as launch:

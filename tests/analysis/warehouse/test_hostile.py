@@ -70,6 +70,7 @@ def safe(answer, is_data):
     assert is_data or not {"\x1b", "\x07", "\x00"} & set(answer.stdout)
 
 
+@pytest.mark.long
 def test_every_command_answers_and_harms_nothing(tmp_path, victim, monkeypatch):
     folder = tmp_path / "results"
     made = hostile.build(folder, victim)
