@@ -127,15 +127,16 @@ def say_estimate(
     states = len({point.key for job in jobs for point in job.saves})
     if to_run:
         console.out(_steps(work, states), highlight=False)
-    place = "on a machine like this one" if options.address else "here"
-    source = "from earlier results" if costs.speeds else f"{costs.device.type} steps timed {place}"
+    kind = {"cpu": "CPU", "cuda": "GPU"}.get(costs.device.type, costs.device.type)
+    timed = f"estimated from steps timed on this machine's {kind}"
+    source = "estimated from earlier results" if costs.speeds else timed
     wall = max(longest, seconds / at_once)
     price, said = None, ""
     if study.price_per_gpu_hour and share and (costs.speeds or costs.device.type == "cuda"):
         price = study.price_per_gpu_hour * share * seconds / 3600
         said = f", {price:,.2f} at the study's price"
     alone, least = duration(seconds), duration(longest)
-    times = f"about {duration(wall)} with {at_once} workers, {alone} with one, {least} with enough"
+    times = f"about {duration(wall)} with {at_once} workers, {alone} with 1, {least} with one for each trial"
     conclude(console, f"{times} ({source}){said}" if to_run else "nothing is left to run")
     estimate = {
         "steps": work.shared,
@@ -153,7 +154,7 @@ def say_estimate(
 def _steps(work: plan.Work, states: int) -> str:
     """How many steps are trained, and how many are spared because trials have training in common."""
     if work.shared == work.alone:
-        return f"{work.alone:,} steps of training are to run; trials have none of them in common"
+        return f"{work.alone:,} steps of training are to run; no trials share any"
     through = "1 saved state" if states == 1 else f"{states:,} saved states"
     ran = f"{work.shared:,} of {work.alone:,} steps of training are to run"
     return f"{ran}; the other {work.saved:.0%} is shared between trials ({through})"

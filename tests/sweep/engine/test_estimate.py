@@ -29,9 +29,9 @@ def preview(study_file, tmp_path):
 def test_a_preview_says_how_many_trials_how_many_steps_and_how_long(preview):
     trials, steps, seconds = preview("--workers", 2)
     assert trials == "mine: 4 trials, 0 with a result, 4 to run"
-    assert steps == "80 steps of training are to run; trials have none of them in common"
-    assert seconds.startswith("about ") and " with one, " in seconds
-    assert seconds.endswith(" with enough (cpu steps timed here)")
+    assert steps == "80 steps of training are to run; no trials share any"
+    assert seconds.startswith("about ") and " with 1, " in seconds
+    assert seconds.endswith(" with one for each trial (estimated from steps timed on this machine's CPU)")
 
 
 def test_training_that_trials_have_in_common_is_said_with_its_share(preview):
