@@ -15,6 +15,7 @@ from sweep import parts
 from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.parts import Arguments
+from sweep.rules import by_adapters
 from sweep.rules.choices import Choices
 from sweep.rules.drops import Drop, Scores
 from sweep.rules.growths import Growth
@@ -25,11 +26,10 @@ from sweep.rules.rule import (
     length,
     ranks_units,
     removes_units,
-    retrains_otherwise,
     sparse_start,
     starts_alike,
 )
-from sweep.rules.run import Run
+from sweep.rules.run import LowRank, Run
 from sweep.seeds import derive
 
 
@@ -67,6 +67,8 @@ class Along(Rule):
             fields |= {"score_mode"}
         if choices.criterion and choices.criterion.needs_data:
             fields |= BATCHES
+        if by_adapters.adapts(config, choices):
+            fields |= by_adapters.FIELDS
         return frozenset(fields)
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
@@ -77,12 +79,7 @@ class Along(Rule):
         if config.rewind_epoch is not None:
             yield "rewind_epoch", f"{self.name} prunes along training: there is nothing to rewind"
         yield from super().inconsistencies(config)
-        if retrains_otherwise(config):
-            yield (
-                "criterion",
-                f"{self.name} prunes along a training of all weights: leave out retrain, retrain_epochs, "
-                "retrain_loss",
-            )
+        yield from by_adapters.inconsistencies(config, choices)
         if removes_units(config) and choices.grow != "none":
             yield (
                 "structure",
@@ -101,8 +98,9 @@ class Along(Rule):
         yield from starts_alike(config)
 
     def dense_until(self, config: Config) -> float:
-        """The start: the masks are on from then on."""
-        return 0
+        """The start: the masks are on from then on; the prune epoch where adapters train after it."""
+        adapts = by_adapters.adapts(config, self.choices(config))
+        return super().dense_until(config) if adapts else 0
 
     def steps(self, config: Config, epoch: int) -> int:
         """Steps of all training."""
@@ -142,7 +140,11 @@ class Along(Rule):
 
     def run(self, run: Run) -> None:
         """Train, with updates of the masks on the way."""
-        updates = Updates(self, run)
+        adapters = None
+        if by_adapters.adapts(run.config, self.choices(run.config)):
+            run.dense(run.steps_of(run.config.prune_epoch))
+            adapters = run.resume(reinit=False)
+        updates = Updates(self, run, adapters)
         run.train("sparse", run.end, updates)
         run.record(updates.masks)
 
@@ -160,13 +162,13 @@ class Updates:
     is at the planned density exactly.
     """
 
-    def __init__(self, rule: Along, run: Run) -> None:
+    def __init__(self, rule: Along, run: Run, adapters: LowRank | None = None) -> None:
         self.run, self.config, self._choices = run, run.config, rule.choices(run.config)
         # Units of a structure, or single weights.
         self._total = sum(group.size for group in run.units) or run.total
         pruned = run.steps_of(run.config.prune_epoch) if self._choices.thins else 0
         self._first, self._last = rule.updates(run.config, pruned, run.end)
-        self._drop, self._growth = Drop(self._choices, run), Growth(self._choices, run)
+        self._drop, self._growth = Drop(self._choices, run, adapters), Growth(self._choices, run)
         if self._choices.thins:
             self.masks = run.start or run.full_masks()
         else:

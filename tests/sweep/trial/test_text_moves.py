@@ -109,6 +109,15 @@ KINDS = {
         "scope": "uniform",
         "update_every": 4,
     },
+    "heads along a training of adapters": {
+        "criterion": "gmp",
+        "criterion.drop": "lora-average",
+        "structure": "head",
+        "scope": "uniform",
+        "update_every": 3,
+        "retrain": "lora",
+        "lora_rank": 2,
+    },
     "blocks along training": {
         "criterion": "gmp",
         "criterion.drop": "block-influence",
