@@ -16,6 +16,7 @@ from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.parts import Arguments
 from sweep.rules import by_adapters
+from sweep.rules.asked_scopes import AskedScope
 from sweep.rules.choices import Choices
 from sweep.rules.drops import Drop, Scores
 from sweep.rules.growths import Growth
@@ -69,6 +70,8 @@ class Along(Rule):
             fields |= BATCHES
         if by_adapters.adapts(config, choices):
             fields |= by_adapters.FIELDS
+        if config.scope in pruners.BUDGETS:
+            fields |= BATCHES | {"mask_seed"}
         return frozenset(fields)
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
@@ -96,6 +99,10 @@ class Along(Rule):
         if not choices.thins and config.prune_epoch > 0:
             yield "prune_epoch", f"{self.name} is sparse from the start: leave out prune_epoch"
         yield from starts_alike(config)
+
+    def asks(self, config: Config) -> bool:
+        """Whether whole units go for good: no scope then asks for weights that are gone."""
+        return removes_units(config) and self.choices(config).grow == "none"
 
     def dense_until(self, config: Config) -> float:
         """The start: the masks are on from then on; the prune epoch where adapters train after it."""
@@ -164,6 +171,7 @@ class Updates:
 
     def __init__(self, rule: Along, run: Run, adapters: LowRank | None = None) -> None:
         self.run, self.config, self._choices = run, run.config, rule.choices(run.config)
+        self._scope = AskedScope(run)
         # Units of a structure, or single weights.
         self._total = sum(group.size for group in run.units) or run.total
         pruned = run.steps_of(run.config.prune_epoch) if self._choices.thins else 0
@@ -192,7 +200,8 @@ class Updates:
     def state_dict(self) -> dict[str, Any]:
         """All that later updates depend on."""
         drop, growth = self._drop.state_dict(), self._growth.state_dict()
-        return {"masks": dict(self.masks), "drop": drop, "growth": growth}
+        scope = self._scope.state_dict()
+        return {"masks": dict(self.masks), "drop": drop, "growth": growth, "scope": scope}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
@@ -200,6 +209,7 @@ class Updates:
         self.masks = {name: mask.to(device) for name, mask in state["masks"].items()}
         self._drop.load_state_dict(state["drop"])
         self._growth.load_state_dict(state["growth"])
+        self._scope.load_state_dict(state["scope"])
 
     def _levels(self, step: int) -> Levels:
         """The densities of the update at a step."""
@@ -243,7 +253,7 @@ class Updates:
             criterion,
             self.run.model,
             sparsity=1 - density,
-            scope=self.run.scope,
+            scope=self._scope.at(1 - density),
             iterations=1,
             seed=derive(self.config.roots.mask, "mask"),
             exclude=self.run.exclude,

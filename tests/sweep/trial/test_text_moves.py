@@ -118,6 +118,13 @@ KINDS = {
         "retrain": "lora",
         "lora_rank": 2,
     },
+    "neurons along training, by what blocks have changed so far": {
+        "criterion": "gmp",
+        "criterion.drop": "taylor",
+        "structure": "neuron",
+        "scope": "block-influence",
+        "update_every": 3,
+    },
     "blocks along training": {
         "criterion": "gmp",
         "criterion.drop": "block-influence",
