@@ -1,5 +1,6 @@
 # make        sets up .venv, runs the quickstart study, prints its answer and where the report is
-# make test   every test;  make test-fast   those that take no more than about half a second, in a minute
+# make test-fast   the tests that take no more than about half a second, in a minute
+# make test        those of no more than about 15 seconds, in some 8 minutes;  make test-all   every test, as CI does
 # make test-lowest   the quickstart and what runs the engine, on the lowest versions that pyproject.toml allows
 # make lint   ruff and mypy;  make bench   measurements side by side
 PYTHON ?= python3
@@ -13,11 +14,16 @@ quickstart: .venv/installed
 
 setup: .venv/installed
 
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TESTS) -m "not long"
+
+test-all: test
+	$(TESTS) -m long
 
 test-fast: .venv/installed
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	$(TESTS) -m "not slow and not long"
 
 # With a folder of its own for the results; the numbers are not those of the tested versions to the last digit.
 test-lowest: .venv-lowest/installed
@@ -50,4 +56,4 @@ bench: .venv/installed
 clean:
 	rm -rf .venv .venv-lowest build dist *.egg-info
 
-.PHONY: quickstart setup test test-fast test-lowest lint bench clean
+.PHONY: quickstart setup test test-all test-fast test-lowest lint bench clean

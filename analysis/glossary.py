@@ -16,9 +16,8 @@ WORDS: dict[str, dict[str, str]] = {
             "Another word for the score of a weight: how much the criterion thinks the network needs it."
         ),
         "rule": (
-            "A way to choose masks that is more than one score at one moment, such as `imp`, which trains, "
-            "prunes and rewinds again and again, or `rigl`, which changes the mask while the network "
-            "trains."
+            "A way to choose masks that is more than one score at one moment. `imp` trains, prunes and "
+            "rewinds again and again. `rigl` changes the mask while the network trains."
         ),
         "mask": (
             "Zeros and ones for the weights of a layer. A weight with a zero is pruned: it is 0 and stays 0."

@@ -168,7 +168,7 @@ def main() -> None:
     compare("digits", "conv-5", rounds=5, steps=10)
     shrunk("digits", "conv-5", rounds=9, steps=20)
     text: dict[str, Any] = {"init": "gpt", "batch_size": 32, "parameters": _GENESIS}
-    compare("text:kjv", "gpt-tiny", rounds=9, steps=5, **text)
+    compare("text:kjv", "gpt-tiny", rounds=25, steps=5, **text)
     compensating(rounds=5)
     if Path("data/MNIST").exists():
         compare("mnist", "lenet-5-caffe", rounds=3, steps=40)

@@ -30,6 +30,7 @@ def shown(outputs, kind="text/html"):
     return [output.data[kind] for output in outputs if kind in output.get("data", {})]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_notebook_runs_and_says_what_it_ran(run):
     launched = run["results = sweep.run(study, workers=2)"]

@@ -23,6 +23,8 @@ RAY = "RAY_TMPDIR"
 _LONGEST = 107  # bytes of a socket's name (sun_path of Linux)
 _PATIENCE = 5.0  # seconds that killed processes may take to end
 
+_STARTING = 1.0  # seconds that a program may take to have its environment
+
 # Folders of this process.
 _ours: set[Path] = set()
 
@@ -152,6 +154,24 @@ def _processes(folder: Path) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             ours = process.stat().st_uid == os.getuid() and int(process.name) != os.getpid()
-            if ours and named in (process / "environ").read_bytes().split(b"\0"):
+            if ours and named in _environment(process).split(b"\0"):
                 found.append(int(process.name))
     return found
+
+
+def _environment(process: Path) -> bytes:
+    """The environment of a process.
+
+    A program that is being started (execve) has neither environment nor arguments for an instant, which under
+    load is long enough for a process of Ray to be overlooked.
+
+    Raises:
+        OSError: the process has ended, or is one of the kernel.
+    """
+    deadline = time.monotonic() + _STARTING
+    while not (environment := (process / "environ").read_bytes()):
+        (process / "exe").readlink()
+        if (process / "cmdline").read_bytes() or time.monotonic() > deadline:
+            break
+        time.sleep(0.002)
+    return environment

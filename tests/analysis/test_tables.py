@@ -18,7 +18,7 @@ from tests.commands import run
 COMMANDS = (
     "accuracy", "best", "better", "collapse", "correlation", "cost", "crossover", "crossover snip random:erk",
     "aggregate", "aggregate --profiles", "layers", "marks", "regimes", "regimes --x sparsity --y lr", "seeds",
-    "variance", "diff snip random:erk", "diff snip-global-0.8-0 random-erk-0.9-1", "views",
+    "variance", "effect scope", "effect order_seed", "diff snip random:erk", "diff snip-global-0.8-0 random-erk-0.9-1", "views",
 )  # fmt: skip
 NUMBER = r"-?\d(?:,?\d)*(?:\.\d+)?(?:e-\d+)?"
 
@@ -36,7 +36,9 @@ def full(made):
         for seed, off in enumerate(spread)
     ]  # fmt: skip
     for row in held:
-        row["config"] = json.dumps(json.loads(row["config"]) | {"order_seed": 0}, sort_keys=True)
+        row["config"] = json.dumps(
+            json.loads(row["config"]) | {"order_seed": 0}, sort_keys=True, separators=(",", ":")
+        )
     layers = [
         [{"trial_id": row["trial_id"], "layer": 0, "name": "0.weight", "kept": 7, "density": 0.1234567}]
         for row in held

@@ -108,9 +108,12 @@ class Slurm:
         return found
 
     def restart(self, number):
-        """Let a requeued job run at once, which SLURM would hold back for two minutes."""
+        """Let a requeued job run soon, which SLURM would hold back for two minutes.
+
+        Not at once: a node refuses a job for good that begins in the second in which it ended there.
+        """
         self.wait(lambda: self.state(number) == "PENDING", f"job {number} in the queue again")
-        self.say("scontrol", "update", f"jobid={number}", "StartTime=now")
+        self.say("scontrol", "update", f"jobid={number}", "StartTime=now+3")
 
     def clear(self):
         """Cancel every job, and use every node again."""

@@ -50,6 +50,7 @@ BODIES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("on_cluster")
 def test_trials_of_broken_parts_fail_and_those_of_others_keep_their_results(tmp_path, on_cluster):

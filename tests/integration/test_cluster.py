@@ -11,6 +11,7 @@ from tests.integration import apart
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_a_sweep_makes_a_cluster_grow_and_shrink_and_half_its_nodes_may_die(tmp_path, capsys):
     apart.need()
     (tmp_path / "home").mkdir()
@@ -31,6 +32,7 @@ def test_a_sweep_makes_a_cluster_grow_and_shrink_and_half_its_nodes_may_die(tmp_
     assert share < 0.1
 
 
+@pytest.mark.long
 def test_ray_up_over_ssh_a_sweep_from_the_head_as_a_job_and_as_a_script_and_ray_down(tmp_path):
     apart.need("sshd", "rsync", "ssh-keygen")
     home = tmp_path / "home"

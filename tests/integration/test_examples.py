@@ -8,6 +8,7 @@ import analysis
 from tests.integration import launching
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_regression_on_a_table_is_launched_and_measured(tmp_path, on_cluster):
     process = launching.launch(Path("examples/tabular.yaml"), "--results", tmp_path, "--workers", 1)

@@ -60,6 +60,7 @@ def test_killed_in_the_middle_and_launched_again_every_trial_is_there_once_and_e
     assert found.fetchall() == list(zip(began, (len(kept), LONG - len(kept)), strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_within_seconds_and_keeps_what_is_done(number, request, study_file, tmp_path):
     if number == signal.SIGTERM:  # what ends jobs on clusters
@@ -120,6 +121,7 @@ for result in found:
 """
 
 
+@pytest.mark.long
 def test_a_trial_that_takes_all_memory_of_its_node_fails_alone(study_file, tmp_path):
     """Ray kills its worker, in another way than a process dies, which would have ended the launch."""
     text = "dataset: digits\nmodel: conv-5\nepochs: 1\ncriterion: snip\nsparsity: 0.9\nseed: [0, 1, 2]\n"

@@ -247,6 +247,7 @@ seed: 0
 """
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("on_cluster")
 def test_what_the_plan_says_is_shared_is_trained_once(study_file, tmp_path):
     """A tiny grid: 48 trials are asked for, 192 epochs; 25 are distinct, and 64 epochs are trained."""

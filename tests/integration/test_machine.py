@@ -46,6 +46,7 @@ def left(place):
     return folders, [pid for folder in folders for pid in scratch._processes(folder)]
 
 
+@pytest.mark.long
 def test_another_user_without_a_home_and_with_little_shared_memory_launches_as_well(common):
     """/tmp/ray is of the first user, and TMPDIR is too long for sockets."""
     words = another.user()
@@ -66,6 +67,7 @@ def test_another_user_without_a_home_and_with_little_shared_memory_launches_as_w
     assert not [*long.glob("secateur_*")]
 
 
+@pytest.mark.long
 def test_nothing_is_left_of_a_killed_launch_after_the_next(study_file, common, monkeypatch):
     room = scratch._LONGEST - ray_private.SOCKET_NAME - len(f"{common}//secateur_12345678")
     place = common / ("p" * room)  # as long as it may be

@@ -55,6 +55,7 @@ def rows(results, study):
     return sorted(analysis.open(results, study=study).execute(f"SELECT {SEEN} FROM trials").fetchall())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_launches_with_two_versions_of_a_file_do_not_mix_on_a_cluster(folder):
     """Each of two nodes has one core, so that each launch has a worker on either or both."""

@@ -51,6 +51,7 @@ except sweep.errors.BadInput as error:
 MINE = "def mine(probe):\n    return {name: weight.abs() for name, weight in probe.weights.items()}\n"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_runs_in_one_process_after_an_own_part_an_interrupt_and_another_ray(tmp_path, on_cluster):
     (tmp_path / "mine.py").write_text(MINE)

@@ -82,6 +82,7 @@ def ran(out):
     return int(re.search(r"(\d+) to run", out)[1])
 
 
+@pytest.mark.long
 def test_the_second_of_two_studies_runs_the_rest_and_its_analyses_are_those_without_reuse(
     studies, of_first, alone, tmp_path
 ):

@@ -105,6 +105,7 @@ def test_a_study_with_and_one_without_a_search_go_to_their_own_command(study_fil
     assert code == 2 and "it has no search: block" in err and not out and not (tmp_path / "r").exists()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("on_cluster")
 def test_a_search_begins_with_what_a_sweep_has_found(study_file, tmp_path):
     results = tmp_path / "results"
@@ -187,6 +188,7 @@ def test_poor_trials_are_stopped_and_run_in_full_by_whoever_asks_for_them(study_
     assert name not in stopped(folder)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("on_cluster")
 def test_without_its_judge_a_search_stops_nothing_more_and_goes_on(study_file, tmp_path):
     folder = tmp_path / "results" / "look"

@@ -109,6 +109,7 @@ def job_of(slurm):
     return slurm.wait(lambda: slurm.say("squeue", "--noheader", "--format=%A"), "a job")
 
 
+@pytest.mark.long
 def test_a_launch_submits_itself_ends_with_its_time_and_goes_on_until_the_study_is_done(slurm, gate):
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "import sweep.launch, ray"], check=True)
@@ -129,7 +130,7 @@ def test_a_launch_submits_itself_ends_with_its_time_and_goes_on_until_the_study_
         assert 2 <= done < TRIALS
         gate.open()
         said, _ = first.communicate(timeout=300)
-    assert first.returncode == 0, said
+    assert first.returncode == 0, said + slurm.logs()
     assert f"submitted as job {job}" in said and f"job {job}, run 1: 1 nodes, 1 CPUs" in said
     assert f"{TRIALS - done} trials have no result yet: job {job} goes into the queue again" in said
     assert f"job {job}, run 2" in said and f"gated: {TRIALS} trials, {done} with a result" in said
@@ -137,6 +138,7 @@ def test_a_launch_submits_itself_ends_with_its_time_and_goes_on_until_the_study_
     gate.check()
 
 
+@pytest.mark.long
 def test_a_node_that_is_drained_and_dies_in_the_middle_is_a_lost_node(slurm, gate):
     with launched(slurm, gate, "--nodes=2 --time=30") as launch:
         job = job_of(slurm)
@@ -152,7 +154,7 @@ def test_a_node_that_is_drained_and_dies_in_the_middle_is_a_lost_node(slurm, gat
                     os.kill(int(process.parent.name), signal.SIGKILL)
         gate.open()
         said, _ = launch.communicate(timeout=400)
-    assert launch.returncode == 0, said
+    assert launch.returncode == 0, said + slurm.logs()
     assert f"job {job}, run 1: 2 nodes, 2 CPUs" in said and "a Ray cluster of 2 nodes at 127.0.0.2:" in said
     assert "node n2 is lost: its trials begin again elsewhere" in said
     gate.check()
@@ -169,11 +171,12 @@ question:
 """
 
 
+@pytest.mark.long
 def test_a_question_is_answered_by_the_nodes_of_a_job(slurm, gate):
     gate.study.write_text(QUESTION)
     with launched(slurm, gate, "--nodes=2 --time=30") as launch:
         said, _ = launch.communicate(timeout=400)
-    assert launch.returncode == 0, said
+    assert launch.returncode == 0, said + slurm.logs()
     assert "a Ray cluster of 2 nodes at 127.0.0.2:" in said and "10 to run at most" in said
     assert "gated.py:gated" in said and "by test data of the same trials" in said
     counted = "SELECT count(*), count(DISTINCT seed), bool_and(status = 'ok') FROM all_trials"

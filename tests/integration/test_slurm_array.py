@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_an_array_of_four_on_one_folder_runs_each_trial_once(slurm, study_file, tmp_path):
     path, results = study_file(STUDY, "shared.yaml"), tmp_path / "results"
     words = [sys.executable, "-m", "sweep.launch", path, "--results", results, "--data-root", DATA]

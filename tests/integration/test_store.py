@@ -43,6 +43,7 @@ def on_a_cluster_with_a_store(head_with_a_store, bucket, way, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.own}")
 
 
+@pytest.mark.long
 def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost(bucket, study_file, way):
     path = study_file(LONGER, "longer.yaml")
     results = f"{bucket}/results"
@@ -84,6 +85,7 @@ def test_a_sweep_outlasts_short_faults_kill_and_a_long_fault_and_nothing_is_lost
     assert "snip" in commands.run(ask, "crossover", "--results", results).stdout
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_from_a_store_also_on_another_machine(
     bucket, study_file, tmp_path, monkeypatch
 ):

@@ -50,3 +50,33 @@ def test_dead_links_are_found(tmp_path):
     )
     assert links(page.read_text()) == ["#one-two-three", "g.md#h"]
     assert anchors(page) == ["one-two-three"]
+
+
+def reached(start, clicks):
+    """The pages that a reader can be on after so many clicks, those passed included."""
+    found = {start}
+    for _ in range(clicks):
+        found |= {
+            (page.parent / file).resolve()
+            for page in found
+            for file in (link.partition("#")[0] for link in links(page.read_text("utf-8")))
+            if file.endswith(".md") and ":" not in file
+        }
+    return found
+
+
+def test_every_page_is_two_clicks_from_the_readme():
+    pages = {*ROOT.glob("docs/**/*.md"), ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md"}
+    assert not sorted(str(page.relative_to(ROOT)) for page in pages - reached(ROOT / "README.md", 2))
+
+
+def test_pages_behind_pages_take_more_clicks(tmp_path):
+    for name, text in {
+        "a": "[b](b.md#x) [c](http://c.md)",
+        "b": "[d](sub/d.md)",
+        "sub/d": "[e](../e.md)",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.md").write_text(text)
+    names = {page.relative_to(tmp_path).as_posix() for page in reached(tmp_path / "a.md", 2)}
+    assert names == {"a.md", "b.md", "sub/d.md"}

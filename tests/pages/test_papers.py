@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from pages.papers import STUDIES, ours, papers
 from sweep.study import load
 
@@ -13,6 +15,7 @@ def test_half_of_an_interval_is_students():
     assert ours("−0.89 [−0.94, −0.81]") == "−0.89 [−0.94, −0.81]"
 
 
+@pytest.mark.slow
 def test_every_study_that_comes_along_is_on_the_page_once():
     page, names = papers(), sorted(path.stem for path in STUDIES.glob("*.yaml"))
     sections = re.findall(r"^### (.*)$", page, re.MULTILINE)
@@ -20,6 +23,7 @@ def test_every_study_that_comes_along_is_on_the_page_once():
     assert sorted([*sections, *listed]) == names
 
 
+@pytest.mark.slow
 def test_a_number_that_is_made_says_when_and_one_that_is_not_what_it_takes():
     for path in STUDIES.glob("*.yaml"):
         paper = load(path).paper

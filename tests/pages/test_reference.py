@@ -12,6 +12,7 @@ from sweep.store.schema import SCHEMAS, STORED
 from sweep.store.tables import MARKS, TABLES
 
 
+@pytest.mark.slow
 def test_the_made_pages_are_up_to_date():
     assert not stale(), "run: python -m pages"
 

@@ -1,4 +1,4 @@
-"""The pages that people read first: short sentences, and a heading on each screen."""
+"""The pages that people write: short sentences, and a heading on each screen."""
 
 import re
 from itertools import pairwise
@@ -6,27 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from pages.__main__ import PAGES
+
 ROOT = Path(__file__).parents[2]
-# Pages that lead somebody; the others are looked things up in, or are made from the code.
-GUIDES = [
-    "README.md",
-    "CONTRIBUTING.md",
-    *(
-        f"docs/{name}.md"
-        for name in (
-            "first-study",
-            "troubleshooting",
-            "own-parts",
-            "studies",
-            "cluster",
-            "slurm",
-            "python",
-            "networks",
-            "trackers",
-            "questions",
-        )
-    ),
-]
+# Every page but those that are made from the code; a new page is held too.
+GUIDES = sorted(
+    str(page.relative_to(ROOT))
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    if page not in {ROOT / "docs" / name for name in PAGES}
+)
 _LONGEST, _SCREEN = 30, 60  # words of a sentence, lines without a heading
 
 
@@ -41,7 +29,7 @@ def sentences(text):
     return [sentence for sentence in found if sentence]
 
 
-@pytest.mark.parametrize("page", GUIDES)
+@pytest.mark.parametrize("page", [*GUIDES, "docs/glossary.md"])
 def test_sentences_are_short(page):
     long = [each for each in sentences((ROOT / page).read_text("utf-8")) if len(each.split()) > _LONGEST]
     assert not long

@@ -43,6 +43,7 @@ def folder(tmp_path, question):
     return tmp_path / "made"
 
 
+@pytest.mark.slow
 def test_the_answer_is_that_of_the_planner_by_validation_and_by_test_data(folder):
     by_validation, by_test = asked.found(analysis.open(folder))
     assert (by_validation.answer.status, by_validation.trials) == ("answered", 32)
@@ -54,6 +55,7 @@ def test_the_answer_is_that_of_the_planner_by_validation_and_by_test_data(folder
     assert json.loads(first["numbers"])["bracket"] == [0.8, 0.95]
 
 
+@pytest.mark.slow
 def test_other_questions_say_that_their_intervals_are_not_for_such_trials(folder):
     connection = analysis.open(folder)
     assert any("made chose its trials by their results" in line for line in provisional(connection))
@@ -62,6 +64,7 @@ def test_other_questions_say_that_their_intervals_are_not_for_such_trials(folder
     assert "What did a study&#x27;s question find?" in page or "What did a study&#39;s question find?" in page
 
 
+@pytest.mark.slow
 def test_a_study_without_a_question_and_one_with_a_damaged_question_are_said_to_be_so(folder, question, made):
     assert "No study here asks a question" in run("asked", "--results", made).stdout
     assert not provisional(analysis.open(made))

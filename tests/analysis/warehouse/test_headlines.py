@@ -16,6 +16,7 @@ from analysis.questions import (
     catalog,
     correlation,
     crossover,
+    effect,
     regimes,
     seeds,
     variance,
@@ -91,8 +92,10 @@ def _ask(shared, question, metric=None, **own):
 
 QUESTIONS = [
     crossover.QUESTION, correlation.QUESTION, best.QUESTION, accuracy.QUESTION, aggregate.QUESTION,
-    better.QUESTION, seeds.QUESTION, regimes.QUESTION,
+    better.QUESTION, effect.QUESTION, seeds.QUESTION, regimes.QUESTION,
 ]  # fmt: skip
+# What a question must be told.
+OWN = {"effect": {"field": "scope"}}
 
 
 def _alike(answers, name="accuracy"):
@@ -108,10 +111,11 @@ def _alike(answers, name="accuracy"):
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
 def test_a_metric_that_equals_the_accuracy_has_its_answer(question, shared):
-    plain, said = _ask(shared, question)
-    named, repeated = _ask(shared, question, "accuracy")  # the headline itself
+    own = OWN.get(question.name, {})
+    plain, said = _ask(shared, question, **own)
+    named, repeated = _ask(shared, question, "accuracy", **own)  # the headline itself
     assert named == _alike(plain) and repeated == said
-    found, words = _ask(shared, question, "twin")
+    found, words = _ask(shared, question, "twin", **own)
     assert plain == _alike(found, "twin") and plain
     # Intervals of accuracies alone are cut.
     uncut = [text.replace(", cut to 0 to 1", "") for text in said]
@@ -120,7 +124,7 @@ def test_a_metric_that_equals_the_accuracy_has_its_answer(question, shared):
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
 def test_a_metric_of_which_lower_is_better_has_the_answer_of_its_negative(question, shared):
-    own = {"difference": 0.5} if question.name == "seeds" else {}
+    own = OWN.get(question.name, {}) | ({"difference": 0.5} if question.name == "seeds" else {})
     (minus, said), (cost, words) = (_ask(shared, question, name, **own) for name in ("minus", "cost"))
     assert len(minus) == len(cost) and len(said) == len(words)
     turned = re.compile(
@@ -283,7 +287,7 @@ def test_two_directions_and_two_headlines_are_one_line(measured, add):
     )
     for question in QUESTIONS:
         with pytest.raises(BadInput, match=r"several headline metrics \(accuracy, r2\).*by --metric"):
-            question.answer(analysis.open(measured))
+            question.answer(analysis.open(measured), **OWN.get(question.name, {}))
     assert "several headline metrics" in report.render(analysis.open(measured), measured)
     # A metric that all have, or one headline.
     assert crossover.compare(analysis.open(measured, metric="accuracy"))
@@ -420,7 +424,8 @@ def test_values_of_any_size_are_computed_with_or_left_out(made, capsys):
     assert "90 rows of no metric: left aside" in capsys.readouterr().err
     for question in catalog.QUESTIONS:
         if question.about_accuracy and question.name != "variance":  # which takes trials that hold a source
-            answer = run(question.name, "--metric", "vast", "--results", made)
+            words = OWN.get(question.name, {}).values()
+            answer = run(question.name, *words, "--metric", "vast", "--results", made)
             assert answer.returncode == 0 and "Warning" not in answer.stderr, question.name
     needs = seeds.answer(analysis.open(made, metric="vast"), "snip", "random:erk")
     assert {row["needed"] for row in needs.rows} == {None}

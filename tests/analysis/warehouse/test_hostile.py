@@ -20,6 +20,7 @@ QUESTIONS = (
 )
 COMMANDS = (
     *([question] for question in QUESTIONS),
+    ["effect", "criterion"],
     *(["sql", "FROM trials ORDER BY trial_id", "--format", form] for form in ("table", "csv", "json")),
     ["sql", "FROM curves"],
     ["views"],
@@ -69,6 +70,7 @@ def safe(answer, is_data):
     assert is_data or not {"\x1b", "\x07", "\x00"} & set(answer.stdout)
 
 
+@pytest.mark.long
 def test_every_command_answers_and_harms_nothing(tmp_path, victim, monkeypatch):
     folder = tmp_path / "results"
     made = hostile.build(folder, victim)

@@ -203,6 +203,7 @@ def test_a_pipe_a_device_or_nothing_is_one_line_and_is_not_waited_for(tmp_path):
                 read(str(tmp_path / name))
 
 
+@pytest.mark.slow
 def test_a_damaged_image_is_an_image_or_one_line(tmp_path):
     """Whatever Pillow raises of it: bytes changed and left out, of each format."""
     draw = random.Random(0)

@@ -65,6 +65,7 @@ def test_it_holds_queries_the_page_the_studies_and_the_examples_and_no_tests(whe
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_it_launches_a_study_by_name_in_an_empty_folder(secateur):
     counted = secateur("launch", "quickstart", "--dry-run", "--format", "json")
     told = json.loads(counted.stdout)

@@ -412,6 +412,7 @@ def test_pruning_beyond_the_steps_of_training_is_refused():
         run(trial(epochs=None, steps=5, prune_epoch=4))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_compiled_network_trains_as_the_plain_network_does(monkeypatch):
     """Up to rounding: compiled kernels add in another order."""

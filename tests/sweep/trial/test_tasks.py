@@ -149,6 +149,7 @@ METRICS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", METRICS)
 def test_metrics_of_the_final_network_change_no_other_number(task):
     trial = Trial.of(config(task, epochs=2))

@@ -1,0 +1,163 @@
+"""What does one field change if nothing else differs? Paired by seed, corrected over the whole answer."""
+
+import json
+import math
+from collections import Counter, defaultdict
+from typing import Annotated, NamedTuple
+
+import duckdb
+import typer
+
+from analysis.questions.question import Question, Row
+from analysis.statistics.effects import (
+    Effect,
+    Whole,
+    effects_of,
+    in_order,
+    in_own_unit,
+    over_cells,
+    pairs_of,
+    value_of,
+)
+from analysis.statistics.estimates import number, over
+from analysis.warehouse import EACH, Headline, ask, headline, running
+from sweep.arms import differing
+from sweep.config import FIELDS
+from sweep.errors import BadInput
+
+
+class Answer(NamedTuple):
+    """What the command answers with.
+
+    Attributes:
+        over: what the intervals are over, in words.
+        unfinished: how far studies are that still run; their cells are not tested.
+    """
+
+    field: str
+    effects: list[Effect]
+    wholes: list[Whole]
+    over: str
+    unfinished: list[str]
+    headline: Headline
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection,
+    field: Annotated[
+        str, typer.Argument(help="a field of the study file in which arms differ", show_default=False)
+    ] = "",
+    base: Annotated[
+        str | None, typer.Option(help="compare with this value alone; default: all values with each other")
+    ] = None,
+) -> Answer:
+    """The effects of the field that the command names.
+
+    Raises:
+        BadInput: no two arms differ in the field alone, or none has the base.
+    """
+    measured, unfinished = headline(connection), running(connection)
+    cells = ask(connection, "cells", {"first": EACH, "second": ""})
+    configs = {row["arm"]: json.loads(row["arm"]) for row in cells}
+    keys = sorted({name for config in configs.values() for name in config})
+    values = in_order(field, (value_of(config, field) for config in configs.values()))
+    if field in ("seed", "sparsity") or (field not in keys and field not in FIELDS):
+        raise BadInput(
+            f"{field or 'which field?'}: name a field that differs between arms: "
+            f"{', '.join(differing(keys, configs.values())) or 'there is none here'}"
+        )
+    if base is not None and base not in values:
+        raise BadInput(f"--base {base}: no arm here has it; {field} is one of: {', '.join(values)}")
+    pairs = list(pairs_of(cells, configs, field, [base] if base is not None else values))
+    if not pairs:
+        raise BadInput(f"{field}: no two arms differ in it alone; its values here: {', '.join(values)}")
+    arms = [row["arm"] for pair in pairs for row in pair]
+    effects = effects_of(pairs, configs, field, measured, unfinished)
+    return Answer(
+        field,
+        effects,
+        over_cells(effects, measured),
+        over(arms),
+        sorted({unfinished[arm] for arm in arms if arm in unfinished}),
+        measured,
+    )
+
+
+def rows(answer: Answer) -> list[Row]:
+    """One row for each pair of arms and sparsity, as numbers."""
+    return [
+        {
+            "setting": one.setting,
+            "arm": one.arm,
+            "first": one.first,
+            "second": one.second,
+            "sparsity": one.sparsity,
+            "seeds": one.paired.seeds,
+            "lost": sum(one.paired.lost),
+            "difference": number(mean.value),
+            "low": mean.low,
+            "high": mean.high,
+            "p_holm": number(one.p),
+            "verdict": one.verdict,
+        }
+        for one in answer.effects
+        for mean in [in_own_unit(one.paired.mean, answer.headline)]
+    ]
+
+
+def sentences(answer: Answer) -> list[str]:
+    """For each pair of values the number of cells of each verdict, and the whole; then what was tested."""
+    said = []
+    by_values: dict[tuple[str, str], list[Effect]] = defaultdict(list)
+    for one in answer.effects:
+        by_values[one.first, one.second].append(one)
+    wholes = {(whole.first, whole.second): whole for whole in answer.wholes}
+    for values, among in by_values.items():
+        counts = Counter(one.verdict for one in among)
+        verdicts = ", ".join(
+            f"{verdict} in {counts[verdict]}"
+            for verdict in ("better", "worse", "not told apart", "not tested")
+            if counts[verdict]
+        )
+        said.append(
+            f"{answer.field} {values[1]} against {values[0]}, {len(among)} cell{'s' * (len(among) != 1)}: "
+            f"{verdicts}{_about(wholes[values]) if values in wholes else ''}"
+        )
+    tests = sum(not math.isnan(one.p) for one in answer.effects)
+    words = (
+        f"Better and worse hold at 5 % after Holm's correction for {tests} test{'s' * (tests != 1)}; the "
+        "means over cells are tests of their own. "
+        if tests
+        else "Nothing is tested: that takes two seeds that finished in both, and a study that has ended. "
+    )
+    lost = any(sum(one.paired.lost) for one in answer.effects)
+    chance = (
+        f"They hold without the lost runs and with them {answer.headline.guess}. " if lost and tests else ""
+    )
+    said.append(
+        f"difference: test {answer.headline.name} of the second value minus that of the first, paired by "
+        f"seed; nothing else differs in a cell.{answer.headline.direction} 95 % Student-t intervals over "
+        f"{answer.over}. "
+        f"{words}{chance}".rstrip()
+    )
+    said += [f"not tested: {study}" for study in answer.unfinished]
+    return said
+
+
+def _about(whole: Whole) -> str:
+    """The mean over cells in words."""
+    p = "not tested" if math.isnan(whole.p) else "p < 0.001" if whole.p < 0.001 else f"p = {whole.p:.3f}"
+    return (
+        f"; better in {whole.better} of {whole.pairs} pairs of runs; mean over the cells {whole.mean.signed} "
+        f"({whole.seeds} seeds, {p})"
+    )
+
+
+QUESTION = Question(
+    name="effect",
+    help="What does one field, such as compensate or optimizer, change if nothing else differs?",
+    answer=answer,
+    rows=rows,
+    sentences=sentences,
+    about_accuracy=True,
+)
