@@ -37,6 +37,7 @@ class Asked:
         loss: (outputs, targets) → mean loss.
         seed: of what the scope draws.
         density: of the network.
+        last: the density of the network at the last prune, and those of its parameters; none before a prune.
         wanda: the scores of Wanda, when they are asked for.
     """
 
@@ -46,6 +47,7 @@ class Asked:
     loss: Loss
     seed: int
     density: float
+    last: tuple[float, Mapping[str, float]]
     wanda: Callable[[], Scores]
 
     @property
@@ -80,7 +82,8 @@ def block_influence(asked: Asked) -> dict[str, float]:
 
     I_b is minus the mean cosine of a block's inputs and outputs, centred, over its largest size. The sparsity
     of a block is the network's less 0.03 · I_b, within 0 and 0.99. Parameters outside of blocks have the
-    network's.
+    network's. Of a network that was pruned before, a block's sparsity rises by as much as the network's does,
+    less 0.03 · I_b.
     """
     model, state = asked.model, _state(asked.model)
     found = cosines(model, [x for x, _ in asked.batches], lambda x: run(model, state, full_precision(x)))
@@ -89,10 +92,11 @@ def block_influence(asked: Asked) -> dict[str, float]:
     mean = sum(found.values()) / len(found)
     influence = {block: mean - cosine for block, cosine in found.items()}
     largest = max(map(abs, influence.values())) or 1.0
-    sparsities = {b: 1 - asked.density - _AMPLITUDE * each / largest for b, each in influence.items()}
-    densities = {block: 1 - min(0.99, max(0.0, each)) for block, each in sparsities.items()}
-    names = dict(model.named_parameters())
-    return dict.fromkeys(names, asked.density) | by_block(names, densities)
+    names, (whole, known) = dict(model.named_parameters()), asked.last
+    less = by_block(names, {b: _AMPLITUDE * each / largest for b, each in influence.items()})
+    sparsities = {name: 1 - known.get(name, whole) + whole - asked.density - x for name, x in less.items()}
+    densities = {name: 1 - min(0.99, max(0.0, each)) for name, each in sparsities.items()}
+    return dict.fromkeys(names, asked.density) | densities
 
 
 def ecoflap(asked: Asked) -> dict[str, float]:
@@ -172,6 +176,7 @@ def asked_densities(
     loss: Loss,
     seed: int,
     sparsity: Sparsity,
+    last: tuple[float, Mapping[str, float]] = (1.0, {}),
 ) -> dict[str, float]:
     """What a scope of `BUDGETS` asks for: name of a parameter → density, for all prunable weights at least.
 
@@ -180,6 +185,7 @@ def asked_densities(
     Args:
         weights: those that may be pruned.
         sparsity: of the network.
+        last: the density of the network at the last prune, and of its parameters by name.
 
     Raises:
         ValueError: there are no batches, or the network has no residual blocks and the scope asks for them.
@@ -191,4 +197,4 @@ def asked_densities(
 
     density = float(1 - Fraction(str(sparsity)))
     with scoring_context(model, False, next(iter(weights.values())).device):
-        return BUDGETS[scope](Asked(model, weights, drawn, loss, seed, density, wanda))
+        return BUDGETS[scope](Asked(model, weights, drawn, loss, seed, density, last, wanda))

@@ -12,7 +12,7 @@ from pruners import obs
 from pruners.batches import Batch, ScoringBatches
 from pruners.blocks import Block, in_blocks
 from pruners.context import scoring_context
-from pruners.forward import differentiable, full_precision
+from pruners.forward import HighestPrecision, differentiable, full_precision
 from pruners.inputs import Inputs, inputs_of
 from pruners.masks import Masks
 from pruners.patches import from_kernel_rows, kernel_rows
@@ -101,7 +101,7 @@ def sequentially(
     """
     drawn, changed = ScoringBatches(batches).required(), dict[str, Tensor]()
     names = list(layers)
-    with scoring_context(model, False, model.get_parameter(names[0]).device):
+    with scoring_context(model, False, model.get_parameter(names[0]).device), HighestPrecision():
         state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         dense = {
             name: full_precision(differentiable(tensor.detach())) if tensor.is_floating_point() else tensor

@@ -99,13 +99,14 @@ class HighestPrecision(TorchFunctionMode):
             try:
                 return func(*arguments[0], **arguments[1])
             except RuntimeError:
-                if len({each.dtype for each in tree_leaves(arguments) if _is_real(each)}) < 2:
+                if len({each.dtype for each in tree_leaves(arguments) if is_real(each)}) < 2:
                     raise
-        kinds = [each.dtype for each in tree_leaves(arguments) if _is_real(each)]
+        kinds = [each.dtype for each in tree_leaves(arguments) if is_real(each)]
         highest = max(kinds, key=lambda kind: torch.finfo(kind).bits)
-        args, kwargs = tree_map(lambda each: each.to(highest) if _is_real(each) else each, arguments)
+        args, kwargs = tree_map(lambda each: each.to(highest) if is_real(each) else each, arguments)
         return func(*args, **kwargs)
 
 
-def _is_real(value: object) -> bool:
+def is_real(value: object) -> bool:
+    """Whether a value is a tensor of real numbers."""
     return isinstance(value, Tensor) and value.is_floating_point()

@@ -61,6 +61,8 @@ def inputs_of(
 
     def look(call: LinearMap) -> Tensor:
         nonlocal last
+        # First, as a call in mixed precision may fail, and be made again in that of the weight.
+        output = call.output()
         name = names.get(id(call.weight))
         if name and "transpose" not in call.function:
             # Queries, keys and values have the same inputs: the sums are made once.
@@ -70,7 +72,7 @@ def inputs_of(
                 found[name].add(last[1])
             else:
                 found[name] = Inputs(last[1].products, last[1].total, last[1].count)
-        return call.output()
+        return output
 
     with Interpreter(look):
         for values, _ in batches:

@@ -210,7 +210,8 @@ def prospr(probe: Probe, steps: int = 3, rate: float = 0.1) -> Scores:
 def ntk_sap(probe: Probe, epsilon: float = 0.01, draws: int = 1, redraw: bool = True) -> Scores:
     """Change of the neural tangent kernel's trace; only the shape of the inputs is used of the batches.
 
-    As in the paper, each draw takes new weights too, unless `redraw` is false.
+    As in the paper, each draw takes new weights too, unless `redraw` is false. Of tokens, embeddings are
+    drawn.
     """
     return {name: g.abs() for name, g in probe.tangent_kernel(epsilon, draws, redraw).items()}
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pruners.forward import Forward, single_tensor
+from pruners.forward import Forward, is_real, single_tensor
 from pruners.gradients import slopes
 from pruners.linear_maps import Interpreter, LinearMap
 
@@ -48,12 +48,13 @@ def output_change_gradient(
     """∂/∂m Σ ‖f(x; m⊙w) − f(x; m⊙(w + εz))‖² at the masks m, for one draw of x and z from N(0, 1).
 
     BatchNorm normalizes both terms with constant statistics, taken from a pass in train mode before them, as
-    the code of Wang et al. 2023 does.
+    the code of Wang et al. 2023 does. Of tokens (whole numbers) x is what each embedding gives,
+    drawn from a normal distribution as wide as the embedding's weights are.
 
     Args:
         forward: parameters and inputs → outputs of the network.
         dense: the weights w.
-        like: a batch of inputs; only its shape and type count.
+        like: a batch of inputs; only its shape and type count, of tokens as long as embeddings read them.
         epsilon: size of the perturbation.
         redraw: draw w too, from a normal distribution as wide as the layer's weights are.
 
@@ -61,40 +62,55 @@ def output_change_gradient(
         Parameter name → gradient of the parameter's shape.
 
     Raises:
-        ValueError: the inputs are not real-valued.
+        ValueError: the inputs are not real-valued, and the network has no embedding of them.
     """
-    if not like.is_floating_point():
-        raise ValueError("it draws inputs, and can do so only where they are real-valued")
 
     def normal(tensor: Tensor) -> Tensor:
         return torch.randn(tensor.shape, generator=generator, device="cpu").to(tensor)
 
-    inputs = normal(like)
+    tokens = not like.is_floating_point()
+    inputs = like if tokens else normal(like)
     gates = {name: masks[name].to(weight, copy=True).requires_grad_() for name, weight in dense.items()}
     plain, moved = {}, {}
     for name, gate in gates.items():
         weight = normal(dense[name]) * dense[name].square().mean().sqrt() if redraw else dense[name]
         plain[name] = gate * weight
         moved[name] = gate * (weight + epsilon * normal(weight))
-    statistics = _Statistics()
-    with torch.no_grad(), Interpreter(LinearMap.output, statistics.measure):
+    constants = _Constants(normal if tokens else None)
+    with torch.no_grad(), Interpreter(LinearMap.output, constants.measure):
         forward(plain, inputs)
-    with Interpreter(LinearMap.output, statistics.replay()):
+    if tokens and not constants.embeds:
+        raise ValueError("it draws inputs: it takes real numbers, or tokens that go into an embedding")
+    with Interpreter(LinearMap.output, constants.replay()):
         before = forward(plain, inputs)
-    with Interpreter(LinearMap.output, statistics.replay()):
+    with Interpreter(LinearMap.output, constants.replay()):
         after = forward(moved, inputs)
     distance = (single_tensor(before) - after).square().sum()
     return dict(zip(gates, slopes(distance, list(gates.values())), strict=True))
 
 
-class _Statistics:
-    """The batch statistics of the BatchNorm layers in one pass, for use in later passes."""
+class _Constants:
+    """What one pass leaves to later ones: the batch statistics of BatchNorm, and drawn embeddings.
 
-    def __init__(self) -> None:
+    Args:
+        normal: draws of the shape of a tensor, in place of what embeddings give; None: they stay as they are.
+
+    Attributes:
+        embeds: whether an embedding was drawn.
+    """
+
+    def __init__(self, normal: Callable[[Tensor], Tensor] | None) -> None:
+        self._normal, self.embeds = normal, False
         self._measured: list[tuple[Tensor, Tensor]] = []
+        self._drawn: list[Tensor] = []
 
     def measure(self, name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """In a pass in train mode: record the statistics."""
+        """In a pass in train mode: record the statistics, and draw."""
+        if name == "embedding" and self._normal:
+            self.embeds = True
+            [weight] = (each for each in (*args, *kwargs.values()) if is_real(each))
+            self._drawn.append(self._normal(func(*args, **kwargs)) * weight.square().mean().sqrt())
+            return self._drawn[-1]
         if name != "batch_norm":
             return func(*args, **kwargs)
         values = args[0].transpose(0, 1).flatten(1)
@@ -102,15 +118,17 @@ class _Statistics:
         return _normalized(args, kwargs, None, training=True)
 
     def replay(self) -> Callable[[str, Callable[..., Any], Any, Any], Any]:
-        """For a pass that calls the layers in the same order: normalize with the recorded statistics."""
-        measured = iter(self._measured)
+        """For a pass that calls the layers in the same order: normalize and embed as recorded."""
+        measured, drawn = iter(self._measured), iter(self._drawn)
 
-        def normalize(name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        def again(name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+            if name == "embedding" and self._normal:
+                return next(drawn)
             if name != "batch_norm":
                 return func(*args, **kwargs)
             return _normalized(args, kwargs, next(measured), training=False)
 
-        return normalize
+        return again
 
 
 def _normalized(args: Any, kwargs: Any, statistics: tuple[Tensor, Tensor] | None, training: bool) -> Tensor:

@@ -97,8 +97,14 @@ def check(
             given = weights.parse(name, path.read_bytes() if path else sent.read(name, folder))
         network = _network(config, data_root)
         if network and name not in files:
-            other = _network(Trial.parse(before[name.removeprefix(RUN)]).config, data_root)
+            source = Trial.parse(before[name.removeprefix(RUN)]).config
+            other = _network(source, data_root)
             given = other.state_dict() if other else network.state_dict()
+            if other and (added := _added(source, other)):
+                raise BadInput(
+                    f"weights {name}: its compensate: {source.compensate} gave layers biases that "
+                    f"{source.model} does not have, such as {added[0]}: take a trial without it"
+                )
         if network and (drawn := weights.load(network, name, given)):
             said[f"weights {sent.label(name)}: {' and '.join(drawn)} drawn anew, for {config.dataset}"] = None
         if network and name in files and config.keep_mask:
@@ -110,6 +116,11 @@ def _kind(config: Config) -> tuple[object, ...]:
     """All that decides whether trained weights fit."""
     arguments = config.arguments("model"), config.arguments("dataset")
     return (config.weights, config.keep_mask, config.model, config.dataset, *arguments)
+
+
+def _added(config: Config, network: torch.nn.Module) -> list[str]:
+    """The names of the biases that layers of an earlier trial's network got after its prune."""
+    return list(masking.added_biases(config, network, masking.excluded(config, network)))
 
 
 def _network(config: Config, data_root: str) -> torch.nn.Module | None:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import pruners
+from pruners.forward import HighestPrecision
 from sweep.data import Shape
 from sweep.models.catalog import build
 from sweep.parts import Arguments
@@ -42,4 +43,5 @@ def known(
 ) -> tuple[dict[str, int], bool]:
     """Multiply-adds of each weight, and whether the network has BatchNorm."""
     network = build(model, shape, classes, seed=0, dtype=dtype, arguments=arguments)
-    return pruners.multiply_adds(network, torch.zeros(1, *shape, dtype=dtype)), normalizes(network)
+    with HighestPrecision():  # a part may have set another precision for new networks, which is said later
+        return pruners.multiply_adds(network, torch.zeros(1, *shape, dtype=dtype)), normalizes(network)

@@ -15,6 +15,8 @@ from sweep import parts
 from sweep.config import Config
 from sweep.errors import BadInput
 from sweep.parts import Arguments
+from sweep.rules import by_adapters
+from sweep.rules.asked_scopes import AskedScope
 from sweep.rules.choices import Choices
 from sweep.rules.drops import Drop, Scores
 from sweep.rules.growths import Growth
@@ -25,11 +27,10 @@ from sweep.rules.rule import (
     length,
     ranks_units,
     removes_units,
-    retrains_otherwise,
     sparse_start,
     starts_alike,
 )
-from sweep.rules.run import Run
+from sweep.rules.run import LowRank, Run
 from sweep.seeds import derive
 
 
@@ -67,6 +68,10 @@ class Along(Rule):
             fields |= {"score_mode"}
         if choices.criterion and choices.criterion.needs_data:
             fields |= BATCHES
+        if by_adapters.adapts(config, choices):
+            fields |= by_adapters.FIELDS
+        if config.scope in pruners.BUDGETS:
+            fields |= BATCHES | {"mask_seed"}
         return frozenset(fields)
 
     def inconsistencies(self, config: Config) -> Iterator[tuple[str, str]]:
@@ -77,12 +82,7 @@ class Along(Rule):
         if config.rewind_epoch is not None:
             yield "rewind_epoch", f"{self.name} prunes along training: there is nothing to rewind"
         yield from super().inconsistencies(config)
-        if retrains_otherwise(config):
-            yield (
-                "criterion",
-                f"{self.name} prunes along a training of all weights: leave out retrain, retrain_epochs, "
-                "retrain_loss",
-            )
+        yield from by_adapters.inconsistencies(config, choices)
         if removes_units(config) and choices.grow != "none":
             yield (
                 "structure",
@@ -100,9 +100,14 @@ class Along(Rule):
             yield "prune_epoch", f"{self.name} is sparse from the start: leave out prune_epoch"
         yield from starts_alike(config)
 
+    def asks(self, config: Config) -> bool:
+        """Whether whole units go for good: no scope then asks for weights that are gone."""
+        return removes_units(config) and self.choices(config).grow == "none"
+
     def dense_until(self, config: Config) -> float:
-        """The start: the masks are on from then on."""
-        return 0
+        """The start: the masks are on from then on; the prune epoch where adapters train after it."""
+        adapts = by_adapters.adapts(config, self.choices(config))
+        return super().dense_until(config) if adapts else 0
 
     def steps(self, config: Config, epoch: int) -> int:
         """Steps of all training."""
@@ -142,7 +147,11 @@ class Along(Rule):
 
     def run(self, run: Run) -> None:
         """Train, with updates of the masks on the way."""
-        updates = Updates(self, run)
+        adapters = None
+        if by_adapters.adapts(run.config, self.choices(run.config)):
+            run.dense(run.steps_of(run.config.prune_epoch))
+            adapters = run.resume(reinit=False)
+        updates = Updates(self, run, adapters)
         run.train("sparse", run.end, updates)
         run.record(updates.masks)
 
@@ -160,13 +169,14 @@ class Updates:
     is at the planned density exactly.
     """
 
-    def __init__(self, rule: Along, run: Run) -> None:
+    def __init__(self, rule: Along, run: Run, adapters: LowRank | None = None) -> None:
         self.run, self.config, self._choices = run, run.config, rule.choices(run.config)
+        self._scope = AskedScope(run)
         # Units of a structure, or single weights.
         self._total = sum(group.size for group in run.units) or run.total
         pruned = run.steps_of(run.config.prune_epoch) if self._choices.thins else 0
         self._first, self._last = rule.updates(run.config, pruned, run.end)
-        self._drop, self._growth = Drop(self._choices, run), Growth(self._choices, run)
+        self._drop, self._growth = Drop(self._choices, run, adapters), Growth(self._choices, run)
         if self._choices.thins:
             self.masks = run.start or run.full_masks()
         else:
@@ -190,7 +200,8 @@ class Updates:
     def state_dict(self) -> dict[str, Any]:
         """All that later updates depend on."""
         drop, growth = self._drop.state_dict(), self._growth.state_dict()
-        return {"masks": dict(self.masks), "drop": drop, "growth": growth}
+        scope = self._scope.state_dict()
+        return {"masks": dict(self.masks), "drop": drop, "growth": growth, "scope": scope}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
@@ -198,6 +209,7 @@ class Updates:
         self.masks = {name: mask.to(device) for name, mask in state["masks"].items()}
         self._drop.load_state_dict(state["drop"])
         self._growth.load_state_dict(state["growth"])
+        self._scope.load_state_dict(state["scope"])
 
     def _levels(self, step: int) -> Levels:
         """The densities of the update at a step."""
@@ -241,7 +253,7 @@ class Updates:
             criterion,
             self.run.model,
             sparsity=1 - density,
-            scope=self.run.scope,
+            scope=self._scope.at(1 - density),
             iterations=1,
             seed=derive(self.config.roots.mask, "mask"),
             exclude=self.run.exclude,

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 import pruners
-from sweep.rules.step_scores import AVERAGED, STEP_SCORES
+from sweep.rules.step_scores import AVERAGED, ESTIMATED, STEP_SCORES
 
 PathName = Literal["constant", "cubic", "linear", "exponential", "cyclic", "square", "soft"]
 GrowthName = Literal["none", "random", "gradient", "momentum", "unexplored", "all"]
@@ -27,8 +27,8 @@ class Choices:
             last one. `cyclic`: waves above the last one. `square`: the last one and a higher one in turns.
             `soft`: an update drops to the last one, and grows to a higher one that falls.
         drop: the saliency by which weights stay: |w|, |w| + λ|g|, |w·g|, the moving average of |w·g| over
-            all steps so far (`taylor-average`), |w| by rank among the kept weights of one sign of a layer
-            (`signed`), or the name of a criterion of `pruners`.
+            all steps so far (`taylor-average`; `lora-average`, with g as adapters estimate it), |w| by rank
+            among the kept weights of one sign of a layer (`signed`), or the name of a criterion of `pruners`.
         grow: which pruned weights come back. `momentum`: by a moving average of the gradient. `unexplored`:
             at random, those first that were never kept. `all`: every pruned weight.
         fall: how the share that each layer exchanges falls from `drop_fraction` to 0: by a cosine, or to a
@@ -74,6 +74,11 @@ class Choices:
     def averages_drop(self) -> bool:
         """Whether the scores of the drop are a moving average over steps."""
         return self.drop in AVERAGED
+
+    @property
+    def estimates_drop(self) -> bool:
+        """Whether the scores of the drop take gradients that adapters estimate."""
+        return self.drop in ESTIMATED
 
     @property
     def drops_by_draws(self) -> bool:

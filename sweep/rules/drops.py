@@ -8,8 +8,8 @@ from torch import Tensor
 
 import pruners
 from sweep.rules.choices import Choices
-from sweep.rules.run import Run
-from sweep.rules.step_scores import STEP_SCORES
+from sweep.rules.run import LowRank, Run
+from sweep.rules.step_scores import STEP_SCORES, gradient
 from sweep.seeds import derive
 
 Scores = dict[str, Tensor]
@@ -22,8 +22,9 @@ class Drop:
     are added up.
     """
 
-    def __init__(self, choices: Choices, run: Run) -> None:
-        self._choices, self._run = choices, run
+    def __init__(self, choices: Choices, run: Run, adapters: LowRank | None = None) -> None:
+        """A drop of a run, some of which need the adapters that train its weights."""
+        self._choices, self._run, self._adapters = choices, run, adapters
         self._criterion = choices.criterion
         # Each pass draws others: every update scores on batches of its own.
         self._batches = run.batches()
@@ -52,7 +53,12 @@ class Drop:
     def _of_a_step(self, masks: pruners.Masks) -> Scores:
         score, worth = STEP_SCORES[self._choices.drop], self._choices.gradient_weight
         weights = pruners.prunable(self._run.model, self._run.exclude)
-        return {name: score(weight, masks[name], worth) for name, weight in weights.items()}
+        if self._choices.estimates_drop:
+            assert self._adapters
+            slopes = self._adapters.estimates(masks)
+        else:
+            slopes = {name: gradient(weight) for name, weight in weights.items()}
+        return {name: score(weight, slopes[name], masks[name], worth) for name, weight in weights.items()}
 
     def _saliency(self, masks: pruners.Masks, step: int) -> Scores:
         run, config = self._run, self._run.config

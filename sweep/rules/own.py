@@ -98,11 +98,7 @@ class _Moves:
             problem = f"prunes with {kind(chosen)}, expected a pruners.Step (scores, masks)"
             raise BadPart(self._part, problem)
         self._recorded = self._kept = self._count(chosen.masks)
-        shapes = {name: weight.shape for name, weight in self._run.model.named_parameters()}
-        for name, value in chosen.weights.items():
-            if name not in shapes or getattr(value, "shape", None) != shapes[name]:
-                expected = f"a tensor of shape {tuple(shapes[name])}" if name in shapes else "a parameter"
-                raise BadPart(self._part, f"new weights of {name} are {kind(value)}, expected {expected}")
+        self._check_weights(chosen.weights)
         self._run.prune(chosen)
 
     def mask(self, masks: pruners.Masks) -> None:
@@ -153,6 +149,21 @@ class _Moves:
             problem = f"trains to step {until!r}, expected a whole number up to run.end, {self._run.end}"
             raise BadPart(self._part, problem)
         return until
+
+    def _check_weights(self, weights: object) -> None:
+        """Raise `BadPart` if these are no new weights of this network."""
+        if not isinstance(weights, Mapping):
+            raise BadPart(self._part, f"new weights are {kind(weights)}, expected names with tensors")
+        shapes = {name: weight.shape for name, weight in self._run.model.named_parameters()}
+        for name, value in weights.items():
+            real = isinstance(value, torch.Tensor) and value.is_floating_point()
+            if name in shapes and real and value.shape == shapes[name]:
+                continue
+            numbers = f"a tensor of shape {tuple(shapes[name])} of real numbers" if name in shapes else ""
+            what = f"{kind(value)} of {getattr(value, 'dtype', 'no numbers')}"
+            raise BadPart(
+                self._part, f"new weights of {name} are {what}, expected {numbers or 'a parameter'}"
+            )
 
     def _count(self, masks: pruners.Masks) -> int:
         """The weights that masks keep; `BadPart` if they are no masks of this network."""

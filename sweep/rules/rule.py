@@ -85,6 +85,10 @@ class Rule:
         """Whether the number of iterations may be above 1."""
         return self.iterative
 
+    def asks(self, config: Config) -> bool:
+        """Whether a scope may ask the network for densities, as one may where a score of one moment ranks."""
+        return self.scores
+
     def iterations(self, config: Config) -> int:
         """The number of iterations where the study gives none."""
         return 1

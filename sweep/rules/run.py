@@ -32,6 +32,14 @@ class Watch(Protocol):
         ...
 
 
+class LowRank(Protocol):
+    """Low-rank adapters that train weights."""
+
+    def estimates(self, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Name of a weight → its gradient in this step, as those of its adapters estimate it."""
+        ...
+
+
 class Run(Protocol):
     """The moves that a rule makes with the network of one trial. `sweep.trial.stages.Stages` has them.
 
@@ -125,8 +133,12 @@ class Run(Protocol):
         """Put masks on, and record the network before and after."""
         ...
 
-    def resume(self, reinit: bool) -> None:
-        """Make the changes between a pruning and the training after it: new weights, a rewind, a schedule."""
+    def resume(self, reinit: bool) -> LowRank | None:
+        """Make the changes between a pruning and the training after it: new weights, a rewind, a schedule.
+
+        Returns:
+            The adapters that train weights from now on; None: there are none.
+        """
         ...
 
     def train(self, phase: str, until: int, between: Between | None = None) -> None:

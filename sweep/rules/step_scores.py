@@ -28,13 +28,16 @@ def signed(weight: Tensor, mask: Tensor) -> Tensor:
     return scores.view(weight.shape)
 
 
-# Name → a weight, its mask, and λ, the worth of a gradient → scores.
-STEP_SCORES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
-    "magnitude": lambda weight, mask, worth: weight.abs(),
-    "magnitude+gradient": lambda weight, mask, worth: weight.abs() + worth * gradient(weight).abs(),
-    "taylor": lambda weight, mask, worth: (weight * gradient(weight)).abs(),
-    "taylor-average": lambda weight, mask, worth: (weight * gradient(weight)).abs(),
-    "signed": lambda weight, mask, worth: signed(weight, mask),
+# Name → a weight, its gradient or an estimate of it, its mask, and λ, the worth of a gradient → scores.
+STEP_SCORES: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+    "magnitude": lambda weight, slope, mask, worth: weight.abs(),
+    "magnitude+gradient": lambda weight, slope, mask, worth: weight.abs() + worth * slope.abs(),
+    "taylor": lambda weight, slope, mask, worth: (weight * slope).abs(),
+    "taylor-average": lambda weight, slope, mask, worth: (weight * slope).abs(),
+    "lora-average": lambda weight, slope, mask, worth: (weight * slope).abs(),
+    "signed": lambda weight, slope, mask, worth: signed(weight, mask),
 }
 # Those that are averaged over the steps of the training (LoRAPrune, Zhang et al. 2024).
-AVERAGED = frozenset({"taylor-average"})
+AVERAGED = frozenset({"taylor-average", "lora-average"})
+# Those whose gradients are estimated by those of low-rank adapters (the same).
+ESTIMATED = frozenset({"lora-average"})

@@ -286,7 +286,7 @@ def _compensating(config: Config) -> Iterator[Problem]:
 
 def _counts(config: Config) -> Iterator[Problem]:
     """What the pattern of a scope and the target ask of the other fields."""
-    if config.scope in pruners.BUDGETS and not rules.find(config.criterion).scores:
+    if config.scope in pruners.BUDGETS and not rules.find(config.criterion).asks(config):
         yield "scope", f"scope {config.scope}: {config.criterion} scores no network: take a criterion"
     pattern = pruners.PATTERNS.get(config.scope)
     asked = pattern.sparsity if pattern else None

@@ -49,11 +49,32 @@ class Adapters:
     def take_gradients(self) -> None:
         """Give A and B their gradients, from those of the effective weights, which are masked."""
         for name, weight in self._weights.items():
-            a, b = self._a[name], self._b[name]
-            # None: the layer is not used.
-            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
-            matrix = gradient.flatten(1)
-            a.grad, b.grad = self._scale * (b.T @ matrix), self._scale * (matrix @ a.T)
+            if weight.grad is None:  # the layer is not used
+                weight.grad = torch.zeros_like(weight)
+            self._a[name].grad, self._b[name].grad = self._slopes(name, weight.grad)
+
+    @torch.no_grad()
+    def estimates(self, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Gradients of weights, of which only those of A and B are used (LoRAPrune, Zhang et al. 2024).
+
+        The estimate is what a step of gradient descent at rate 1 takes from B·A: g_B·A + B·g_A − g_B·g_A.
+
+        Args:
+            masks: of the weights that are asked for, which are on; the gradients need not be masked.
+        """
+        found = {}
+        for name, mask in masks.items():
+            weight, a, b = self._weights[name], self._a[name], self._b[name]
+            of_a, of_b = self._slopes(
+                name, torch.zeros_like(weight) if weight.grad is None else weight.grad * mask
+            )
+            found[name] = (of_b @ a + b @ of_a - of_b @ of_a).view(weight.shape)
+        return found
+
+    def _slopes(self, name: str, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients of A and B of a weight, from that of the weight."""
+        matrix = gradient.flatten(1)
+        return self._scale * (self._b[name].T @ matrix), self._scale * (matrix @ self._a[name].T)
 
     @torch.no_grad()
     def merge(self, masks: Iterable[tuple[nn.Parameter, Tensor]]) -> None:

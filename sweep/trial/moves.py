@@ -16,7 +16,7 @@ import torch
 
 import pruners
 from sweep.data import TASKS
-from sweep.rules.run import Between, Run, Watch
+from sweep.rules.run import Between, LowRank, Run, Watch
 from sweep.store.states import State
 from sweep.trial.recorder import Recorder
 from sweep.trial.rows import Row
@@ -149,10 +149,10 @@ class _Moves:
         if not self._checkpoint:
             self._stages.record(masks)
 
-    def resume(self, reinit: bool) -> None:
+    def resume(self, reinit: bool) -> LowRank | None:
         """As `Run.resume`."""
         self._note("resume", reinit)
-        self._stages.resume(reinit)
+        return self._stages.resume(reinit)
 
     def twin(self, twin: Twin) -> None:
         """Train the twin, which follows all moves of the rule."""

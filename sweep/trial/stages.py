@@ -12,7 +12,7 @@ from sweep import rules
 from sweep.config import Config
 from sweep.data import Data
 from sweep.rules import spread
-from sweep.rules.run import Between, Run, Watch
+from sweep.rules.run import Between, LowRank, Run, Watch
 from sweep.store.states import State
 from sweep.study import consistency
 from sweep.trial import compensating, masking, network, scoring, watch
@@ -259,7 +259,7 @@ class Stages:
         """Record the layers at masks that are on."""
         self.recorder.record_masks(self.model, pruners.Step({}, masks))
 
-    def resume(self, reinit: bool) -> None:
+    def resume(self, reinit: bool) -> LowRank | None:
         """Make the changes between a pruning and the training after it: new weights, a rewind, a schedule."""
         config, training = self.config, self.training
         step, weights = self.snapshot or (training.step, training.snapshot())
@@ -279,6 +279,7 @@ class Stages:
             self.shrink()
         if self.twin:
             self.twin.part()
+        return training.adapters
 
     def shrink(self) -> None:
         """Go on with the network that the masks leave, really smaller, with its part of the momentum.

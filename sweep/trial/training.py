@@ -49,6 +49,7 @@ class Training(Evaluation):
         counted: names of the prunable weights, which `kept` counts.
         total: prunable weights that masks may remove.
         adapted: names of the weights that adapters train, from the next `restart` on.
+        adapters: those that train weights now; None: there are none.
         teacher: gives the loss that trains in place of the task's, which is still the one that is yielded.
         rate: learning rate at the beginning of the last epoch, or part of an epoch, that was trained.
         before_step: is called before each step, when all that was trained before is recorded.
@@ -68,7 +69,7 @@ class Training(Evaluation):
         self._weight_masks: Mapping[str, Tensor] = {}
         self._trainable = _trained(model)
         self.adapted: frozenset[str] = frozenset()
-        self._adapters: Adapters | None = None
+        self.adapters: Adapters | None = None
         self.teacher: Teaches | None = None
         self.kept, self.total, self.rate = 0, 0, 0.0
         self.counted = frozenset(prunable(model))
@@ -120,11 +121,11 @@ class Training(Evaluation):
         """What the optimizer trains: parameters of the network, and adapters in place of weights."""
         config, named = self.config, dict(self.model.named_parameters())
         adapted = {name: p for name, p in named.items() if name in self.adapted}
-        self._adapters = (
+        self.adapters = (
             Adapters(adapted, config.lora_rank, config.lora_alpha, config.roots.order) if adapted else None
         )
         own = [p for name, p in named.items() if p.requires_grad and name not in adapted]
-        return own + (self._adapters.parameters if self._adapters else [])
+        return own + (self.adapters.parameters if self.adapters else [])
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step."""
@@ -224,7 +225,7 @@ class Training(Evaluation):
             for group in self._optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
             self._optimizer.zero_grad()
-            if self._adapters:
+            if self.adapters:
                 self.model.zero_grad()  # the weights, which are not the optimizer's
             inputs = self.data.inputs(images)
             with self._precision():
@@ -250,15 +251,15 @@ class Training(Evaluation):
 
     def _step(self) -> None:
         """A step of the optimizer by the gradients, which are masked."""
-        if self._adapters:
-            self._adapters.take_gradients()
+        if self.adapters:
+            self.adapters.take_gradients()
         self._optimizer.step()
-        if self._adapters:
-            self._adapters.merge(self._masked)
+        if self.adapters:
+            self.adapters.merge(self._masked)
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the training depends on; not copied: training changes its tensors."""
-        adapters = {"adapters": self._adapters.state()} if self._adapters else {}
+        adapters = {"adapters": self.adapters.state()} if self.adapters else {}
         return adapters | {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -273,8 +274,8 @@ class Training(Evaluation):
         try:
             known = not parts.is_name(self.config.optimizer)
             sound = optimizer_states.fits(self._optimizer, state["optimizer"], known)
-            if self._adapters:
-                sound = self._adapters.can_restore(state["adapters"]) and sound
+            if self.adapters:
+                sound = self.adapters.can_restore(state["adapters"]) and sound
             counts = [type(state[name]) is int for name in _PROGRESS if name != "first_loss"]
             losses = [isinstance(state[name], float | None) for name in ("first_loss", "rate")]
             same_sum = state["sum"].shape == self._sum.shape
@@ -288,8 +289,8 @@ class Training(Evaluation):
         self.model.load_state_dict(state["model"])
         # Copied, as the optimizer changes the tensors that it loads.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-        if self._adapters:
-            self._adapters.restore(state["adapters"])
+        if self.adapters:
+            self.adapters.restore(state["adapters"])
         self._sum, self.rate = state["sum"].to(self._sum.device, copy=True), state["rate"]
         self._exploration.restore(state["explored"], self.data.device)
         for name in _PROGRESS:

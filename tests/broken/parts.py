@@ -555,6 +555,8 @@ case(
 case("augment", "writes to the images", source("augment", "return images.zero_()"), FINE)
 
 MASKS = "masks = {name: torch.ones_like(mask) for name, mask in run.full_masks().items()}\nfirst = next(iter(masks))\n"
+PRUNED = f"{sound('rule').splitlines()[0]}\nfirst = next(iter(chosen.masks))\n"
+FIRST = "1.weight"
 for name, body, words in (
     ("never prunes", "run.train('retrain', run.end)", ("never prunes", "expected a call of run.prune")),
     ("does nothing", "pass", ("never prunes", "expected a call of run.prune")),
@@ -567,6 +569,12 @@ for name, body, words in (
     ("has masks of real numbers", f"{MASKS}masks[first] = masks[first].float()\nrun.prune(pruners.Step({{}}, masks))", ("torch.float32", "torch.bool")),
     ("has masks that are no tensors", f"{MASKS}masks[first] = [True]\nrun.prune(pruners.Step({{}}, masks))", ("a list", "torch.bool")),
     ("prunes with masks alone", f"{MASKS}run.prune(masks)", ("prunes with a dict", "expected a pruners.Step")),
+    ("has new weights of no parameter", f"{PRUNED}run.prune(chosen._replace(weights={{'no': torch.zeros(2)}}))", ("new weights of no are", "expected a parameter")),
+    ("has new weights of a wrong shape", f"{PRUNED}run.prune(chosen._replace(weights={{first: torch.zeros(2)}}))", (f"new weights of {FIRST}", "expected a tensor of shape (300, 64)")),
+    ("has new weights of whole numbers", f"{PRUNED}run.prune(chosen._replace(weights={{first: chosen.masks[first].long()}}))", ("torch.int64", "of real numbers")),
+    ("has new weights that are an array", f"{PRUNED}run.prune(chosen._replace(weights={{first: chosen.masks[first].numpy()}}))", ("a ndarray", "expected a tensor of shape")),
+    ("has new weights that are a number", f"{PRUNED}run.prune(chosen._replace(weights={{first: 1.0}}))", ("a float", "expected a tensor of shape")),
+    ("has new weights without names", f"{PRUNED}run.prune(chosen._replace(weights=[torch.zeros(2)]))", ("new weights are a list", "expected names")),
     ("masks with a list", "run.mask([1])", ("masks are of a list", "expected of")),
     ("trains beyond the end", f"run.train('dense', run.end + 1)\n{sound('rule')}", ("trains to step 5", "run.end, 4")),
     ("trains to half a step", f"run.train('dense', 0.5)\n{sound('rule')}", ("trains to step 0.5", "whole number")),

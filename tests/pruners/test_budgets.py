@@ -15,11 +15,11 @@ EXCLUDE = "head.*"
 NAMES = list(pruners.prunable(decoder(), EXCLUDE))
 
 
-def asked(scope, sparsity=0.6, model=None, seed=5):
+def asked(scope, sparsity=0.6, model=None, seed=5, **more):
     model = model or decoder()
     weights = pruners.prunable(model, EXCLUDE)
     return pruners.asked_densities(
-        scope, model, weights, batches(), loss=F.cross_entropy, seed=seed, sparsity=sparsity
+        scope, model, weights, batches(), loss=F.cross_entropy, seed=seed, sparsity=sparsity, **more
     )
 
 
@@ -55,6 +55,20 @@ def test_owl_scales_the_shares_of_outliers_to_a_range_around_the_density():
     found = asked("owl", model=model)
     for name in NAMES:
         assert found[name] == pytest.approx(expected[int(name.split(".")[1])])
+
+
+def test_block_influence_adds_up_over_prunes():
+    """s_b += Δ − 0.03·I_b, within 0 and 0.99: I is the same each time, as the network is."""
+    first = asked("block-influence", sparsity=0.2)
+    shifts = {name: each - 0.8 for name, each in first.items()}
+    assert max(map(abs, shifts.values())) == pytest.approx(0.03)
+    second = asked("block-influence", sparsity=0.5, last=(0.8, first))
+    for name in NAMES:
+        assert second[name] == pytest.approx(0.5 + 2 * shifts[name], abs=1e-9)
+    third = asked("block-influence", sparsity=0.6, last=(0.5, second | dict.fromkeys(NAMES, 0.1)))
+    for name in NAMES:
+        assert third[name] == pytest.approx(max(0.01, 0.1 - 0.1 + shifts[name]), abs=1e-9)
+    assert asked("block-influence", sparsity=0.2, last=(1.0, {})) == first
 
 
 def test_block_influence_takes_from_blocks_that_change_little():

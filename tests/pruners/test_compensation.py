@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import pruners
-from pruners import compensation
+from pruners import compensation, inputs
+from pruners.forward import HighestPrecision
 from sweep.models.decoders import Decoder
 
 
@@ -166,6 +167,50 @@ def test_all_steps_of_a_recurrent_layer_count_and_its_biases_are_not_taken():
     assert all(not new[name][~mask].any() for name, mask in masks.items())
     with pytest.raises(ValueError, match=r"layer lstm\.weight_ih_l0 of LSTM has no bias of its own: exclude"):
         pruners.compensated("bias", model, masks, batches)
+
+
+class Casting(nn.Module):
+    """Two layers in half precision, each of which casts what it is given."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.first, self.second = kind, nn.Linear(6, 8), nn.Linear(8, 4, bias=False)
+        self.to(kind)
+
+    def forward(self, inputs):
+        return self.second(self.first(inputs.to(self.kind)).relu().to(self.kind))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", [name for name in pruners.COMPENSATIONS if name != "none"])
+def test_a_network_that_casts_is_compensated_in_the_precision_of_scoring(name, kind):
+    torch.manual_seed(0)
+    model, plain = Casting(kind), Casting(torch.float32)
+    plain.load_state_dict(model.state_dict())
+    batches = [(torch.randn(40, 6).to(kind), torch.zeros(40, dtype=torch.long))]
+    masks = pruners.prune("magnitude", plain, sparsity=0.5, scope="uniform")
+    found = pruners.compensated(name, model, masks, batches)
+    expected = pruners.compensated(name, plain, masks, [(batches[0][0].float(), batches[0][1])])
+    assert found.keys() == expected.keys() and masks.keys() <= found.keys()
+    for layer, value in found.items():
+        assert value.dtype == kind
+        scale = float(expected[layer].abs().max())
+        torch.testing.assert_close(value.float(), expected[layer], rtol=0, atol=0.02 * scale)
+
+
+def test_inputs_of_a_call_that_is_made_again_in_one_precision_count_once():
+    """The precision context lies within, as criteria have it: each mixed call is seen twice."""
+
+    class Within(Casting):
+        def forward(self, inputs):
+            with HighestPrecision():
+                return super().forward(inputs)
+
+    model = Within(torch.float16)
+    weights = {name: p.detach().float() for name, p in model.named_parameters()}
+    batches = [(torch.ones(5, 6), torch.zeros(5, dtype=torch.long))] * 2
+    [found] = inputs.inputs_of(model, weights, batches, ["first.weight"]).values()
+    assert found.count == 10 and found.total.tolist() == [[10.0] * 6]
 
 
 class Turned(nn.Module):

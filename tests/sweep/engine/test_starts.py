@@ -110,6 +110,20 @@ def test_an_earlier_trial_is_found_among_the_results_of_all_studies(check, tmp_p
         check(f"run:{second.id}", model="conv-5")
 
 
+@pytest.mark.parametrize("model", ["lenet-300-100", "resnet-20"])
+def test_a_trial_whose_compensation_added_biases_is_no_start_and_said_so_before_it_runs_again(
+    model, check, tmp_path
+):
+    biased = Trial.of(replace(EARLIER.config, model=model, compensate="bias"))
+    record(tmp_path / "results" / "first", biased)
+    if model == "lenet-300-100":  # its layers have biases already
+        assert check(f"run:{biased.id}", model=model) == []
+        return
+    with pytest.raises(BadInput, match=r"its compensate: bias gave layers biases that resnet-20") as caught:
+        check(f"run:{biased.id}", model=model)
+    assert "\n" not in str(caught.value) and ".bias: take a trial without it" in str(caught.value)
+
+
 def test_a_failed_trial_has_no_weights(check, tmp_path):
     record(tmp_path / "results" / "one", EARLIER, status="failed")
     with pytest.raises(BadInput, match="this trial failed: it has no final weights"):

@@ -34,7 +34,20 @@ def test_a_study_chooses_path_drop_and_growth(study_file):
         (
             "gmp",
             {"drop": "?"},
-            "no such saliency; known: magnitude, magnitude.gradient, taylor, taylor-average, signed, ran",
+            "no such saliency; known: magnitude, magnitude.gradient, taylor, taylor-average, lora-average, signed",
+        ),
+        (
+            "gmp",
+            {"drop": "lora-average"},
+            "drop lora-average: adapters estimate its gradients: take retrain: lora",
+        ),
+        ("granet", {"drop": "taylor", "fields": {"retrain": "lora"}}, "of adapters where nothing grows"),
+        ("acdc", {"fields": {"retrain": "lora"}}, "of adapters where nothing grows"),
+        ("gmp", {"fields": {"retrain": "lora", "retrain_epochs": 1}}, "leave out retrain, retrain_epochs"),
+        (
+            "gmp",
+            {"fields": {"retrain": "bn"}},
+            "of adapters where nothing grows: take retrain: lora, or leave",
         ),
         ("gmp", {"grow": "all"}, "criterion.grow all: path cubic keeps pruned weights out"),
         ("set", {"grow": "none"}, "no mask changes: take criterion random, or another path"),

@@ -79,6 +79,17 @@ def test_averaged_taylor_scores_are_those_of_all_steps_so_far():
     assert not list(choices.problems(Choices())) and choices.averages_drop
 
 
+def test_a_drop_by_adapters_takes_their_estimates_for_the_gradients():
+    one, choices = run(), Choices(drop="lora-average", average=0.75)
+    adapters = SimpleNamespace(estimates=lambda masks: dict.fromkeys(masks, GRADIENT))
+    drop = Drop(choices, one, adapters)
+    one.model[0].weight.grad = None
+    drop.watch({"0.weight": MASK})
+    scores = drop.scores({"0.weight": MASK}, 1)["0.weight"]
+    assert torch.allclose(scores[MASK], 0.25 * (WEIGHTS * GRADIENT).abs()[MASK])
+    assert choices.averages_drop and choices.estimates_drop
+
+
 def test_weights_that_were_never_kept_come_first():
     growth = Growth(Choices(grow="unexplored"), run())
     growth.explore({"0.weight": torch.tensor([[True, False, False], [False, True, False]])})

@@ -15,6 +15,8 @@ from sweep.study.identity import Trial
 from sweep.trial import run
 from sweep.trial.adapters import Adapters
 from sweep.trial.masking import retrained
+from sweep.trial.prefixes import Shared
+from sweep.trial.run import prepared
 from sweep.trial.training import Training
 
 
@@ -87,6 +89,46 @@ def test_training_is_that_of_adapters_in_the_forward_pass_and_their_merge_is_exa
         merged = parts["base"] + 3 * (parts["b"] @ parts["a"]).view(weight.shape)
         assert torch.equal(weights[name], torch.where(masks[name], merged, 0))
         assert not weights[name][~masks[name]].any() and not torch.equal(weights[name], first[name])
+
+
+def test_the_estimate_of_a_gradient_is_what_one_step_takes_from_the_product():
+    """W of 2×2, r 1 and α 3, by hand; G is masked: c = 3, g_A = 3·Bᵀ(G ⊙ M), g_B = 3·(G ⊙ M)Aᵀ."""
+    weight = nn.Parameter(torch.zeros(2, 2, dtype=torch.double))
+    adapters = Adapters({"w": weight, "unused": nn.Parameter(torch.ones(2, 3))}, rank=1, alpha=3, seed=0)
+    state = adapters.state()["w"]
+    state["a"].copy_(torch.tensor([[1.0, 2.0]])), state["b"].copy_(torch.tensor([[1.0], [-1.0]]))
+    weight.grad = torch.tensor([[1.0, 0.5], [2.0, 100.0]]).double()
+    masks = {"w": torch.tensor([[True, True], [True, False]])}
+    # G ⊙ M = [[1, 0.5], [2, 0]]: g_A = 3·[-1, 0.5], g_B = 3·[2, 2].
+    of_a, of_b = torch.tensor([[-3.0, 1.5]]), torch.tensor([[6.0], [6.0]])
+    expected = of_b @ torch.tensor([[1.0, 2.0]]) + torch.tensor([[1.0], [-1.0]]) @ of_a - of_b @ of_a
+    assert expected.tolist() == [[21.0, 4.5], [27.0, 1.5]]
+    assert torch.equal(adapters.estimates(masks)["w"], expected.double())
+    assert not adapters.estimates({"unused": torch.ones(2, 3, dtype=torch.bool)})["unused"].any()
+    after = (state["b"] - of_b) @ (state["a"] - of_a)
+    torch.testing.assert_close(state["b"] @ state["a"] - after, expected.double())
+
+
+@pytest.mark.slow
+def test_along_training_the_base_stays_and_the_masks_cut_the_merge():
+    asked = config(
+        criterion="gmp",
+        prune_epoch=0.4,
+        update_every=1,
+        structure="channel",
+        parameters=(("criterion.drop", "lora-average"),),
+    )
+    stages = prepared(Trial.of(asked).config, "data", torch.device("cpu"), Shared())
+    stages.run()
+    assert stages.recorder.curves[-1]["phase"] == "sparse"
+    kept = pruners.kept_units(stages.units, stages.masks)
+    sizes = sum(group.size for group in stages.units)
+    assert sum(int(each.sum()) for each in kept.values()) == pruners.kept_count(sizes, 0.5)
+    for name, parts in stages.training.adapters.state().items():
+        merged = parts["base"] + 32 / 3 * (parts["b"] @ parts["a"]).view(parts["base"].shape)
+        weight = stages.model.get_parameter(name)
+        torch.testing.assert_close(weight.detach(), merged * stages.masks.get(name, 1))
+        assert parts["base"].all(), "no mask was on when the adapters began"
 
 
 def test_adapters_are_of_the_rank_that_is_asked_for_and_other_parameters_stay():

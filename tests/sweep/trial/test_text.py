@@ -71,7 +71,9 @@ def test_a_decoder_learns_a_text_and_says_how_many_bits_a_byte_takes(root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("criterion", ["magnitude", "wanda", "gblm", "fisher-pruning", "iter-snip"])
+@pytest.mark.parametrize(
+    "criterion", ["magnitude", "wanda", "gblm", "fisher-pruning", "iter-snip", "ntk-sap"]
+)
 def test_a_criterion_scores_a_decoder(root, criterion):
     result = run(Trial.of(config(criterion=criterion)), root)
     assert result.trial["status"] == "ok"
@@ -110,7 +112,7 @@ def test_a_killed_trial_of_a_text_goes_on_where_it_was(root, tmp_path, fields):
     assert numbers(again) == numbers(whole) and whole.masks, "masks and steps of the trial's own included"
 
 
-@pytest.mark.parametrize("criterion", ["synflow", "ntk-sap", "lrp"])
+@pytest.mark.parametrize("criterion", ["synflow", "synflow-l2", "px", "lrp"])
 def test_a_criterion_that_needs_other_inputs_says_so_in_one_line(root, criterion):
     with pytest.raises((BadInput, ValueError), match=criterion) as caught:
         run(Trial.of(config(criterion=criterion)), root)

@@ -1,5 +1,7 @@
 """Trials that remove heads, neurons or blocks of a decoder, or spread sparsity by what the network says."""
 
+import itertools
+
 import pytest
 
 import pruners
@@ -35,6 +37,27 @@ def test_a_smaller_decoder_is_trained_as_the_masked_one_is_but_for_rounding(root
 
 
 @pytest.mark.slow
+def test_along_training_a_scope_asks_at_each_update_from_its_last_answer_on(root, monkeypatch):
+    """Adapt-Pruner's accumulation; units leave for good, and their counts are exact whatever it asks for."""
+    answers, plain = [], pruners.asked_densities
+
+    def noted(scope, *args, sparsity, last, **more):
+        answers.append((float(1 - sparsity), last, plain(scope, *args, sparsity=sparsity, last=last, **more)))
+        return answers[-1][2]
+
+    monkeypatch.setattr(pruners, "asked_densities", noted)
+    fields = {"criterion": "gmp", "structure": "neuron", "scope": "block-influence", "update_every": 2}
+    result = run(Trial.of(config(**(UNITS | fields), steps=12)), root, masks=True)
+    densities = [density for density, *_ in answers]
+    assert len(answers) == 4 and densities == sorted(densities, reverse=True) and densities[-1] == 0.5
+    assert answers[0][1] == (1.0, {})
+    for (density, _, found), (_, last, _) in itertools.pairwise(answers):
+        assert last == (density, found)
+    kept = [row["kept"] for row in result.layers if row["name"].endswith("down.weight")]
+    assert sum(kept) == 64 * 3 * 176 // 2 and len(set(kept)) > 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", pruners.BUDGETS)
 def test_a_scope_that_asks_the_network_gives_equal_numbers_with_and_without_shared_scores(root, scope):
     """Scores that two trials share come from a cache for the second: what the scope draws changes nothing."""
@@ -55,6 +78,8 @@ def test_a_scope_that_looks_at_data_is_read_with_its_batches_whatever_the_criter
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"scope": "block-influence", "criterion": "gmp"}, "block-influence: gmp scores no network: take a"),
+        ({"scope": "block-influence", "criterion": "imp", "structure": "head"}, "imp scores no network"),
         ({"scope": "owl", "criterion": "gmp"}, "scope owl: gmp scores no network: take a criterion"),
         (
             {"scope": "ecoflap", "structure": "head"},
