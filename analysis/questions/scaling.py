@@ -1,5 +1,6 @@
 """Does the mean of kept weights over training say what loss a network has? Laws of loss, size and data."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -237,7 +238,10 @@ def chart(one: Laws) -> Figure:
     for index, data in enumerate(np.unique(one.losses.data)):
         cells = np.unique(one.losses.cell[one.losses.data == data])
         sizes = [float(one.active[one.losses.cell == cell].mean()) for cell in cells]
-        means = [Mean.of(one.losses.loss[one.losses.cell == cell].tolist()) for cell in cells]
+        means = [
+            replace(Mean.of(one.losses.loss[one.losses.cell == cell].tolist()), most=math.inf)
+            for cell in cells
+        ]
         name = f"{data:,.0f} samples"
         figure.add_scatter(
             x=sizes,

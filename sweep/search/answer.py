@@ -58,8 +58,8 @@ def answer(console: Console, study: Study, tuner: Tuner, stopped: int, folder: P
         return
     conclude(
         console,
-        "best by validation accuracy, with 95 % Student-t intervals over seeds; the same runs chose the "
-        "schedules, so both accuracies are likely to be too high:",
+        f"best by validation {best[0].metric}, with 95 % Student-t intervals over seeds; the same runs chose "
+        "the schedules, so both numbers are likely to be too high:",
     )
     for candidate in best:
         validation, test = (candidate.interval(column) for column in ("val_accuracy", "test_accuracy"))

@@ -1,5 +1,6 @@
 """A schedule that a search considers, with its results."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -12,6 +13,7 @@ from sweep.means import Mean
 from sweep.study.identity import Trial
 
 Row = Mapping[str, Any]
+_ACCURACY = "accuracy"
 
 
 @dataclass
@@ -55,8 +57,14 @@ class Candidate:
         return fmean(self.values(column))
 
     def interval(self, column: str) -> Mean:
-        """Mean of a column over seeds with its 95 % interval, as in `values`."""
-        return Mean.of(self.values(column))
+        """Mean of a headline metric over seeds with its 95 % interval; of accuracies it is cut to 0 and 1."""
+        mean = Mean.of(self.values(column))
+        return mean if self.metric == _ACCURACY else replace(mean, least=-math.inf, most=math.inf)
+
+    @property
+    def metric(self) -> str:
+        """The metric that the columns of accuracy hold."""
+        return next((row["headline"] for row in self.rows.values() if row.get("headline")), _ACCURACY)
 
     def values(self, column: str) -> list[float]:
         """A column's value for each seed; 0 where it is NULL, as is the accuracy of a diverged trial."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import analysis
 from analysis.questions import scaling
@@ -85,7 +86,13 @@ def test_a_planted_law_is_found_and_mean_weights_fit_better(write):
     [chart] = scaling.QUESTION.charts(found).values()
     assert len(chart.data) == 6, "markers and a curve for each amount of data"
     cell = law.losses.cell[law.losses.data == law.losses.data.min()].min()
-    assert chart.data[0].y[0] == pytest.approx(np.mean(law.losses.loss[law.losses.cell == cell]))
+    losses = law.losses.loss[law.losses.cell == cell]
+    assert chart.data[0].y[0] == pytest.approx(np.mean(losses))
+    assert np.mean(losses) > 1, "a loss may be above 1, unlike an accuracy"
+    half = stats.t.interval(0.95, len(losses) - 1, 0, stats.sem(losses))[1]
+    assert (chart.data[0].error_y.array[0], chart.data[0].error_y.arrayminus[0]) == pytest.approx(
+        (half, half)
+    )
 
 
 @pytest.mark.slow
