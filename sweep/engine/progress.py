@@ -16,6 +16,7 @@ from rich.text import Text
 from sweep.engine.standings import Standing, Standings
 
 _SECONDS_BETWEEN_LINES = 5.0
+_WORK = ("train_seconds", "score_seconds", "evaluate_seconds")  # columns of what a worker does for a trial
 # Number of arms whose means are shown.
 _SHOWN = 8
 
@@ -95,7 +96,7 @@ class Progress:
         else:
             self._cost_done += cost
         self.finished += 1
-        self._busy += sum(row.get(column) or 0.0 for column in ("train_seconds", "score_seconds"))
+        self._busy += sum(row.get(column) or 0.0 for column in _WORK)
         self._began = min(self._began or row["started_at"], row["started_at"])
         self._ended = max(self._ended or row["finished_at"], row["finished_at"])
         if not self.console.is_terminal and now - self._printed >= _SECONDS_BETWEEN_LINES:
@@ -123,7 +124,7 @@ class Progress:
         return ", ".join([*parts, f"{duration(time.monotonic() - self.started)} so far"])
 
     def utilisation(self) -> float:
-        """Share of the workers' time, from the first trial to the last, that was training and scoring."""
+        """Share of the workers' time, from the first trial to the last, that was work on networks."""
         if self._began is None or self._ended is None or self._ended == self._began:
             return 0.0
         return self._busy / (self.workers * (self._ended - self._began).total_seconds())

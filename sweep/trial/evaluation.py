@@ -1,9 +1,11 @@
 """A network as a trial computes with it: its precision, its loss and metric on a split, its BatchNorm."""
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from itertools import chain
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -61,6 +63,8 @@ class Evaluation:
         self._take(model)
         self._loss = losses.chosen(config.loss, data.task, config.arguments("loss"))
         self._headline = metrics.find(TASKS[data.task].headline)
+        # By split and weights, what `evaluate_once` has found.
+        self._evaluated: dict[tuple[int, bytes], tuple[float, float]] = {}
 
     def _take(self, model: nn.Module) -> None:
         """Compute with a network from now on."""
@@ -94,6 +98,20 @@ class Evaluation:
         """Mean loss and headline metric on a split, in eval mode."""
         loss, [reduced] = self._evaluate(split, [self._headline.reduce])
         return loss, float(self._headline.compute(reduced, split.labels))
+
+    def evaluate_once(self, split: Split) -> tuple[float, float]:
+        """The same, taken from an earlier call of this method where the network has not changed since.
+
+        That is so from a prune after the last step to the end of the trial.
+        """
+        digest = hashlib.blake2b()
+        for name, tensor in chain(self.model.named_parameters(), self.model.named_buffers()):
+            digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().reshape(-1).view(torch.uint8).cpu().numpy())
+        key = id(split), digest.digest()
+        if key not in self._evaluated:
+            self._evaluated[key] = self.evaluate(split)
+        return self._evaluated[key]
 
     def outputs(self, split: Split) -> Tensor:
         """The outputs (N, ...) for a split, in eval mode and float32."""

@@ -223,13 +223,13 @@ class Recorder:
             if cost.normalizes(training.model):
                 with training.recalibrated():
                     recalibrated = self._evaluate_pruned()
-        renamed = {f"{column}_recalibrated": value for column, value in recalibrated.items()}
-        self._after_prune = plain | renamed
+        self._after_prune = plain | {f"{name}_recalibrated": value for name, value in recalibrated.items()}
 
     def _evaluate_pruned(self) -> dict[str, float]:
         training = self._training
         loss, accuracy = training.evaluate(training.data.test)
-        train_loss, _ = training.evaluate(training.data.train)
+        evaluate = training.evaluate if training.step < training.end else training.evaluate_once
+        train_loss, _ = evaluate(training.data.train)
         return {"pre_train_loss": train_loss, "pre_test_loss": loss, "pre_test_accuracy": accuracy}
 
     def _measure(self, train_loss: float) -> dict[str, float]:
@@ -283,7 +283,7 @@ class Recorder:
         epochs = [row for row in self.curves if row["phase"] == phase and row["kept"] == training.kept]
         if not epochs:  # pruned after the last step: no epoch follows, so the network is evaluated as it is
             with self._clock("evaluate_seconds"):
-                train_loss, _ = training.evaluate(training.data.train)
+                train_loss, _ = training.evaluate_once(training.data.train)
             epochs = [self._measure(train_loss)]
             if not _finite(epochs[-1]):
                 return row | {"status": "diverged", "diverged": True}

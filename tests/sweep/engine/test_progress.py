@@ -51,7 +51,8 @@ def row(
         "status": status,
         "val_accuracy": accuracy,
         "train_seconds": seconds if status == "ok" else None,
-        "score_seconds": 1.0 if status == "ok" else None,
+        "score_seconds": 0.75 if status == "ok" else None,
+        "evaluate_seconds": 0.25 if status == "ok" else None,
         "started_at": NOON + timedelta(seconds=begins),
         "finished_at": NOON + timedelta(seconds=begins + 10),
     }
@@ -79,7 +80,7 @@ def test_what_is_left_is_told_from_what_trials_are_expected_to_cost(monkeypatch)
     assert "2 min 15 s to go" in progress.line()
 
 
-def test_utilisation_is_the_share_of_the_workers_time_that_was_training_and_scoring():
+def test_utilisation_is_the_share_of_the_workers_time_that_was_training_scoring_and_evaluation():
     progress = Progress("small", 4, [], Console(file=io.StringIO(), width=120))
     progress.begin(2, {})
     for begins in (0, 0, 10):
