@@ -107,7 +107,7 @@ class Evaluation:
         digest = hashlib.blake2b()
         for name, tensor in chain(self.model.named_parameters(), self.model.named_buffers()):
             digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().reshape(-1).view(torch.uint8).cpu().numpy())
+            digest.update(tensor.detach().reshape(-1).view(torch.uint8).cpu().numpy().tobytes())
         key = id(split), digest.digest()
         if key not in self._evaluated:
             self._evaluated[key] = self.evaluate(split)
