@@ -12,12 +12,15 @@ from analysis.questions.question import Question, Row
 from analysis.statistics.effects import (
     Effect,
     Whole,
+    called,
     effects_of,
+    groups_of,
     in_order,
     in_own_unit,
     over_cells,
     pairs_of,
     value_of,
+    without_partner,
 )
 from analysis.statistics.estimates import number, over
 from analysis.warehouse import EACH, Headline, ask, headline, running
@@ -32,6 +35,7 @@ class Answer(NamedTuple):
     Attributes:
         over: what the intervals are over, in words.
         unfinished: how far studies are that still run; their cells are not tested.
+        without_partner: number of arms that are in no cell, and fields in which the nearest ones differ too.
     """
 
     field: str
@@ -39,6 +43,7 @@ class Answer(NamedTuple):
     wholes: list[Whole]
     over: str
     unfinished: list[str]
+    without_partner: tuple[int, list[str]]
     headline: Headline
 
 
@@ -66,11 +71,15 @@ def answer(
             f"{field or 'which field?'}: name a field that differs between arms: "
             f"{', '.join(differing(keys, configs.values())) or 'there is none here'}"
         )
-    if base is not None and base not in values:
+    bases = values if base is None else called(base, values)
+    if not bases:
         raise BadInput(f"--base {base}: no arm here has it; {field} is one of: {', '.join(values)}")
-    pairs = list(pairs_of(cells, configs, field, [base] if base is not None else values))
+    groups = groups_of(cells, configs, field)
+    pairs = list(pairs_of(groups, field, bases))
+    count, beside = without_partner(groups, configs, field)
     if not pairs:
-        raise BadInput(f"{field}: no two arms differ in it alone; its values here: {', '.join(values)}")
+        also = f"; the nearest also differ in {' or '.join(beside)}" if beside else ""
+        raise BadInput(f"{field}: no two arms differ in it alone; its values here: {', '.join(values)}{also}")
     arms = [row["arm"] for pair in pairs for row in pair]
     effects = effects_of(pairs, configs, field, measured, unfinished)
     return Answer(
@@ -79,6 +88,7 @@ def answer(
         over_cells(effects, measured),
         over(arms),
         sorted({unfinished[arm] for arm in arms if arm in unfinished}),
+        (count, beside),
         measured,
     )
 
@@ -140,6 +150,11 @@ def sentences(answer: Answer) -> list[str]:
         f"{answer.over}. "
         f"{words}{chance}".rstrip()
     )
+    count, beside = answer.without_partner
+    if count:
+        arms = "1 arm is" if count == 1 else f"{count:,} arms are"
+        also = f": the nearest arms also differ in {' or '.join(beside)}" if beside else ""
+        said.append(f"{arms} in no cell{also}")
     said += [f"not tested: {study}" for study in answer.unfinished]
     return said
 

@@ -40,18 +40,25 @@ class Paired:
     p: float
 
 
-def paired(differences: Sequence[float], lost: Sequence[Lost] = (), chance: float = 0.0) -> Paired:
+def paired(
+    differences: Sequence[float],
+    lost: Sequence[Lost] = (),
+    chance: float = 0.0,
+    other_chance: float | None = None,
+) -> Paired:
     """Compare two arms over the seeds that both ran.
 
     Args:
         differences: the accuracy of the first minus that of the second, for each seed that finished in both.
         lost: both accuracies of each other seed.
         chance: the accuracy that a lost run is taken to have: that of guessing.
+        other_chance: the same of the second arm; None: it is that of the first.
     """
     mean, p = difference(differences)
+    others = chance if other_chance is None else other_chance
     if not lost:
         return Paired(mean, len(differences), (0, 0), None, p)
-    guessed = [(chance if one is None else one) - (chance if other is None else other) for one, other in lost]
+    guessed = [(chance if one is None else one) - (others if other is None else other) for one, other in lost]
     bound, p_bound = difference([*differences, *guessed])
     return Paired(
         mean,

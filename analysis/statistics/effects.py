@@ -19,9 +19,14 @@ from analysis.statistics.differences import (
 )
 from analysis.warehouse import Headline
 from analysis.warehouse.arms import label
-from sweep.config import FIELDS
+from sweep.arms import apart
+from sweep.config import BESIDE, FIELDS
 from sweep.means import Mean
 
+# Fields by which a trial's protocol is told: arms that differ in them may differ in it.
+_OF_PROTOCOL = ("structure", "model")
+# The most arms without a partner whose nearest arms are looked for.
+_LOOKED_AT = 50
 # Two arms at one sparsity, as rows of queries/cells.sql.
 Pair = tuple[Mapping[str, Any], Mapping[str, Any]]
 
@@ -35,7 +40,7 @@ class Effect:
         first, second: the two values of the field.
         runs: by seed, the test accuracy of the first and of the second; None for a lost run. Of a metric of
             which lower is better: its negative.
-        guess: what a lost run is taken to have.
+        guesses: what a lost run of the first and of the second is taken to have.
         paired: the second minus the first.
         p: of that difference, with Holm's correction over all cells of the answer; NaN: not tested.
     """
@@ -46,7 +51,7 @@ class Effect:
     second: str
     sparsity: float
     runs: Mapping[int, Lost]
-    guess: float
+    guesses: tuple[float, float]
     paired: Paired
     p: float
 
@@ -81,37 +86,77 @@ class Whole(NamedTuple):
 
 
 def value_of(config: Mapping[str, Any], field: str) -> str:
-    """The value of a field, in words. A field that a config lacks has its default."""
-    known = field in FIELDS and not FIELDS[field].is_required()
-    value = config.get(field, FIELDS[field].default if known else None)
+    """The value of a field in words, with what is given for it alone: `gmp drop=taylor`, `lora lora_rank=4`.
+
+    A field that a config lacks has its default.
+    """
+    own = [
+        f"{name.removeprefix(f'{field}.')}={_said(value)}"
+        for name, value in sorted(config.items())
+        if _belongs(name, field) and value != _default(name)
+    ]
+    return " ".join([_said(config.get(field, _default(field))), *own])
+
+
+def _said(value: Any) -> str:
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _default(field: str) -> Any:
+    """The default of a field; of a parameter of a part, which the part knows, the word."""
+    if field not in FIELDS:
+        return "default"
+    return None if FIELDS[field].is_required() else FIELDS[field].default
+
+
+def _belongs(name: str, field: str) -> bool:
+    """Whether a key of a config is a parameter of the field's part, or is for one of its values alone."""
+    return name.startswith(f"{field}.") or BESIDE.get(name, ("", ""))[0] == field
 
 
 def in_order(field: str, values: Iterable[str]) -> list[str]:
     """Distinct values: the default first, numbers by size."""
 
     def place(value: str) -> tuple[bool, float, str]:
-        try:
-            size = float(value)
-        except ValueError:
-            size = math.inf
-        return value != value_of({}, field), size, value
+        size = _number(value)
+        return value != value_of({}, field), math.inf if size is None else size, value
 
     return sorted(set(values), key=place)
 
 
-def pairs_of(
-    cells: Sequence[Mapping[str, Any]],
-    configs: Mapping[str, Mapping[str, Any]],
-    field: str,
-    bases: Sequence[str],
-) -> Iterator[Pair]:
-    """Pairs of cells that differ in the field alone; the first has one of the bases, the earlier one."""
+def called(text: str, values: Iterable[str]) -> list[str]:
+    """The values that a text names: as a word, as a number however it is written, or without parameters."""
+    size = _number(text)
+    return [
+        value
+        for value in values
+        if value == text or value.startswith(f"{text} ") or (size is not None and _number(value) == size)
+    ]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def groups_of(
+    cells: Sequence[Mapping[str, Any]], configs: Mapping[str, Mapping[str, Any]], field: str
+) -> list[dict[str, Mapping[str, Any]]]:
+    """Cells that differ in the field alone, by its value. Of several protocols of a value the last counts."""
     alike: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = defaultdict(dict)
-    for row in cells:
+    for row in sorted(cells, key=lambda row: str(configs[row["arm"]].get("protocol", "")), reverse=True):
         config = configs[row["arm"]]
-        alike[_rest(config, field), row["sparsity"]][value_of(config, field)] = row
-    for group in alike.values():
+        alike[_rest(config, field), row["sparsity"]].setdefault(value_of(config, field), row)
+    return [group for group in alike.values() if len(group) > 1]
+
+
+def pairs_of(
+    groups: Iterable[Mapping[str, Mapping[str, Any]]], field: str, bases: Sequence[str]
+) -> Iterator[Pair]:
+    """The pairs of cells of each group; the first has one of the bases, the earlier one."""
+    for group in groups:
         first = [value for value in bases if value in group]
         others = [value for value in in_order(field, group) if value not in first]
         for one, other in combinations([*first, *others], 2):
@@ -119,13 +164,29 @@ def pairs_of(
                 yield group[one], group[other]
 
 
+def without_partner(
+    groups: Iterable[Mapping[str, Mapping[str, Any]]], configs: Mapping[str, Mapping[str, Any]], field: str
+) -> tuple[int, list[str]]:
+    """How many arms are in no group, and the fields in which the arms nearest to these differ as well."""
+    partners = {row["arm"] for group in groups for row in group.values()}
+    alone = [config for arm, config in configs.items() if arm not in partners]
+    beside: set[str] = set()
+    for config in alone[:_LOOKED_AT]:
+        others = [other for other in configs.values() if value_of(other, field) != value_of(config, field)]
+        found = [[name for name in apart(config, other) if not _is_of(name, field)] for other in others]
+        fewest = min((len(names) for names in found if names), default=0)
+        beside.update(*(names for names in found if len(names) == fewest))
+    return len(alone), sorted(beside)
+
+
+def _is_of(name: str, field: str) -> bool:
+    """Whether a key of a config goes with a field: arms that differ in it alone may differ in the key."""
+    return name == field or _belongs(name, field) or (name == "protocol" and field in _OF_PROTOCOL)
+
+
 def _rest(config: Mapping[str, Any], field: str) -> str:
-    """A config without a field, and without the parameters of a part that the field names."""
-    kept = {
-        name: value
-        for name, value in config.items()
-        if name not in (field, "protocol") and not name.startswith(f"{field}.")
-    }
+    """A config without a field and without what goes with it."""
+    kept = {name: value for name, value in config.items() if not _is_of(name, field)}
     return json.dumps(kept, sort_keys=True)
 
 
@@ -143,8 +204,8 @@ def effects_of(
         known = labels[_rest(configs[one["arm"]], field)]
         runs = {seed: (_runs(one)[seed], _runs(other)[seed]) for seed in _runs(one) if seed in _runs(other)}
         differences, lost = _parted(runs)
-        guess = headline.of_lost(one["arm"]) if lost else 0.0
-        found = paired(differences, lost, guess)
+        guesses = [headline.of_lost(row["arm"]) if lost else 0.0 for row in (other, one)]
+        found = paired(differences, lost, *guesses)
         tested = not (unfinished.keys() & {one["arm"], other["arm"]})
         effects.append(
             Effect(
@@ -154,7 +215,7 @@ def effects_of(
                 second=value_of(configs[other["arm"]], field),
                 sparsity=one["sparsity"],
                 runs=runs,
-                guess=guess,
+                guesses=(guesses[1], guesses[0]),
                 paired=found,
                 p=found.p if tested else math.nan,
             )
@@ -204,8 +265,12 @@ def over_cells(effects: Sequence[Effect], headline: Headline) -> list[Whole]:
 
 def _mean_over_cells(effects: Sequence[Effect], seed: int) -> float:
     """The mean difference of one seed over cells, with a guess for each lost run."""
-    pairs = [[one.guess if value is None else value for value in one.runs[seed]] for one in effects]
-    return math.fsum(second - first for first, second in pairs) / len(pairs)
+    differences = []
+    for one in effects:
+        runs = zip(one.runs[seed], one.guesses, strict=True)
+        first, second = (guess if value is None else value for value, guess in runs)
+        differences.append(second - first)
+    return math.fsum(differences) / len(differences)
 
 
 def in_own_unit(mean: Mean, headline: Headline) -> Mean:

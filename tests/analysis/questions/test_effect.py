@@ -1,5 +1,6 @@
 """What one field changes if nothing else differs, of results whose answers are known."""
 
+import json
 import math
 import statistics
 
@@ -43,6 +44,27 @@ def opened(folder, accuracies, lost=(), **launch):
     if launch:
         launches.note_launch(folder, "made", "", {"started_at": "2025-12-31T00:00:00+00:00", **launch})
     return analysis.open(folder)
+
+
+def several(folder, arms):
+    """The answer's connection for arms of some fields each, at one sparsity; an accuracy and six seeds each."""
+    draws = np.random.default_rng(1)
+    rows = []
+    for index, (fields, accuracy) in enumerate(arms):
+        for seed in SEEDS:
+            row = trial(f"{index}-{seed}", seed=seed, test_accuracy=accuracy + float(draws.normal()) / 500)
+            config = json.loads(row["config"]) | fields
+            rows.append(row | {"config": json.dumps(config, sort_keys=True, separators=(",", ":"))})
+            rows[-1]["criterion"] = config["criterion"]
+    results.write(folder, rows, [[]], [[]])
+    return analysis.open(folder)
+
+
+def told(connection, field, base=None):
+    return [
+        (row["first"], row["second"], round(row["difference"], 2))
+        for row in effect.rows(effect.answer(connection, field, base))
+    ]
 
 
 def differences(accuracies, criterion, sparsity):
@@ -134,6 +156,91 @@ def test_an_unfinished_study_is_not_tested(tmp_path, accuracies):
 def test_what_cannot_be_asked_is_one_line(tmp_path, accuracies, field, base, line):
     with pytest.raises(BadInput, match=f"^{line}$"):
         effect.answer(opened(tmp_path, accuracies), field, base)
+
+
+GMP = {"criterion": "gmp"}
+
+
+def test_a_parameter_at_its_default_is_not_taken_for_a_value_of_that_name(tmp_path):
+    connection = several(
+        tmp_path,
+        [(GMP, 0.4), (GMP | {"criterion.grow": "none"}, 0.5), (GMP | {"criterion.grow": "momentum"}, 0.7)],
+    )
+    assert told(connection, "criterion.grow") == [
+        ("default", "momentum", 0.3), ("default", "none", 0.1), ("momentum", "none", -0.2),
+    ]  # fmt: skip
+
+
+def test_parameters_of_a_part_are_in_its_value(tmp_path):
+    drops = [(GMP | {"criterion.drop": name}, value) for name, value in (("magnitude", 0.5), ("taylor", 0.9))]
+    connection = several(tmp_path, [({}, 0.7), *drops, (GMP, 0.6)])
+    assert told(connection, "criterion", "snip") == [
+        ("snip", "gmp", -0.1), ("snip", "gmp drop=magnitude", -0.2), ("snip", "gmp drop=taylor", 0.2),
+    ]  # fmt: skip
+    assert told(connection, "criterion", "gmp drop=taylor") == [
+        ("gmp drop=taylor", "gmp", -0.3), ("gmp drop=taylor", "gmp drop=magnitude", -0.4),
+        ("gmp drop=taylor", "snip", -0.2),
+    ]  # fmt: skip
+
+
+def test_fields_that_are_for_one_value_alone_are_in_it(tmp_path):
+    lora = {"retrain": "lora"}
+    connection = several(tmp_path, [({"retrain": "all"}, 0.5), (lora, 0.6), (lora | {"lora_rank": 4}, 0.7)])
+    assert told(connection, "retrain", "all") == [("all", "lora", 0.1), ("all", "lora lora_rank=4", 0.2)]
+
+
+def test_arms_without_a_partner_are_counted_with_what_else_differs(tmp_path):
+    """A field that cannot matter for one of the values has its default there."""
+    obs = {"compensate": "obs", "score_batches": 2}
+    arms = [({}, 0.5), (obs, 0.6), ({"criterion": "wanda"}, 0.5), ({"criterion": "wanda", **obs}, 0.6)]
+    with pytest.raises(BadInput, match="; the nearest also differ in score_batches"):
+        effect.answer(several(tmp_path / "none", arms), "compensate")
+    arms[3] = ({"criterion": "wanda", "compensate": "obs"}, 0.6)
+    answer = effect.answer(several(tmp_path / "one", arms), "compensate")
+    assert [one.arm for one in answer.effects] == ["wanda"]
+    assert (
+        effect.sentences(answer)[-1]
+        == "2 arms are in no cell: the nearest arms also differ in criterion or score_batches"
+    )
+
+
+def test_arms_of_two_protocols_are_no_pair(tmp_path):
+    arms = [
+        ({"protocol": 2, "lr": 0.1}, 0.9),
+        ({"protocol": 3, "lr": 0.1}, 0.6),
+        ({"protocol": 3, "lr": 0.2}, 0.75),
+    ]
+    assert told(several(tmp_path / "a", arms), "lr") == [("0.1", "0.2", 0.15)]
+    with pytest.raises(BadInput, match="the nearest also differ in protocol"):
+        effect.answer(several(tmp_path / "b", [arms[0], arms[2]]), "lr")
+    filters = {"structure": "filter"}
+    arms = [({"protocol": 2}, 0.5), (filters | {"protocol": 2}, 0.6), (filters | {"protocol": 3}, 0.8)]
+    assert told(several(tmp_path / "c", arms), "structure") == [("weight", "filter", 0.3)]
+
+
+@pytest.mark.parametrize("base", ["0", "0.0", "0.00", "-0"])
+def test_a_number_is_found_however_it_is_written(tmp_path, base):
+    connection = several(tmp_path, [({"momentum": 0}, 0.5), ({"momentum": 0.9}, 0.6)])
+    assert told(connection, "momentum", base) == [("0", "0.9", 0.1)]
+
+
+def test_a_lost_run_is_taken_to_be_at_the_chance_of_its_own_data(tmp_path):
+    connection = several(tmp_path, [({"dataset": "digits"}, 0.5), ({"dataset": "cifar100"}, 0.5)])
+    [one] = effect.answer(connection, "dataset").effects
+    assert one.guesses == (0.0, 0.0), "none was lost"
+    rows = [
+        trial(f"lost{n}", dataset=name, seed=9, status="failed")
+        for n, name in enumerate(("digits", "cifar100"))
+    ]
+    results.write(tmp_path, rows, [[]], [[]])
+    [one] = effect.answer(analysis.open(tmp_path), "dataset").effects
+    guesses = {one.first: one.guesses[0], one.second: one.guesses[1]}
+    assert guesses == pytest.approx({"digits": 0.1, "cifar100": 0.01})
+    bound = {value: run for run, value in zip(one.guesses, (one.first, one.second), strict=True)}
+    whole = [b - a for a, b in one.runs.values() if a is not None]
+    assert one.paired.bound.value == pytest.approx(
+        statistics.mean([*whole, bound[one.second] - bound[one.first]])
+    )
 
 
 def test_a_field_that_old_rows_lack_has_its_default(tmp_path):
