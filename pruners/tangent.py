@@ -76,7 +76,7 @@ def output_change_gradient(
         weight = normal(dense[name]) * dense[name].square().mean().sqrt() if redraw else dense[name]
         plain[name] = gate * weight
         moved[name] = gate * (weight + epsilon * normal(weight))
-    constants = _Constants(normal if tokens else None)
+    constants = _Constants(normal if tokens else None, like.numel())
     with torch.no_grad(), Interpreter(LinearMap.output, constants.measure):
         forward(plain, inputs)
     if tokens and not constants.embeds:
@@ -94,21 +94,25 @@ class _Constants:
 
     Args:
         normal: draws of the shape of a tensor, in place of what embeddings give; None: they stay as they are.
+        tokens: how many there are in the batch.
 
     Attributes:
-        embeds: whether an embedding was drawn.
+        embeds: whether an embedding of the tokens was drawn, and not one of positions alone.
     """
 
-    def __init__(self, normal: Callable[[Tensor], Tensor] | None) -> None:
-        self._normal, self.embeds = normal, False
+    def __init__(self, normal: Callable[[Tensor], Tensor] | None, tokens: int) -> None:
+        self._normal, self._tokens, self.embeds = normal, tokens, False
         self._measured: list[tuple[Tensor, Tensor]] = []
         self._drawn: list[Tensor] = []
 
     def measure(self, name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """In a pass in train mode: record the statistics, and draw."""
         if name == "embedding" and self._normal:
-            self.embeds = True
-            [weight] = (each for each in (*args, *kwargs.values()) if is_real(each))
+            tensors = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
+            [weight], [indices] = (
+                [each for each in tensors if is_real(each) == real] for real in (True, False)
+            )
+            self.embeds |= indices.numel() >= self._tokens
             self._drawn.append(self._normal(func(*args, **kwargs)) * weight.square().mean().sqrt())
             return self._drawn[-1]
         if name != "batch_norm":

@@ -117,14 +117,16 @@ def test_tokens_count_by_their_number_alone():
     assert all(torch.equal(score, other[name]) for name, score in scores.items())
 
 
-def test_tokens_that_no_embedding_reads_are_refused_in_one_line():
+@pytest.mark.parametrize("places", [False, True], ids=["no embedding", "one of places alone"])
+def test_tokens_that_no_embedding_reads_are_refused_in_one_line(places):
     class Counted(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layer = nn.Linear(5, 2)
+            self.layer, self.places = nn.Linear(5, 2), nn.Embedding(1, 5)
 
         def forward(self, tokens):
-            return self.layer(nn.functional.one_hot(tokens, 5).float())
+            place = self.places(torch.zeros(1, dtype=torch.long)) if places else 0
+            return self.layer(nn.functional.one_hot(tokens, 5).float() + place)
 
     with pytest.raises(ValueError, match=r"ntk-sap.*tokens that go into an embedding") as caught:
         pruners.saliency("ntk-sap", Counted(), [(torch.arange(4), torch.zeros(4, dtype=torch.long))])
