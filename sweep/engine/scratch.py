@@ -172,6 +172,6 @@ def _environment(process: Path) -> bytes:
     while not (environment := (process / "environ").read_bytes()):
         (process / "exe").readlink()
         if (process / "cmdline").read_bytes() or time.monotonic() > deadline:
-            break
+            return (process / "environ").read_bytes()  # which comes after the arguments
         time.sleep(0.002)
     return environment
