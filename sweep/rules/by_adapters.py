@@ -21,11 +21,12 @@ def inconsistencies(config: Config, choices: Choices) -> Iterator[tuple[str, str
     if adapts(config, choices):
         return
     if retrains_otherwise(config):
-        yield (
-            "criterion",
-            f"{config.criterion} prunes along a training of all weights, or of adapters where nothing grows: "
-            "take retrain: lora, or leave out retrain, retrain_epochs, retrain_loss",
-        )
+        others = "retrain_epochs and retrain_loss"
+        instead = f"leave out retrain, {others}, or take retrain: lora alone where nothing grows"
+        if config.retrain == "lora":
+            falls = choices.thins and choices.grow == "none"
+            instead = f"leave out {others if falls else 'retrain: lora goes where nothing grows, as in gmp'}"
+        yield "criterion", f"{config.criterion} prunes along a training of its own: {instead}"
     elif choices.estimates_drop:
         yield (
             "criterion",

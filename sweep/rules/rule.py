@@ -232,5 +232,5 @@ def starts_alike(config: Config) -> Iterator[tuple[str, str]]:
         yield (
             "scope",
             f"scope {config.scope} after initial_scope {config.initial_scope}: a layer would have to gain "
-            "weights: take scope global, or the same for both",
+            f"weights: take scope global{', or the same for both' * (config.scope in pruners.SCOPES)}",
         )

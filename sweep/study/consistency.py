@@ -287,7 +287,8 @@ def _compensating(config: Config) -> Iterator[Problem]:
 def _counts(config: Config) -> Iterator[Problem]:
     """What the pattern of a scope and the target ask of the other fields."""
     if config.scope in pruners.BUDGETS and not rules.find(config.criterion).asks(config):
-        yield "scope", f"scope {config.scope}: {config.criterion} scores no network: take a criterion"
+        why = f"scope {config.scope}: {config.criterion} does not ask for its densities"
+        yield "scope", f"{why}: take a criterion that prunes once"
     pattern = pruners.PATTERNS.get(config.scope)
     asked = pattern.sparsity if pattern else None
     if asked is not None and Fraction(str(config.sparsity)) != asked:

@@ -115,7 +115,7 @@ def test_what_does_not_go_with_trained_weights(fields, field):
         ),
         (
             {"structure": "channel", "criterion": "gmp", "retrain": "bn"},
-            "gmp prunes along a training of all weights, or of adapters where nothing grows: take retrain: lora",
+            "gmp prunes along a training of its own: leave out retrain, retrain_epochs and retrain_loss",
         ),
         (
             {"structure": "channel", "criterion": "gmp", "shrink": True},

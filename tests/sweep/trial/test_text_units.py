@@ -78,9 +78,18 @@ def test_a_scope_that_looks_at_data_is_read_with_its_batches_whatever_the_criter
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"scope": "block-influence", "criterion": "gmp"}, "block-influence: gmp scores no network: take a"),
-        ({"scope": "block-influence", "criterion": "imp", "structure": "head"}, "imp scores no network"),
-        ({"scope": "owl", "criterion": "gmp"}, "scope owl: gmp scores no network: take a criterion"),
+        (
+            {"scope": "block-influence", "criterion": "gmp"},
+            "block-influence: gmp does not ask for its densities: take a criterion",
+        ),
+        (
+            {"scope": "block-influence", "criterion": "imp", "structure": "head"},
+            "imp does not ask for its densities",
+        ),
+        (
+            {"scope": "owl", "criterion": "gmp"},
+            "scope owl: gmp does not ask for its densities: take a criterion that prunes once",
+        ),
         (
             {"scope": "ecoflap", "structure": "head"},
             "scope ecoflap with structure head: take global, uniform",
