@@ -3,11 +3,13 @@
 import json
 import math
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import duckdb
 import typer
 
+from analysis.charts import Figure, error_bars, style
 from analysis.questions.question import Question, Row
 from analysis.statistics.effects import (
     Effect,
@@ -168,11 +170,50 @@ def _about(whole: Whole) -> str:
     )
 
 
+def chart(effects: Sequence[Effect], headline: Headline) -> Figure:
+    """Differences with their intervals, a row for each cell and a series for each pair of values."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    series: dict[str, list[Effect]] = defaultdict(list)
+    for one in effects:
+        series[f"{one.second} against {one.first}"].append(one)
+    for index, (name, among) in enumerate(series.items()):
+        means = [in_own_unit(one.paired.mean, headline) for one in among]
+        figure.add_scatter(
+            x=[mean.value for mean in means],
+            y=[f"{one.arm}, {one.sparsity:g}" for one in among],
+            error_x=error_bars(means),
+            text=[one.verdict for one in among],
+            hovertemplate="%{y}: %{x}, %{text}<extra></extra>",
+            name=name,
+            mode="markers",
+            marker=style(index)["marker"],
+        )
+    figure.add_vline(x=0, line_width=1)
+    figure.update_layout(
+        xaxis={"title": f"difference of test {headline.name}{' (below 0: better)' * (headline.sign < 0)}"},
+        yaxis={"type": "category", "autorange": "reversed"},
+        showlegend=True,
+    )
+    return figure
+
+
+def _charts(answer: Answer) -> dict[str, Figure]:
+    """A chart for each setting with a difference."""
+    return {
+        setting: chart(known, answer.headline)
+        for setting in dict.fromkeys(one.setting for one in answer.effects)
+        if (known := [one for one in answer.effects if one.setting == setting and one.paired.seeds])
+    }
+
+
 QUESTION = Question(
     name="effect",
     help="What does one field, such as compensate or optimizer, change if nothing else differs?",
     answer=answer,
     rows=rows,
     sentences=sentences,
+    charts=_charts,
     about_accuracy=True,
 )

@@ -110,6 +110,19 @@ def test_the_sentence_counts_cells_and_runs(tmp_path, accuracies):
     assert "hold at 5 % after Holm's correction for 4 tests" in caption
 
 
+def test_the_chart_has_each_cell_with_its_interval(tmp_path, accuracies):
+    answer = effect.answer(opened(tmp_path, accuracies), "lr")
+    [chart] = effect.QUESTION.charts(answer).values()
+    [dots] = chart.data
+    assert dots.name == "0.01 against 0.1" and list(dots.y) == [
+        "random global, 0.8", "random global, 0.9", "snip, 0.8", "snip, 0.9",
+    ]  # fmt: skip
+    for row, x, reach in zip(effect.rows(answer), dots.x, dots.error_x.array, strict=True):
+        assert x == pytest.approx(row["difference"]) and reach == pytest.approx(
+            row["high"] - row["difference"]
+        )
+
+
 def test_base_puts_one_value_first_and_asks_no_other_pairs(tmp_path, accuracies):
     three = accuracies | {
         (c, s, 0.5, seed): value for (c, s, rate, seed), value in accuracies.items() if rate == 0.1

@@ -30,10 +30,15 @@ def shell(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", environment["XDG_CACHE_HOME"])
         notes.read()
-    script = subprocess.run(
-        ["secateur", "--show-completion", "bash"], env=environment, capture_output=True, text=True, check=True
-    ).stdout
-    return folder, environment, script
+    done = subprocess.run(
+        ["secateur", "--show-completion", "bash"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, environment, done.stdout
 
 
 def completed(shell, line):
