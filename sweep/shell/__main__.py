@@ -15,6 +15,8 @@ from sweep.shell.commands import COMMANDS
 PROGRAM = "secateur"
 # Shells that complete a command line say so here.
 _COMPLETE = "_SECATEUR_COMPLETE"
+# With it, Typer takes the name of a shell.
+_NAMED_SHELL = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"
 
 
 def _commands() -> typer.Typer:
@@ -40,6 +42,8 @@ def main() -> NoReturn:
         from sweep.shell import notes
 
         notes.read()  # now, so that the first completion need not wait
+        if words:  # Typer would look for the shell that it is called from, whatever shell is named
+            os.environ[_NAMED_SHELL] = "1"
     if name not in COMMANDS:
         sys.argv[1:] = [name, *words]
         command(_commands(), PROGRAM)
