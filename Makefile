@@ -1,6 +1,6 @@
 # make        sets up .venv, runs the quickstart study, prints its answer and where the report is
 # make test-fast   the tests that take no more than about half a second, in a minute
-# make test        those of no more than about 15 seconds, in some 8 minutes;  make test-all   every test, as CI does
+# make test        all but the longest, in some 8 minutes;  make test-all   every test, as CI does
 # make test-lowest   the quickstart and what runs the engine, on the lowest versions that pyproject.toml allows
 # make lint   ruff and mypy;  make bench   measurements side by side
 PYTHON ?= python3

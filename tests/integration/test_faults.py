@@ -80,6 +80,7 @@ def test_an_interrupt_ends_within_seconds_and_keeps_what_is_done(number, request
     assert f"interrupted with {done} of {trials} trials done; the same command goes on" in out
 
 
+@pytest.mark.long
 def test_kills_of_driver_workers_and_nodes_cost_nothing_but_time(tmp_path):
     """`python -m tests.integration.faults --kills 100` is the longer version."""
     killed = ordeal(tmp_path, 5, seed=1, last=0)

@@ -87,6 +87,7 @@ def plainly(seed, sparsity, epochs):
         return 100 * float((model(test_images).argmax(1) != test_labels).float().mean())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(
     not Path("data/MNIST/raw/train-images-idx3-ubyte").exists(), reason="MNIST is not under data/MNIST/raw"

@@ -102,6 +102,7 @@ def test_workers_that_cannot_begin_end_a_launch_in_one_line(study_file, tmp_path
     assert len(rows) == 3 and all(status == "failed" and "libfoo.so" in error for status, error in rows)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["gcs_server", "raylet"])
 def test_a_process_of_ray_that_dies_ends_a_launch_in_one_line(name, study_file, tmp_path):
     path, results = study_file(LONGER, "longer.yaml"), tmp_path / "results"
@@ -279,6 +280,7 @@ def test_finished_trials_are_on_disk_at_once_though_their_pack_goes_on(study_fil
     assert len(seen) >= 6 and max(seen.values()) < 2, "seconds from its end to the disk"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("on_cluster")
 def test_a_launch_can_be_limited_and_the_next_goes_on(study_file, tmp_path):
     path, results = study_file(), tmp_path / "results"
@@ -339,6 +341,7 @@ def test_two_studies_share_a_cluster_and_every_trial_goes_to_a_log(ray_head, stu
         assert f"{name}: logged {trials} trials to tensorboard, " in said[name]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("on_cluster")
 def test_invalid_trials_and_those_of_a_condition_run_again(study_file, tmp_path):
     path, results = study_file(), tmp_path / "results"

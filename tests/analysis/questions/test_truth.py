@@ -10,7 +10,9 @@ FEWER = {"recalibration": 6}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name == "scaling" else ()) for name in PLANTED]
+)
 def test_what_is_stated_is_seen(name):
     rows = list(measured(name, FEWER.get(name, REPLICATIONS)))
     assert rows and not [str(row) for row in rows if not row.holds]

@@ -151,6 +151,7 @@ def test_damaged_parts_of_a_place_are_left_aside_and_the_others_read(two, capfd)
     assert str(part) in capfd.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_a_folder_and_two_buckets_are_one(two, bucket, monkeypatch, in_memory):
     monkeypatch.setattr("analysis.warehouse.views._FETCHED", 10**9 if in_memory else 0)
