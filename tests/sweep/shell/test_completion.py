@@ -30,13 +30,11 @@ def shell(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", environment["XDG_CACHE_HOME"])
         notes.read()
+    # From another shell than the one that is named, as where make runs the tests.
     done = subprocess.run(
-        ["secateur", "--show-completion", "bash"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        ["sh", "-c", "secateur --show-completion bash; exit $?"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder, environment, done.stdout
 
