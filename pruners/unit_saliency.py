@@ -3,6 +3,7 @@
 import torch
 
 from pruners.criteria import criterion
+from pruners.forward import single_tensor
 from pruners.probe import Probe, Scores
 from pruners.residual import by_block
 from pruners.saliency import CRITERIA
@@ -60,9 +61,13 @@ def activation(probe: Probe) -> Scores:
 )
 def block_influence(probe: Probe) -> Scores:
     """How much a block changes what it is given, 0 outside of blocks; structure `depth`, by the mean."""
-    cosines = by_block(probe.weights, probe.block_cosines())
+    cosines, outside = by_block(probe.weights, probe.block_cosines()), 1.0
+    if not cosines:  # nothing has looked at what the network makes of its inputs: it may be no number
+        with torch.no_grad():
+            outputs = [single_tensor(probe.forward(probe.weights, inputs)) for inputs, _ in probe.batches]
+        outside += sum(float(each.double().sum() * 0) for each in outputs)
     return {
-        name: torch.full_like(weight, 1 - cosines.get(name, 1.0), dtype=torch.float64)
+        name: torch.full_like(weight, 1 - cosines.get(name, outside), dtype=torch.float64)
         for name, weight in probe.weights.items()
     }
 

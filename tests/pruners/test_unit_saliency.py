@@ -120,3 +120,13 @@ def test_a_weight_that_is_no_whole_matrix_is_named():
 def test_units_that_no_weight_reads_are_refused():
     with pytest.raises(ValueError, match="no weight reads"):
         pruners.prune("flap", decoder(), batches(), sparsity=0.5, structure="filter")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_block_influence_of_a_network_without_blocks_is_0_unless_its_outputs_are_no_numbers(value):
+    model, x = nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 3)), torch.randn(3, 2)
+    scores = pruners.saliency("block-influence", model, [(x, torch.arange(3))])
+    assert not any(score.any() for score in scores.values())
+    x[1, 0] = value
+    with pytest.raises(ValueError, match="block-influence gives NaN or infinite scores in layer"):
+        pruners.prune("block-influence", model, [(x, torch.arange(3))], sparsity=0.5)
