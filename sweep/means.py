@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 LEVEL = 0.95
 # A spread below this is rounding: accuracies are quotients of two numbers of images. Of means above 1, which
 # other metrics have, it is a share.
 ROUNDING = 1e-12
+# The bounds of a mean of numbers that may have any size.
+UNBOUNDED = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,10 @@ class Mean:
         return self._text(" ± ")
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Mean":
-        """The mean of at least one value."""
-        return mean_interval(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+    def of(cls, values: Sequence[float], bounds: tuple[float, float] = (0.0, 1.0)) -> "Mean":
+        """The mean of at least one value, with the bounds of the values: those of accuracies, or others."""
+        mean = mean_interval(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+        return replace(mean, least=bounds[0], most=bounds[1])
 
     @property
     def signed(self) -> str:

@@ -1,6 +1,5 @@
 """Does the mean of kept weights over training say what loss a network has? Laws of loss, size and data."""
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from analysis.statistics.laws import NAMES, SEEDS, Contrast, Losses, contrast
 from analysis.warehouse import ask, running
 from analysis.warehouse.arms import AFTER_DENSE, label, without
 from sweep.config import DENSE
-from sweep.means import Mean
+from sweep.means import UNBOUNDED, Mean
 
 # Fields that make the journey of the density, and how long it is: trials of one law may differ in them.
 _JOURNEY = ("epochs", "steps", "prune_epoch", "update_every", "update_end", "iterations", "schedule")
@@ -238,10 +237,7 @@ def chart(one: Laws) -> Figure:
     for index, data in enumerate(np.unique(one.losses.data)):
         cells = np.unique(one.losses.cell[one.losses.data == data])
         sizes = [float(one.active[one.losses.cell == cell].mean()) for cell in cells]
-        means = [
-            replace(Mean.of(one.losses.loss[one.losses.cell == cell].tolist()), most=math.inf)
-            for cell in cells
-        ]
+        means = [Mean.of(one.losses.loss[one.losses.cell == cell].tolist(), UNBOUNDED) for cell in cells]
         name = f"{data:,.0f} samples"
         figure.add_scatter(
             x=sizes,

@@ -1,9 +1,7 @@
 """The answers of searches in the report, from the file that a search writes beside its results."""
 
 import json
-import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,7 +11,7 @@ from analysis.page import Page
 from analysis.warehouse import Places, files
 from analysis.warehouse.headlines import ACCURACY
 from sweep.arms import listed
-from sweep.means import Mean
+from sweep.means import UNBOUNDED, Mean
 from sweep.store.places import small
 
 FILE = "search.json"
@@ -82,8 +80,7 @@ def _table(answer: Mapping[str, Any], metric: str) -> list[list[object]]:
 
 def _mean(values: Sequence[float], metric: str) -> Mean:
     """The mean of a headline metric; the interval of accuracies alone is cut, to 0 and 1."""
-    mean = Mean.of(values)
-    return mean if metric == ACCURACY else replace(mean, least=-math.inf, most=math.inf)
+    return Mean.of(values) if metric == ACCURACY else Mean.of(values, UNBOUNDED)
 
 
 def _fronts(answer: Mapping[str, Any], metric: str) -> dict[str, go.Figure]:

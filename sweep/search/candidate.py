@@ -1,6 +1,5 @@
 """A schedule that a search considers, with its results."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -9,7 +8,7 @@ from typing import Any
 import optuna
 
 from sweep.config import Config
-from sweep.means import Mean
+from sweep.means import UNBOUNDED, Mean
 from sweep.study.identity import Trial
 
 Row = Mapping[str, Any]
@@ -58,8 +57,8 @@ class Candidate:
 
     def interval(self, column: str) -> Mean:
         """Mean of a headline metric over seeds with its 95 % interval; of accuracies it is cut to 0 and 1."""
-        mean = Mean.of(self.values(column))
-        return mean if self.metric == _ACCURACY else replace(mean, least=-math.inf, most=math.inf)
+        values = self.values(column)
+        return Mean.of(values) if self.metric == _ACCURACY else Mean.of(values, UNBOUNDED)
 
     @property
     def metric(self) -> str:
