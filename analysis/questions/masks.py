@@ -22,9 +22,10 @@ from sweep.config import FIELDS
 from sweep.errors import BadInput
 from sweep.means import Mean
 
-_NONE_KEPT = (
-    "No two trials here have kept masks to compare: put keep: masks into the study, and launch it "
-    "(finished trials run again with --rerun)."
+_NO_PAIR = (
+    "No two trials with kept masks differ only in what is compared here. Any two trials of one network are "
+    "compared by their ids: masks ID ID. A trial keeps its mask where its study says keep: masks (finished "
+    "trials run again with --rerun)."
 )
 # The most bits of masks for which the report computes the overlaps, and the most pairs that it draws.
 _MOST_BITS, _MOST_PAIRS = 4_000_000_000, 40
@@ -184,7 +185,7 @@ def as_rows(found: Sequence[Overlap]) -> list[Row]:
 def sentences(found: Sequence[Overlap]) -> list[str]:
     """For each pair its overlap at each sparsity, beside that of random masks; then what was tested."""
     if not found:
-        return [_NONE_KEPT]
+        return [_NO_PAIR]
     pairs: dict[tuple[str, str, str], list[Overlap]] = defaultdict(list)
     for one in found:
         if one.layer is None:

@@ -155,8 +155,23 @@ def test_without_kept_masks_the_answer_says_how_to_keep_them_and_the_report_has_
     for part in (made / "masks").iterdir():
         part.unlink()
     said = run("masks", "--results", made)
-    assert said.returncode == 0 and "put keep: masks into the study" in said.stdout
+    assert said.returncode == 0 and "where its study says keep: masks" in said.stdout
     assert heading not in report.render(analysis.open(made), made)
+
+
+@pytest.mark.slow
+def test_masks_of_which_no_two_share_a_setting_are_compared_by_ids(tmp_path):
+    """The advice to keep masks alone would send whoever has kept them to keep them again."""
+    rows = kept("e0", range(4), range(4)), kept("f0", range(4), range(4))
+    write(
+        tmp_path,
+        (trial("e0", criterion="magnitude", epochs=1, test_accuracy=0.5), rows[0]),
+        (trial("f0", criterion="snip", epochs=2, test_accuracy=0.5), rows[1]),
+    )
+    said = run("masks", "--results", tmp_path)
+    assert said.returncode == 0 and "compared by their ids: masks ID ID" in " ".join(said.stdout.split())
+    said = run("masks", "e0", "f0", "--results", tmp_path)
+    assert said.returncode == 0 and "1.000 at" in said.stdout, said.stdout
 
 
 @pytest.mark.slow
