@@ -43,6 +43,7 @@ def test_the_notebook_runs_and_says_what_it_ran(run):
     assert "12 of 12 trials" in progress
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_answer_prints_shows_a_table_and_plots(run):
     [asked] = [outputs for first, outputs in run.items() if first.startswith("answer = ")]
@@ -53,6 +54,7 @@ def test_an_answer_prints_shows_a_table_and_plots(run):
     assert {trace["name"] for trace in figure["data"] if "name" in trace} == {"snip erk", "random erk"}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_results_are_frames_and_a_criterion_of_a_cell_is_tried(run):
     [frame] = shown(run["trials = results.trials().df()"])

@@ -188,11 +188,9 @@ def test_a_merge_that_died_goes_on(two, tmp_path, after):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
     merging.merge(two, tmp_path / "c")
     merging.merge(two, tmp_path / "whole")
+    again, whole = (analysis.open(tmp_path / name) for name in ("c", "whole"))
     for table in SCHEMAS:
-        rows = [
-            analysis.open(tmp_path / name).execute(f"FROM {table} ORDER BY ALL").fetchall()
-            for name in ("c", "whole")
-        ]
+        rows = [each.execute(f"FROM {table} ORDER BY ALL").fetchall() for each in (again, whole)]
         assert rows[0] == rows[1], table
     texts = [(tmp_path / name / "made" / "study.json").read_text() for name in ("c", "whole")]
     assert texts[0] == texts[1]

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_study_runs_to_the_end_and_then_has_nothing_left_to_do(study_file, tmp_path):
     path, results = study_file(), tmp_path / "results"
-    code, out, err = end(launch_anew(path, "--results", results))
+    code, out, err = end(launch(path, "--results", results))
     assert (code, err) == (0, "")
     assert "20 trials, 0 with a result, 20 to run" in out and "small: 20 of 20 trials" in out
     assert rows(results) == undisturbed(path)

@@ -23,13 +23,13 @@ model: lenet-300-100
 epochs: 1
 lr: 0.1
 criterion: [random, snip, magnitude]
-sparsity: [0.8, 0.9, 0.95, 0.98]
-seed: 0..5
+sparsity: [0.8, 0.9, 0.98]
+seed: 0..3
 keep: weights
 """
-SECOND = FIRST.replace("first", "second").replace("0..5", "1..6")
+SECOND = FIRST.replace("first", "second").replace("0..3", "1..4")
 # Of the second study, and of both.
-TRIALS, SHARED = 72, 60
+TRIALS, SHARED = 36, 27
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,8 @@ def test_a_library_in_a_bucket_is_read_and_stays_as_it_is(studies, of_first, alo
     say = commands.run(ask, "masks", "snip", "random", "--results", results, "--format", "json")
     overlaps = json.loads(say.stdout)
     assert {row["layer"] for row in overlaps} > {"all layers"} and {row["seeds"] for row in overlaps} <= {
-        5,
-        6,
+        3,
+        4,
     }
     assert all(0 <= row["jaccard"] <= 1 for row in overlaps)
 

@@ -106,7 +106,7 @@ FIELDS = {
         "retrain_lr": 0.05,
     },
     "iterations": {"criterion": "force", "iterations": 3},
-    "new weights": {"prune_epoch": 2, "ablation": "reinit", "optimizer": "adamw", "lr": 0.01},
+    "new weights": {"prune_epoch": 2, "epochs": 3, "ablation": "reinit", "optimizer": "adamw", "lr": 0.01},
     "filters": {"structure": "filter", "sparsity": 0.5, "prune_epoch": 1, "augment": "flip"},
     "channels, shrunk": {
         "structure": "channel",
@@ -268,10 +268,10 @@ FIELDS = {
     },
     "scores and weights": {"criterion": "bip", "prune_epoch": 1, "retrain_epochs": 1.5, "retrain_lr": 0.1},
     "scores that are weights": {"criterion": "bip-code", "prune_epoch": 0.5, "nesterov": True},
-    "an own rule": {"criterion": "by_halves"},
-    "an own rule between steps": {"criterion": "kept_state"},
-    "an own rule with hidden state": {"criterion": "between"},
-    "an own rule that is not deterministic": {"criterion": "whim"},
+    "an own rule": {"criterion": "by_halves", "epochs": 3},
+    "an own rule between steps": {"criterion": "kept_state", "epochs": 3},
+    "an own rule with hidden state": {"criterion": "between", "epochs": 3},
+    "an own rule that is not deterministic": {"criterion": "whim", "epochs": 3},
     "an own optimizer": {"optimizer": "Rows", "prune_epoch": 1},
     "adapters": {
         "prune_epoch": 1,
@@ -359,7 +359,7 @@ def asked(tmp_path_factory):
             field: parts.declare(field, f"own.py:{value}", folder).name if value in NAMES else value
             for field, value in FIELDS[kind].items()
         }
-        return trial(**given)
+        return trial(**{"epochs": 2} | given)
 
     return make
 

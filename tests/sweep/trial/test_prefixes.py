@@ -255,9 +255,11 @@ def foreign(state):
 
 # Pairs of short trials that share one state; each pair runs once with every foreign file.
 PAIRS = {
-    "rewound": [trial(epochs=2, prune_epoch=1.5, rewind_epoch=back) for back in (1.05, 0)],
+    "rewound": [
+        trial(model="lenet-300-100", epochs=2, prune_epoch=1.5, rewind_epoch=back) for back in (1.05, 0)
+    ],
     "levels": [
-        trial(criterion="imp", sparsity=s, iterations=n, rewind_epoch=0.5, epochs=1)
+        trial(model="lenet-300-100", criterion="imp", sparsity=s, iterations=n, rewind_epoch=0.5, epochs=1)
         for s, n in ((0.2, 1), (0.36, 2))
     ],
     "levels that choose their counts": [
