@@ -89,6 +89,7 @@ def test_kills_of_driver_workers_and_nodes_cost_nothing_but_time(tmp_path):
     assert killed.total() == 5 and set(killed) == {"driver", "worker", "node"}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("on_cluster")
 def test_a_long_trial_goes_on_from_its_checkpoint_when_its_worker_or_its_launch_is_killed(tmp_path):
     """`python -m tests.integration.long --kills 10` is the longer version, which measures what is lost."""

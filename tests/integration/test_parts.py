@@ -89,6 +89,7 @@ def test_two_launches_with_two_versions_of_a_file_do_not_mix_on_a_cluster(folder
     assert answer.stdout.count("scores.py:mine@") == 4  # two sparsities of each
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_changed_part_makes_new_trials_and_a_lost_one_loses_no_answer(folder, on_cluster):
     words = (folder / "one.yaml", "--results", folder / "results", "--workers", 1)

@@ -101,6 +101,7 @@ def test_the_second_of_two_studies_runs_the_rest_and_its_analyses_are_those_with
     assert analysis.open(both).execute(counts).fetchall() == [(2 * TRIALS - SHARED, 0, 2)]
 
 
+@pytest.mark.long
 def test_a_library_in_a_bucket_is_read_and_stays_as_it_is(studies, of_first, alone, tmp_path, bucket):
     library, results = f"{bucket}/lab", tmp_path / "results"
     remote = place(library)

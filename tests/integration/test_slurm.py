@@ -230,6 +230,13 @@ def test_where_a_job_may_not_run_again_its_script_is_submitted_anew(here, tmp_pa
         queue.requeue(by_hand)
 
 
+@pytest.fixture
+def two_looks(monkeypatch):
+    """Nothing requeues the jobs of a test: two looks after the end of one say so as eight do."""
+    monkeypatch.setattr("sweep.slurm.follow._LOOKS", 2)
+
+
+@pytest.mark.usefixtures("two_looks")
 def test_a_cancelled_job_is_over(here, tmp_path):
     number = sleeper()
     here.say("scancel", number)
@@ -244,6 +251,7 @@ def test_what_slurm_refuses_is_one_line(here):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.usefixtures("two_looks")
 @pytest.mark.parametrize(("end", "code"), [("exit 3", 3), ("true", 0)])
 def test_following_shows_the_log_and_gives_the_exit_code(end, code, here, tmp_path, capsys):
     number = queue.submit(f"#!/bin/bash\n#SBATCH --output='a b %j.log'\nprintf 'one\\n\\e[2Jtwo\\n'; {end}\n")

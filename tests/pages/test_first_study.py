@@ -24,6 +24,7 @@ def here(words):
     return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_commands_of_the_page_print_what_it_says(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")

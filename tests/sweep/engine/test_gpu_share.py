@@ -8,6 +8,7 @@ from sweep.config import Config
 from sweep.engine import cluster, gpu_share
 from sweep.errors import BadInput
 from sweep.study.identity import Trial
+from tests.integration import warm
 
 SNIP = Config(dataset="digits", model="conv-5", criterion="snip", sparsity=0.9, epochs=2, batch_size=64)
 GIB = 2**30
@@ -39,7 +40,8 @@ def test_what_is_measured_can_be_run_whatever_the_criterion(criterion):
 
 @pytest.mark.slow
 def test_the_share_is_measured_in_a_process_that_has_a_gpu_and_what_fails_there_is_one_line():
-    ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    with warm.starting():
+        ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
     try:
         trials = [Trial.of(SNIP), Trial.of(replace(SNIP, seed=1))]
 
