@@ -23,9 +23,10 @@ def launch(folder, fields, *words):
     [
         ("os._exit(7)", "ended with exit code 7"),
         ("os.kill(os.getpid(), 11)", "was ended by SIGSEGV"),
-        (
+        pytest.param(
             "print('flood\\n' * 10**6)\n    while True: threading.Event().wait()",
             "runs longer than 5 seconds, expected to end",
+            marks=pytest.mark.long,
         ),
     ],
 )

@@ -29,6 +29,7 @@ from tests.integration.launching import (
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("on_cluster")
 def test_killed_in_the_middle_and_launched_again_every_trial_is_there_once_and_equal(study_file, tmp_path):
     # The first launch is stopped meanwhile, so that shorter trials do as well.

@@ -140,6 +140,7 @@ search:
 """
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("on_cluster")
 def test_poor_trials_are_stopped_and_run_in_full_by_whoever_asks_for_them(study_file, tmp_path):
     path, results = study_file(STOPS, "look.yaml"), tmp_path / "results"

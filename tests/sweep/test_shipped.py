@@ -57,7 +57,7 @@ def test_one_trial_of_each_kind_of_a_study_ends_with_an_accuracy(name, trials, k
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["three-regimes", "journey"])
+@pytest.mark.parametrize("name", ["three-regimes", pytest.param("journey", marks=pytest.mark.long)])
 def test_a_trial_of_each_block_runs_and_has_the_columns_that_its_question_asks_for(name):
     study = load(f"studies/{name}.yaml")
     first = {}

@@ -7,11 +7,12 @@ from benchmarks.truth.__main__ import PLANTED, measured
 REPLICATIONS = 60
 # What holds of every network, not of a share of studies: more networks prove no more.
 FEWER = {"recalibration": 6}
+LONG = ("scaling", "correlation")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long if name == "scaling" else ()) for name in PLANTED]
+    "name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in PLANTED]
 )
 def test_what_is_stated_is_seen(name):
     rows = list(measured(name, FEWER.get(name, REPLICATIONS)))

@@ -38,6 +38,7 @@ def test_what_is_measured_can_be_run_whatever_the_criterion(criterion):
     assert gpu_share.peak(config, "data", torch.device("cpu")) == 0, "of a CPU nothing is measured"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_share_is_measured_in_a_process_that_has_a_gpu_and_what_fails_there_is_one_line():
     with warm.starting():

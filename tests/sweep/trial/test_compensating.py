@@ -90,6 +90,7 @@ def test_a_trial_on_text_is_killed_again_and_again_and_bit_equal(root, tmp_path,
     assert kills >= 1 and numbers(found) == numbers(alone)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_trials_on_text_share_their_dense_training_and_scores_with_compensated_ones(root, tmp_path):
     asked = [

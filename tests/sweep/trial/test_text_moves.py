@@ -173,6 +173,7 @@ def test_a_trial_on_text_that_is_killed_again_and_again_is_bit_equal(kind, alone
     assert kills >= 1 and numbers(found) == numbers(expected)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_trials_on_text_of_all_kinds_share_training_and_scores_and_change_no_number(alone, root, tmp_path):
     shared, steps = together([asked(**fields) for fields in KINDS.values()], Store(tmp_path), root)
