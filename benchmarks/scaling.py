@@ -156,7 +156,7 @@ def nap(trial, where, shared, *, workers, there):
 
 
 def rate(address, workers, many):
-    """Trials a second on a cluster, from when every worker was there to the last trial's end."""
+    """Trials a second on a cluster, from when every worker was there; and the share that ran beside another trial."""
     fields = {"dataset": "digits", "model": "conv-5", "epochs": 1, "criterion": "random", "sparsity": 0.9}
     wanted = tuple(Trial.of(Config(seed=seed, **fields)) for seed in range(many))
     study = Study("naps", Path("naps.yaml"), "", wanted, many)
@@ -169,12 +169,15 @@ def rate(address, workers, many):
             options = Options(data_root="data", address=address)
             run = partial(nap, workers=workers, there=there)
             Session(study, folder, options, lambda job: _NAP, progress, run=run).run(study.trials())
-        asked = "SELECT count(*) / epoch(max(finished_at) - min(started_at)) FROM trials"
-        return analysis.open(folder).execute(asked).fetchone()[0]
+        asked = """SELECT count(*) / epoch(max(finished_at) - min(started_at)), avg(EXISTS (
+            FROM trials AS other WHERE other.trial_id <> each.trial_id
+                AND other.started_at < each.finished_at AND each.started_at < other.finished_at
+        )::INT) FROM trials AS each"""
+        return analysis.open(folder).execute(asked).fetchall()[0]
 
 
 def nodes(many):
-    """Print the rate on one node of this machine, and on two."""
+    """Print the rate and the share on one node of this machine, and on two."""
     from ray.cluster_utils import Cluster
 
     logging.disable(logging.WARNING)
@@ -189,7 +192,7 @@ def nodes(many):
 
 
 def apart(many=60):
-    """The same in a process of its own: the rates on one node and on two."""
+    """The same in a process of its own: the rate and the share on one node, and those on two."""
     command = [sys.executable, "-m", "benchmarks.scaling", "nodes", str(many)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(answer.stdout.splitlines()[-1])
@@ -204,7 +207,7 @@ def main(count=TRIALS, workers=WORKERS):
         f"scheduler {found.cpu / count * 1e3:.2f} ms CPU a trial",
         flush=True,
     )
-    one, two = apart()
+    (one, _), (two, _) = apart()
     print(
         f"scaling, trials that sleep {_NAP:g} s on real nodes of one worker: {one:.2f} trials a second on one, "
         f"{two:.2f} on two: {two / one:.2f} times"
