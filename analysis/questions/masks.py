@@ -23,9 +23,9 @@ from sweep.errors import BadInput
 from sweep.means import Mean
 
 _NO_PAIR = (
-    "No two trials with kept masks differ only in what is compared here. Any two trials of one network are "
-    "compared by their ids: masks ID ID. A trial keeps its mask where its study says keep: masks (finished "
-    "trials run again with --rerun)."
+    "No two trials with kept masks differ only in how they choose the mask, or in the field of --between. "
+    "Any two trials of one network are compared by their ids: masks ID ID. A trial keeps its mask where its "
+    "study says keep: masks (finished trials run again with --rerun)."
 )
 # The most bits of masks for which the report computes the overlaps, and the most pairs that it draws.
 _MOST_BITS, _MOST_PAIRS = 4_000_000_000, 40
