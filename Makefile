@@ -4,7 +4,7 @@
 # make test-lowest   the quickstart and what runs the engine, on the lowest versions that pyproject.toml allows
 # make lint   ruff and mypy;  make bench   measurements side by side
 PYTHON ?= python3
-# Each of the hundreds of processes of the tests would else compile all of this code anew.
+# Python keeps the code that it compiles: otherwise each of the hundreds of processes of the tests compiles it anew.
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
